@@ -1,0 +1,82 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let collections = Target.Dependency.product(
+  name: "OrderedCollections", package: "swift-collections")
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: common)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: name + "Tests", dependencies: ["TestSupport", .target(name: name)] + dependencies,
+    swiftSettings: common)
+}
+
+let package = Package(
+  name: "regate",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "RegateKit", targets: ["RegateKit"]),
+    .executable(name: "regate", targets: ["regate"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+  ],
+  targets: [
+    .target(name: "CKernels"),
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    .systemLibrary(
+      name: "CZlib", pkgConfig: "zlib", providers: [.apt(["libz-dev"]), .brew(["zlib"])]),
+
+    module("ByteStorage", []),
+    module("Tensors", ["ByteStorage", "CKernels", "COpenBLAS"]),
+    module("Checkpoints", ["ByteStorage", "Tensors", "CZlib", collections]),
+    module("Routing", ["ByteStorage", "Tensors"]),
+    module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
+    module("Fitting", ["ByteStorage", "Tensors", "Routing"]),
+    module("Reports", []),
+    module(
+      "RegateKit",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
+        collections, .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    .executableTarget(
+      name: "regate",
+      dependencies: [
+        "RegateKit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: common),
+
+    .target(
+      name: "TestSupport", dependencies: ["ByteStorage"], path: "Tests/TestSupport",
+      swiftSettings: common),
+    tests("ByteStorage", []),
+    tests("Tensors", ["ByteStorage"]),
+    tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
+    tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
+    tests("Routing", ["Tensors"]),
+    tests("Fitting", ["Tensors", "Routing"]),
+    tests("Reports", []),
+    tests(
+      "RegateKit",
+      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports"]),
+    .testTarget(
+      name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
+  ]
+)

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One clear error about a file or a request, printed as a single line.
+///
+/// `problem` says what was found and what was expected; `advice` says what the user can do.
+public struct RegateError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// What kind of thing went wrong; stable across releases, for programs that match on errors.
+  public enum Code: String, Sendable {
+    /// The bytes break their format's rules.
+    case malformed
+    /// A file, tensor or key that is needed is not there.
+    case missing
+    /// Two things that must agree do not: shapes, counts, fingerprints.
+    case mismatch
+    /// Valid, but nothing here can handle it.
+    case unsupported
+    /// Doing it could harm data, or would be pointless.
+    case refused
+    /// A target (balance, error, threshold) was not reached.
+    case unreached
+    /// The operating system said no.
+    case io
+  }
+
+  public var code: Code
+  /// Path of the file concerned.
+  public var file: String?
+  /// Tensor, key, layer or option concerned.
+  public var subject: String?
+  public var problem: String
+  public var advice: String?
+
+  public init(
+    _ code: Code, file: String? = nil, subject: String? = nil, _ problem: String,
+    advice: String? = nil
+  ) {
+    self.code = code
+    self.file = file
+    self.subject = subject
+    self.problem = problem
+    self.advice = advice
+  }
+
+  public var description: String {
+    var parts: [String] = []
+    if let file { parts.append(file) }
+    if let subject { parts.append(subject) }
+    parts.append(problem)
+    let line = parts.joined(separator: ": ") + (advice.map { "; \($0)" } ?? "")
+    return RegateError.oneLine(line)
+  }
+
+  /// Names come from untrusted files: control characters must not reach a terminal.
+  private static func oneLine(_ text: String) -> String {
+    var result = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      let control = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
+      result.append(control ? "\u{FFFD}" : scalar)
+    }
+    return String(result)
+  }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Tensors
+
+/// Something that sends tokens to experts.
+public protocol Router: Sendable {
+  /// Number of slots, E.
+  var experts: Int { get }
+  /// Routes `inputs` [T,H]; the result does not depend on `threads`.
+  func route(_ inputs: Matrix, threads: Int) -> Assignment
+}
