@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Versions of the tool and of what it writes.
+public enum RegateVersion {
+  /// The tool.
+  public static let current = "0.1.0"
+  /// The native router's tensors, config keys and equations.
+  public static let nativeRouter = 1
+  /// Fit files.
+  public static let fitFile = 1
+  /// `regate.json`.
+  public static let manifest = 1
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The files of a patched GGUF checkpoint: every tensor keeps name, type, shape and place; the
+// header gains provenance keys and enough padding that the data move by whole file system blocks.
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Tensors
+
+struct GGUFOutput {
+  let checkpoint: GGUFCheckpoint
+  let patches: [LayerPatch]
+  /// Keys to add to the first file, in the `regate.` namespace.
+  let provenance: OrderedDictionary<String, GGUFValue>
+  /// File name of the output; parts of a split model get their numbers from it.
+  let name: String
+
+  /// The files of the model.
+  func files() throws(RegateError) -> [OutputFile] {
+    var bytes = PatchSet(files: checkpoint.files.count)
+    for patch in patches {
+      try patch.addExperts(to: &bytes, of: checkpoint)
+      for change in try patch.routerChanges() {
+        guard let replacement = change.replacement, change.keepsLayout else {
+          throw RegateError(
+            .unsupported, file: checkpoint.path, subject: change.tensor.name,
+            "is stored as \(change.tensor.type.rawValue); a selection bias must be F32 in a GGUF",
+            advice: "convert the model to GGUF again with a current llama.cpp")
+        }
+        bytes.replace(change.tensor, by: .bytes(replacement.bytes))
+      }
+    }
+    var files: [OutputFile] = []
+    for (index, part) in checkpoint.parts.enumerated() {
+      var header = GGUFHeader(part)
+      if index == 0 {
+        for (key, value) in provenance { header.metadata[key] = value }
+      }
+      try header.alignData(with: part.dataStart, file: part.file.path)
+      let encoded = try header.encoded(file: part.file.path)
+      var file = OutputFile(name: partName(index), segments: [.bytes(encoded.bytes)])
+      file.append(
+        bytes.segments(of: part.file, index: index, range: part.dataStart..<part.file.count))
+      files.append(file)
+    }
+    return files
+  }
+
+  private func partName(_ index: Int) -> String {
+    let count = checkpoint.parts.count
+    guard count > 1 else { return name }
+    return GGUFSplit.name(prefix: GGUFSplit.prefix(of: name), index: index, count: count)
+  }
+}
