@@ -37,13 +37,14 @@ let package = Package(
   ],
   targets: [
     .target(name: "CKernels"),
+    .target(name: "CSystem"),
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas",
       providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
     .systemLibrary(
       name: "CZlib", pkgConfig: "zlib", providers: [.apt(["libz-dev"]), .brew(["zlib"])]),
 
-    module("ByteStorage", []),
+    module("ByteStorage", ["CSystem"]),
     module("Tensors", ["ByteStorage", "CKernels", "COpenBLAS"]),
     module("Checkpoints", ["ByteStorage", "Tensors", "CZlib", collections]),
     module("Routing", ["ByteStorage", "Tensors"]),

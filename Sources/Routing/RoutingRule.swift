@@ -57,10 +57,12 @@ public struct RoutingRule: Sendable, Hashable {
   /// Multiplies the chosen weights, after renormalising.
   public var scale: Float
   public var groups: Groups?
+  /// The sparse mixer's `router_jitter_noise`; other scorings ignore it.
+  public var jitter: Float
 
   public init(
     experts: Int, topK: Int, scoring: Scoring, normalise: Bool, normaliseGuard: Guard = .none,
-    scale: Float = 1, groups: Groups? = nil
+    scale: Float = 1, groups: Groups? = nil, jitter: Float = 0.01
   ) {
     self.experts = experts
     self.topK = topK
@@ -69,5 +71,6 @@ public struct RoutingRule: Sendable, Hashable {
     self.normaliseGuard = normaliseGuard
     self.scale = scale
     self.groups = groups
+    self.jitter = jitter
   }
 }

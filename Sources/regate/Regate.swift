@@ -1,8 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Foundation
+import RegateKit
 
 @main
 struct Regate: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "regate")
+  static let configuration = CommandConfiguration(
+    commandName: "regate",
+    abstract: "Give an existing Mixture-of-Experts checkpoint a balanced router.",
+    discussion: """
+      Reads safetensors and GGUF checkpoints of the Mixtral, Qwen3-MoE and DeepSeek families, \
+      fits a prototype router on your calibration activations and writes a patched copy. \
+      The original is never touched.
+
+      EXAMPLES
+        regate inspect Qwen3-30B-A3B --calibration capture.safetensors
+        regate convert Qwen3-30B-A3B --calibration capture.safetensors --output balanced
+        regate validate Qwen3-30B-A3B balanced --calibration heldout.safetensors
+
+      EXIT CODES
+        0 done; 1 failed, or a target or threshold was not met; 2 usage
+      """,
+    version: RegateVersion.current,
+    subcommands: [Inspect.self, Convert.self, Validate.self])
+
+  /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as RegateError {
+      FileHandle.standardError.write(Data("regate: \(error)\n".utf8))
+      Foundation.exit(1)
+    } catch {
+      let message = fullMessage(for: error)
+      let code = exitCode(for: error)
+      let stream = code == .success ? FileHandle.standardOutput : .standardError
+      if !message.isEmpty { stream.write(Data("\(message)\n".utf8)) }
+      Foundation.exit(code == .success ? 0 : (code == .validationFailure ? 2 : 1))
+    }
+  }
 }

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CSystem
+import Foundation
+
+/// Writes a new file from its first byte to its last: own bytes, and ranges of other files.
+///
+/// Ranges are copied inside the kernel (`copy_file_range`), which shares the blocks instead of
+/// copying them where the file system can (btrfs, XFS) and the offsets agree modulo its block size.
+package struct FileWriter: ~Copyable {
+  package let path: String
+  /// Bytes written so far.
+  package private(set) var offset = 0
+  private let descriptor: Int32
+
+  /// Creates `path`, which must not exist.
+  package init(creating path: String) throws(RegateError) {
+    descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw .system("cannot be created", path: path) }
+    self.path = path
+  }
+
+  deinit { close(descriptor) }
+
+  /// Appends `bytes`.
+  package mutating func write(_ bytes: UnsafeRawBufferPointer) throws(RegateError) {
+    var done = 0
+    while done < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+      let written = pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw .system("cannot be written", path: path)
+      }
+      done += written
+    }
+    offset += done
+  }
+
+  /// Appends `bytes`.
+  package mutating func write(_ bytes: [UInt8]) throws(RegateError) {
+    var failure: RegateError?
+    bytes.withUnsafeBytes { raw in
+      do throws(RegateError) { try write(raw) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+
+  /// Appends `range` of `source`.
+  package mutating func copy(
+    from source: MappedFile, range: Range<Int>
+  ) throws(RegateError) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= source.count)
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let count = source.withDescriptor {
+        regate_copy_range(
+          $0, Int64(position), descriptor, Int64(offset), UInt64(range.upperBound - position))
+      }
+      if count < 0 && errno == EINTR { continue }
+      // Across file systems, or where the kernel has no such call, the loop below takes over.
+      if count < 0 && [EXDEV, EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { break }
+      if count < 0 { throw .system("cannot be written", path: path) }
+      if count == 0 { throw RegateError(.io, file: source.path, "became shorter while read") }
+      position += count
+      offset += count
+    }
+    let chunk = 8 << 20
+    while position < range.upperBound {
+      let part = position..<min(position + chunk, range.upperBound)
+      try source.withBytes(in: part) { (bytes) throws(RegateError) in try write(bytes) }
+      source.discard(part)
+      position = part.upperBound
+    }
+  }
+
+  /// Forces everything to the disk.
+  package func sync() throws(RegateError) {
+    guard fsync(descriptor) == 0 else { throw .system("cannot be synced", path: path) }
+  }
+}

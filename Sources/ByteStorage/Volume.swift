@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Facts about files and the volumes that they lie on.
+package enum Volume {
+  /// Bytes that an ordinary user can still write in the volume of `path` or of its nearest
+  /// existing parent.
+  package static func freeBytes(near path: String) -> Int? {
+    var folder = path
+    var status = statvfs()
+    while statvfs(folder, &status) != 0 {
+      let parent = (folder as NSString).deletingLastPathComponent
+      guard parent != folder else { return nil }
+      folder = parent.isEmpty ? "." : parent
+    }
+    return Int(status.f_bavail) * Int(status.f_frsize)
+  }
+
+  /// Device and inode of what `path` leads to, links followed.
+  package static func identity(of path: String) -> FileIdentity? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+  }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CSYSTEM_H
+#define CSYSTEM_H
+#include <stdint.h>
+
+// Copies up to `count` bytes between descriptors inside the kernel, from and to the given offsets.
+// Returns the number of bytes copied, or -1 with errno (ENOSYS where the system has no such call).
+long regate_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, uint64_t count);
+#endif

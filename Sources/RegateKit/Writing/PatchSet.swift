@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+
+/// Where bytes of an output file come from.
+enum Segment: Sendable {
+  /// Bytes made by Regate: headers, routers, padding.
+  case bytes([UInt8])
+  /// A range of a file of the original checkpoint.
+  case range(MappedFile, Range<Int>)
+
+  var count: Int {
+    switch self {
+    case .bytes(let bytes): bytes.count
+    case .range(_, let range): range.count
+    }
+  }
+}
+
+/// Byte ranges of the original files that get other contents, of the same length, in the output.
+struct PatchSet: Sendable {
+  private struct Patch: Sendable {
+    let range: Range<Int>
+    let source: Segment
+  }
+
+  /// Per file of the checkpoint, sorted by position and free of overlaps.
+  private var patches: [[Patch]]
+  /// Bytes that differ from the original's, at most.
+  private(set) var byteCount = 0
+
+  init(files: Int) {
+    patches = Array(repeating: [], count: files)
+  }
+
+  /// Replaces `part` of `tensor` (relative to its first byte) by `source`.
+  mutating func replace(_ tensor: TensorInfo, part: Range<Int>? = nil, by source: Segment) {
+    let part = part ?? 0..<tensor.range.count
+    precondition(part.upperBound <= tensor.range.count && source.count == part.count)
+    let start = tensor.range.lowerBound
+    let range = start + part.lowerBound..<start + part.upperBound
+    var list = patches[tensor.file]
+    let place = list.firstIndex { $0.range.lowerBound >= range.upperBound } ?? list.count
+    precondition(
+      place == 0 || list[place - 1].range.upperBound <= range.lowerBound, "patches overlap")
+    list.insert(Patch(range: range, source: source), at: place)
+    patches[tensor.file] = list
+    byteCount += range.count
+  }
+
+  /// The contents of `range` of a file, patches applied.
+  func segments(of file: MappedFile, index: Int, range: Range<Int>) -> [Segment] {
+    var result: [Segment] = []
+    var position = range.lowerBound
+    for patch in patches[index] where patch.range.overlaps(range) {
+      precondition(
+        range.lowerBound <= patch.range.lowerBound && patch.range.upperBound <= range.upperBound,
+        "a patch crosses the border of the copied range")
+      if position < patch.range.lowerBound {
+        result.append(.range(file, position..<patch.range.lowerBound))
+      }
+      result.append(patch.source)
+      position = patch.range.upperBound
+    }
+    if position < range.upperBound { result.append(.range(file, position..<range.upperBound)) }
+    return result
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The router that a family ships: l = x · gateᵀ + logit bias, then the family's rule.
+
+import ByteStorage
+public import Tensors
+
+/// A linear gate with the family's rule (facts: transformers 5.23, llama.cpp 0.5).
+///
+/// Shapes: `gate` [E,H], biases [E]. Ties go to the lowest index.
+public struct FamilyRouter: Router {
+  public var gate: Matrix
+  /// Added to the logits: changes selection and weights (GPT-OSS).
+  public var logitBias: [Float]?
+  /// Added to the scores for selection only (DeepSeek-V3's `e_score_correction_bias`).
+  public var selectionBias: [Float]?
+  public var rule: RoutingRule
+  /// Rounds logits to BF16, as transformers' BF16 matrix product does for Mixtral and Qwen.
+  public var roundsLogitsToBF16: Bool
+
+  public init(
+    gate: Matrix, logitBias: [Float]? = nil, selectionBias: [Float]? = nil, rule: RoutingRule,
+    roundsLogitsToBF16: Bool = false
+  ) {
+    precondition(gate.rows == rule.experts)
+    precondition((logitBias?.count ?? gate.rows) == gate.rows)
+    precondition((selectionBias?.count ?? gate.rows) == gate.rows)
+    self.gate = gate
+    self.logitBias = logitBias
+    self.selectionBias = selectionBias
+    self.rule = rule
+    self.roundsLogitsToBF16 = roundsLogitsToBF16
+  }
+
+  public var experts: Int { gate.rows }
+
+  /// The logits [T,E] of `inputs` [T,H].
+  public func logits(_ inputs: Matrix, threads: Int) -> Matrix {
+    var logits = LinearAlgebra.multiply(inputs, transposed: gate, threads: threads)
+    if let logitBias { logits.add(toEachRow: logitBias) }
+    if roundsLogitsToBF16 { logits.roundToBF16() }
+    return logits
+  }
+
+  public func route(_ inputs: Matrix, threads: Int) -> Assignment {
+    route(logits: logits(inputs, threads: threads), threads: threads)
+  }
+
+  /// Routes tokens whose `logits` [T,E], logit bias included, are known.
+  public func route(logits: Matrix, threads: Int) -> Assignment {
+    Selection(rule: rule, bias: selectionBias)
+      .assign(rule.scores(logits, threads: threads), threads: threads) { _, expert in expert }
+  }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a gate matrix [E,H] itself tells: row norms, the nearest pair of rows, and the effective
+// rank exp(-sum p log p), p = s / sum s over its singular values s (Roy and Vetterli 2007).
+
+public import ByteStorage
+import Foundation
+public import Tensors
+
+/// Figures of one gate.
+public struct GateStatistics: Sendable, Hashable {
+  public let minRowNorm: Double
+  public let meanRowNorm: Double
+  public let maxRowNorm: Double
+  /// The largest signed cosine between two different rows; nil with fewer than two non-zero rows.
+  public let maxCosine: Double?
+  /// Nil for a gate of zeros.
+  public let effectiveRank: Double?
+  /// Smallest and largest bias; nil without one, or where it is not finite.
+  public let biasRange: ClosedRange<Double>?
+
+  public init(gate: Matrix, bias: [Float]? = nil) throws(RegateError) {
+    precondition(gate.rows > 0)
+    // Singular values come from the E x E Gram: gates are wide.
+    let count = gate.rows
+    let gram = LinearAlgebra.gram(gate.transposed())
+    let norms = (0..<count).map { max(0, gram[$0 * count + $0]).squareRoot() }
+    minRowNorm = norms.min() ?? 0
+    maxRowNorm = norms.max() ?? 0
+    meanRowNorm = norms.reduce(0, +) / Double(count)
+
+    var largest: Double?
+    for row in 0..<count where norms[row] > 0 {
+      for other in 0..<row where norms[other] > 0 {
+        let cosine = gram[row * count + other] / (norms[row] * norms[other])
+        largest = max(largest ?? -1, cosine)
+      }
+    }
+    maxCosine = largest
+
+    let singular = try LinearAlgebra.symmetricEigen(gram, size: count).values
+      .map { max(0, $0).squareRoot() }
+    let sum = singular.reduce(0, +)
+    effectiveRank = sum > 0
+      ? exp(singular.reduce(0) { $1 > 0 ? $0 - $1 / sum * log($1 / sum) : $0 }) : nil
+
+    if let bias, let low = bias.min(), let high = bias.max(), bias.allSatisfy(\.isFinite) {
+      biasRange = Double(low)...Double(high)
+    } else {
+      biasRange = nil
+    }
+  }
+}
+
+extension Matrix {
+  /// The matrix with rows and columns exchanged.
+  package func transposed() -> Matrix {
+    var result = Matrix(rows: columns, columns: rows)
+    for row in 0..<rows {
+      for column in 0..<columns { result.values[column * rows + row] = values[row * columns + column] }
+    }
+    return result
+  }
+}

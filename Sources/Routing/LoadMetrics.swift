@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How evenly top-k assignments fall on slots. n slots with loads x, x_(i) the i-th smallest:
+//
+//   Gini              sum_i (2i - n - 1) x_(i) / (n sum x)
+//   min/max           min x / max x
+//   CV                population standard deviation / mean
+//   max/mean          what the slowest of equal workers takes, relative to perfect balance
+//   entropy           -sum q log q / log n, q = x / sum x
+//   sampling floor    1 / sqrt(pi lambda), lambda = sum x / n: the Gini that independent draws from
+//                     a perfectly balanced router show on a sample of this size
+//
+// Edge cases: everything relative is nil when no token was counted.
+
+import Foundation
+
+/// Balance figures of one load vector.
+public struct LoadMetrics: Sendable, Hashable {
+  public let gini: Double?
+  public let minOverMax: Double?
+  public let coefficientOfVariation: Double?
+  public let maxOverMean: Double?
+  /// Slots that no token was sent to.
+  public let deadExperts: Int
+  /// 1 for uniform load; nil also for a single slot.
+  public let normalisedEntropy: Double?
+  public let samplingFloor: Double?
+
+  /// `load`: assignments per slot, counted.
+  public init(load: [Int]) {
+    deadExperts = load.count { $0 == 0 }
+    let n = Double(load.count)
+    let total = load.reduce(0.0) { $0 + Double($1) }
+    guard total > 0 else {
+      gini = nil
+      minOverMax = nil
+      coefficientOfVariation = nil
+      maxOverMean = nil
+      normalisedEntropy = nil
+      samplingFloor = nil
+      return
+    }
+    let sorted = load.sorted().map(Double.init)
+    let mean = total / n
+    var weighted = 0.0
+    var squares = 0.0
+    var entropy = 0.0
+    for (index, value) in sorted.enumerated() {
+      weighted += (2 * Double(index + 1) - n - 1) * value
+      squares += (value - mean) * (value - mean)
+      if value > 0 { entropy -= value / total * log(value / total) }
+    }
+    gini = weighted / (n * total)
+    minOverMax = sorted[0] / sorted[sorted.count - 1]
+    coefficientOfVariation = (squares / n).squareRoot() / mean
+    maxOverMean = sorted[sorted.count - 1] / mean
+    normalisedEntropy = load.count > 1 ? entropy / log(n) : nil
+    samplingFloor = 1 / (Double.pi * mean).squareRoot()
+  }
+
+  /// Max/mean over `ranks` expert-parallel ranks that hold contiguous slots; where the slots do not
+  /// divide evenly the first ranks hold one more. Nil when no token was counted.
+  public static func rankImbalance(load: [Int], ranks: Int) -> Double? {
+    precondition(ranks > 0 && ranks <= load.count)
+    let (share, extra) = load.count.quotientAndRemainder(dividingBy: ranks)
+    var start = 0
+    var sums: [Int] = []
+    for rank in 0..<ranks {
+      let end = start + share + (rank < extra ? 1 : 0)
+      sums.append(load[start..<end].reduce(0, +))
+      start = end
+    }
+    return LoadMetrics(load: sums).maxOverMean
+  }
+}
+
+extension Assignment {
+  /// The mean over all full batches of `tokens` consecutive tokens of max/mean slot load; nil when
+  /// there is no full batch.
+  public func batchImbalance(experts: Int, batch: Int) -> Double? {
+    meanOverBatches(experts: experts, batch: batch) { LoadMetrics(load: $0).maxOverMean }
+  }
+
+  /// The same over `ranks` contiguous expert-parallel ranks.
+  public func batchRankImbalance(experts: Int, batch: Int, ranks: Int) -> Double? {
+    meanOverBatches(experts: experts, batch: batch) {
+      LoadMetrics.rankImbalance(load: $0, ranks: ranks)
+    }
+  }
+
+  private func meanOverBatches(
+    experts: Int, batch: Int, _ figure: ([Int]) -> Double?
+  ) -> Double? {
+    precondition(batch > 0)
+    let batches = tokens / batch
+    guard batches > 0, topK > 0 else { return nil }
+    var sum = 0.0
+    for index in 0..<batches {
+      var load = [Int](repeating: 0, count: experts)
+      for slot in slots[index * batch * topK..<(index + 1) * batch * topK] { load[Int(slot)] += 1 }
+      sum += figure(load) ?? 0
+    }
+    return sum / Double(batches)
+  }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which K functions a token takes: the K largest of (pi + b) over the selectable functions, under
+// the family's node-limited rule where it has one.
+//
+// 1. Exact: the comparison is made on Float32 values; equal values go to the lowest index, for
+//    functions and for groups alike (runtimes leave ties unspecified).
+// 2. Total: NaN scores lose against every number; a token always gets K distinct functions.
+// 3. Fast: one pass over the F scores with K running best ones, no allocation per token.
+
+package import Tensors
+
+/// Chooses K of F functions by biased scores.
+package struct Selection: Sendable {
+  package let rule: RoutingRule
+  /// b [F], with -infinity for functions that cannot be chosen.
+  package let bias: [Float]
+  private let selectable: [Bool]
+  private let groupSize: Int
+
+  /// `rule.experts` functions; `bias` is added to their scores for the comparison only.
+  ///
+  /// Whichever groups are kept, they must hold at least K selectable functions.
+  package init(rule: RoutingRule, bias: [Float]? = nil, selectable: [Bool]? = nil) {
+    let count = rule.experts
+    precondition(rule.topK > 0 && rule.topK <= count)
+    precondition((bias?.count ?? count) == count && (selectable?.count ?? count) == count)
+    precondition(rule.scoring != .sparseMixer || rule.topK == 2)
+    self.rule = rule
+    self.selectable = selectable ?? [Bool](repeating: true, count: count)
+    self.bias = zip(bias ?? [Float](repeating: 0, count: count), self.selectable)
+      .map { $1 ? $0 : -.infinity }
+    self.groupSize = rule.groups.map { count / $0.count } ?? count
+    if let groups = rule.groups {
+      precondition(count % groups.count == 0 && (1...groups.count).contains(groups.kept))
+    }
+    precondition(Self.alwaysOffers(rule.topK, of: self.selectable, rule: rule))
+  }
+
+  /// Whether every choice of groups holds at least `count` selectable functions.
+  package static func alwaysOffers(
+    _ count: Int, of selectable: [Bool], rule: RoutingRule
+  ) -> Bool {
+    let groups = rule.groups?.count ?? 1
+    let size = selectable.count / groups
+    let offers = (0..<groups).map { group in
+      selectable[group * size..<(group + 1) * size].count { $0 }
+    }
+    return offers.sorted().prefix(rule.groups?.kept ?? 1).reduce(0, +) >= count
+  }
+
+  /// Buffers for one token at a time, reused by all tokens of a block.
+  package struct Workspace {
+    /// The chosen functions, best first.
+    package fileprivate(set) var chosen: [Int]
+    fileprivate var values: [Float]
+    fileprivate var groupScores: [Float]
+    fileprivate var kept: [Bool]
+  }
+
+  package func makeWorkspace() -> Workspace {
+    let groups = rule.groups?.count ?? 1
+    return Workspace(
+      chosen: [Int](repeating: -1, count: rule.topK),
+      values: [Float](repeating: -.infinity, count: rule.topK),
+      groupScores: [Float](repeating: 0, count: groups),
+      kept: [Bool](repeating: true, count: groups))
+  }
+
+  /// Puts the choice for one token with unbiased `scores` [F] into `workspace.chosen`.
+  package func choose(_ scores: Span<Float>, _ workspace: inout Workspace) {
+    for rank in 0..<rule.topK {
+      workspace.chosen[rank] = -1
+      workspace.values[rank] = -.infinity
+    }
+    if let groups = rule.groups, groups.kept < groups.count {
+      keepGroups(scores, groups, &workspace)
+      for group in 0..<groups.count {
+        let members = group * groupSize..<(group + 1) * groupSize
+        if workspace.kept[group] {
+          for function in members { offer(scores[function] + bias[function], function, &workspace) }
+        } else if groups.mask == .zero {
+          for function in members where selectable[function] { offer(0, function, &workspace) }
+        }
+      }
+    } else {
+      for function in 0..<scores.count {
+        offer(scores[function] + bias[function], function, &workspace)
+      }
+    }
+    if workspace.chosen[rule.topK - 1] < 0 { fill(&workspace) }
+  }
+
+  @inline(__always)
+  private func offer(_ value: Float, _ function: Int, _ workspace: inout Workspace) {
+    var rank = rule.topK - 1
+    guard value > workspace.values[rank] else { return }
+    while rank > 0, value > workspace.values[rank - 1] {
+      workspace.values[rank] = workspace.values[rank - 1]
+      workspace.chosen[rank] = workspace.chosen[rank - 1]
+      rank -= 1
+    }
+    workspace.values[rank] = value
+    workspace.chosen[rank] = function
+  }
+
+  /// Marks the groups with the best scores. A group's two best are distinct selectable functions;
+  /// a group with one has that one's score, an empty one comes last.
+  private func keepGroups(
+    _ scores: Span<Float>, _ groups: RoutingRule.Groups, _ workspace: inout Workspace
+  ) {
+    for group in 0..<groups.count {
+      var first = -Float.infinity
+      var second = -Float.infinity
+      for function in group * groupSize..<(group + 1) * groupSize {
+        let value = scores[function] + bias[function]
+        if value > first {
+          second = first
+          first = value
+        } else if value > second {
+          second = value
+        }
+      }
+      let pair = groups.score == .topTwoSum && second > -.infinity
+      workspace.groupScores[group] = pair ? first + second : first
+      workspace.kept[group] = false
+    }
+    for _ in 0..<groups.kept {
+      var best = -1
+      for group in 0..<groups.count where !workspace.kept[group] {
+        if best < 0 || workspace.groupScores[group] > workspace.groupScores[best] { best = group }
+      }
+      workspace.kept[best] = true
+    }
+  }
+
+  /// Only NaN or infinite scores leave places open; the first selectable functions take them.
+  private func fill(_ workspace: inout Workspace) {
+    var next = 0
+    for rank in 0..<rule.topK where workspace.chosen[rank] < 0 {
+      while !selectable[next] || workspace.chosen.contains(next) { next += 1 }
+      workspace.chosen[rank] = next
+    }
+  }
+
+  /// Routes all rows of unbiased `scores` [T,F]; `slot` turns a token and a chosen function into
+  /// the slot that serves it.
+  package func assign(
+    _ scores: Matrix, threads: Int, slot: @Sendable (_ token: Int, _ function: Int) -> Int
+  ) -> Assignment {
+    precondition(scores.columns == rule.experts)
+    let topK = rule.topK
+    let blocks = mapBlocks(
+      count: scores.rows, blockSize: RoutingRule.blockTokens, threads: threads
+    ) { _, rows in
+      var workspace = makeWorkspace()
+      var weights = [Float](repeating: 0, count: topK)
+      var block = (slots: [Int32](), weights: [Float]())
+      block.slots.reserveCapacity(rows.count * topK)
+      block.weights.reserveCapacity(rows.count * topK)
+      let values = scores.values.span
+      for token in rows {
+        let row = values.extracting(token * scores.columns..<(token + 1) * scores.columns)
+        choose(row, &workspace)
+        rule.weights(row, chosen: workspace.chosen, into: &weights)
+        for rank in 0..<topK {
+          block.slots.append(Int32(slot(token, workspace.chosen[rank])))
+          block.weights.append(weights[rank])
+        }
+      }
+      return block
+    }
+    return Assignment(
+      tokens: scores.rows, topK: topK, slots: blocks.flatMap(\.slots),
+      weights: blocks.flatMap(\.weights))
+  }
+
+  /// Tokens per function, counted: F values that sum to T*K.
+  package func load(_ scores: Matrix, threads: Int) -> [Int] {
+    let blocks = mapBlocks(
+      count: scores.rows, blockSize: RoutingRule.blockTokens, threads: threads
+    ) { _, rows in
+      var workspace = makeWorkspace()
+      var load = [Int](repeating: 0, count: rule.experts)
+      let values = scores.values.span
+      for token in rows {
+        let row = values.extracting(token * scores.columns..<(token + 1) * scores.columns)
+        choose(row, &workspace)
+        for function in workspace.chosen { load[function] += 1 }
+      }
+      return load
+    }
+    var total = [Int](repeating: 0, count: rule.experts)
+    for block in blocks {
+      for function in total.indices { total[function] += block[function] }
+    }
+    return total
+  }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import RegateKit
+
+/// Options that every command has.
+struct CommonOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object on standard output instead of tables.")
+  var json = false
+
+  @Flag(name: .shortAndLong, help: "No progress on standard error.")
+  var quiet = false
+
+  @Option(help: "Threads; the result does not depend on it.")
+  var threads = ProcessInfo.processInfo.activeProcessorCount
+
+  func validate() throws {
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads must be between 1 and 1024, not \(threads)")
+    }
+  }
+}
+
+/// A comma-separated list of expert-parallel rank counts.
+struct RankCounts: ExpressibleByArgument {
+  let values: [Int]
+
+  init?(argument: String) {
+    let values = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 }) else { return nil }
+    self.values = values.compactMap { $0 }
+  }
+}
+
+/// Prints a report to standard output.
+func show(_ text: String) {
+  FileHandle.standardOutput.write(Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
+}

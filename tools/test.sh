@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds in release and runs every test. Extra arguments go to
+# `swift test`, e.g. `tools/test.sh --filter Checkpoints`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools/setup.sh
+# The command tests run the built tool.
+swift build -c release --product regate
+swift test -c release "$@"
