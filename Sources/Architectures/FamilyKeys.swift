@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Config keys and routing traits that several families share. Order and defaults are those of
+// transformers 5.23 and llama.cpp 0.5.0-dev (ggml 0.25).
+
+extension Key where Value == Int {
+  /// `num_experts` was Qwen3-MoE's published spelling, transformers 5 saves `num_local_experts`.
+  static func experts(default fallback: Int?) -> Key {
+    Key(
+      "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", default: fallback)
+  }
+
+  static func topK(default fallback: Int?) -> Key {
+    Key(
+      "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_k", "moe_topk",
+      default: fallback)
+  }
+
+  /// Families whose experts have a width of their own.
+  static func expertWidth(default fallback: Int?) -> Key {
+    Key("moe_intermediate_size", default: fallback)
+  }
+
+  /// Families all of whose FFNs are experts.
+  static func denseWidth(default fallback: Int?) -> Key {
+    Key("intermediate_size", default: fallback)
+  }
+}
+
+extension Sparsity {
+  static func firstDense(default fallback: Int) -> Sparsity {
+    .afterLeadingDense(Key("first_k_dense_replace", default: fallback))
+  }
+
+  static let qwen = Sparsity.stepped(
+    step: Key("decoder_sparse_step", default: 1), dense: "mlp_only_layers")
+
+  static let ggufLeadingDense = Sparsity.afterLeadingDense(
+    Key("leading_dense_block_count", default: 0))
+}
+
+extension RoutingTraits {
+  /// Qwen's: softmax over all experts in Float32, weights renormalised if the config says so.
+  static func softmax(normalise: Switch) -> RoutingTraits {
+    RoutingTraits(scoring: .fixed(.softmax), normalise: normalise)
+  }
+
+  /// DeepSeek-V3's `noaux_tc`: sigmoid, nodes by the sum of their two best biased scores.
+  static func sigmoidNodes(
+    count: Int, kept: Int, normalise: Bool, scale: Double
+  ) -> RoutingTraits {
+    RoutingTraits(
+      scoring: .fixed(.sigmoid), normalise: .key(Key("norm_topk_prob", default: normalise)),
+      guarding: .fixed(.add(1e-20)),
+      scale: .key(Key("routed_scaling_factor", default: scale), zeroIsOne: false),
+      groups: Groups(
+        count: Key("n_group", default: count), kept: Key("topk_group", default: kept),
+        score: .topTwoSum, mask: .negativeInfinity),
+      logits: .float32)
+  }
+
+  /// llama.cpp's common routing code: Float32 throughout, node keys honoured for every
+  /// architecture, and the weights' sum clamped to the smallest normal half (2^-14).
+  static func llamaCpp(
+    _ scoring: Scoring, normalise: Switch, scale: Scale = .one
+  ) -> RoutingTraits {
+    RoutingTraits(
+      scoring: scoring, normalise: normalise, guarding: .fixed(.clamp(0x1p-14)), scale: scale,
+      groups: Groups(
+        count: Key("expert_group_count", default: 0),
+        kept: Key("expert_group_used_count", default: 0),
+        score: .topTwoSum, mask: .negativeInfinity),
+      logits: .float32)
+  }
+
+  /// The architectures for which llama.cpp reads normalisation, scale and gating function.
+  static func llamaCppFromKeys(_ scoring: Scoring) -> RoutingTraits {
+    llamaCpp(
+      scoring, normalise: .key(Key("expert_weights_norm", default: false)),
+      scale: .key(Key("expert_weights_scale", default: 0), zeroIsOne: true))
+  }
+}

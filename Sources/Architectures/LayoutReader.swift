@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Routing
+
+/// A checkpoint's layout in the making: configuration first (`+Safetensors`, `+GGUF`), then the
+/// same verification for both containers.
+struct LayoutReader {
+  let checkpoint: any Checkpoint
+  let family: Family
+  let settings: Settings
+  let hiddenSize: Int
+  let layerCount: Int
+  /// E.
+  let experts: Int
+  /// K, for each layer.
+  let topK: PerLayer
+  /// I, for each layer; nil: whatever the tensors say.
+  let expertWidth: PerLayer
+  let sharedExperts: Int?
+  let moeLayers: [Int]
+  /// The rule of all layers, but for K.
+  let rule: RoutingRule
+  let routing: RoutingTraits
+  let selectionBias: BiasSupport
+  let gateBias: Bool
+  let tensors: LayerTensors
+  let scaleBlock: ModelLayout.ScaleBlock?
+  let quantisation: String?
+  let containerWarnings: [String]
+
+  /// Deepest model that is believed: llama.cpp's LLAMA_MAX_LAYERS is 512.
+  static let layerLimit = 4096
+
+  func read() throws(RegateError) -> ModelLayout {
+    try checkDenseLayers()
+    var layers: [MoELayer] = []
+    var warnings = containerWarnings
+    for index in moeLayers {
+      let assembly = LayerAssembly(self, layer: index)
+      layers.append(try assembly.layer())
+      warnings += assembly.warnings.filter { !warnings.contains($0) }
+    }
+    try checkBiases(layers)
+    if selectionBias == .expected, layers.allSatisfy({ $0.selectionBias == nil }) {
+      warnings.append(
+        "no layer has \(tensors.names.selectionBias): transformers starts it at zero")
+    }
+    return ModelLayout(
+      family: family, container: checkpoint.container, hiddenSize: hiddenSize,
+      layerCount: layerCount, layers: layers, extraRouters: tensors.extraRouters(beyond: layerCount),
+      warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
+      prefix: tensors.prefix, scaleBlock: scaleBlock,
+      undecodable: undecodable(layers))
+  }
+
+  /// A router in a layer that the configuration makes dense: one of the two is wrong.
+  private func checkDenseLayers() throws(RegateError) {
+    guard !moeLayers.isEmpty else {
+      throw RegateError(
+        .mismatch, file: settings.file, "the configuration makes all \(layerCount) layers dense")
+    }
+    let sparse = Set(moeLayers)
+    for index in 0..<layerCount where !sparse.contains(index) {
+      guard let gate = tensors.gate(of: index) else { continue }
+      throw RegateError(
+        .mismatch, file: checkpoint.path, subject: gate.name,
+        "layer \(index) has a router, but \(settings.file) makes it a dense layer")
+    }
+  }
+
+  /// A selection bias in some layers only is a damaged checkpoint.
+  private func checkBiases(_ layers: [MoELayer]) throws(RegateError) {
+    let without = layers.filter { $0.selectionBias == nil }
+    guard let first = without.first else { return }
+    let required = selectionBias == .expected && checkpoint.container == .gguf
+    guard without.count < layers.count || required else { return }
+    let name = tensors.layerName(first.index) + tensors.names.selectionBias
+    throw RegateError(
+      .missing, file: checkpoint.path, subject: name,
+      required
+        ? "no such tensor, and llama.cpp does not load \(family.title) without it"
+        : "no such tensor, but other layers have one", advice: "fetch the checkpoint again")
+  }
+
+  static func checkedLayerCount(
+    _ count: Int, _ key: String, _ settings: Settings
+  ) throws(RegateError) -> Int {
+    guard count > 0, count <= layerLimit else {
+      throw settings.mismatch(key, "is \(count), expected 1 to \(layerLimit) layers")
+    }
+    return count
+  }
+
+  static func checkTopK(
+    _ topK: PerLayer, of layers: [Int], experts: Int, key: String, _ settings: Settings
+  ) throws(RegateError) {
+    for layer in layers {
+      guard let value = topK[layer] else {
+        throw settings.mismatch(key, "has no value for layer \(layer)")
+      }
+      guard value > 0, value <= experts else {
+        throw settings.mismatch(
+          key, "is \(value) for layer \(layer), expected 1 to \(experts), the number of experts")
+      }
+    }
+  }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import Checkpoints
+public import Routing
+public import Tensors
+
+/// One MoE layer of a checkpoint: its router, its experts, and how it routes.
+public struct MoELayer: Sendable {
+  /// The model's layer number.
+  public let index: Int
+  /// As the runtimes that read this container compute it.
+  public let rule: RoutingRule
+  /// H.
+  public let hiddenSize: Int
+  /// I, the inner width of one expert.
+  public let expertWidth: Int
+  public let activation: Activation
+  /// The router's matrix [E,H].
+  public let gate: TensorInfo
+  /// Bias on the logits [E].
+  public let gateBias: TensorInfo?
+  /// Bias on the scores, for selection only [E] or [1,E].
+  public let selectionBias: TensorInfo?
+  /// The type in which the runtime computes logits: that of the model in transformers' Mixtral and
+  /// Qwen code, Float32 in llama.cpp and for DeepSeek.
+  public let logitsType: ElementType
+  /// Everything that belongs to the E experts.
+  public let experts: [ExpertPart]
+  public let sharedExperts: Int
+  /// Tensors of the shared experts, and of their gate where there is one.
+  public let shared: [TensorInfo]
+  /// Tensors that name the experts, but that cannot be divided among them.
+  public let unplaced: [TensorInfo]
+
+  /// The type that the router is stored in.
+  public var routerType: ElementType { gate.type }
+
+  /// The router's tensors, decoded: gate [E,H], biases [E].
+  public func router(
+    from checkpoint: any Checkpoint
+  ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
+    let values = try checkpoint.floats(of: gate)
+    return (
+      Matrix(rows: rule.experts, columns: hiddenSize, values: values),
+      try gateBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) },
+      try selectionBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) }
+    )
+  }
+}
+
+/// A router outside the model's own layers: that of a multi-token-prediction layer. Regate reports
+/// and keeps it.
+public struct ExtraRouter: Sendable {
+  /// The layer's name up to the router, e.g. `model.layers.61.`.
+  public let layer: String
+  public let gate: TensorInfo
+}
+
+extension Checkpoint {
+  /// All values of a tensor, or of `part` of its bytes, which must hold `count` elements.
+  package func floats(
+    of tensor: TensorInfo, part: Range<Int>? = nil, count: Int? = nil
+  ) throws(RegateError) -> [Float] {
+    do {
+      return try withBytes(of: tensor, part: part) { bytes throws(RegateError) in
+        try TensorDecoder.decode(bytes, type: tensor.type, count: count ?? tensor.elementCount)
+      }
+    } catch {
+      throw RegateError(
+        error.code, file: error.file ?? files[tensor.file].path,
+        subject: error.subject ?? tensor.name, error.problem, advice: error.advice)
+    }
+  }
+}

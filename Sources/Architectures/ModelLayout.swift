@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import Checkpoints
+
+/// What a checkpoint is, and where the parts of its MoE layers lie. Every statement was checked
+/// against the checkpoint's actual tensors.
+public struct ModelLayout: Sendable {
+  public let family: Family
+  public let container: Container
+  /// H.
+  public let hiddenSize: Int
+  /// Model layers, dense ones included, multi-token-prediction layers not.
+  public let layerCount: Int
+  /// The MoE layers, in order.
+  public let layers: [MoELayer]
+  /// Routers outside these layers (multi-token prediction), which are left alone.
+  public let extraRouters: [ExtraRouter]
+  /// What a user should know before relying on this file: where runtimes disagree about it.
+  public let warnings: [String]
+  /// The configuration that the layout follows from.
+  public let settings: [Setting]
+  /// What tensor names have before `layers.{n}.` (safetensors) or `blk.{n}.` (GGUF).
+  public let prefix: String
+  /// Rows and columns per scale of block-scaled FP8 weights.
+  public let scaleBlock: ScaleBlock?
+  /// Why the experts' matrices cannot be decoded; nil if they can.
+  public let undecodable: String?
+
+  public var tier: Family.Tier { family.tier }
+
+  /// Why one expert cannot be copied over another; nil if it can.
+  public var unclonable: String? {
+    guard let tensor = layers.lazy.compactMap(\.unplaced.first).first else { return nil }
+    return "\(tensor.name) \(tensor.shape) belongs to the experts, but has no part for each of them"
+  }
+
+  /// Rows and columns of a weight that share one scale.
+  public struct ScaleBlock: Sendable, Hashable {
+    public let rows: Int
+    public let columns: Int
+  }
+
+  /// Recognises the checkpoint's family, derives its MoE layers and verifies them.
+  public static func read(_ checkpoint: any Checkpoint) throws(RegateError) -> ModelLayout {
+    switch checkpoint {
+    case let checkpoint as SafetensorsCheckpoint: try LayoutReader(safetensors: checkpoint).read()
+    case let checkpoint as GGUFCheckpoint: try LayoutReader(gguf: checkpoint).read()
+    default:
+      throw RegateError(
+        .unsupported, file: checkpoint.path, "is neither a safetensors nor a GGUF checkpoint")
+    }
+  }
+}

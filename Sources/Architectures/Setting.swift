@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One configuration value that a layout was derived from.
+public struct Setting: Sendable, Hashable {
+  /// The key as the file has it (`text_config.num_experts`, `qwen3moe.expert_count`), or the first
+  /// spelling where it was absent.
+  public let key: String
+  /// The value as text; `absent` where there is neither value nor default.
+  public let value: String
+  /// The key was absent, and the family's default was taken.
+  public let isDefault: Bool
+}
+
+/// A configuration value of either container, as far as architectures need one.
+package enum SettingValue: Sendable, Equatable {
+  case integer(Int), number(Double), bool(Bool), string(String), integers([Int])
+  /// Of a kind that no key asks for; the text names the kind.
+  case other(String)
+
+  var text: String {
+    switch self {
+    case .integer(let value): String(value)
+    case .number(let value): String(value)
+    case .bool(let value): String(value)
+    case .string(let value): "\"\(value)\""
+    case .integers(let values): "[\(values.map(String.init).joined(separator: ", "))]"
+    case .other(let kind): kind
+    }
+  }
+}

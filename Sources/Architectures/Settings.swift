@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+
+/// Typed access to `config.json` or GGUF metadata that remembers what was read.
+package struct Settings {
+  /// The file that errors name.
+  let file: String
+  /// What messages and `Setting.key` put before a key: `text_config.`, `deepseek2.`.
+  let scope: String
+  private let lookUp: (String) -> SettingValue?
+  private(set) var read: OrderedDictionary<String, Setting> = [:]
+
+  /// Counts above this are corrupt files, not models: products of two stay within Int.
+  static let limit = Int(Int32.max)
+
+  /// `null` counts as absent, as in transformers.
+  init(json object: JSONValue, scope: String, file: String) {
+    self.file = file
+    self.scope = scope
+    lookUp = { key in object[key].flatMap(SettingValue.init) }
+  }
+
+  init(gguf checkpoint: GGUFCheckpoint) {
+    file = checkpoint.path
+    scope = checkpoint.architecture + "."
+    let (metadata, scope) = (checkpoint.metadata, scope)
+    lookUp = { key in metadata[scope + key].map(SettingValue.init) }
+  }
+
+  /// The first spelling that the file has.
+  private func first(of names: [String]) -> (name: String, value: SettingValue)? {
+    for name in names {
+      if let value = lookUp(name) { return (name, value) }
+    }
+    return nil
+  }
+
+  func has(_ name: String) -> Bool { lookUp(name) != nil }
+
+  /// The value of `key`, converted by `convert`; `expected` says in words what that accepts.
+  private mutating func value<Value>(
+    of key: Key<Value>, _ expected: String, _ convert: (SettingValue) -> Value?
+  ) throws(RegateError) -> Value? {
+    guard let (name, found) = first(of: key.names) else {
+      let name = scope + (key.names.first ?? "")
+      let text = key.fallback.map { "\($0)" } ?? "absent"
+      read[name] = Setting(key: name, value: text, isDefault: true)
+      return key.fallback
+    }
+    guard let value = convert(found) else {
+      throw RegateError(
+        .malformed, file: file, subject: scope + name, "is \(found.text), expected \(expected)")
+    }
+    read[scope + name] = Setting(key: scope + name, value: found.text, isDefault: false)
+    return value
+  }
+
+  mutating func string(_ key: Key<String>) throws(RegateError) -> String? {
+    try value(of: key, "a string") { if case .string(let value) = $0 { value } else { nil } }
+  }
+
+  mutating func bool(_ key: Key<Bool>) throws(RegateError) -> Bool? {
+    try value(of: key, "true or false") { if case .bool(let value) = $0 { value } else { nil } }
+  }
+
+  mutating func number(_ key: Key<Double>) throws(RegateError) -> Double? {
+    try value(of: key, "a finite number") {
+      switch $0 {
+      case .integer(let value): Double(value)
+      case .number(let value): value.isFinite ? value : nil
+      default: nil
+      }
+    }
+  }
+
+  mutating func integer(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int? {
+    try value(of: key, "a whole number from \(minimum) to \(Settings.limit)") {
+      guard case .integer(let value) = $0, value >= minimum, value <= Settings.limit else {
+        return nil
+      }
+      return value
+    }
+  }
+
+  /// An integer that must be there.
+  mutating func required(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int {
+    guard let value = try integer(key, minimum: minimum) else { throw missing(key) }
+    return value
+  }
+
+  /// One value for all layers, or one per layer.
+  mutating func perLayer(_ key: Key<Int>) throws(RegateError) -> PerLayer? {
+    let wrapped = Key<PerLayer>(key.names, default: key.fallback.map(PerLayer.all))
+    return try value(of: wrapped, "whole numbers from 0 to \(Settings.limit)") {
+      switch $0 {
+      case .integer(let value) where value >= 0 && value <= Settings.limit: .all(value)
+      case .integers(let values)
+      where !values.isEmpty && values.allSatisfy({ $0 >= 0 && $0 <= Settings.limit }):
+        .each(values)
+      default: nil
+      }
+    }
+  }
+
+  /// A list of layer numbers; empty where the key is absent.
+  mutating func layers(_ name: String) throws(RegateError) -> [Int] {
+    try value(of: Key(name, default: []), "a list of layer numbers") {
+      if case .integers(let values) = $0 { values } else { nil }
+    } ?? []
+  }
+
+  func missing<Value>(_ key: Key<Value>) -> RegateError {
+    let names = key.names.map { scope + $0 }
+    let spellings = names.dropFirst().joined(separator: ", ")
+    return RegateError(
+      .missing, file: file, subject: names.first,
+      "the key is absent" + (spellings.isEmpty ? "" : " (also looked for \(spellings))"))
+  }
+
+  func mismatch(_ key: String, _ problem: String, advice: String? = nil) -> RegateError {
+    RegateError(.mismatch, file: file, subject: scope + key, problem, advice: advice)
+  }
+}
+
+/// A value that may differ from layer to layer.
+package enum PerLayer: Sendable, CustomStringConvertible {
+  case all(Int)
+  case each([Int])
+
+  /// The value for `layer`; nil where the list is too short.
+  subscript(layer: Int) -> Int? {
+    switch self {
+    case .all(let value): value
+    case .each(let values): values.indices.contains(layer) ? values[layer] : nil
+    }
+  }
+
+  package var description: String {
+    switch self {
+    case .all(let value): String(value)
+    case .each(let values): values.description
+    }
+  }
+}
+
+extension SettingValue {
+  init?(_ value: JSONValue) {
+    switch value {
+    case .null: return nil
+    case .bool(let value): self = .bool(value)
+    case .integer(let value): self = .integer(value)
+    case .number(let value): self = .number(value)
+    case .string(let value): self = .string(value)
+    case .array(let values):
+      let integers = values.compactMap(\.intValue)
+      self = integers.count == values.count ? .integers(integers) : .other("a list")
+    case .object: self = .other("an object")
+    }
+  }
+
+  init(_ value: GGUFValue) {
+    if let integer = value.integer {
+      self = .integer(integer)
+    } else if let number = value.float {
+      self = .number(number)
+    } else if let bool = value.bool {
+      self = .bool(bool)
+    } else if let string = value.string {
+      self = .string(string)
+    } else if let integers = value.integers {
+      self = .integers(integers)
+    } else {
+      self = .other("an array")
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+
+extension Sparsity {
+  /// The MoE layers among `count`.
+  func layers(count: Int, settings: inout Settings) throws(RegateError) -> [Int] {
+    let all = 0..<count
+    switch self {
+    case .all:
+      return Array(all)
+    case .afterLeadingDense(let key):
+      let dense = try settings.required(key)
+      return all.filter { $0 >= dense }
+    case .stepped(let step, let dense):
+      let step = try settings.required(step, minimum: 1)
+      let listed = Set(try settings.layers(dense))
+      return all.filter { !listed.contains($0) && ($0 + 1) % step == 0 }
+    case .interval(let interval, let start, let end):
+      let interval = try settings.required(interval, minimum: 1)
+      let start = try settings.required(start)
+      let end = try end.map { key throws(RegateError) in try settings.integer(key, minimum: -1) }
+      let last = end.flatMap { $0 }.flatMap { $0 < 0 ? nil : $0 } ?? count - 1
+      return all.filter { ($0 + 1) % interval == 0 && $0 >= start && $0 <= last }
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import OrderedCollections
+
+/// A GGUF model, in one file or split over several by llama.cpp's `gguf-split`.
+///
+/// The parts of a split model are named `<prefix>-00001-of-00003.gguf` and so on, and carry
+/// `split.no` (from 0), `split.count` and `split.tensors.count` (over all parts). All other
+/// metadata stand in the first part, which may hold no tensors.
+public struct GGUFCheckpoint: Checkpoint {
+  public let path: String
+  /// The files in part order; a single one where the model is not split.
+  public let parts: [GGUFFile]
+  public let tensors: OrderedDictionary<String, TensorInfo>
+  /// `general.architecture`.
+  public let architecture: String
+
+  public var container: Container { .gguf }
+  public var files: [MappedFile] { parts.map(\.file) }
+  /// The metadata of the first part.
+  public var metadata: OrderedDictionary<String, GGUFValue> { parts[0].metadata }
+  public var alignment: Int { parts[0].alignment }
+  public var version: UInt32 { parts[0].version }
+
+  /// Opens the model of which `path` is the file or any one part.
+  public init(path: String) throws(RegateError) {
+    self.path = path
+    let opened = try GGUFFile(path: path)
+    let split = try GGUFSplit(opened)
+    parts = if let split { try split.parts(including: opened) } else { [opened] }
+    tensors = try GGUFCheckpoint.merge(parts)
+    if let split { try split.checkTotal(tensors.count, path: path) }
+    architecture = try GGUFCheckpoint.architecture(of: parts[0])
+  }
+
+  private static func merge(
+    _ parts: [GGUFFile]
+  ) throws(RegateError) -> OrderedDictionary<String, TensorInfo> {
+    var tensors: OrderedDictionary<String, TensorInfo> = [:]
+    tensors.reserveCapacity(parts.reduce(0) { $0 + $1.tensors.count })
+    for part in parts {
+      for tensor in part.tensors {
+        if let earlier = tensors.updateValue(tensor, forKey: tensor.name) {
+          throw RegateError(
+            .malformed, file: part.file.path, subject: tensor.name,
+            "the tensor is also in \(parts[earlier.file].file.path)")
+        }
+      }
+    }
+    return tensors
+  }
+
+  private static func architecture(of first: GGUFFile) throws(RegateError) -> String {
+    if first.metadata["general.type"]?.string == "imatrix" {
+      throw RegateError(
+        .unsupported, file: first.file.path, "is an importance matrix, not a model",
+        advice: "give it with --imatrix")
+    }
+    let key = "general.architecture"
+    guard let value = first.metadata[key] else {
+      throw RegateError(
+        .missing, file: first.file.path, subject: key, "the file does not name its architecture")
+    }
+    guard case .string(let name) = value, !name.isEmpty else {
+      throw RegateError(
+        .malformed, file: first.file.path, subject: key,
+        "must be a string that is not empty; has type \(value.typeName)")
+    }
+    return name
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import OrderedCollections
+import Tensors
+
+/// One safetensors file, mapped, with its whole header validated.
+public struct SafetensorsFile: Sendable {
+  public let file: MappedFile
+  public let header: SafetensorsHeader
+  /// Where the tensor data start.
+  public let dataStart: Int
+  /// The tensors in the order of their data.
+  public let tensors: [TensorInfo]
+
+  /// Opens `path`. `index` is this file's place among the checkpoint's files.
+  public init(path: String, index: Int = 0) throws(RegateError) {
+    let file = try MappedFile(path: path)
+    try SafetensorsFile.refuseLFSPointer(file)
+    var reader = ByteReader(file)
+    let length = try reader.read(UInt64.self, "header length")
+    guard length <= UInt64(SafetensorsHeader.sizeLimit) else {
+      throw RegateError(
+        .malformed, file: path,
+        "announces a header of \(length) bytes, more than the \(SafetensorsHeader.sizeLimit) "
+          + "that safetensors allows", advice: "check that this is a safetensors file")
+    }
+    let bytes = try reader.readBytes(Int(length), "header")
+    dataStart = reader.offset
+    header = try SafetensorsHeader(parsing: bytes, dataCount: reader.remaining, file: path)
+    self.file = file
+    let start = dataStart
+    tensors = header.entries.map {
+      TensorInfo(
+        name: $0.name, type: $0.type, shape: $0.shape, file: index,
+        range: start + $0.range.lowerBound..<start + $0.range.upperBound)
+    }
+  }
+
+  /// `__metadata__` in its order; nil where the file has none.
+  public var metadata: OrderedDictionary<String, String>? { header.metadata }
+
+  /// The file's bytes up to the tensor data, length included.
+  public var headerBytes: [UInt8] { file.bytes(in: 0..<dataStart) }
+
+  /// A checkout without Git LFS has small text files in place of the shards.
+  private static func refuseLFSPointer(_ file: MappedFile) throws(RegateError) {
+    let mark = Array("version https://git-lfs.github.com/spec/".utf8)
+    guard file.count >= mark.count, file.bytes(in: 0..<mark.count) == mark else { return }
+    throw RegateError(
+      .missing, file: file.path, "is a Git LFS pointer, not the file itself",
+      advice: "run git lfs pull, or fetch the checkpoint again")
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import OrderedCollections
+import Tensors
+
+/// A checkpoint in safetensors: a Hugging Face directory, sharded or not, or a single file.
+///
+/// Opening it reads headers only, so that hundreds of gigabytes open in milliseconds.
+public struct SafetensorsCheckpoint: Checkpoint {
+  public let path: String
+  public let container = Container.safetensors
+  /// The shards, in the order of their names.
+  public let parts: [SafetensorsFile]
+  public let tensors: OrderedDictionary<String, TensorInfo>
+  /// The directory that holds the files.
+  public let directory: String
+  /// File names of `parts`, relative to `directory`.
+  public let partNames: [String]
+  /// `config.json` beside the tensors, if it is there.
+  public let config: JSONValue?
+  /// The index, where the tensors were found by one.
+  public let index: SafetensorsIndex?
+  /// Paths, relative to `directory`, of the other files that belong to the model (tokenizer,
+  /// configuration, model card): an output directory must hold the same bytes.
+  public let sideFiles: [String]
+  /// Paths, relative to `directory`, of weights that are no part of this checkpoint: second copies
+  /// in other formats or shards that no index names. Beside patched weights they would be stale.
+  public let otherWeights: [String]
+  /// What is odd but not wrong, one line each.
+  public let warnings: [String]
+
+  public var files: [MappedFile] { parts.map(\.file) }
+
+  /// Opens the directory or `.safetensors` file at `path`.
+  public init(path: String) throws(RegateError) {
+    var layout = try CheckpointLayout(path: path)
+    var parts: [SafetensorsFile] = []
+    for name in layout.partNames {
+      parts.append(try layout.open(name, index: parts.count))
+    }
+    tensors = try layout.collect(parts)
+    if let index = layout.index { try layout.require(index, agreesWith: tensors) }
+    config = try layout.readConfig()
+    self.path = path
+    self.parts = parts
+    directory = layout.directory
+    partNames = layout.partNames
+    index = layout.index
+    sideFiles = layout.sideFiles
+    otherWeights = layout.otherWeights
+    warnings = layout.warnings
+  }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// model.safetensors.index.json, as transformers 5 writes it:
+// {"metadata": {"total_size": <bytes of all tensors>, ..}, "weight_map": {"<tensor>": "<file>"}}
+// `metadata` may be empty or absent. File names are relative to the index's directory.
+
+public import ByteStorage
+public import OrderedCollections
+
+/// The index of a sharded checkpoint: which file holds which tensor.
+public struct SafetensorsIndex: Sendable {
+  /// The index's file name beside the shards.
+  public static let fileName = "model.safetensors.index.json"
+
+  /// The index as it was read.
+  public let raw: JSONValue
+  /// Tensor name to file name.
+  public let weightMap: OrderedDictionary<String, String>
+  /// The shards in the order of their names (bytes).
+  public let fileNames: [String]
+
+  /// Reads and checks the index at `path`; the shards are not looked at.
+  public init(path: String) throws(RegateError) {
+    raw = try JSONValue(contentsOf: path)
+    guard let members = raw["weight_map"]?.objectValue else {
+      throw RegateError(
+        .malformed, file: path, subject: "weight_map",
+        raw["weight_map"].map { "must be an object, not \($0.kindName)" } ?? "is missing")
+    }
+    guard !members.isEmpty else {
+      throw RegateError(.malformed, file: path, subject: "weight_map", "names no tensors")
+    }
+    var weightMap = OrderedDictionary<String, String>(minimumCapacity: members.count)
+    var fileNames: Set<String> = []
+    for (tensor, value) in members {
+      guard let name = value.stringValue else {
+        throw RegateError(
+          .malformed, file: path, subject: tensor,
+          "its file name must be a string, not \(value.kindName)")
+      }
+      if fileNames.insert(name).inserted { try SafetensorsIndex.require(name, path, tensor) }
+      weightMap[tensor] = name
+    }
+    self.weightMap = weightMap
+    self.fileNames = fileNames.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  /// `metadata.total_size`, if it is there.
+  public var totalSize: Int? { raw["metadata"]?["total_size"]?.intValue }
+
+  /// Refuses file names that could lead out of the checkpoint's directory.
+  private static func require(
+    _ name: String, _ path: String, _ tensor: String
+  ) throws(RegateError) {
+    let problem: String
+    if name.isEmpty {
+      problem = "its file name is empty"
+    } else if name.utf8.first == UInt8(ascii: "/") {
+      problem = "its file name \(name) is an absolute path"
+    } else if name.utf8.contains(0) {
+      problem = "its file name contains a zero byte"
+    } else if name.split(separator: "/", omittingEmptySubsequences: false).contains(where: {
+      $0 == ".." || $0 == "." || $0.isEmpty
+    }) {
+      problem = "its file name \(name) is not a plain path inside the checkpoint's directory"
+    } else {
+      return
+    }
+    throw RegateError(
+      .refused, file: path, subject: tensor, problem,
+      advice: "an index may only name files beside it")
+  }
+}
