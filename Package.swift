@@ -60,7 +60,8 @@ let package = Package(
     .executableTarget(
       name: "regate",
       dependencies: [
-        "RegateKit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "RegateKit", "ByteStorage", "Checkpoints", "Reports",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
 

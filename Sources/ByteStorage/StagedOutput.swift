@@ -2,107 +2,121 @@
 
 import Foundation
 
-/// A file or directory that is built under a temporary name beside its destination and takes the
-/// final name in one step, or leaves nothing behind.
+/// A directory beside the destination in which an output is built; the output takes its final
+/// name or names only when it is whole, and leaves nothing behind otherwise.
 package struct StagedOutput: ~Copyable {
-  package enum Kind: Sendable { case file, directory }
+  /// What will stand at the destination.
+  package enum Kind: Sendable {
+    /// The staged directory itself.
+    case directory
+    /// The staged files of these names, beside each other; the last one to appear is the first
+    /// named, by which readers find the others.
+    case files([String])
+  }
 
-  /// The final path.
-  package let destination: String
-  /// Where to build it until `commit`.
+  /// Where the output is built.
   package let stage: String
+  private let destination: String
   private let kind: Kind
-  private var committed = false
 
-  /// Reserves a temporary sibling of `destination`. An existing destination is refused unless
-  /// `overwrite` says otherwise.
+  /// Stages an output: `destination` is the final path of the directory, or the folder that the
+  /// files go into. What is there already is refused unless `overwrite` says otherwise.
   package init(destination: String, kind: Kind, overwrite: Bool) throws(RegateError) {
-    let path = try StagedOutput.vacant(destination, kind: kind, overwrite: overwrite)
-    let stage = "\(path).regate-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).partial"
-    if kind == .directory {
-      guard mkdir(stage, 0o755) == 0 else { throw .system("cannot be created", path: stage) }
+    let path = StagedOutput.trimmed(destination)
+    for (path, isDirectory) in StagedOutput.results(path, kind) {
+      try StagedOutput.requireVacant(path, isDirectory: isDirectory, overwrite: overwrite)
     }
+    let number = "\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+    let stage: String
+    switch kind {
+    case .directory: stage = "\(path).regate-\(number).partial"
+    case .files: stage = "\(path)/.regate-\(number).partial"
+    }
+    guard mkdir(stage, 0o755) == 0 else { throw .system("cannot be created", path: stage) }
     self.destination = path
     self.stage = stage
     self.kind = kind
   }
 
-  /// `destination` without trailing slashes, if the output may take that name.
-  private static func vacant(
-    _ destination: String, kind: Kind, overwrite: Bool
-  ) throws(RegateError) -> String {
-    var path = destination
-    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-    var status = stat()
-    guard lstat(path, &status) == 0 else { return path }
-    guard overwrite else {
-      throw RegateError(
-        .refused, file: path, "exists already",
-        advice: "choose another output or pass --overwrite")
-    }
-    let isDirectory = status.st_mode & S_IFMT == S_IFDIR
-    guard isDirectory == (kind == .directory) else {
-      throw RegateError(
-        .refused, file: path,
-        "is a \(isDirectory ? "directory" : "file"), but the output is a \(kind)",
-        advice: "choose another output")
-    }
-    return path
-  }
+  deinit { try? FileManager.default.removeItem(atPath: stage) }
 
-  deinit {
-    if !committed { StagedOutput.remove(stage) }
-  }
-
-  /// The staged path of `name` inside a staged directory; its folders are made.
-  package func path(_ name: String) throws(RegateError) -> String {
+  /// The staged path of `name`; its folders are made.
+  package borrowing func path(_ name: String) throws(RegateError) -> String {
     let path = stage + "/" + name
     let folder = (path as NSString).deletingLastPathComponent
     do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
       throw RegateError(.io, file: folder, "cannot be created: \(error.localizedDescription)")
     }
     return path
   }
 
-  /// Gives the staged output its final name. What had that name before is removed afterwards.
+  /// Gives the output its final name or names. A directory that it replaces is moved aside first
+  /// and removed afterwards.
   package consuming func commit() throws(RegateError) {
-    StagedOutput.syncDirectory(kind == .directory ? stage : parent)
-    if kind == .directory, access(destination, F_OK) == 0 {
+    StagedOutput.sync(stage)
+    switch kind {
+    case .directory:
       let old = stage + ".old"
-      guard rename(destination, old) == 0 else {
-        throw .system("cannot be moved aside", path: destination)
-      }
-      guard rename(stage, destination) == 0 else {
-        let error = RegateError.system("cannot take its final name", path: stage)
-        rename(old, destination)
+      let replaced = access(destination, F_OK) == 0
+      if replaced { try StagedOutput.move(destination, to: old) }
+      do throws(RegateError) {
+        try StagedOutput.move(stage, to: destination)
+      } catch {
+        if replaced { try StagedOutput.move(old, to: destination) }
         throw error
       }
-      StagedOutput.remove(old)
-    } else {
-      guard rename(stage, destination) == 0 else {
-        throw .system("cannot take its final name \(destination)", path: stage)
+      if replaced { try? FileManager.default.removeItem(atPath: old) }
+      StagedOutput.sync((destination as NSString).deletingLastPathComponent)
+    case .files(let names):
+      for name in names.reversed() {
+        try StagedOutput.move("\(stage)/\(name)", to: "\(destination)/\(name)")
       }
+      StagedOutput.sync(destination)
     }
-    committed = true
-    StagedOutput.syncDirectory(parent)
   }
 
-  private var parent: String {
-    let parent = (destination as NSString).deletingLastPathComponent
-    return parent.isEmpty ? "." : parent
+  private static func results(_ destination: String, _ kind: Kind) -> [(String, Bool)] {
+    switch kind {
+    case .directory: [(destination, true)]
+    case .files(let names): names.map { ("\(destination)/\($0)", false) }
+    }
   }
 
-  private static func syncDirectory(_ path: String) {
-    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  /// Refuses a path at which something stands that must not be replaced.
+  private static func requireVacant(
+    _ path: String, isDirectory: Bool, overwrite: Bool
+  ) throws(RegateError) {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return }
+    guard overwrite else {
+      throw RegateError(
+        .refused, file: path, "exists already",
+        advice: "choose another output or pass --overwrite")
+    }
+    guard (status.st_mode & S_IFMT == S_IFDIR) == isDirectory else {
+      throw RegateError(
+        .refused, file: path, isDirectory ? "is not a directory" : "is not a file",
+        advice: "choose another output")
+    }
+  }
+
+  private static func trimmed(_ path: String) -> String {
+    var path = path
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    return path
+  }
+
+  private static func move(_ from: String, to: String) throws(RegateError) {
+    guard rename(from, to) == 0 else { throw .system("cannot be renamed to \(to)", path: from) }
+  }
+
+  /// Makes renames in a directory durable. Not every file system can; none fails for lack of it.
+  private static func sync(_ directory: String) {
+    let descriptor = open(directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)
     close(descriptor)
-  }
-
-  private static func remove(_ path: String) {
-    try? FileManager.default.removeItem(atPath: path)
   }
 }

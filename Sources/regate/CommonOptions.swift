@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Checkpoints
 import Foundation
 import RegateKit
 
@@ -20,6 +21,12 @@ struct CommonOptions: ParsableArguments {
       throw ValidationError("--threads must be between 1 and 1024, not \(threads)")
     }
   }
+
+  /// Prints a report to standard output in the form that was asked for.
+  func show(text: String, json value: JSONValue) {
+    let bytes = json ? value.serialised(.pretty) : Array(text.utf8) + [0x0A]
+    FileHandle.standardOutput.write(Data(bytes))
+  }
 }
 
 /// A comma-separated list of expert-parallel rank counts.
@@ -31,9 +38,4 @@ struct RankCounts: ExpressibleByArgument {
     guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 }) else { return nil }
     self.values = values.compactMap { $0 }
   }
-}
-
-/// Prints a report to standard output.
-func show(_ text: String) {
-  FileHandle.standardOutput.write(Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
 }

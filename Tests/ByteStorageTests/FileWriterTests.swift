@@ -80,12 +80,26 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("model")).isEmpty)
   }
 
+  @Test func `staged files take their names beside each other`() throws {
+    let folder = try TemporaryDirectory()
+    let output = try StagedOutput(
+      destination: folder.path(""), kind: .files(["a", "b"]), overwrite: false)
+    for (name, byte) in [("a", UInt8(1)), ("b", 2)] {
+      var writer = try FileWriter(creating: output.path(name))
+      try writer.write([byte])
+    }
+    #expect(try names(folder).count == 1)
+    try output.commit()
+    #expect(try names(folder) == ["a", "b"])
+  }
+
   @Test func `a file never replaces a directory`() throws {
     let folder = try TemporaryDirectory()
     try FileManager.default.createDirectory(
       at: folder.url.appending(path: "model"), withIntermediateDirectories: false)
     #expect {
-      _ = try StagedOutput(destination: folder.path("model"), kind: .file, overwrite: true)
+      _ = try StagedOutput(
+        destination: folder.path(""), kind: .files(["model"]), overwrite: true)
     } throws: { ($0 as? RegateError)?.code == .refused }
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The tensors of the native router, version 1 (see "The native router" in the documentation):
-// weight [H,R], function_prototypes [E,R], function_potentials [E], slot_function [E],
-// slot_prototypes [E,R], slot_potentials [E].
+// weight [H,R], function_prototypes [E,R], function_bias [E], function_potentials [E],
+// slot_function [E], slot_prototypes [E,R], slot_potentials [E].
 
 import Architectures
 import ByteStorage
@@ -21,6 +21,7 @@ struct NativeTensor: Sendable {
 enum NativeRouterFormat {
   static let encoder = "weight"
   static let functionPrototypes = "function_prototypes"
+  static let functionBias = "function_bias"
   static let functionPotentials = "function_potentials"
   static let slotFunction = "slot_function"
   static let slotPrototypes = "slot_prototypes"
@@ -35,9 +36,7 @@ enum NativeRouterFormat {
   static func tensors(
     of router: PrototypeRouter, gate: String
   ) throws(RegateError) -> [NativeTensor] {
-    guard case .linear(let weight) = router.encoder else {
-      throw RegateError(.unsupported, subject: gate, "only linear encoders can be written")
-    }
+    let weight = router.linearEncoder
     guard weight.columns != router.experts else {
       // [H,R] must differ from every stock gate [E,H]: that is what stops stock code.
       throw RegateError(
@@ -60,6 +59,8 @@ enum NativeRouterFormat {
     return [
       try floats(encoder, weight.transposed()),
       try floats(functionPrototypes, router.functionPrototypes),
+      try floats(
+        functionBias, router.functionBias ?? [Float](repeating: 0, count: router.experts), count),
       try floats(functionPotentials, router.functionPotentials, count),
       NativeTensor(
         name: prefix + slotFunction, type: .i64, shape: count,
@@ -69,5 +70,82 @@ enum NativeRouterFormat {
       try floats(slotPrototypes, router.slotPrototypes),
       try floats(slotPotentials, router.slotPotentials, count),
     ]
+  }
+}
+
+extension NativeRouterFormat {
+  /// Reads the native router of a layer whose gate tensor is its encoder.
+  static func router(
+    of layer: MoELayer, in checkpoint: any Checkpoint
+  ) throws(RegateError) -> PrototypeRouter {
+    let experts = layer.rule.experts
+    let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
+    let encoder = try reader.matrix(Self.encoder, rows: layer.hiddenSize, columns: nil)
+    let latent = encoder.columns
+    let functions = try reader.integers(slotFunction, count: experts)
+    guard functions.allSatisfy({ (0..<experts).contains($0) }) else {
+      throw RegateError(
+        .malformed, file: checkpoint.path, subject: reader.prefix + slotFunction,
+        "names a function outside 0..<\(experts)", advice: "the checkpoint is damaged")
+    }
+    return PrototypeRouter(
+      encoder: .linear(encoder.transposed()),
+      functionPrototypes: try reader.matrix(functionPrototypes, rows: experts, columns: latent),
+      functionBias: try reader.floats(functionBias, count: experts),
+      functionPotentials: try reader.floats(functionPotentials, count: experts),
+      slotFunction: functions,
+      slotPrototypes: try reader.matrix(slotPrototypes, rows: experts, columns: latent),
+      slotPotentials: try reader.floats(slotPotentials, count: experts), rule: layer.rule)
+  }
+
+  /// Tensors of one layer's router, checked for type and shape.
+  private struct Reader {
+    let checkpoint: any Checkpoint
+    let prefix: String
+
+    func matrix(_ name: String, rows: Int, columns: Int?) throws(RegateError) -> Matrix {
+      let tensor = try checkpoint.tensor(prefix + name)
+      guard tensor.shape.count == 2, tensor.shape[0] == rows, tensor.shape[1] > 0,
+        tensor.shape[1] == columns ?? tensor.shape[1]
+      else {
+        throw mismatch(tensor, "[\(rows), \(columns.map(String.init) ?? "latent size")]")
+      }
+      return Matrix(
+        rows: rows, columns: tensor.shape[1], values: try checkpoint.floats(of: tensor))
+    }
+
+    func floats(_ name: String, count: Int) throws(RegateError) -> [Float] {
+      let tensor = try checkpoint.tensor(prefix + name)
+      guard tensor.shape == [count] else { throw mismatch(tensor, "[\(count)]") }
+      return try checkpoint.floats(of: tensor)
+    }
+
+    func integers(_ name: String, count: Int) throws(RegateError) -> [Int] {
+      let tensor = try checkpoint.tensor(prefix + name)
+      guard tensor.shape == [count], tensor.type == .i64 else {
+        throw mismatch(tensor, "I64 [\(count)]")
+      }
+      return checkpoint.withBytes(of: tensor) { bytes in
+        (0..<count).map {
+          Int(Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)))
+        }
+      }
+    }
+
+    private func mismatch(_ tensor: TensorInfo, _ expected: String) -> RegateError {
+      RegateError(
+        .mismatch, file: checkpoint.path, subject: tensor.name,
+        "is \(tensor.type.rawValue) \(tensor.shape), expected \(expected)",
+        advice: "the checkpoint is damaged, or of another version of the native form")
+    }
+  }
+}
+
+extension PrototypeRouter {
+  /// [R,H]
+  var linearEncoder: Matrix {
+    switch encoder {
+    case .linear(let weight): weight
+    }
   }
 }

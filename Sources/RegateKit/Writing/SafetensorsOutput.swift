@@ -15,7 +15,6 @@ struct SafetensorsOutput {
   /// Name that a single `model.safetensors` takes when a second shard comes beside it: readers
   /// prefer a file of the old name to an index.
   static let onlyShard = "model-00001-of-00001.safetensors"
-  static let indexName = "model.safetensors.index.json"
 
   let checkpoint: SafetensorsCheckpoint
   let patches: [LayerPatch]
@@ -48,7 +47,7 @@ struct SafetensorsOutput {
     if !added.isEmpty { files.append(try routerFile()) }
     if let index = try index(changes: changes) {
       files.append(
-        OutputFile(name: SafetensorsOutput.indexName, segments: [.bytes(index.serialised(.pretty))]))
+        OutputFile(name: SafetensorsIndex.fileName, segments: [.bytes(index.serialised(.pretty))]))
     }
     return files
   }
@@ -90,8 +89,8 @@ struct SafetensorsOutput {
   /// The index of the output; nil where original and output are a single file. Everything that
   /// the original's index says beside sizes and places stays.
   private func index(changes: [String: TensorChange]) throws(RegateError) -> JSONValue? {
-    guard checkpoint.index != nil || checkpoint.parts.count > 1 || !added.isEmpty else { return nil }
-    var json = checkpoint.index?.json ?? .object([:])
+    guard checkpoint.index != nil || !added.isEmpty else { return nil }
+    var json = checkpoint.index?.raw ?? .object([:])
     var places: OrderedDictionary<String, JSONValue> = [:]
     var total = 0
     var parameters = 0

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Architectures
+public import ByteStorage
+public import Checkpoints
+import Foundation
+public import Routing
+import Tensors
+
+/// An opened checkpoint and what is in it.
+public struct Model: Sendable {
+  public let checkpoint: any Checkpoint
+  public let layout: ModelLayout
+
+  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
+  /// `.gguf` file. Reads headers only.
+  public static func open(_ path: String) throws(RegateError) -> Model {
+    guard FileManager.default.fileExists(atPath: path) else {
+      throw RegateError(
+        .missing, file: path, "no such file or directory",
+        advice: "give a checkpoint directory, a .safetensors file or a .gguf file")
+    }
+    let checkpoint: any Checkpoint =
+      path.lowercased().hasSuffix(".gguf")
+      ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
+    return Model(checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint))
+  }
+
+  /// What a user should know about the checkpoint before relying on it.
+  public var warnings: [String] {
+    ((checkpoint as? SafetensorsCheckpoint)?.warnings ?? []) + layout.warnings
+  }
+
+  /// The router of a layer, decoded.
+  public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
+    if layout.nativeRouter {
+      return .native(try NativeRouterFormat.router(of: layer, in: checkpoint))
+    }
+    let (gate, gateBias, selectionBias) = try layer.router(from: checkpoint)
+    return .family(
+      FamilyRouter(
+        gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule))
+  }
+}
+
+/// A layer's router in the form that its checkpoint has.
+public enum LayerRouter: Sendable {
+  case family(FamilyRouter)
+  case native(PrototypeRouter)
+
+  /// The router.
+  public var router: any Router {
+    switch self {
+    case .family(let router): router
+    case .native(let router): router
+    }
+  }
+
+  /// Row norms, cosines and rank of the gate; for the native form, of the function prototypes.
+  func statistics() throws(RegateError) -> GateStatistics {
+    switch self {
+    case .family(let router):
+      try GateStatistics(gate: router.gate, bias: router.selectionBias ?? router.logitBias)
+    case .native(let router):
+      try GateStatistics(
+        gate: router.functionPrototypes, bias: router.functionPotentials.filter(\.isFinite))
+    }
+  }
+}
+
+extension Model {
+  /// A pass over the experts of `layer`; each one's end is one unit of `progress`.
+  func expertPass(
+    of layer: MoELayer, threads: Int, progress: any ProgressSink
+  ) throws(RegateError) -> ExpertPass {
+    let reader = try ExpertReader(checkpoint, layout: layout)
+    return ExpertPass(
+      load: { expert throws(RegateError) in try reader.weights(of: expert, in: layer) },
+      threads: threads, progress: { progress.advance(1) })
+  }
+}

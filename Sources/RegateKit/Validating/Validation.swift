@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Original against patched, layer by layer, on captured activations that the fit did not see: both
+// routers read the original's inputs.
+
+public import ByteStorage
+import Architectures
+import Checkpoints
+public import Routing
+import Tensors
+
+/// How a patched checkpoint compares with its original.
+public struct Validation: Sendable {
+  /// One MoE layer on the original's inputs.
+  public struct Layer: Sendable {
+    public let index: Int
+    public let original: LoadSummary
+    public let patched: LoadSummary
+    public let agreement: RoutingAgreement
+    /// Relative error of the routed experts' output; nil where the experts cannot be decoded.
+    public let outputError: Double?
+    /// Distinct experts that the patched layer holds.
+    public let functions: Int
+  }
+
+  /// Limits that decide whether a validation passes; nil means no limit.
+  public struct Thresholds: Sendable {
+    /// On the mean Gini over layers.
+    public var maxGini: Double?
+    /// On the worst layer's Gini.
+    public var maxLayerGini: Double?
+    /// On the mean min/max over layers.
+    public var minRatio: Double?
+    /// On the mean output error over layers.
+    public var maxOutputError: Double?
+
+    public init(
+      maxGini: Double? = nil, maxLayerGini: Double? = nil, minRatio: Double? = nil,
+      maxOutputError: Double? = nil
+    ) {
+      self.maxGini = maxGini
+      self.maxLayerGini = maxLayerGini
+      self.minRatio = minRatio
+      self.maxOutputError = maxOutputError
+    }
+  }
+
+  /// What a validation is asked for.
+  public struct Request: Sendable {
+    public var original: String
+    public var patched: String
+    public var captures: [String]
+    public var thresholds: Thresholds
+    public var ranks: [Int]
+    public var threads: Int
+
+    public init(
+      original: String, patched: String, captures: [String], thresholds: Thresholds = .init(),
+      ranks: [Int] = [], threads: Int
+    ) {
+      self.original = original
+      self.patched = patched
+      self.captures = captures
+      self.thresholds = thresholds
+      self.ranks = ranks
+      self.threads = threads
+    }
+  }
+
+  public let original: String
+  public let patched: String
+  public let layers: [Layer]
+  public let tokens: Int
+  /// 1/sqrt(pi lambda), the Gini that perfect balance shows on so many tokens; the largest layer's.
+  public let samplingFloor: Double?
+  /// Why there is no output error; nil if there is.
+  public let undecodable: String?
+  /// One line per threshold that was not met.
+  public let failures: [String]
+  public let warnings: [String]
+
+  public var passed: Bool { failures.isEmpty }
+
+  /// Compares the two checkpoints.
+  public static func run(
+    _ request: Request, progress: any ProgressSink
+  ) throws(RegateError) -> Validation {
+    let pair = try ModelPair(original: request.original, patched: request.patched)
+    let captures = try Captures(request.captures, for: pair.original)
+    var layers: [Layer] = []
+    let experts = pair.layers.reduce(0) { $0 + $1.0.rule.experts }
+    let maps = try pair.functionMaps(threads: request.threads, progress: progress)
+    progress.begin("Validating", total: experts)
+    for ((original, patched), map) in zip(pair.layers, maps) {
+      layers.append(
+        try compare(
+          original, patched, map: map, in: pair, captures: captures, request: request,
+          progress: progress))
+    }
+    progress.end()
+    return Validation(
+      original: request.original, patched: request.patched, layers: layers,
+      tokens: captures.tokens,
+      samplingFloor: layers.compactMap(\.patched.metrics.samplingFloor).max(),
+      undecodable: pair.original.layout.undecodable,
+      failures: request.thresholds.failures(layers), warnings: pair.original.warnings)
+  }
+
+  private static func compare(
+    _ original: MoELayer, _ patched: MoELayer, map: ModelPair.FunctionMap, in pair: ModelPair,
+    captures: Captures, request: Request, progress: any ProgressSink
+  ) throws(RegateError) -> Layer {
+    let inputs = try captures.inputs(layer: original.index)
+    let before = try pair.original.router(of: original).router
+      .route(inputs, threads: request.threads)
+    let after = try pair.patched.router(of: patched).router.route(inputs, threads: request.threads)
+    let experts = original.rule.experts
+    var error: Double?
+    if pair.original.layout.undecodable == nil {
+      error = try OutputError.relative(
+        inputs: inputs, original: before, originalMap: map.original, patched: after,
+        patchedMap: map.patched,
+        pass: pair.original.expertPass(of: original, threads: request.threads, progress: progress))
+    } else {
+      progress.advance(experts)
+    }
+    return Layer(
+      index: original.index,
+      original: LoadSummary(before, experts: experts, ranks: request.ranks),
+      patched: LoadSummary(after, experts: experts, ranks: request.ranks),
+      agreement: RoutingAgreement(
+        original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
+      outputError: error, functions: Set(map.patched).count)
+  }
+}
+
+extension Validation.Thresholds {
+  /// One line for each limit that `layers` do not meet.
+  func failures(_ layers: [Validation.Layer]) -> [String] {
+    func mean(_ values: [Double?]) -> Double? {
+      LayerStatistics(values, largestIsWorst: true).mean
+    }
+    let ginis = layers.map(\.patched.metrics.gini)
+    let checks: [(String, Double?, Double?, below: Bool)] = [
+      ("mean Gini", mean(ginis), maxGini, true),
+      ("worst layer's Gini", ginis.compactMap { $0 }.max(), maxLayerGini, true),
+      ("mean min/max", mean(layers.map(\.patched.metrics.minOverMax)), minRatio, false),
+      ("mean output error", mean(layers.map(\.outputError)), maxOutputError, true),
+    ]
+    return checks.compactMap { name, value, limit, below in
+      guard let limit else { return nil }
+      guard let value else { return "\(name) is undefined, but a limit of \(limit) was set" }
+      let met = below ? value <= limit : value >= limit
+      return met ? nil : "\(name) is \(value), \(below ? "above" : "below") the limit of \(limit)"
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import Foundation
+
+/// Where an output goes: a directory, or files in a folder.
+struct OutputDestination: Sendable {
+  /// The output directory, or the folder that the output files go into.
+  let folder: String
+  /// For files, the name of the model file.
+  let name: String
+  let isDirectory: Bool
+
+  /// Reads `output` as an output path for `model`, and refuses what could harm the original.
+  init(_ output: String, for model: Model, form: RouterForm) throws(RegateError) {
+    let url = URL(filePath: output).standardizedFileURL
+    let path = url.path(percentEncoded: false)
+    let file = ["gguf", "safetensors"].first { url.pathExtension.lowercased() == $0 }
+    isDirectory = file == nil
+    name = url.lastPathComponent
+    folder = isDirectory ? path : url.deletingLastPathComponent().path(percentEncoded: false)
+    try requireForm(file, model, form)
+    try requireApart(from: model)
+    try requireFolder()
+  }
+
+  /// Name of the manifest beside the output.
+  var manifestName: String {
+    isDirectory ? "regate.json" : name.deletingExtension + ".regate.json"
+  }
+
+  private func requireForm(
+    _ file: String?, _ model: Model, _ form: RouterForm
+  ) throws(RegateError) {
+    let container = model.checkpoint.container
+    if let file, file != container.rawValue {
+      throw RegateError(
+        .refused, file: name, "cannot hold the output: the checkpoint is \(container.rawValue)",
+        advice: "Regate does not convert between containers")
+    }
+    if container == .gguf, isDirectory {
+      throw RegateError(
+        .refused, file: name, "is no name for a GGUF output", advice: "let it end in .gguf")
+    }
+    if container == .safetensors, !isDirectory {
+      guard form == .stock, model.checkpoint.files.count == 1 else {
+        throw RegateError(
+          .refused, file: name, "this output has more than one file",
+          advice: "give a directory as --output")
+      }
+    }
+  }
+
+  /// The original and the output must not share a file or lie inside each other.
+  private func requireApart(from model: Model) throws(RegateError) {
+    let sources = Set(model.checkpoint.files.map(\.identity))
+    let target = isDirectory ? folder : folder + "/" + name
+    if let identity = Volume.identity(of: target), sources.contains(identity) {
+      throw RegateError(
+        .refused, file: target, "is the original itself", advice: "choose another output")
+    }
+    guard isDirectory else { return }
+    let output = URL(filePath: folder).resolvingSymlinksInPath().path(percentEncoded: false) + "/"
+    for file in model.checkpoint.files {
+      let source = URL(filePath: file.path).resolvingSymlinksInPath().path(percentEncoded: false)
+      let given = URL(filePath: file.path).standardizedFileURL.path(percentEncoded: false)
+      guard !source.hasPrefix(output), !given.hasPrefix(output) else {
+        throw RegateError(
+          .refused, file: folder, "holds the original", advice: "choose another output")
+      }
+    }
+  }
+
+  /// `--overwrite` replaces a whole directory: only one that Regate wrote, or an empty one.
+  func requireReplaceable() throws(RegateError) {
+    guard isDirectory,
+      let names = try? FileManager.default.contentsOfDirectory(atPath: folder),
+      !names.isEmpty, !names.contains(manifestName)
+    else { return }
+    throw RegateError(
+      .refused, file: folder, "holds files that Regate did not write",
+      advice: "choose another output")
+  }
+
+  private func requireFolder() throws(RegateError) {
+    let parent =
+      isDirectory ? URL(filePath: folder).deletingLastPathComponent().path(percentEncoded: false) : folder
+    var directory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: parent, isDirectory: &directory),
+      directory.boolValue
+    else {
+      throw RegateError(
+        .missing, file: parent, "is no directory", advice: "make it, or choose another output")
+    }
+  }
+}
+
+extension String {
+  var lastPathComponent: String { (self as NSString).lastPathComponent }
+  /// The folder of a path, `.` for a bare name.
+  var directory: String {
+    let folder = (self as NSString).deletingLastPathComponent
+    return folder.isEmpty ? "." : folder
+  }
+  var deletingExtension: String { (self as NSString).deletingPathExtension }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+import Reports
+
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show a checkpoint's routers, and how even its expert load is.",
+    discussion: """
+      Reads headers and routers only, whatever the size of the checkpoint. Load comes from \
+      captured activations (tools/capture.py) or from llama.cpp's importance matrix.
+
+      EXAMPLES
+        regate inspect Mixtral-8x7B-v0.1
+        regate inspect model.gguf --imatrix model.imatrix.gguf --ep 2,4,8
+        regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
+      """)
+
+  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String
+
+  @Option(
+    name: .customLong("calibration"),
+    help: ArgumentHelp("Captured activations to count the load on. Repeatable.", valueName: "file"))
+  var captures: [String] = []
+
+  @Option(help: ArgumentHelp("llama.cpp importance matrix (GGUF) to take the load from.", valueName: "file"))
+  var imatrix: String?
+
+  @Option(
+    name: .customLong("ep"),
+    help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
+  var ranks: RankCounts?
+
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if imatrix != nil, !captures.isEmpty {
+      throw ValidationError("Give either --calibration or --imatrix.")
+    }
+  }
+
+  func run() throws {
+    let inspection = try Inspection.run(
+      Inspection.Request(
+        checkpoint: checkpoint, captures: captures, imatrix: imatrix, ranks: ranks?.values ?? [],
+        threads: common.threads),
+      progress: ProgressLine(quiet: common.quiet))
+    common.show(text: inspection.text, json: inspection.json)
+  }
+}

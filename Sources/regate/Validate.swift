@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+import Reports
+
+struct Validate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Compare a patched checkpoint with its original on held-out activations.",
+    discussion: """
+      Reports balance, routing agreement and the output error of every MoE layer, computed with \
+      the real experts. Clones are recognised by their bytes. Give activations that the fit did \
+      not see. With thresholds, the exit code is 1 if one is not met.
+
+      EXAMPLES
+        regate validate original balanced --calibration heldout.safetensors
+        regate validate model.gguf balanced.gguf --calibration heldout.safetensors \\
+          --max-gini 0.1 --json
+      """)
+
+  @Argument(help: "The checkpoint that the patched one was made from.")
+  var original: String
+
+  @Argument(help: "The patched checkpoint.")
+  var patched: String
+
+  @Option(
+    name: .customLong("calibration"),
+    help: ArgumentHelp(
+      "Captured activations of the original, held out from the fit. Repeatable.", valueName: "file"))
+  var captures: [String]
+
+  @Option(help: ArgumentHelp("Fail if the mean Gini over layers is above this.", valueName: "g"))
+  var maxGini: Double?
+
+  @Option(help: ArgumentHelp("Fail if any layer's Gini is above this.", valueName: "g"))
+  var maxLayerGini: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Fail if the mean over layers of least/most used expert is below this.", valueName: "m"))
+  var minRatio: Double?
+
+  @Option(
+    help: ArgumentHelp("Fail if the mean output error over layers is above this.", valueName: "x"))
+  var maxOutputError: Double?
+
+  @Option(
+    name: .customLong("ep"),
+    help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
+  var ranks: RankCounts?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    let validation = try Validation.run(
+      Validation.Request(
+        original: original, patched: patched, captures: captures,
+        thresholds: Validation.Thresholds(
+          maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
+          maxOutputError: maxOutputError),
+        ranks: ranks?.values ?? [], threads: common.threads),
+      progress: ProgressLine(quiet: common.quiet))
+    common.show(text: validation.text, json: validation.json)
+    if !validation.passed { throw ExitCode(1) }
+  }
+}
