@@ -123,7 +123,8 @@ extension JSONReader {
     skipWhitespace()
     let start = position
     guard case .integer(let value) = try readNumber() else {
-      throw error("has a number that is not a 64-bit integer", at: start)
+      let text = String(decoding: bytes[start..<position].prefix(40), as: UTF8.self)
+      throw error("has \(text) where a 64-bit integer is expected", at: start)
     }
     return value
   }

@@ -11,7 +11,8 @@ extension SafetensorsHeader {
     guard bytes.first == UInt8(ascii: "{") else {
       throw RegateError(
         .malformed, file: file, subject: "byte 8",
-        "the header must begin with '{'", advice: "check that this is a safetensors file")
+        bytes.first.map { "the header must begin with '{', not with byte \($0)" }
+          ?? "the header is empty", advice: "check that this is a safetensors file")
     }
     var reader = try JSONReader(bytes, file: file, origin: 8)
     var entries: [Entry] = []
@@ -87,7 +88,7 @@ extension SafetensorsHeader {
       throw problem("data_offsets \(offsets) end before they begin")
     }
     let range = offsets[0]..<offsets[1]
-    let needed = try byteCount(of: type, shape, file: file, name)
+    let needed = try type.byteCount(shape: shape, file: file, subject: name)
     guard needed == range.count else {
       throw problem(
         "\(type.rawValue) \(shape) needs \(needed) bytes, but data_offsets \(offsets) hold "

@@ -80,7 +80,7 @@ public struct SafetensorsHeader: Sendable, Hashable {
     var offset = 0
     for place in places {
       let (name, type, shape) = tensors[place]
-      let count = try SafetensorsHeader.byteCount(of: type, shape, file: nil, name)
+      let count = try type.byteCount(shape: shape, file: nil, subject: name)
       let (end, overflow) = offset.addingReportingOverflow(count)
       guard !overflow else {
         throw RegateError(.refused, subject: name, "the tensors are larger than a file can be")
@@ -120,28 +120,5 @@ public struct SafetensorsHeader: Sendable, Hashable {
           + "that safetensors allows", advice: "use more shards")
     }
     return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
-  }
-
-  /// Bytes that `type` and `shape` ask for.
-  static func byteCount(
-    of type: ElementType, _ shape: [Int], file: String?, _ name: String
-  ) throws(RegateError) -> Int {
-    // Zeros are left out at first: elsewhere the other dimensions are multiplied on their own.
-    var product = 1
-    for dimension in shape where dimension != 0 {
-      let (next, overflow) = product.multipliedReportingOverflow(by: dimension)
-      guard dimension > 0, !overflow else {
-        throw RegateError(
-          .malformed, file: file, subject: name, "shape \(shape) has too many elements to count")
-      }
-      product = next
-    }
-    let count = shape.contains(0) ? 0 : product
-    guard let bytes = type.byteCount(of: count) else {
-      throw RegateError(
-        .malformed, file: file, subject: name,
-        "\(type.rawValue) \(shape) does not fill whole bytes")
-    }
-    return bytes
   }
 }
