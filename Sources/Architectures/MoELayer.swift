@@ -58,13 +58,14 @@ public struct ExtraRouter: Sendable {
 }
 
 extension Checkpoint {
-  /// All values of a tensor, or of `part` of its bytes, which must hold `count` elements.
+  /// All values of a tensor, or of `part` of its bytes, which must hold `count` elements; `type`
+  /// where the bytes mean something else than the file says.
   package func floats(
-    of tensor: TensorInfo, part: Range<Int>? = nil, count: Int? = nil
+    of tensor: TensorInfo, part: Range<Int>? = nil, count: Int? = nil, type: ElementType? = nil
   ) throws(RegateError) -> [Float] {
-    do {
+    do throws(RegateError) {
       return try withBytes(of: tensor, part: part) { bytes throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: tensor.type, count: count ?? tensor.elementCount)
+        try TensorDecoder.decode(bytes, type: type ?? tensor.type, count: count ?? tensor.elementCount)
       }
     } catch {
       throw RegateError(
