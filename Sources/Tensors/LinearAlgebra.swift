@@ -9,6 +9,9 @@ import COpenBLAS
 package enum LinearAlgebra {
   /// Rows of the left matrix per BLAS call.
   private static let blockRows = 512
+  /// Rows that are widened to Double at a time, and rows of the result per BLAS call, in `gram`.
+  private static let gramRows = 1024
+  private static let gramPanel = 128
 
   private static let singleThreaded: Void = openblas_set_num_threads(1)
 
@@ -51,20 +54,18 @@ package enum LinearAlgebra {
   }
 
   /// `aᵀ · a` summed in Double: `a` [m,n], result n*n values, row-major and symmetric.
+  ///
+  /// Row blocks are added one after the other; threads share out the columns of the result, so that
+  /// memory is bounded by the result and one block whatever the thread count.
   package static func gram(_ a: Matrix, threads: Int = 1) -> [Double] {
     _ = singleThreaded
     let n = a.columns
-    let partials = mapBlocks(count: a.rows, blockSize: 4096, threads: threads) { _, rows in
-      let block = a.values[rows.lowerBound * n..<rows.upperBound * n].map(Double.init)
-      var sum = [Double](repeating: 0, count: n * n)
-      cblas_dsyrk(
-        CblasRowMajor, CblasUpper, CblasTrans, blasint(n), blasint(rows.count), 1, block,
-        blasint(n), 0, &sum, blasint(n))
-      return sum
-    }
     var total = [Double](repeating: 0, count: n * n)
-    for partial in partials {
-      for index in total.indices { total[index] += partial[index] }
+    guard n > 0 else { return total }
+    for start in stride(from: 0, to: a.rows, by: gramRows) {
+      let rows = min(gramRows, a.rows - start)
+      let block = a.values[start * n..<(start + rows) * n].map(Double.init)
+      addGram(of: block, rows: rows, columns: n, to: &total, threads: threads)
     }
     for row in 0..<n {
       for column in 0..<row { total[row * n + column] = total[column * n + row] }
@@ -72,13 +73,41 @@ package enum LinearAlgebra {
     return total
   }
 
+  /// Adds `blockᵀ · block` to the upper triangle of `total`, in panels of its rows.
+  private static func addGram(
+    of block: [Double], rows: Int, columns n: Int, to total: inout [Double], threads: Int
+  ) {
+    total.withUnsafeMutableBufferPointer { result in
+      // SAFETY: panels write disjoint rows of `result`, and `block` outlives the call.
+      nonisolated(unsafe) let result = result
+      block.withUnsafeBufferPointer { values in
+        nonisolated(unsafe) let values = values
+        forEachBlock(count: n, blockSize: gramPanel, threads: threads) { _, panel in
+          let first = panel.lowerBound
+          cblas_dgemm(
+            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(panel.count), blasint(n - first),
+            blasint(rows), 1, values.baseAddress! + first, blasint(n), values.baseAddress! + first,
+            blasint(n), 1, result.baseAddress! + first * n + first, blasint(n))
+        }
+      }
+    }
+  }
+
   /// Eigenvalues, largest first, and unit eigenvectors (row i belongs to value i) of a symmetric
   /// matrix of `n * n` values. Signs are fixed: each vector's largest component is positive.
   package static func symmetricEigen(
     _ matrix: [Double], size n: Int
   ) throws(RegateError) -> (values: [Double], vectors: [[Double]]) {
-    precondition(matrix.count == n * n)
+    _ = singleThreaded
+    // dsyevd counts its workspace of 2n² + 6n + 1 values in Int32.
+    precondition(matrix.count == n * n && n <= 32_000)
     guard n > 0 else { return ([], []) }
+    // LAPACK may not return from NaN.
+    guard matrix.allSatisfy(\.isFinite) else {
+      throw RegateError(
+        .malformed, subject: "eigenvalues", "the matrix holds NaN or infinite values",
+        advice: "check the activations for NaN or infinite values")
+    }
     var a = matrix
     var values = [Double](repeating: 0, count: n)
     var size = Int32(n)
@@ -93,8 +122,9 @@ package enum LinearAlgebra {
       &info)
     guard info == 0 else {
       throw RegateError(
-        .malformed, subject: "eigenvalues", "LAPACK dsyevd returned \(info)",
-        advice: "check the activations for NaN or infinite values")
+        .unreached, subject: "eigenvalues",
+        "LAPACK dsyevd did not converge and returned \(info)",
+        advice: "check the activations for very large values")
     }
     // LAPACK is column-major with ascending values: column j of `a` is one contiguous vector.
     let vectors = (0..<n).reversed().map { column -> [Double] in

@@ -9,9 +9,10 @@ import Synchronization
 /// combined in block order are the same for every thread count. `body` must be safe to run
 /// concurrently for different blocks.
 package func forEachBlock(
-  count: Int, blockSize: Int, threads: Int, _ body: @Sendable (_ block: Int, _ range: Range<Int>) -> Void
+  count: Int, blockSize: Int, threads: Int,
+  _ body: @Sendable (_ block: Int, _ range: Range<Int>) -> Void
 ) {
-  precondition(blockSize > 0 && threads > 0)
+  precondition(count >= 0 && blockSize > 0 && threads > 0)
   let blocks = (count + blockSize - 1) / blockSize
   @Sendable func run(_ block: Int) {
     let start = block * blockSize
