@@ -60,36 +60,47 @@ public struct ExpertReader: Sendable {
   ) throws(RegateError) -> Matrix? {
     let parts = layer.experts.filter { $0.role == role }
     guard let weight = parts.first(where: { $0.kind == .weight }) else { return nil }
-    let (tensor, bytes) = weight.slice(expert: expert)
-    let values = try checkpoint.floats(of: tensor, part: bytes, count: rows * columns)
-    var stored =
-      weight.transposed
-      ? Matrix(rows: columns, columns: rows, values: values)
-      : Matrix(rows: rows, columns: columns, values: values)
-    if let scale = parts.first(where: { $0.kind == .scale && $0.suffix != "input_scale" }) {
-      try apply(scale, of: expert, to: &stored)
-    }
-    return weight.transposed ? stored.swappingAxes : stored
+    // [in,out] storage is decoded as it lies, scales included, and then turned.
+    let stored = weight.transposed ? (rows: columns, columns: rows) : (rows: rows, columns: columns)
+    let values = try values(
+      of: weight, expert: expert, rows: stored.rows, columns: stored.columns,
+      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" })
+    let matrix = Matrix(rows: stored.rows, columns: stored.columns, values: values)
+    return weight.transposed ? matrix.swappingAxes : matrix
   }
 
-  private func apply(
-    _ part: ExpertPart, of expert: Int, to matrix: inout Matrix
-  ) throws(RegateError) {
-    let (tensor, bytes) = part.slice(expert: expert)
-    let shape = part.shape(expert: expert)
-    let count = shape.reduce(1, *)
-    // Scales of later models are bare exponents, 2^(x - 127), in U8 or F8_E8M0.
-    let type = tensor.type == .u8 ? ElementType.f8e8m0 : tensor.type
-    let scales = try checkpoint.floats(of: tensor, part: bytes, count: count, type: type)
-    guard let block else {
-      guard count == 1 else { throw wrongScale(tensor, [1]) }
-      for index in matrix.values.indices { matrix.values[index] *= scales[0] }
-      return
+  private func values(
+    of weight: ExpertPart, expert: Int, rows: Int, columns: Int, scale: ExpertPart?
+  ) throws(RegateError) -> [Float] {
+    let (tensor, bytes) = weight.slice(expert: expert)
+    guard let scale else {
+      return try checkpoint.floats(of: tensor, part: bytes, count: rows * columns)
     }
-    let grid = [block.rows, block.columns]
-    let expected = zip([matrix.rows, matrix.columns], grid).map { ($0 + $1 - 1) / $1 }
-    guard shape == expected else { throw wrongScale(tensor, expected) }
-    matrix.scaleBlocks(scales, rows: block.rows, columns: block.columns)
+    let (scaleTensor, scaleBytes) = scale.slice(expert: expert)
+    let shape = scale.shape(expert: expert)
+    let scales = try checkpoint.naming(scaleTensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: scaleTensor, part: scaleBytes) { bytes throws(RegateError) in
+        try BlockScaledDecoder.scales(
+          bytes, type: scaleTensor.type, count: shape.reduce(1, *))
+      }
+    }
+    guard let block else {
+      guard scales.count == 1 else { throw wrongScale(scaleTensor, [1]) }
+      return try checkpoint.floats(of: tensor, part: bytes, count: rows * columns)
+        .map { $0 * scales[0] }
+    }
+    let decoder = try checkpoint.naming(scaleTensor) { () throws(RegateError) in
+      try BlockScaledDecoder(
+        rows: rows, columns: columns, blockRows: block.rows, blockColumns: block.columns,
+        scales: scales)
+    }
+    let grid = [decoder.gridRows, decoder.gridColumns]
+    guard shape == grid else { throw wrongScale(scaleTensor, grid) }
+    return try checkpoint.naming(tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
+        try decoder.decode(bytes, type: tensor.type)
+      }
+    }
   }
 
   private func wrongScale(_ tensor: TensorInfo, _ expected: [Int]) -> RegateError {
@@ -100,21 +111,6 @@ public struct ExpertReader: Sendable {
 }
 
 extension Matrix {
-  /// Multiplies each `rows` x `columns` block by its scale; blocks at the edges are partial.
-  fileprivate mutating func scaleBlocks(_ scales: [Float], rows blockRows: Int, columns: Int) {
-    let (rowCount, width) = (rows, self.columns)
-    let perRow = (width + columns - 1) / columns
-    values.withUnsafeMutableBufferPointer { values in
-      for row in 0..<rowCount {
-        for block in 0..<perRow {
-          let scale = scales[row / blockRows * perRow + block]
-          let end = min((block + 1) * columns, width)
-          for column in block * columns..<end { values[row * width + column] *= scale }
-        }
-      }
-    }
-  }
-
   fileprivate var swappingAxes: Matrix {
     var result = Matrix(rows: columns, columns: rows)
     for row in 0..<rows {

@@ -56,21 +56,3 @@ public struct ExtraRouter: Sendable {
   public let layer: String
   public let gate: TensorInfo
 }
-
-extension Checkpoint {
-  /// All values of a tensor, or of `part` of its bytes, which must hold `count` elements; `type`
-  /// where the bytes mean something else than the file says.
-  package func floats(
-    of tensor: TensorInfo, part: Range<Int>? = nil, count: Int? = nil, type: ElementType? = nil
-  ) throws(RegateError) -> [Float] {
-    do throws(RegateError) {
-      return try withBytes(of: tensor, part: part) { bytes throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: type ?? tensor.type, count: count ?? tensor.elementCount)
-      }
-    } catch {
-      throw RegateError(
-        error.code, file: error.file ?? files[tensor.file].path,
-        subject: error.subject ?? tensor.name, error.problem, advice: error.advice)
-    }
-  }
-}
