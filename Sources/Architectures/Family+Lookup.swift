@@ -2,6 +2,7 @@
 
 import ByteStorage
 import Checkpoints
+import OrderedCollections
 import Routing
 
 extension Family {
@@ -46,7 +47,7 @@ extension Family {
     guard let name = names.last else {
       throw RegateError(.missing, file: file, subject: "model_type", "the key is absent")
     }
-    throw unknown(name, file: file, subject: objects.last?.1.appending("model_type")) {
+    throw unknown(name, file: file, subject: (objects.last?.1 ?? "") + "model_type") {
       $0.huggingFace.modelTypes
     }
   }
@@ -78,7 +79,7 @@ extension Family {
   }
 
   private static func unknown(
-    _ name: String, file: String, subject: String?, _ names: (Family) -> [String]
+    _ name: String, file: String, subject: String, _ names: (Family) -> [String]
   ) -> RegateError {
     let candidates = all.flatMap { family in names(family).map { (name: $0, family: family) } }
     // The first of equals wins: convertible families come first.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Routing
+package import Routing
 
 /// A Mixture-of-Experts architecture: how its checkpoints name their parts and how it routes.
 ///

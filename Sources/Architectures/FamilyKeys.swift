@@ -3,6 +3,8 @@
 // Config keys and routing traits that several families share. Order and defaults are those of
 // transformers 5.23 and llama.cpp 0.5.0-dev (ggml 0.25).
 
+import Routing
+
 extension Key where Value == Int {
   /// `num_experts` was Qwen3-MoE's published spelling, transformers 5 saves `num_local_experts`.
   static func experts(default fallback: Int?) -> Key {

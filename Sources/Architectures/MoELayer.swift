@@ -56,20 +56,3 @@ public struct ExtraRouter: Sendable {
   public let layer: String
   public let gate: TensorInfo
 }
-
-extension Checkpoint {
-  /// All values of a tensor, or of `part` of its bytes, which must hold `count` elements.
-  package func floats(
-    of tensor: TensorInfo, part: Range<Int>? = nil, count: Int? = nil
-  ) throws(RegateError) -> [Float] {
-    do {
-      return try withBytes(of: tensor, part: part) { bytes throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: tensor.type, count: count ?? tensor.elementCount)
-      }
-    } catch {
-      throw RegateError(
-        error.code, file: error.file ?? files[tensor.file].path,
-        subject: error.subject ?? tensor.name, error.problem, advice: error.advice)
-    }
-  }
-}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ByteStorage
-package import Routing
+import Routing
 
 extension RoutingTraits {
   /// The rule that a runtime with these traits follows for a file with these settings.
-  package func rule(
+  func rule(
     experts: Int, topK: Int, settings: inout Settings, scoringForAbsentKey: RoutingRule.Scoring?
   ) throws(RegateError) -> RoutingRule {
     RoutingRule(

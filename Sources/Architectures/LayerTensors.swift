@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Checkpoints
+import OrderedCollections
+
+/// How a container names a layer's tensors.
+enum Naming {
+  case huggingFace(TensorNames)
+  case gguf
+
+  func role(of name: String) -> TensorRole {
+    switch self {
+    case .huggingFace(let names): names.role(of: name)
+    case .gguf: GGUFNames.role(of: name)
+    }
+  }
+
+  /// The published name of the router gate.
+  var gate: String {
+    switch self {
+    case .huggingFace(let names): names.gate[0]
+    case .gguf: GGUFNames.gate
+    }
+  }
+
+  var selectionBias: String {
+    switch self {
+    case .huggingFace(let names): names.selectionBias.first ?? "selection bias"
+    case .gguf: GGUFNames.selectionBias
+    }
+  }
+
+  /// The published name of an expert's matrix, for errors about absent ones.
+  func weight(_ role: ExpertPart.Role, expert: Int) -> String {
+    guard case .huggingFace(let names) = self else { return GGUFNames.stem(of: role) + ".weight" }
+    let container = names.containers[0]
+    let word =
+      switch (names.published, role) {
+      case (.numbered, .gate): "w1"
+      case (.numbered, .up): "w3"
+      case (.numbered, .down): "w2"
+      case (_, .down): "down_proj"
+      case (_, .up): "up_proj"
+      case (_, .gateUp): "gate_up_proj"
+      case (_, .gate), (_, .other): "gate_proj"
+      }
+    if case .fused = names.published {
+      return names.fused.first { $0.value == role }.map { $0.key + ".weight" }
+        ?? "\(container).\(word)"
+    }
+    return "\(container).\(expert).\(word).weight"
+  }
+
+  /// What names a layer: `layers.{n}.` or `blk.{n}.`.
+  var layerWord: String {
+    if case .gguf = self { "blk" } else { "layers" }
+  }
+}
+
+/// A checkpoint's tensors by layer.
+struct LayerTensors {
+  let names: Naming
+  /// What precedes `layers.{n}.` or `blk.{n}.`.
+  let prefix: String
+  private let layers: [Int: [(name: String, tensor: TensorInfo)]]
+  /// Routers under other prefixes.
+  private let strays: [ExtraRouter]
+
+  /// Multimodal wrappers put the language model's tensors under a prefix of their own.
+  private static let knownPrefixes = [
+    "model.", "model.language_model.", "language_model.model.", "language_model.", "",
+  ]
+
+  init(_ checkpoint: any Checkpoint, names: Naming) {
+    var prefixes: [String: [Int: [(name: String, tensor: TensorInfo)]]] = [:]
+    var gates: [String: [ExtraRouter]] = [:]
+    for (name, tensor) in checkpoint.tensors {
+      guard let (prefix, layer, rest) = Self.split(name, names.layerWord) else { continue }
+      prefixes[prefix, default: [:]][layer, default: []].append((rest, tensor))
+      if names.role(of: rest) == .gate {
+        let layer = "\(prefix)\(names.layerWord).\(layer)."
+        gates[prefix, default: []].append(ExtraRouter(layer: layer, gate: tensor))
+      }
+    }
+    let fallback = names.layerWord == "blk" ? "" : "model."
+    let prefix =
+      Self.knownPrefixes.first { gates[$0] != nil }
+      ?? gates.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key
+      ?? Self.knownPrefixes.first { prefixes[$0] != nil } ?? fallback
+    self.names = names
+    self.prefix = prefix
+    layers = prefixes[prefix] ?? [:]
+    strays = gates.filter { $0.key != prefix }.values.flatMap { $0 }
+      .sorted { $0.gate.name < $1.gate.name }
+  }
+
+  /// `model.layers.3.mlp.gate.weight` into `model.`, 3 and `mlp.gate.weight`.
+  private static func split(
+    _ name: String, _ word: String
+  ) -> (prefix: String, layer: Int, rest: String)? {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard let place = parts.firstIndex(where: { $0 == word }), place + 2 < parts.count,
+      let layer = TensorNames.index(parts[place + 1])
+    else { return nil }
+    return (
+      String(name[..<parts[place].startIndex]), layer,
+      String(name[parts[place + 2].startIndex...])
+    )
+  }
+
+  func layerName(_ index: Int) -> String { "\(prefix)\(names.layerWord).\(index)." }
+
+  func tensors(of layer: Int) -> [(name: String, tensor: TensorInfo)] { layers[layer] ?? [] }
+
+  func gate(of layer: Int) -> TensorInfo? {
+    tensors(of: layer).first { names.role(of: $0.name) == .gate }?.tensor
+  }
+
+  /// Routers of layers from `count` on, and under other prefixes.
+  func extraRouters(beyond count: Int) -> [ExtraRouter] {
+    layers.keys.filter { $0 >= count }.sorted().compactMap { layer in
+      gate(of: layer).map { ExtraRouter(layer: layerName(layer), gate: $0) }
+    } + strays
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Routing
+
+extension LayoutReader {
+  /// Reads `config.json` as transformers 5.23 does.
+  init(safetensors checkpoint: SafetensorsCheckpoint) throws(RegateError) {
+    let file = checkpoint.directory + "/config.json"
+    guard let config = checkpoint.config else {
+      throw RegateError(
+        .missing, file: file, "there is no config.json beside the tensors",
+        advice: "fetch it from the model's repository")
+    }
+    let (family, object, scope) = try Family.find(in: config, file: file)
+    let traits = family.huggingFace
+    var settings = Settings(json: object, scope: scope, file: file)
+
+    hiddenSize = try settings.required(Key("hidden_size", default: nil), minimum: 1)
+    let layersKey = Key<Int>("num_hidden_layers", default: nil)
+    layerCount = try Self.checkedLayerCount(
+      try settings.required(layersKey), layersKey.names[0], settings)
+    experts = try settings.required(traits.experts, minimum: 1)
+    guard let topK = try settings.perLayer(traits.topK) else {
+      throw settings.missing(traits.topK)
+    }
+    guard let width = try settings.perLayer(traits.expertWidth) else {
+      throw settings.missing(traits.expertWidth)
+    }
+    sharedExperts = try traits.sharedExperts.map { key throws(RegateError) in
+      try settings.required(key)
+    }
+    _ = try settings.string(Key("hidden_act", default: "silu"))
+    moeLayers = try traits.sparsity.layers(count: layerCount, settings: &settings)
+    try Self.checkTopK(
+      topK, of: moeLayers, experts: experts, key: traits.topK.names[0], settings)
+    rule = try traits.routing.rule(
+      experts: experts, topK: moeLayers.compactMap { topK[$0] }.max() ?? 1, settings: &settings,
+      scoringForAbsentKey: nil)
+    let quantisation = try Self.quantisation(in: [object, config], file: file)
+    containerWarnings = try Self.warnings(family, object, rule, &settings, moeLayers, layerCount)
+
+    self.checkpoint = checkpoint
+    self.family = family
+    self.settings = settings
+    self.topK = topK
+    expertWidth = width
+    routing = traits.routing
+    selectionBias = traits.selectionBias
+    gateBias = !traits.names.gateBias.isEmpty
+    tensors = LayerTensors(checkpoint, names: .huggingFace(traits.names))
+    scaleBlock = quantisation.block
+    self.quantisation = quantisation.method
+  }
+
+  /// `quantization_config` (Hugging Face), or MLX's `quantization`.
+  private static func quantisation(
+    in objects: [JSONValue], file: String
+  ) throws(RegateError) -> (method: String?, block: ModelLayout.ScaleBlock?) {
+    for object in objects {
+      guard let quantisation = object["quantization_config"] ?? object["compression_config"],
+        quantisation.objectValue != nil
+      else { continue }
+      let method = quantisation["quant_method"]?.stringValue ?? "unnamed"
+      guard let block = quantisation["weight_block_size"], !block.isNull else {
+        return (method, nil)
+      }
+      let sizes = block.arrayValue?.compactMap(\.intValue) ?? []
+      guard sizes.count == 2, sizes.allSatisfy({ $0 > 0 && $0 <= Settings.limit }) else {
+        throw RegateError(
+          .malformed, file: file, subject: "quantization_config.weight_block_size",
+          "expected two whole numbers above 0, such as [128, 128]")
+      }
+      return (method, ModelLayout.ScaleBlock(rows: sizes[0], columns: sizes[1]))
+    }
+    return (objects.contains { $0["quantization"]?.objectValue != nil } ? "mlx" : nil, nil)
+  }
+}
