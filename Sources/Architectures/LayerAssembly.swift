@@ -83,7 +83,12 @@ struct LayerAssembly {
         "the layer has a second router, \(gates[1].name)", advice: "remove one of them")
     }
     guard [.f32, .f16, .bf16].contains(gate.type) else { throw quantisedRouter(gate) }
-    try check(gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]")
+    if reader.nativeRouter {
+      try check(
+        gate, (1...reader.experts).map { [reader.hiddenSize, $0] }, "[hidden size, latent size]")
+    } else {
+      try check(gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]")
+    }
     return gate
   }
 
@@ -121,6 +126,7 @@ struct LayerAssembly {
 
   /// Router tensors that the runtimes of this container do not read.
   private func ignoredTensors() -> [String] {
+    if reader.nativeRouter { return [] }
     var ignored = reader.selectionBias == .ignored ? selectionBiases : []
     if !reader.gateBias { ignored += gateBiases }
     ignored += gateCompanions

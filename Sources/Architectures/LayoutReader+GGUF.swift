@@ -37,6 +37,7 @@ extension LayoutReader {
     routing = traits.routing
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
+    nativeRouter = false
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil

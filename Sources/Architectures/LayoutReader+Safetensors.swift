@@ -9,11 +9,13 @@ extension LayoutReader {
   /// Reads `config.json` as transformers 5.23 does.
   init(safetensors checkpoint: SafetensorsCheckpoint) throws(RegateError) {
     let file = checkpoint.directory + "/config.json"
-    guard let config = checkpoint.config else {
+    guard let written = checkpoint.config else {
       throw RegateError(
         .missing, file: file, "there is no config.json beside the tensors",
         advice: "fetch it from the model's repository")
     }
+    let original = try NativeForm.original(of: written, file: file)
+    let config = original ?? written
     let (family, object, scope) = try Family.find(in: config, file: file)
     let traits = family.huggingFace
     var settings = Settings(json: object, scope: scope, file: file)
@@ -48,7 +50,9 @@ extension LayoutReader {
     self.topK = topK
     expertWidth = width
     routing = traits.routing
-    selectionBias = traits.selectionBias
+    // A native router's potentials hold what the selection bias held.
+    selectionBias = original == nil ? traits.selectionBias : .ignored
+    nativeRouter = original != nil
     gateBias = !traits.names.gateBias.isEmpty
     tensors = LayerTensors(checkpoint, names: .huggingFace(traits.names))
     scaleBlock = quantisation.block

@@ -26,6 +26,7 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
+  let nativeRouter: Bool
   let tensors: LayerTensors
   let scaleBlock: ModelLayout.ScaleBlock?
   let quantisation: String?
@@ -52,7 +53,7 @@ struct LayoutReader {
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
       layerCount: layerCount, layers: layers, extraRouters: tensors.extraRouters(beyond: layerCount),
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
-      prefix: tensors.prefix, scaleBlock: scaleBlock,
+      prefix: tensors.prefix, scaleBlock: scaleBlock, nativeRouter: nativeRouter,
       undecodable: undecodable(layers))
   }
 

@@ -24,6 +24,9 @@ public struct ModelLayout: Sendable {
   public let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
   public let scaleBlock: ScaleBlock?
+  /// Whether the routers are Regate's native ones: each layer's `gate` is then the encoder
+  /// [hidden size, latent size].
+  public let nativeRouter: Bool
   /// Why the experts' matrices cannot be decoded; nil if they can.
   public let undecodable: String?
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Checkpoints
-import Routing
+import OrderedCollections
+public import Routing
 
 /// The load of one layer's slots and what follows from it.
 public struct LoadSummary: Sendable {

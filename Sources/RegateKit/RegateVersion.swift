@@ -4,8 +4,6 @@
 public enum RegateVersion {
   /// The tool.
   public static let current = "0.1.0"
-  /// The native router's tensors, config keys and equations.
-  public static let nativeRouter = 1
   /// Fit files.
   public static let fitFile = 1
   /// `regate.json`.

@@ -5,7 +5,7 @@ import Foundation
 import OrderedCollections
 
 /// The place of one file in a split model: what its keys and its name say.
-struct GGUFSplit {
+package struct GGUFSplit {
   static let numberKey = "split.no"
   static let countKey = "split.count"
   static let tensorsKey = "split.tensors.count"
@@ -103,7 +103,8 @@ struct GGUFSplit {
     return integer
   }
 
-  private static func ending(_ index: Int, of count: Int) -> String {
+  /// What ends the name of part `index`, counted from 0.
+  package static func ending(_ index: Int, of count: Int) -> String {
     func fiveDigits(_ number: Int) -> String {
       let digits = String(number)
       return String(repeating: "0", count: max(0, 5 - digits.count)) + digits

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ByteStorage
+import Foundation
 package import OrderedCollections
 package import Tensors
 
@@ -41,8 +42,11 @@ package enum SafetensorsWriter {
     let header = try SafetensorsHeader(
       tensors.map { ($0.name, $0.type, $0.shape) }, metadata: metadata, order: order)
     let sources = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
-    let staged = try StagedOutput(destination: path, kind: .file, overwrite: overwrite)
-    var file = try FileWriter(creating: staged.stage)
+    let name = (path as NSString).lastPathComponent
+    let folder = (path as NSString).deletingLastPathComponent
+    let staged = try StagedOutput(
+      destination: folder.isEmpty ? "." : folder, kind: .files([name]), overwrite: overwrite)
+    var file = try FileWriter(creating: staged.path(name))
     try file.write(try header.serialised())
     let dataStart = file.offset
     for entry in header.entries {

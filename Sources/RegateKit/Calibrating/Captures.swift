@@ -6,6 +6,7 @@
 import Architectures
 import ByteStorage
 import Checkpoints
+import OrderedCollections
 import Tensors
 
 /// One or more captures, taken as one calibration set.

@@ -44,22 +44,14 @@ enum FitFile {
   ) throws(RegateError) {
     var tensors: [NativeTensor] = []
     for layer in layers { tensors += try encoded(layer) }
-    let header = try SafetensorsHeader(
-      tensors.map { ($0.name, $0.type, $0.shape) },
+    try SafetensorsWriter.write(
+      tensors.map {
+        SafetensorsWriter.Tensor(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes)
+      },
       metadata: [
         "format": format, "family": family,
         "figures": String(decoding: figures.serialised(.compact), as: UTF8.self),
-      ])
-    let bytes = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0.bytes) })
-    let name = path.lastPathComponent
-    let stage = try StagedOutput(
-      destination: path.directory, kind: .files([name]), overwrite: overwrite)
-    try OutputFile(
-      name: name,
-      segments: [.bytes(try header.serialised())]
-        + header.entries.map { .bytes(bytes[$0.name] ?? []) }
-    ).write(to: stage.path(name)) { _ in }
-    try stage.commit()
+      ], to: path, overwrite: overwrite)
   }
 
   private static func encoded(_ layer: FittedLayer) throws(RegateError) -> [NativeTensor] {

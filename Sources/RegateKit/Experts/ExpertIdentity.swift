@@ -7,6 +7,7 @@ import Architectures
 import ByteStorage
 import Checkpoints
 import Crypto
+import Routing
 import Tensors
 
 enum ExpertIdentity {

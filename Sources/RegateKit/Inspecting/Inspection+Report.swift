@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
-import Checkpoints
+public import Checkpoints
+import OrderedCollections
 import Reports
 import Routing
+import Tensors
 
 extension Inspection {
   /// The report as text for a terminal.

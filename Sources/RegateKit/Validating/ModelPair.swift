@@ -3,6 +3,8 @@
 import Architectures
 import ByteStorage
 import Checkpoints
+import OrderedCollections
+import Routing
 
 /// An original checkpoint and one that was made from it, checked to belong together.
 struct ModelPair: Sendable {

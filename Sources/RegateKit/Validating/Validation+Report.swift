@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Checkpoints
+public import Checkpoints
+import OrderedCollections
 import Reports
 import Routing
 

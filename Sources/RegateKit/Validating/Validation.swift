@@ -3,9 +3,10 @@
 // Original against patched, layer by layer, on captured activations that the fit did not see: both
 // routers read the original's inputs.
 
-public import ByteStorage
 import Architectures
+public import ByteStorage
 import Checkpoints
+import OrderedCollections
 public import Routing
 import Tensors
 

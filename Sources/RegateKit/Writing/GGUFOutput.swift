@@ -50,6 +50,8 @@ struct GGUFOutput {
   private func partName(_ index: Int) -> String {
     let count = checkpoint.parts.count
     guard count > 1 else { return name }
-    return GGUFSplit.name(prefix: GGUFSplit.prefix(of: name), index: index, count: count)
+    let first = GGUFSplit.ending(0, of: count)
+    let prefix = name.hasSuffix(first) ? String(name.dropLast(first.count)) : name.deletingExtension
+    return prefix + GGUFSplit.ending(index, of: count)
   }
 }

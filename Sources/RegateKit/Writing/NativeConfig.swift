@@ -4,12 +4,11 @@ import Architectures
 import ByteStorage
 import Checkpoints
 import OrderedCollections
+import Routing
 
 /// `config.json` of the native form: the original's keys, another `model_type`, and a `regate`
 /// object that says how to read the routers.
 enum NativeConfig {
-  static let key = "regate"
-
   /// `config` with the native form's keys.
   static func patched(
     _ config: JSONValue, layers: [LayerPatch]
@@ -23,9 +22,9 @@ enum NativeConfig {
       sizes[String(patch.layer.index)] = .integer(router.latentSize)
     }
     var native = config
-    native["model_type"] = .string("regate_\(type)")
-    native[key] = [
-      "version": .integer(RegateVersion.nativeRouter), "base_model_type": .string(type),
+    native["model_type"] = .string(NativeForm.modelTypePrefix + type)
+    native[NativeForm.key] = [
+      "version": .integer(NativeForm.version), "base_model_type": .string(type),
       "router": "lpr", "encoder": "linear", "similarity": "dot", "latent_size": .object(sizes),
     ]
     return native

@@ -9,6 +9,7 @@ import Checkpoints
 import Crypto
 import Foundation
 import OrderedCollections
+import Routing
 import Tensors
 
 struct OutputWriter {

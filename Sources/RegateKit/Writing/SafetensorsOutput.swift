@@ -7,6 +7,7 @@
 import ByteStorage
 import Checkpoints
 import OrderedCollections
+import Routing
 import Tensors
 
 struct SafetensorsOutput {

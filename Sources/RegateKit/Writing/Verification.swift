@@ -8,6 +8,8 @@ import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
+import Routing
 
 struct Verification {
   let original: any Checkpoint

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+
+/// The mark that Regate's native router leaves in `config.json`.
+package enum NativeForm {
+  /// The object that describes the native routers.
+  package static let key = "regate"
+  /// Before the original's `model_type`.
+  package static let modelTypePrefix = "regate_"
+  /// The version of tensors, keys and equations that this code reads and writes.
+  package static let version = 1
+
+  /// The configuration that the original had, if `config` is that of a native checkpoint.
+  static func original(
+    of config: JSONValue, file: String
+  ) throws(RegateError) -> JSONValue? {
+    guard let mark = config[key],
+      config["model_type"]?.stringValue?.hasPrefix(modelTypePrefix) == true
+    else { return nil }
+    guard mark["version"]?.intValue == version else {
+      throw RegateError(
+        .unsupported, file: file, subject: "\(key).version",
+        "is \(mark["version"]?.intValue.map(String.init) ?? "missing"), expected \(version)",
+        advice: "use the version of Regate that wrote the checkpoint")
+    }
+    guard let type = mark["base_model_type"]?.stringValue else {
+      throw RegateError(
+        .missing, file: file, subject: "\(key).base_model_type", "the key is absent",
+        advice: "the configuration is damaged: convert the original again")
+    }
+    var original = config
+    original["model_type"] = .string(type)
+    return original
+  }
+}
