@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian");
+
 #define RG_INLINE static inline __attribute__((always_inline, unused))
 
 RG_INLINE uint16_t load16(const uint8_t *bytes) {

@@ -25,7 +25,8 @@ package enum TensorDecoder {
   /// Decodes as many elements of `type` as `result` has room for; `bytes` must hold exactly that
   /// many.
   package static func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, into result: UnsafeMutableBufferPointer<Float>
+    _ bytes: UnsafeRawBufferPointer, type: ElementType,
+    into result: UnsafeMutableBufferPointer<Float>
   ) throws(RegateError) {
     try requireSupport(of: type)
     precondition(
@@ -42,7 +43,8 @@ package enum TensorDecoder {
       for (index, integer) in integers.enumerated() {
         guard let value = Float(exactly: integer) else {
           throw RegateError(
-            .unsupported, "\(type.rawValue) element \(index) is \(integer), which Float cannot hold")
+            .unsupported, "\(type.rawValue) element \(index) is \(integer), which Float cannot hold"
+          )
         }
         start[index] = value
       }

@@ -17,7 +17,9 @@ import Testing
     try bytes.withUnsafeBytes { try decoder.decode($0, type: type, rows: rows) }
   }
 
-  @Test(arguments: [(576, 300, 128, 128), (3, 5, 2, 4), (128, 128, 128, 128), (7, 9, 1, 9), (4, 6, 4, 6)])
+  @Test(arguments: [
+    (576, 300, 128, 128), (3, 5, 2, 4), (128, 128, 128, 128), (7, 9, 1, 9), (4, 6, 4, 6),
+  ])
   func `each weight is multiplied by the scale of its block, partial blocks too`(
     rows: Int, columns: Int, blockRows: Int, blockColumns: Int
   ) throws {
@@ -65,7 +67,7 @@ import Testing
     #expect(error?.problem.contains("expected [5, 1]") == true)
   }
 
-  @Test func `block sizes must be positive, types eight bits wide, scales of a known type`() throws {
+  @Test func `block sizes must be positive, types eight bits wide, scale types known`() throws {
     #expect(throws: RegateError.self) {
       try BlockScaledDecoder(rows: 2, columns: 2, blockRows: 0, blockColumns: 2, scales: [])
     }
@@ -87,7 +89,9 @@ import Testing
     let naive = (0..<32 * 256).map { index -> Float in
       let nibble = Int(blocks[index / 2]) >> (4 * (index % 2)) & 15
       guard index / 32 < 255 else { return .nan }
-      let value = Double(magnitudes[nibble & 7]) * Double(sign: .plus, exponent: index / 32 - 127, significand: 1)
+      let value =
+        Double(magnitudes[nibble & 7])
+        * Double(sign: .plus, exponent: index / 32 - 127, significand: 1)
       return Float(nibble >= 8 ? -value : value)
     }
     #expect(firstDifference(decoded, naive) == nil)

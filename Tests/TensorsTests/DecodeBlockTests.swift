@@ -65,7 +65,8 @@ let paths = [rg_path_baseline, rg_path_avx2].filter { rg_path_available($0) != 0
   /// Enough blocks to visit every grid point.
   @Test(arguments: blockTypes)
   func `a thousand random blocks have the digest of gguf-py's values`(type: ElementType) throws {
-    let list = try String(contentsOf: fixtures.appending(path: "blocks/digests.txt"), encoding: .utf8)
+    let list = try String(
+      contentsOf: fixtures.appending(path: "blocks/digests.txt"), encoding: .utf8)
     let line = try #require(
       list.split(separator: "\n").first { $0.hasPrefix(type.rawValue + " ") }, "\(type)")
     var generator = SeededGenerator(seed: 42)
@@ -78,6 +79,14 @@ let paths = [rg_path_baseline, rg_path_avx2].filter { rg_path_available($0) != 0
       sum &+= mixer.next()
     }
     #expect(line == "\(type.rawValue) \(digest)", "regenerate with tools/fixtures/quant_blocks.py")
+  }
+
+  @Test func `bytes that do not match the count stop the program before they are read`() async {
+    await #expect(processExitsWith: .failure) {
+      try [UInt8](repeating: 0, count: 33).withUnsafeBytes {
+        _ = try TensorDecoder.decode($0, type: .q8_0, count: 32)
+      }
+    }
   }
 
   @Test(arguments: paths)

@@ -41,7 +41,8 @@ import Testing
   }
 
   @Test func `values past the largest become infinity from half a unit on`() throws {
-    #expect(try words([65504, 65519.996, 65520, -65520], .f16) == [0x7BFF, 0x7BFF, 0x7C00, 0xFC00])
+    #expect(
+      try words([65504, 65519.996, 65520, -65520], .f16) == [0x7BFF, 0x7BFF, 0x7C00, 0xFC00])
     let overflow: [Float] = [.infinity, -.infinity, .greatestFiniteMagnitude, 1e30]
     #expect(try words(overflow, .f16) == [0x7C00, 0xFC00, 0x7C00, 0x7C00])
     let edge = Float(bitPattern: 0x7F7F_7FFF)
@@ -62,18 +63,22 @@ import Testing
   }
 
   @Test func `F32 and F64 keep every value`() throws {
-    let values: [Float] = [0, -0.0, 1 / 3, .leastNonzeroMagnitude, -.greatestFiniteMagnitude, .infinity]
+    let values: [Float] = [
+      0, -0.0, 1 / 3, .leastNonzeroMagnitude, -.greatestFiniteMagnitude, .infinity,
+    ]
     for type in [ElementType.f32, .f64] {
       let bytes = try TensorEncoder.encode(values, type: type)
       #expect(bytes.count == type.byteCount(of: values.count))
-      #expect(try decode(bytes, type, count: values.count).map(\.bitPattern) == values.map(\.bitPattern))
+      #expect(
+        try decode(bytes, type, count: values.count).map(\.bitPattern) == values.map(\.bitPattern))
     }
   }
 
   @Test func `rounded gives what reads back`() throws {
     let values: [Float] = [1 / 3, 1.00390625, 1e-30, 70000]
     #expect(try TensorEncoder.rounded(values, to: .bf16) == [0.333984375, 1, 0x1.44p-100, 70144])
-    #expect(try TensorEncoder.rounded(values, to: .f16) == [0.333251953125, 1.00390625, 0, .infinity])
+    #expect(
+      try TensorEncoder.rounded(values, to: .f16) == [0.333251953125, 1.00390625, 0, .infinity])
     #expect(try TensorEncoder.rounded(values, to: .f32) == values)
   }
 
