@@ -69,7 +69,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["ByteStorage"], path: "Tests/TestSupport",
       swiftSettings: common),
     tests("ByteStorage", []),
-    tests("Tensors", ["ByteStorage"]),
+    tests("Tensors", ["ByteStorage", "CKernels"]),
     tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     tests("Routing", ["Tensors"]),

@@ -29,9 +29,9 @@ struct Captures: Sendable {
     for path in paths { containers.append(try ArrayContainer.open(path)) }
     self.containers = containers
     layers = model.layout.layers.map(\.index)
-    tokens = try containers.reduce(0) { (sum, container) throws(RegateError) in
-      sum + (try Captures.tokens(of: container, for: model))
-    }
+    var tokens = 0
+    for container in containers { tokens += try Captures.tokens(of: container, for: model) }
+    self.tokens = tokens
     try checkFingerprints(model)
   }
 

@@ -72,7 +72,7 @@ public struct Inspection: Sendable {
           router.router.route(inputs, threads: request.threads), experts: layer.rule.experts,
           ranks: request.ranks)
       } else if let counts {
-        load = LoadSummary(load: counts.load(of: layer.index), ranks: request.ranks)
+        load = LoadSummary(load: try counts.load(of: layer.index), ranks: request.ranks)
       }
       layers.append(
         Layer(

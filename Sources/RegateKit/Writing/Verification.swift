@@ -117,7 +117,8 @@ struct Verification {
       let b = piece.source.range.lowerBound + piece.part.lowerBound + done
       let equal = left.withBytes(in: a..<a + count) { left in
         right.withBytes(in: b..<b + count) { right in
-          count == 0 || memcmp(left.baseAddress, right.baseAddress, count) == 0
+          guard let left = left.baseAddress, let right = right.baseAddress else { return count == 0 }
+          return memcmp(left, right, count) == 0
         }
       }
       guard equal else { throw failure(written.name, "differs from the bytes that it should hold") }
