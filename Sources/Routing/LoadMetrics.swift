@@ -42,20 +42,30 @@ public struct LoadMetrics: Sendable, Hashable {
     }
     let sorted = load.sorted().map(Double.init)
     let mean = total / n
-    var weighted = 0.0
     var squares = 0.0
     var entropy = 0.0
-    for (index, value) in sorted.enumerated() {
-      weighted += (2 * Double(index + 1) - n - 1) * value
+    for value in sorted {
       squares += (value - mean) * (value - mean)
       if value > 0 { entropy -= value / total * log(value / total) }
     }
-    gini = weighted / (n * total)
+    gini = Self.gini(sorted)
     minOverMax = sorted[0] / sorted[sorted.count - 1]
     coefficientOfVariation = (squares / n).squareRoot() / mean
     maxOverMean = sorted[sorted.count - 1] / mean
     normalisedEntropy = load.count > 1 ? entropy / log(n) : nil
     samplingFloor = 1 / (Double.pi * mean).squareRoot()
+  }
+
+  /// The Gini coefficient of `loads`; nil when they sum to nothing.
+  package static func gini(_ loads: [Double]) -> Double? {
+    let n = Double(loads.count)
+    let total = loads.reduce(0, +)
+    guard total > 0 else { return nil }
+    var weighted = 0.0
+    for (index, value) in loads.sorted().enumerated() {
+      weighted += (2 * Double(index + 1) - n - 1) * value
+    }
+    return weighted / (n * total)
   }
 
   /// Max/mean over `ranks` expert-parallel ranks that hold contiguous slots; where the slots do not

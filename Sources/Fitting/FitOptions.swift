@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a fit may change and how far it goes.
+public struct FitOptions: Sendable, Hashable {
+  /// The levers that act inside a layer's routing.
+  public struct Levers: OptionSet, Sendable, Hashable {
+    public let rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+    /// Hot functions take the slots of functions that this traffic hardly uses.
+    public static let clone = Levers(rawValue: 1)
+    /// Selection is shifted by balance potentials.
+    public static let route = Levers(rawValue: 2)
+  }
+
+  /// How many latent dimensions the native router gets.
+  public enum Latent: Sendable, Hashable {
+    /// The fewest that keep the original routing almost exactly.
+    case automatic
+    case size(Int)
+  }
+
+  /// What the stock form of the architecture can hold, and how its runtime computes.
+  public struct Stock: Sendable, Hashable {
+    /// The architecture has a bias that acts on selection only.
+    public var hasSelectionBias: Bool
+    /// The gate is stored in BF16: it is fitted and measured rounded.
+    public var roundsGateToBF16: Bool
+
+    public init(hasSelectionBias: Bool, roundsGateToBF16: Bool) {
+      self.hasSelectionBias = hasSelectionBias
+      self.roundsGateToBF16 = roundsGateToBF16
+    }
+  }
+
+  public var levers: Levers
+  /// s in 0...1: every slot's target is (1-s) x its natural load + s x uniform.
+  public var strength: Double
+  public var latent: Latent
+  /// The stock form to distil, if one is asked for.
+  public var stock: Stock?
+  public var seed: UInt64
+  public var threads: Int
+
+  public init(
+    levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
+    stock: Stock? = nil, seed: UInt64 = 0, threads: Int = 1
+  ) {
+    precondition((0...1).contains(strength) && threads > 0)
+    self.levers = levers
+    self.strength = strength
+    self.latent = latent
+    self.stock = stock
+    self.seed = seed
+    self.threads = threads
+  }
+}

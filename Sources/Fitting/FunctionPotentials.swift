@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// b of the native router: the prices at which top-K selection on pi + b sends each function its
+// target number of tokens.
+//
+// At such prices the choice maximises the sum of chosen pi among all choices with these loads (the
+// dual of a transport problem), so no balanced routing keeps more of what the tokens asked for.
+// The load of a function rises with its own b and falls with the others'. Each b moves against the
+// sign of its function's error, by a step of its own that grows while the sign stays and halves
+// when it turns (Rprop; Riedmiller and Braun 1993). The real selection, node limits included, is
+// in the loop. Deterministic; loads are counted, so thread counts do not matter.
+
+package import Routing
+package import Tensors
+
+/// The solver for function potentials.
+package struct FunctionPotentials: Sendable {
+  package let rule: RoutingRule
+  package let selectable: [Bool]
+  package let threads: Int
+
+  /// Passes over a sample, then over all tokens.
+  private static let sampleTokens = 16384
+  private static let samplePasses = 80
+  private static let fullPasses = 40
+  /// Stops when the misplaced assignments fall below this share.
+  private static let tolerance = 0.001
+
+  package init(rule: RoutingRule, selectable: [Bool], threads: Int) {
+    self.rule = rule
+    self.selectable = selectable
+    self.threads = threads
+  }
+
+  /// b [F] that gives `targets` [F], shares of T*K that sum to 1, on `scores` [T,F], from `start`.
+  package func solve(scores: Matrix, targets: [Double], from start: [Float]) -> [Float] {
+    let unit = scoreSpread(scores)
+    guard scores.rows > Self.sampleTokens else {
+      return descend(scores, targets, start, firstStep: 0.1 * unit, passes: Self.samplePasses)
+    }
+    let stride = (scores.rows + Self.sampleTokens - 1) / Self.sampleTokens
+    let sample = scores.gathering(rows: Array(Swift.stride(from: 0, to: scores.rows, by: stride)))
+    let near = descend(sample, targets, start, firstStep: 0.1 * unit, passes: Self.samplePasses)
+    return descend(scores, targets, near, firstStep: 0.005 * unit, passes: Self.fullPasses)
+  }
+
+  /// The share of assignments that are off target under `potentials`.
+  package func misplaced(scores: Matrix, targets: [Double], potentials: [Float]) -> Double {
+    let load = Selection(rule: rule, bias: potentials, selectable: selectable)
+      .load(scores, threads: threads)
+    let total = Double(scores.rows * rule.topK)
+    return zip(load, targets).reduce(0) { $0 + abs(Double($1.0) / total - $1.1) } / 2
+  }
+
+  private func descend(
+    _ scores: Matrix, _ targets: [Double], _ start: [Float], firstStep: Float, passes: Int
+  ) -> [Float] {
+    let functions = selectable.indices.filter { selectable[$0] }
+    let total = Double(scores.rows * rule.topK)
+    let smallest = firstStep * 1e-6
+    var potentials = start
+    var best = (error: Double.infinity, potentials: start)
+    var steps = [Float](repeating: firstStep, count: start.count)
+    var signs = [Float](repeating: 0, count: start.count)
+    for _ in 0..<passes {
+      let load = Selection(rule: rule, bias: potentials, selectable: selectable)
+        .load(scores, threads: threads)
+      let errors = zip(load, targets).map { Double($0) / total - $1 }
+      let error = functions.reduce(0) { $0 + abs(errors[$1]) } / 2
+      if error < best.error { best = (error, potentials) }
+      if error < Self.tolerance { break }
+      for function in functions where errors[function] != 0 {
+        let sign: Float = errors[function] > 0 ? 1 : -1
+        steps[function] *= sign == signs[function] ? 1.3 : 0.5
+        steps[function] = min(max(steps[function], smallest), firstStep * 10)
+        signs[function] = sign
+        // A nearly right load moves by less than a wrong one.
+        let relative = Float(abs(errors[function]) / max(targets[function], 1e-9))
+        potentials[function] -= sign * steps[function] * min(1, relative).squareRoot()
+      }
+    }
+    return best.potentials
+  }
+
+  /// The mean distance from a token's best score to the first that is not chosen.
+  private func scoreSpread(_ scores: Matrix) -> Float {
+    let rank = min(rule.topK, scores.columns - 1)
+    let stride = max(1, scores.rows / 1024)
+    var sum = 0.0
+    var count = 0.0
+    for row in Swift.stride(from: 0, to: scores.rows, by: stride) {
+      let sorted = scores.row(row).sorted(by: >)
+      let spread = Double(sorted[0] - sorted[rank])
+      if spread.isFinite { sum += spread }
+      count += 1
+    }
+    return sum > 0 ? Float(sum / count) : 1e-3
+  }
+}

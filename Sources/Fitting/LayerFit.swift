@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Routing
+public import Tensors
+
+/// The result of fitting one layer.
+public struct LayerFit: Sendable {
+  /// Balance and agreement of a routing on one set of tokens.
+  public struct Figures: Sendable, Hashable {
+    public let load: [Int]
+    public let metrics: LoadMetrics
+    public let agreement: RoutingAgreement
+  }
+
+  /// The same router on the tokens it was fitted on and on the part held out from that fit.
+  public struct Evidence: Sendable, Hashable {
+    public let calibration: Figures
+    /// Nil where the calibration set is too small to hold anything out.
+    public let heldOut: Figures?
+  }
+
+  /// A linear gate, with a selection bias where the architecture has one, distilled from the
+  /// native router.
+  public struct Stock: Sendable {
+    /// [E,H], already rounded to the dtype asked for.
+    public let gate: Matrix
+    /// [E], minimum 0; nil where the architecture has none.
+    public let selectionBias: [Float]?
+    public let evidence: Evidence
+  }
+
+  /// The function (named by its original slot) that each slot holds, [E].
+  public let slotFunction: [Int]
+  public let native: PrototypeRouter
+  public let stock: Stock?
+  /// Nothing was asked for: the checkpoint's router and experts stay as they are.
+  public let isUnchanged: Bool
+
+  public let original: Figures
+  public let evidence: Evidence
+  public let latentSize: Int
+  /// Share of the logits' variance that the latent space keeps.
+  public let keptEnergy: Double
+  /// Slots that hold a copy of another slot's expert, each with the function it gave up.
+  public let givenUp: [Int]
+  /// The lowest Gini that the slot map allows.
+  public let feasibleGini: Double
+
+  /// Slots that hold a copy of another slot's expert.
+  public var clones: Int { givenUp.count }
+}

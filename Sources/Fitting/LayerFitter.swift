@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import Routing
+public import Tensors
+
+/// Fits one layer's router to calibration inputs.
+public enum LayerFitter {
+  /// Fits `original`'s replacement to `inputs` [T,H].
+  ///
+  /// `saliency` [E] is the sum over tokens of weight x expert output norm; without it the load
+  /// stands in. Figures on held-out tokens come from a fit that did not see them; the returned
+  /// router is then fitted to all tokens.
+  public static func fit(
+    inputs: Matrix, original: FamilyRouter, saliency: [Double]? = nil, options: FitOptions
+  ) throws(RegateError) -> LayerFit {
+    precondition((saliency?.count ?? original.experts) == original.experts)
+    let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
+    let whole = try fit(set, saliency, options)
+    let evidence = LayerFit.Evidence(
+      calibration: figures(whole.router, set, options),
+      heldOut: try heldOutFigures(set, saliency, options))
+    let map = whole.router.slotFunction
+    return LayerFit(
+      slotFunction: map, native: whole.router, stock: nil, isUnchanged: isUnchanged(options),
+      original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
+      evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
+      givenUp: whole.givenUp,
+      feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK))
+  }
+
+  private static func isUnchanged(_ options: FitOptions) -> Bool {
+    options.strength == 0 || options.levers.isEmpty
+  }
+
+  private static func fit(
+    _ set: CalibrationSet, _ saliency: [Double]?, _ options: FitOptions
+  ) throws(RegateError) -> NativeFit {
+    guard !isUnchanged(options) else { return NativeFit.unchanged(set.router) }
+    return try NativeFit.fit(set, saliency: saliency, options: options)
+  }
+
+  private static func figures(
+    _ router: PrototypeRouter, _ set: CalibrationSet, _ options: FitOptions
+  ) -> LayerFit.Figures {
+    set.figures(
+      of: router.route(set.inputs, threads: options.threads), slotFunction: router.slotFunction)
+  }
+
+  private static func heldOutFigures(
+    _ set: CalibrationSet, _ saliency: [Double]?, _ options: FitOptions
+  ) throws(RegateError) -> LayerFit.Figures? {
+    guard let (fitted, heldOut) = set.split() else { return nil }
+    let partial = try fit(set.gathering(fitted), saliency, options)
+    return figures(partial.router, set.gathering(heldOut), options)
+  }
+}

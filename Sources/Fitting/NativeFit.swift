@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fits the native router (Routing/PrototypeRouter.swift) of one layer, by design section 2:
+// latent space, clone plan, function potentials, slot prototypes and potentials, in this order.
+
+package import ByteStorage
+package import Routing
+import Tensors
+
+/// The native router while it is being fitted.
+package struct NativeFit: Sendable {
+  package let router: PrototypeRouter
+  package let keptEnergy: Double
+  package let givenUp: [Int]
+
+  /// Overlap with the original's functions that the automatic latent size must reach.
+  private static let wantedOverlap = 0.995
+  private static let sampleTokens = 8192
+
+  /// Fits to all tokens of `set`.
+  package static func fit(
+    _ set: CalibrationSet, saliency: [Double]?, options: FitOptions
+  ) throws(RegateError) -> NativeFit {
+    let threads = options.threads
+    let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
+    let sample = set.sample(sampleTokens)
+    let size = latentSize(basis, sample, options: options)
+    var router = identityRouter(set.router, basis: basis, size: size)
+
+    var moves = 0
+    var plan: ClonePlan?
+    if options.levers.contains(.clone) {
+      let latent = router.encode(sample.inputs, threads: threads)
+      let search = PlanSearch(
+        set: sample, scores: router.scores(latent: latent, threads: threads), saliency: saliency,
+        threads: threads)
+      let chosen = search.plan(loads: set.load.map(Double.init))
+      moves = Int((options.strength * Double(chosen.moves.count)).rounded())
+      router.slotFunction = chosen.slotFunction(moves: moves)
+      plan = chosen
+    }
+    let latent = router.encode(set.inputs, threads: threads)
+    let scores = router.scores(latent: latent, threads: threads)
+    if options.levers.contains(.route) {
+      router.functionPotentials = potentials(router, scores: scores, options: options)
+    }
+    try split(&router, latent: latent, scores: scores, threads: threads)
+    return NativeFit(
+      router: router, keptEnergy: basis.keptEnergy(size: size),
+      givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [])
+  }
+
+  /// The original router in latent form, every slot its own function.
+  private static func identityRouter(
+    _ original: FamilyRouter, basis: LatentBasis, size: Int
+  ) -> PrototypeRouter {
+    let zeros = [Float](repeating: 0, count: original.experts)
+    return PrototypeRouter(
+      encoder: .linear(basis.encoder(size: size)), functionPrototypes: basis.prototypes(size: size),
+      functionBias: basis.bias(size: size), functionPotentials: original.selectionBias ?? zeros,
+      slotFunction: Array(0..<original.experts),
+      slotPrototypes: Matrix(rows: original.experts, columns: size), slotPotentials: zeros,
+      rule: original.rule)
+  }
+
+  /// The original router exactly: the gate as encoder, unit prototypes.
+  package static func unchanged(_ original: FamilyRouter) -> NativeFit {
+    let experts = original.experts
+    let zeros = [Float](repeating: 0, count: experts)
+    var identity = Matrix(rows: experts, columns: experts)
+    for slot in 0..<experts { identity[slot, slot] = 1 }
+    let router = PrototypeRouter(
+      encoder: .linear(original.gate), functionPrototypes: identity,
+      functionBias: original.logitBias, functionPotentials: original.selectionBias ?? zeros,
+      slotFunction: Array(0..<experts),
+      slotPrototypes: Matrix(rows: experts, columns: experts), slotPotentials: zeros,
+      rule: original.rule)
+    return NativeFit(router: router, keptEnergy: 1, givenUp: [])
+  }
+
+  /// The asked size, or the first in steps of E/16 whose routing overlaps enough.
+  private static func latentSize(
+    _ basis: LatentBasis, _ sample: CalibrationSet, options: FitOptions
+  ) -> Int {
+    let full = basis.fullSize
+    if case .size(let size) = options.latent { return min(max(1, size), full) }
+    let step = max(1, full / 16)
+    var size = min(full, (basis.size(keeping: 0.9) + step - 1) / step * step)
+    let identity = Array(0..<full)
+    while size < full {
+      let router = identityRouter(sample.router, basis: basis, size: size)
+      let agreement = RoutingAgreement(
+        original: sample.assignment, originalMap: identity,
+        patched: router.route(sample.inputs, threads: options.threads), patchedMap: identity)
+      if agreement.overlap >= wantedOverlap { break }
+      size = min(full, size + step)
+    }
+    return size
+  }
+
+  private static func potentials(
+    _ router: PrototypeRouter, scores: Matrix, options: FitOptions
+  ) -> [Float] {
+    let slots = router.slotsOfFunction
+    let selectable = slots.map { !$0.isEmpty }
+    let natural = Selection(
+      rule: router.rule, bias: router.functionPotentials, selectable: selectable
+    ).load(scores, threads: options.threads)
+    let total = Double(scores.rows * router.rule.topK)
+    let s = options.strength
+    let targets = slots.indices.map { function in
+      (1 - s) * Double(natural[function]) / total
+        + s * Double(slots[function].count) / Double(router.experts)
+    }
+    return FunctionPotentials(rule: router.rule, selectable: selectable, threads: options.threads)
+      .solve(scores: scores, targets: targets, from: router.functionPotentials)
+  }
+
+  /// Gives every clone its cell of the tokens that its function serves.
+  private static func split(
+    _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, threads: Int
+  ) throws(RegateError) {
+    let slots = router.slotsOfFunction
+    guard slots.contains(where: { $0.count > 1 }) else { return }
+    let chosen = Selection(
+      rule: router.rule, bias: router.functionPotentials, selectable: slots.map { !$0.isEmpty }
+    ).assign(scores, threads: threads) { _, function in function }
+    var served = [[Int]](repeating: [], count: router.experts)
+    for (entry, function) in chosen.slots.enumerated() where slots[Int(function)].count > 1 {
+      served[Int(function)].append(entry / chosen.topK)
+    }
+    for (function, members) in slots.enumerated() where members.count > 1 {
+      let tokens = served[function]
+      let cells = try CloneSplit(
+        latent: latent.gathering(rows: tokens), tokens: tokens, count: members.count)
+      for (cell, slot) in members.enumerated() {
+        router.slotPotentials[slot] = cells.potentials[cell]
+        for column in 0..<latent.columns {
+          router.slotPrototypes[slot, column] = cells.prototypes[cell, column]
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Routing
+import Tensors
+import Testing
+
+struct LoadMetricsTests {
+  @Test func `figures of a small load, by hand`() throws {
+    let metrics = LoadMetrics(load: [4, 0, 2, 2])
+    // Sorted 0 2 2 4: (-3*0 - 1*2 + 1*2 + 3*4) / (4 * 8).
+    #expect(metrics.gini == 12.0 / 32)
+    #expect(metrics.minOverMax == 0)
+    #expect(metrics.maxOverMean == 2)
+    #expect(metrics.coefficientOfVariation == (8.0 / 4).squareRoot() / 2)
+    #expect(metrics.deadExperts == 1)
+    let entropy = try #require(metrics.normalisedEntropy)
+    #expect(abs(entropy - 1.5 * log(2.0) / log(4.0)) < 1e-12)
+    #expect(metrics.samplingFloor == 1 / (Double.pi * 2).squareRoot())
+  }
+
+  @Test func `uniform load is perfect`() throws {
+    let metrics = LoadMetrics(load: [5, 5, 5])
+    #expect(metrics.gini == 0)
+    #expect(metrics.minOverMax == 1)
+    #expect(metrics.coefficientOfVariation == 0)
+    #expect(metrics.maxOverMean == 1)
+    #expect(abs(try #require(metrics.normalisedEntropy) - 1) < 1e-12)
+  }
+
+  @Test func `everything on one slot gives Gini 1 - 1/n`() {
+    #expect(LoadMetrics(load: [0, 0, 0, 9]).gini == 0.75)
+    #expect(LoadMetrics(load: [0, 0, 0, 9]).normalisedEntropy == 0)
+  }
+
+  @Test func `without tokens relative figures are undefined`() {
+    let metrics = LoadMetrics(load: [0, 0])
+    #expect(metrics.gini == nil && metrics.minOverMax == nil && metrics.maxOverMean == nil)
+    #expect(metrics.coefficientOfVariation == nil && metrics.normalisedEntropy == nil)
+    #expect(metrics.samplingFloor == nil)
+    #expect(metrics.deadExperts == 2)
+    #expect(LoadMetrics.rankImbalance(load: [0, 0], ranks: 2) == nil)
+  }
+
+  @Test func `ranks hold contiguous slots`() {
+    #expect(LoadMetrics.rankImbalance(load: [3, 1, 1, 3], ranks: 2) == 1)
+    #expect(LoadMetrics.rankImbalance(load: [3, 3, 1, 1], ranks: 2) == 1.5)
+    // Three slots on the first rank, two on the second: 6 and 2, mean 4.
+    #expect(LoadMetrics.rankImbalance(load: [2, 2, 2, 1, 1], ranks: 2) == 1.5)
+  }
+
+  @Test func `batches are full runs of consecutive tokens`() {
+    let assignment = Assignment(
+      tokens: 5, topK: 1, slots: [0, 0, 0, 1, 1], weights: [1, 1, 1, 1, 1])
+    // Batches [0 0] and [0 1]: max/mean 2 and 1; the fifth token is left out.
+    #expect(assignment.batchImbalance(experts: 2, batch: 2) == 1.5)
+    #expect(assignment.batchImbalance(experts: 2, batch: 6) == nil)
+    #expect(assignment.batchRankImbalance(experts: 2, batch: 2, ranks: 1) == 1)
+  }
+
+  @Test func `agreement counts functions, duplicates and weights`() {
+    let original = Assignment(
+      tokens: 2, topK: 2, slots: [0, 1, 2, 3], weights: [0.75, 0.25, 0.5, 0.5])
+    // Slots 0 and 1 both hold function 0 in the patched model.
+    let patched = Assignment(
+      tokens: 2, topK: 2, slots: [0, 1, 3, 2], weights: [0.5, 0.5, 1, 1])
+    let agreement = RoutingAgreement(
+      original: original, originalMap: [0, 1, 2, 3], patched: patched, patchedMap: [0, 0, 2, 3])
+    #expect(agreement.overlap == 0.75)
+    #expect(agreement.duplicateRate == 0.25)
+    // Token 0: p = (0.75, 0.25), q = (1, 0); token 1 agrees although its weights sum to 2.
+    let e = RoutingAgreement.smoothing
+    let expected =
+      0.75 * log(0.75 / ((1 - e) * 1 + e * 0.75)) + 0.25 * log(0.25 / (e * 0.25))
+    #expect(abs(agreement.divergence - expected / 2) < 1e-12)
+  }
+
+  @Test func `gate statistics, by hand`() throws {
+    let gate = Matrix(rows: 2, columns: 3, values: [3, 0, 0, 0, 4, 0])
+    let statistics = try GateStatistics(gate: gate, bias: [-1, 2])
+    #expect(statistics.minRowNorm == 3 && statistics.maxRowNorm == 4)
+    #expect(statistics.meanRowNorm == 3.5)
+    #expect(statistics.maxCosine == 0)
+    let p = 3.0 / 7
+    let entropy = -p * log(p) - (1 - p) * log(1 - p)
+    #expect(abs(try #require(statistics.effectiveRank) - exp(entropy)) < 1e-9)
+    #expect(statistics.biasRange == -1...2)
+
+    let opposite = try GateStatistics(
+      gate: Matrix(rows: 2, columns: 1, values: [1, -1]), bias: [.nan, 0])
+    #expect(abs(try #require(opposite.maxCosine) + 1) < 1e-12)
+    #expect(abs(try #require(opposite.effectiveRank) - 1) < 1e-6)
+    #expect(opposite.biasRange == nil)
+    #expect(try GateStatistics(gate: Matrix(rows: 2, columns: 2)).effectiveRank == nil)
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Routing
+import Tensors
+import TestSupport
+
+/// The obvious way to route one token: full sorts, Double arithmetic where it cannot matter.
+func naiveRoute(
+  _ logits: [Float], bias: [Float], rule: RoutingRule
+) -> (experts: [Int], weights: [Float]) {
+  let scores: [Float] =
+    switch rule.scoring {
+    case .softmax:
+      logits.map { expf($0 - logits.max()!) / logits.map { expf($0 - logits.max()!) }.reduce(0, +) }
+    case .sigmoid: logits.map { 1 / (1 + expf(-$0)) }
+    case .sqrtSoftplus: logits.map { sqrtf(Float(log1p(exp(Double($0))))) }
+    case .softmaxOfSelected, .sparseMixer: logits
+    }
+  var selection = zip(scores, bias).map { $0 + $1 }
+  if let groups = rule.groups {
+    let size = logits.count / groups.count
+    let groupScores = (0..<groups.count).map { group -> Float in
+      let best = selection[group * size..<(group + 1) * size].sorted(by: >)
+      return groups.score == .max ? best[0] : best.prefix(2).reduce(0, +)
+    }
+    let kept = indicesByValue(groupScores).prefix(groups.kept)
+    for expert in selection.indices where !kept.contains(expert / size) {
+      selection[expert] = groups.mask == .zero ? 0 : -.infinity
+    }
+  }
+  let chosen = Array(indicesByValue(selection).prefix(rule.topK))
+  var weights = chosen.map { scores[$0] }
+  if rule.scoring == .softmaxOfSelected {
+    let exponentials = weights.map { expf($0 - weights.max()!) }
+    weights = exponentials.map { $0 / exponentials.reduce(0, +) }
+  }
+  if rule.scoring == .sparseMixer {
+    var open = Set(logits.indices)
+    weights = chosen.map { expert in
+      let m = logits[expert]
+      let near = open.filter { !((m - logits[$0]) / max(abs(logits[$0]), m) > 2 * rule.jitter) }
+      let sum = near.reduce(Float(0)) { $0 + expf(logits[$1] - m) }
+      open.remove(expert)
+      return 1 / sum
+    }
+  }
+  if rule.normalise {
+    let sum = weights.reduce(0, +)
+    let divisor: Float =
+      switch rule.normaliseGuard {
+      case .none: sum
+      case .add(let epsilon): sum + epsilon
+      case .clamp(let floor): max(sum, floor)
+      }
+    weights = weights.map { $0 / divisor }
+  }
+  return (chosen, weights.map { $0 * rule.scale })
+}
+
+/// Indices from the largest value to the smallest, equal values by index.
+func indicesByValue(_ values: [Float]) -> [Int] {
+  values.indices.sorted { values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1 }
+}
+
+/// Roughly normal values in a matrix.
+func randomMatrix(rows: Int, columns: Int, _ generator: inout SeededGenerator) -> Matrix {
+  let values = (0..<rows * columns).map { _ in
+    (0..<6).reduce(Float(0)) { sum, _ in sum + Float.random(in: -1...1, using: &generator) }
+  }
+  return Matrix(rows: rows, columns: columns, values: values)
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+struct PrototypeRouterTests {
+  @Test(arguments: FamilyRouterTests.cases)
+  func `with identity maps and a full latent space it equals the family's router`(
+    _ testCase: FamilyRouterTests.Case
+  ) {
+    var generator = SeededGenerator(seed: 11)
+    let rule = testCase.rule
+    let inputs = randomMatrix(rows: 400, columns: 10, &generator)
+    let gate = randomMatrix(rows: rule.experts, columns: 10, &generator)
+    let bias: [Float]? =
+      testCase.biased
+      ? (0..<rule.experts).map { _ in Float.random(in: -0.2...0.2, using: &generator) } : nil
+    let family = FamilyRouter(gate: gate, selectionBias: bias, rule: rule)
+    let native = router(encoder: gate, rule: rule, potentials: bias)
+    #expect(native.route(inputs, threads: 2) == family.route(inputs, threads: 2))
+  }
+
+  @Test func `a given-up function keeps its share of the softmax and is never chosen`() {
+    let rule = RoutingRule(experts: 3, topK: 1, scoring: .softmax, normalise: false)
+    var native = router(encoder: identity(3), rule: rule)
+    let x = Matrix(rows: 1, columns: 3, values: [3, 2, 1])
+    let before = native.scores(latent: native.encode(x, threads: 1), threads: 1)
+    native.slotFunction = [1, 1, 2]
+    let assignment = native.route(x, threads: 1)
+    #expect(native.slotFunction[Int(assignment.slots[0])] == 1)
+    #expect(assignment.weights == [before[0, 1]])
+  }
+
+  @Test func `inside a function the nearest clone serves, and its potential moves the border`() {
+    let rule = RoutingRule(experts: 2, topK: 1, scoring: .sigmoid, normalise: false)
+    var native = router(encoder: identity(2), rule: rule)
+    native.slotFunction = [0, 0]
+    native.slotPrototypes = identity(2)
+    let x = Matrix(rows: 3, columns: 2, values: [2, 1, 1, 2, 1, 1])
+    #expect(native.route(x, threads: 1).slots == [0, 1, 0])
+    native.slotPotentials = [0, 1.5]
+    #expect(native.route(x, threads: 1).slots == [1, 1, 1])
+    #expect(native.route(x, threads: 1).weights == router(encoder: identity(2), rule: rule)
+      .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
+  }
+
+  @Test func `a node's score counts a cloned function once`() {
+    let rule = RoutingRule(
+      experts: 4, topK: 1, scoring: .softmaxOfSelected, normalise: false,
+      groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
+    var native = router(encoder: identity(4), rule: rule)
+    // Node 0 holds function 0 twice: its score is 5, not 10; node 1's is 3 + 3.
+    native.slotFunction = [0, 0, 2, 3]
+    let x = Matrix(rows: 1, columns: 4, values: [5, 4, 3, 3])
+    #expect(native.route(x, threads: 1).slots == [2])
+  }
+
+  @Test func `the result does not depend on the number of threads`() {
+    var generator = SeededGenerator(seed: 5)
+    let rule = RoutingRule(experts: 8, topK: 2, scoring: .softmax, normalise: true)
+    var native = router(encoder: randomMatrix(rows: 8, columns: 6, &generator), rule: rule)
+    native.slotFunction = [0, 0, 2, 3, 0, 5, 5, 7]
+    native.slotPrototypes = randomMatrix(rows: 8, columns: 8, &generator)
+    let x = randomMatrix(rows: 3000, columns: 6, &generator)
+    let one = native.route(x, threads: 1)
+    #expect(one == native.route(x, threads: 2))
+    #expect(one == native.route(x, threads: 3))
+    #expect(one.load(experts: 8).reduce(0, +) == 6000)
+  }
+
+  private func identity(_ size: Int) -> Matrix {
+    var matrix = Matrix(rows: size, columns: size)
+    for index in 0..<size { matrix[index, index] = 1 }
+    return matrix
+  }
+
+  private func router(
+    encoder: Matrix, rule: RoutingRule, potentials: [Float]? = nil
+  ) -> PrototypeRouter {
+    let zero = [Float](repeating: 0, count: rule.experts)
+    return PrototypeRouter(
+      encoder: .linear(encoder), functionPrototypes: identity(rule.experts),
+      functionPotentials: potentials ?? zero, slotFunction: Array(0..<rule.experts),
+      slotPrototypes: Matrix(rows: rule.experts, columns: rule.experts), slotPotentials: zero,
+      rule: rule)
+  }
+}
