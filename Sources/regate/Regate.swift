@@ -29,7 +29,8 @@ struct Regate: ParsableCommand {
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {
     do {
-      var command = try parseAsRoot()
+      let arguments = Array(CommandLine.arguments.dropFirst())
+      var command = try parseAsRoot(Convert.readingBareFit(arguments))
       try command.run()
     } catch let error as RegateError {
       FileHandle.standardError.write(Data("regate: \(error)\n".utf8))

@@ -19,7 +19,10 @@ struct Captures: Sendable {
   let tokens: Int
 
   /// Opens the captures and checks them against the model: layers, hidden size, fingerprint.
-  init(_ paths: [String], for model: Model) throws(RegateError) {
+  /// Without `checkingGates`, headers are all that is read.
+  init(
+    _ paths: [String], for model: Model, checkingGates: Bool = true
+  ) throws(RegateError) {
     guard !paths.isEmpty else {
       throw RegateError(
         .missing, subject: "--calibration", "no captured activations given",
@@ -32,7 +35,7 @@ struct Captures: Sendable {
     var tokens = 0
     for container in containers { tokens += try Captures.tokens(of: container, for: model) }
     self.tokens = tokens
-    try checkFingerprints(model)
+    if checkingGates { try checkFingerprints(model) }
   }
 
   static func name(ofLayer index: Int) -> String { "layers.\(index).router_input" }

@@ -72,6 +72,15 @@ struct OutputDestination: Sendable {
     }
   }
 
+  /// Refuses a destination at which something stands.
+  func requireVacant() throws(RegateError) {
+    let path = isDirectory ? folder : folder + "/" + name
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    throw RegateError(
+      .refused, file: path, "exists already",
+      advice: "choose another output or pass --overwrite")
+  }
+
   /// `--overwrite` replaces a whole directory: only one that Regate wrote, or an empty one.
   func requireReplaceable() throws(RegateError) {
     guard isDirectory,

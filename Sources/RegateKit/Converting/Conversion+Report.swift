@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Checkpoints
+import Fitting
+import OrderedCollections
+import Reports
+import Routing
+
+extension Conversion {
+  /// What `regate.json` says beside the list of files.
+  func manifest(patches: [LayerPatch], fit: ModelFit?) -> JSONValue {
+    [
+      "regate": .string(RegateVersion.current), "manifest": .integer(RegateVersion.manifest),
+      "router": .string(form.rawValue), "source": .string(request.checkpoint.lastPathComponent),
+      "family": .string(model.layout.family.name),
+      "container": .string(model.layout.container.rawValue), "options": options,
+      "figures": figures(fit),
+      "layers": .array(
+        patches.map { patch in
+          [
+            "index": .integer(patch.layer.index),
+            "slot_function": .array(patch.slotFunction.map { .integer($0) }),
+          ]
+        }),
+    ]
+  }
+
+  private var options: JSONValue {
+    var options: JSONValue = [
+      "levers": request.clones ? ["clone", "route"] : ["route"],
+      "latent": request.latentSize.map { .integer($0) } ?? "auto",
+      "seed": .integer(Int(truncatingIfNeeded: request.seed)),
+      "calibration": .array(request.captures.map { .string($0.lastPathComponent) }),
+      "fit": .optional(request.fit?.lastPathComponent),
+    ]
+    switch request.balance {
+    case .strength(let strength): options["strength"] = .number(strength)
+    case .targetGini(let target): options["target_gini"] = .number(target)
+    }
+    return options
+  }
+
+  /// Held-out figures of a fit, for manifest and fit file.
+  func figures(_ fit: ModelFit?) -> JSONValue {
+    guard let fit else { return .null }
+    return [
+      "strength": .number(fit.strength),
+      "layers": .array(fit.layers.map { $0.json(form) }),
+      "held_out_gini": .optional(fit.heldOutGini(form)),
+    ]
+  }
+}
+
+extension ModelFit.Layer {
+  func json(_ form: RouterForm) -> JSONValue {
+    func figures(_ figures: LayerFit.Figures?) -> JSONValue {
+      guard let figures else { return .null }
+      return [
+        "gini": .optional(figures.metrics.gini), "min_max": .optional(figures.metrics.minOverMax),
+        "overlap": .number(figures.agreement.overlap),
+        "duplicate_rate": .number(figures.agreement.duplicateRate),
+        "sampling_floor": .optional(figures.metrics.samplingFloor),
+      ]
+    }
+    let evidence = fit.evidence(of: form)
+    return [
+      "index": .integer(fitted.index), "original": figures(fit.original),
+      "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
+      "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
+      "kept_energy": .number(fit.keptEnergy), "feasible_gini": .number(fit.feasibleGini),
+    ]
+  }
+}
+
+extension Conversion.Result {
+  /// The result as text for a terminal.
+  public var text: String {
+    var lines: [String] = []
+    if let fit { lines += [table(fit).render(), ""] }
+    if let fit, plan.form == .lpr || fit.layers.contains(where: { $0.fit.stock != nil }) {
+      lines.append(
+        "Figures on tokens that their fit did not see; the routers written are fitted to all. "
+          + "Judge them with: regate validate")
+    }
+    if let written {
+      lines.append(
+        "Wrote \(written.files.count) files, \(Format.bytes(written.byteCount)) of weights; "
+          + "verified: \(Format.count(written.identicalTensors)) tensors byte-identical, "
+          + "\(Format.count(written.changedTensors)) routers and expert tensors as planned.")
+    }
+    lines.append("Took \(Format.duration(seconds)).")
+    return lines.joined(separator: "\n")
+  }
+
+  private func table(_ fit: ModelFit) -> TextTable {
+    var table = TextTable([
+      "layer", "Gini", "fitted", "min/max", "fitted", "overlap", "clones", "latent", "least Gini",
+    ])
+    for layer in fit.layers {
+      let before = layer.fit.original.metrics
+      let evidence = layer.fit.evidence(of: plan.form)
+      let after = evidence?.heldOut ?? evidence?.calibration
+      table.append([
+        String(layer.fitted.index), Format.number(before.gini), Format.number(after?.metrics.gini),
+        Format.number(before.minOverMax), Format.number(after?.metrics.minOverMax),
+        Format.percent(after?.agreement.overlap), String(layer.fit.clones),
+        String(layer.fit.latentSize), Format.number(layer.fit.feasibleGini),
+      ])
+    }
+    return table
+  }
+
+  /// The result as one JSON object.
+  public var json: JSONValue {
+    [
+      "plan": plan.json,
+      "layers": fit.map { fit in .array(fit.layers.map { $0.json(plan.form) }) } ?? .null,
+      "strength": fit.map { .number($0.strength) } ?? .null,
+      "held_out_gini": fit.map { .optional($0.heldOutGini(plan.form)) } ?? .null,
+      "written": written.map {
+        [
+          "files": .array($0.files.map { .string($0) }), "bytes": .integer($0.byteCount),
+          "identical_tensors": .integer($0.identicalTensors),
+          "changed_tensors": .integer($0.changedTensors),
+        ]
+      } ?? .null,
+      "seconds": .number(seconds),
+    ]
+  }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a conversion will write and need, told from headers alone.
+
+import Architectures
+public import Checkpoints
+import OrderedCollections
+import Reports
+import Routing
+import Tensors
+
+/// A conversion before it is run.
+public struct ConversionPlan: Sendable {
+  /// One MoE layer's share.
+  struct Layer: Sendable {
+    let index: Int
+    /// Router tensors that change or go.
+    let tensors: [String]
+    let routerBytes: Int
+    /// Everything that belongs to one expert.
+    let expertBytes: Int
+    /// Slots that clones can take at most: a token needs K distinct experts.
+    let cloneLimit: Int
+  }
+
+  /// Rates that the time estimate assumes: bytes per second through the disk, and floating-point
+  /// operations per second and thread.
+  static let diskRate = 500e6
+  static let computeRate = 20e9
+
+  let checkpoint: String
+  let family: Family
+  let container: Container
+  let form: RouterForm
+  let clones: Bool
+  let layers: [Layer]
+  /// Bytes of the whole output.
+  let outputBytes: Int
+  /// Calibration tokens; nil without captures.
+  let tokens: Int?
+  /// Estimated peak of resident memory, mapped files aside.
+  let memoryBytes: Int?
+  let seconds: Double
+
+  init(model: Model, form: RouterForm, request: ConvertRequest, tokens: Int?) {
+    checkpoint = model.checkpoint.path
+    family = model.layout.family
+    container = model.checkpoint.container
+    self.form = form
+    clones = request.clones
+    self.tokens = tokens
+    layers = model.layout.layers.map { layer in
+      let tensors = [layer.gate, layer.gateBias, layer.selectionBias].compactMap { $0 }
+      return Layer(
+        index: layer.index, tensors: tensors.map(\.name),
+        routerBytes: tensors.reduce(0) { $0 + $1.range.count },
+        expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
+        cloneLimit: request.clones ? layer.rule.experts - layer.rule.topK : 0)
+    }
+    outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
+    memoryBytes = tokens.map { ConversionPlan.memory(model.layout, request, tokens: $0) }
+    let fitting = tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0
+    // Written once, read back twice: to verify and to hash.
+    seconds =
+      Double(outputBytes) * 3 / ConversionPlan.diskRate
+      + fitting / (ConversionPlan.computeRate * Double(request.threads))
+  }
+
+  /// The largest layer's inputs, twice while a part is held out, a few matrices of tokens x
+  /// experts, and one decoded expert per thread.
+  private static func memory(
+    _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
+  ) -> Int {
+    layout.layers.map { layer in
+      let inputs = 2 * tokens * layer.hiddenSize
+      let scores = 8 * tokens * layer.rule.experts
+      let expert =
+        layout.undecodable == nil && request.clones
+        ? request.threads * (3 * layer.expertWidth + Saliency.sampleTokens) * layer.hiddenSize : 0
+      return 4 * (inputs + scores + expert)
+    }.max() ?? 0
+  }
+
+  /// Floating-point operations of fits and saliency.
+  private static func operations(
+    _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
+  ) -> Double {
+    layout.layers.reduce(0) { sum, layer in
+      let routing = 2.0 * Double(tokens * layer.rule.experts)
+      let passes = Double(4 * layer.hiddenSize + 400 * 8)
+      let saliency = request.clones
+        ? 6.0 * Double(layer.rule.experts * Saliency.sampleTokens * layer.hiddenSize)
+          * Double(layer.expertWidth) : 0
+      return sum + routing * passes + saliency
+    }
+  }
+
+  /// The form, what loads it, and how to choose another.
+  public var headline: String {
+    switch (form, container) {
+    case (.lpr, _):
+      "Writing the native prototype router (--router lpr): stock runtimes refuse it. "
+        + "Choose --router stock for an output that loads wherever the original did."
+    case (.stock, .gguf):
+      "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
+        + "that loaded the original."
+    case (.stock, .safetensors):
+      "Writing the stock router (--router stock): loads in transformers, vLLM, SGLang and "
+        + "everything else that loaded the original. Choose --router lpr for better balance at "
+        + "less loss, in the native form."
+    }
+  }
+
+  /// The plan as text for a terminal.
+  public var text: String {
+    var table = TextTable(["layer", "router tensor", "router", "one expert", "clones at most"],
+      alignments: [.left, .left, .right, .right, .right])
+    for layer in layers {
+      table.append([
+        String(layer.index), layer.tensors.joined(separator: ", "),
+        Format.bytes(layer.routerBytes), Format.bytes(layer.expertBytes),
+        clones ? String(layer.cloneLimit) : "-",
+      ])
+    }
+    let routers = layers.reduce(0) { $0 + $1.routerBytes }
+    let most = layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes }
+    var lines = [
+      headline, "", "\(checkpoint): \(family.title), \(container.rawValue)", table.render(), "",
+      "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
+        + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
+    ]
+    if let memoryBytes, let tokens {
+      lines.append(
+        "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
+          + "tokens, mapped files aside.")
+    } else {
+      lines.append("Memory: give --calibration for an estimate.")
+    }
+    lines.append(
+      "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
+        + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread.")
+    return lines.joined(separator: "\n")
+  }
+
+  /// The plan as one JSON object.
+  public var json: JSONValue {
+    [
+      "checkpoint": .string(checkpoint), "family": .string(family.name),
+      "container": .string(container.rawValue), "router": .string(form.rawValue),
+      "output_bytes": .integer(outputBytes),
+      "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
+      "memory_bytes": memoryBytes.map { .integer($0) } ?? .null,
+      "tokens": tokens.map { .integer($0) } ?? .null, "seconds": .number(seconds),
+      "layers": .array(
+        layers.map {
+          [
+            "index": .integer($0.index), "tensors": .array($0.tensors.map { .string($0) }),
+            "router_bytes": .integer($0.routerBytes), "expert_bytes": .integer($0.expertBytes),
+            "clone_limit": .integer($0.cloneLimit),
+          ]
+        }),
+    ]
+  }
+}

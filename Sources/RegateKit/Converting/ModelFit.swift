@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fits every MoE layer of a model to captured activations, each layer on the original's inputs.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Fitting
+import OrderedCollections
+import Routing
+import Tensors
+
+/// The new routers of a whole model, and what is known of them.
+struct ModelFit: Sendable {
+  /// One layer with the evidence for it.
+  struct Layer: Sendable {
+    let fitted: FittedLayer
+    let fit: LayerFit
+  }
+
+  let layers: [Layer]
+  let strength: Double
+
+  /// Mean over layers of the Gini of the form's router on tokens that its fit did not see.
+  func heldOutGini(_ form: RouterForm) -> Double? {
+    LayerStatistics(
+      layers.map { $0.fit.evidence(of: form)?.heldOut?.metrics.gini }, largestIsWorst: true
+    ).mean
+  }
+}
+
+extension LayerFit {
+  /// The figures of one form's router.
+  func evidence(of form: RouterForm) -> Evidence? {
+    switch form {
+    case .lpr: evidence
+    case .stock: stock?.evidence
+    }
+  }
+}
+
+/// Runs fits for a model and its captures.
+struct ModelFitter {
+  let model: Model
+  let captures: Captures
+  let request: ConvertRequest
+  /// The forms that are needed: a fit file holds both.
+  let forms: Set<RouterForm>
+  let progress: any ProgressSink
+
+  /// Fits that reach the asked balance: one strength, or the least that meets a target.
+  func run() throws(RegateError) -> ModelFit {
+    switch request.balance {
+    case .strength(let strength):
+      return try fit(strengths: [strength])[0]
+    case .targetGini(let target):
+      return try search(target)
+    }
+  }
+
+  /// Strengths tried at first, and between the last that misses and the first that meets.
+  private static let coarse = [0.25, 0.5, 0.75, 1]
+  private static let steps = 5
+
+  private func search(_ target: Double) throws(RegateError) -> ModelFit {
+    let form: RouterForm = forms.contains(.stock) && request.form == .stock ? .stock : .lpr
+    let fits = try fit(strengths: ModelFitter.coarse)
+    guard let first = fits.firstIndex(where: { ($0.heldOutGini(form) ?? 1) <= target }) else {
+      let best = fits.min { ($0.heldOutGini(form) ?? 1) < ($1.heldOutGini(form) ?? 1) }
+      throw RegateError(
+        .unreached, subject: "--target-gini",
+        "\(target) was not reached: the nearest is a held-out Gini of "
+          + "\(best?.heldOutGini(form) ?? 1) at strength \(best?.strength ?? 1)",
+        advice: "nothing was written; use more calibration tokens or another --router")
+    }
+    let high = ModelFitter.coarse[first]
+    let low = first > 0 ? ModelFitter.coarse[first - 1] : 0
+    let between = (1..<ModelFitter.steps).map {
+      low + (high - low) * Double($0) / Double(ModelFitter.steps)
+    }
+    let finer = try fit(strengths: between)
+    return finer.first { ($0.heldOutGini(form) ?? 1) <= target } ?? fits[first]
+  }
+
+  /// One fit for each strength, in one pass over captures and experts.
+  private func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+    let layers = model.layout.layers
+    let experts = layers.reduce(0) { $0 + $1.rule.experts }
+    progress.begin("Fitting", total: experts + layers.count * strengths.count * fitUnits)
+    var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
+    for layer in layers {
+      for (index, fit) in try fit(layer, strengths: strengths).enumerated() {
+        fits[index].append(fit)
+      }
+    }
+    progress.end()
+    return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1) }
+  }
+
+  /// Progress units of one layer's fit, in experts of the saliency pass.
+  private var fitUnits: Int { 16 }
+
+  private func fit(
+    _ layer: MoELayer, strengths: [Double]
+  ) throws(RegateError) -> [ModelFit.Layer] {
+    let inputs = try captures.inputs(layer: layer.index)
+    let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
+    let original = FamilyRouter(
+      gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
+    let saliency = try saliency(of: layer, inputs: inputs, original: original)
+    var fits: [ModelFit.Layer] = []
+    for strength in strengths {
+      var options = FitOptions(
+        levers: request.clones ? [.clone, .route] : [.route], strength: strength,
+        latent: request.latentSize.map { .size($0) } ?? .automatic, seed: request.seed,
+        threads: request.threads)
+      if forms.contains(.stock) {
+        options.stock = .init(
+          hasSelectionBias: selectionBias != nil, roundsGateToBF16: layer.gate.type == .bf16)
+      }
+      let fit = try LayerFitter.fit(
+        inputs: inputs, original: original, saliency: saliency, options: options)
+      progress.advance(fitUnits)
+      fits.append(
+        ModelFit.Layer(
+          fitted: FittedLayer(
+            index: layer.index, sketch: GateFingerprint.sketch(of: gate), native: fit.native,
+            stock: fit.stock.map {
+              FamilyRouter(
+                gate: $0.gate, logitBias: gateBias, selectionBias: $0.selectionBias,
+                rule: layer.rule)
+            }), fit: fit))
+    }
+    return fits
+  }
+
+  /// What each expert contributes; nil where the experts cannot be decoded, or no clone is asked.
+  private func saliency(
+    of layer: MoELayer, inputs: Matrix, original: FamilyRouter
+  ) throws(RegateError) -> [Double]? {
+    guard request.clones, model.layout.undecodable == nil else {
+      progress.advance(layer.rule.experts)
+      return nil
+    }
+    return try Saliency.measure(
+      inputs: inputs, assignment: original.route(inputs, threads: request.threads),
+      experts: layer.rule.experts,
+      pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+  }
+}
