@@ -12,6 +12,10 @@ package enum Gzip {
     of path: String, sizeLimit: Int = sizeLimit
   ) throws(RegateError) -> [UInt8] {
     let file = try MappedFile(path: path)
+    guard file.count > 0 else {
+      throw RegateError(
+        .malformed, file: path, "is empty", advice: "the file may be damaged: fetch it again")
+    }
     guard file.count >= 2, file.bytes(in: 0..<2) == magic else {
       throw RegateError(
         .malformed, file: path, "does not begin as a gzip file",

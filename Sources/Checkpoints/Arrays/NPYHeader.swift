@@ -49,7 +49,9 @@ struct NPYHeader {
     guard length <= NPYHeader.sizeLimit else {
       throw problem("NPY header of \(length) bytes, more than \(NPYHeader.sizeLimit)")
     }
-    guard length <= bytes.count - start else { throw problem("ends inside the NPY header") }
+    guard length <= bytes.count - start else {
+      throw problem("NPY header of \(length) bytes, but only \(bytes.count - start) bytes follow")
+    }
     var dictionary = PythonLiteral(bytes[start..<start + length], file: file, name: name)
     let fields = try dictionary.readHeader()
     (type, isBigEndian) = try NPYHeader.elementType(fields.descr, file: file, name: name)

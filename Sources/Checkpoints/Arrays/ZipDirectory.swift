@@ -86,6 +86,7 @@ struct ZipDirectory {
 
   /// Offset of record (4), searched backwards over the comment that may follow it.
   private static func findEnd(_ file: MappedFile) throws(RegateError) -> Int {
+    guard file.count >= 22 else { throw .zip(file, "is too short for a ZIP archive") }
     let longestComment = 0xFFFF
     let window = max(0, file.count - 22 - longestComment)..<file.count
     let bytes = file.bytes(in: window)

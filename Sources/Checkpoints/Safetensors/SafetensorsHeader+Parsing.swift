@@ -117,10 +117,10 @@ extension SafetensorsHeader {
     var previous: String?
     for entry in entries {
       let begin = entry.range.lowerBound
-      guard begin <= end else {
+      guard begin >= end else {
         throw RegateError(
           .malformed, file: file, subject: entry.name,
-          "its data at offset \(begin) overlap those of \(previous ?? ""), which end at \(end)")
+          "its data at offset \(begin) overlap those of \(previous ?? "the header"), which end at \(end)")
       }
       guard begin == end else {
         throw RegateError(

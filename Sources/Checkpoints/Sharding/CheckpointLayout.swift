@@ -25,13 +25,15 @@ struct CheckpointLayout {
   init(path: String) throws(RegateError) {
     self.path = path
     if CheckpointDirectory.isDirectory(path) {
-      directory = path
-      let listing = try CheckpointDirectory(path: path)
+      var directory = path
+      while directory.count > 1, directory.hasSuffix("/") { directory.removeLast() }
+      self.directory = directory
+      let listing = try CheckpointDirectory(path: directory)
       try chooseParts(listing)
       sortOthers(listing)
     } else {
       let slash = path.lastIndex(of: "/")
-      directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+      directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ""
       partNames = [slash.map { String(path[path.index(after: $0)...]) } ?? path]
       try chooseNeighbours()
     }
@@ -93,7 +95,7 @@ struct CheckpointLayout {
     guard CheckpointDirectory.isRegularFile(path),
       CheckpointDirectory.isRegularFile(join(CheckpointLayout.configName))
     else { return }
-    sortOthers(try CheckpointDirectory(path: directory))
+    sortOthers(try CheckpointDirectory(path: directory.isEmpty ? "." : directory))
     let indexPath = join(SafetensorsIndex.fileName)
     guard partNames != [CheckpointLayout.singleName],
       CheckpointDirectory.isRegularFile(indexPath)
@@ -118,11 +120,12 @@ struct CheckpointLayout {
 
   // MARK: Reading
 
-  func join(_ name: String) -> String { directory == "/" ? "/" + name : directory + "/" + name }
+  func join(_ name: String) -> String {
+    directory.isEmpty || directory == "/" ? directory + name : directory + "/" + name
+  }
 
   func open(_ name: String, index: Int) throws(RegateError) -> SafetensorsFile {
-    let path = partNames.count == 1 && self.index == nil && self.path != directory
-      ? self.path : join(name)
+    let path = join(name)
     guard CheckpointDirectory.isRegularFile(path) || self.index == nil else {
       throw RegateError(
         .missing, file: path, "is named in \(SafetensorsIndex.fileName), but is not there",

@@ -44,7 +44,7 @@ public struct SafetensorsCheckpoint: Checkpoint {
     config = try layout.readConfig()
     self.path = path
     self.parts = parts
-    directory = layout.directory
+    directory = layout.directory.isEmpty ? "." : layout.directory
     partNames = layout.partNames
     index = layout.index
     sideFiles = layout.sideFiles
