@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test func `a header that needs no padding stays as it is, and padding is replaced`() throws {
-    let original = try GGUFFile(path: GGUFFileTests.sample("every-key.gguf"))
+    let original = try GGUFFile(path: GGUFFileTests.sample("version-2.gguf"))
     var header = GGUFHeader(original)
     try header.alignData(with: original.dataStart)
     #expect(header.metadata == original.metadata)
@@ -117,6 +117,18 @@ import Testing
     header.metadata["regate.version"] = nil
     try header.alignData(with: original.dataStart)
     #expect(header.metadata == original.metadata)
+  }
+
+  @Test func `a header without tensors and padding is opened, written and not aligned`() throws {
+    let directory = try TemporaryDirectory()
+    let bytes = GGUFDraft().header
+    let original = try GGUFFile(path: try directory.write(bytes, to: "bare.gguf"))
+    #expect(original.dataStart == bytes.count && bytes.count % 32 != 0)
+    var header = GGUFHeader(original)
+    header.metadata["regate.version"] = .string("1")
+    try header.alignData(with: original.dataStart)
+    #expect(header.metadata[GGUFHeader.paddingKey] == nil)
+    #expect(try header.encoded().dataStart % 32 == 0)
   }
 
   @Test func `keys are replaced in place and added at the end`() throws {

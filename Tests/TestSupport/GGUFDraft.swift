@@ -3,15 +3,19 @@
 /// Builds the bytes of a GGUF file piece by piece, without any of the checks that a writer makes.
 /// Independent of the code under test.
 public struct GGUFDraft: Sendable {
+  /// The first bytes.
   public var magic = Array("GGUF".utf8)
+  /// The format version.
   public var version: UInt32 = 3
   /// Encoded key-value pairs.
   public var keys: [[UInt8]]
   /// Encoded tensor entries.
   public var tensors: [[UInt8]] = []
-  /// Counts in the header, where they should differ from the truth.
+  /// Key count in the header, where it should differ from the truth.
   public var keyCount: UInt64?
+  /// Tensor count in the header, where it should differ from the truth.
   public var tensorCount: UInt64?
+  /// Where the data section may start.
   public var alignment = 32
   /// Bytes of the data section.
   public var dataBytes = 0
@@ -34,6 +38,7 @@ public struct GGUFDraft: Sendable {
     return header + [UInt8](repeating: 0, count: padding + dataBytes)
   }
 
+  /// A little-endian number.
   public static func number(_ value: some FixedWidthInteger) -> [UInt8] {
     withUnsafeBytes(of: value.littleEndian) { Array($0) }
   }
@@ -43,6 +48,7 @@ public struct GGUFDraft: Sendable {
     number(length ?? UInt64(text.utf8.count)) + Array(text.utf8)
   }
 
+  /// A key with its value type and encoded value.
   public static func pair(_ key: String, _ type: UInt32, _ value: [UInt8]) -> [UInt8] {
     string(key) + number(type) + value
   }

@@ -2,12 +2,14 @@
 
 /// One GGUF model for a test: how to make it, and what opening it must say.
 public struct GGUFCase: Sendable, CustomStringConvertible {
+  /// What is special about the file.
   public let name: String
   /// Part of the error's text; nil where the file is sound.
   public let message: String?
   /// Writes the files and returns the path to open.
   public let build: @Sendable (TemporaryDirectory) throws -> String
 
+  /// The name, for test reports.
   public var description: String { name }
 
   /// A case of one file.
@@ -208,6 +210,9 @@ extension GGUFCase {
     GGUFCase("alignment of 0", "general.alignment: is 0, must be a power of two") {
       keyed("general.alignment", 4, Draft.number(UInt32(0)))
     },
+    GGUFCase("alignment of 2 GiB", "general.alignment: is 2147483648; at most 1048576") {
+      keyed("general.alignment", 4, Draft.number(UInt32(1) << 31))
+    },
     GGUFCase("alignment of 48", "general.alignment: is 48, must be a power of two") {
       keyed("general.alignment", 4, Draft.number(UInt32(48)))
     },
@@ -228,7 +233,9 @@ extension GGUFCase {
     GGUFCase("name of 63 bytes", nil) {
       holding(Draft.tensor(String(repeating: "n", count: 63), [4]))
     },
-    GGUFCase("last tensor without padding", nil) { draft([Draft.tensor("a", [5])], data: 20).bytes },
+    GGUFCase("last tensor without padding", nil) {
+      draft([Draft.tensor("a", [5])], data: 20).bytes
+    },
   ]
 
   private static let badTensors = [
@@ -351,7 +358,9 @@ extension GGUFCase {
   private static let second = "model-00002-of-00002.gguf"
 
   private static let soundSplits = [
-    GGUFCase(split: "two parts, opened by the first", nil) { [(first, part(0)), (second, part(1))] },
+    GGUFCase(split: "two parts, opened by the first", nil) {
+      [(first, part(0)), (second, part(1))]
+    },
     GGUFCase(split: "two parts, opened by the second", nil) {
       [(second, part(1)), (first, part(0))]
     },
@@ -364,7 +373,7 @@ extension GGUFCase {
     GGUFCase(split: "part renamed", "its name must end in -00001-of-00002.gguf") {
       [("renamed.gguf", part(0)), (second, part(1))]
     },
-    GGUFCase(split: "part number in the name is wrong", "its name must end in -00002-of-00002.gguf") {
+    GGUFCase(split: "part misnumbered by its name", "its name must end in -00002-of-00002.gguf") {
       [(first, part(1)), (second, part(1))]
     },
     GGUFCase(split: "part number out of range", "split.no: is 2 of 2 parts") { [(first, part(2))] },

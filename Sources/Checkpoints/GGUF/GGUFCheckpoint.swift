@@ -9,18 +9,24 @@ public import OrderedCollections
 /// `split.no` (from 0), `split.count` and `split.tensors.count` (over all parts). All other
 /// metadata stand in the first part, which may hold no tensors.
 public struct GGUFCheckpoint: Checkpoint {
+  /// The path that was opened.
   public let path: String
   /// The files in part order; a single one where the model is not split.
   public let parts: [GGUFFile]
+  /// Every tensor of all parts, by part and then by offset.
   public let tensors: OrderedDictionary<String, TensorInfo>
   /// `general.architecture`.
   public let architecture: String
 
+  /// GGUF.
   public var container: Container { .gguf }
+  /// The mapped files of the parts.
   public var files: [MappedFile] { parts.map(\.file) }
   /// The metadata of the first part.
   public var metadata: OrderedDictionary<String, GGUFValue> { parts[0].metadata }
+  /// The alignment of the first part; others may differ.
   public var alignment: Int { parts[0].alignment }
+  /// The format version of the first part.
   public var version: UInt32 { parts[0].version }
 
   /// Opens the model of which `path` is the file or any one part.

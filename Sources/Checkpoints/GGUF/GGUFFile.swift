@@ -21,6 +21,7 @@ public import OrderedCollections
 
 /// One GGUF file, memory-mapped, with its whole header validated.
 public struct GGUFFile: Sendable {
+  /// The mapped bytes.
   public let file: MappedFile
   /// 2 or 3.
   public let version: UInt32
@@ -30,7 +31,8 @@ public struct GGUFFile: Sendable {
   public let alignment: Int
   /// In listing order, which is also the order of their data.
   public let tensors: [TensorInfo]
-  /// Where the data section starts; everything before it is header.
+  /// Where the data section starts; everything before it is header. (A file without tensors may
+  /// lack the padding: then this is its end.)
   public let dataStart: Int
 
   /// Opens and validates the file at `path`. `index` becomes the file number of its tensors.
@@ -54,7 +56,7 @@ public struct GGUFFile: Sendable {
     self.alignment = alignment
     self.tensors = try GGUFFile.locate(
       listed, in: file, from: dataStart, alignment: alignment, index: index)
-    self.dataStart = dataStart
+    self.dataStart = min(dataStart, file.count)
   }
 
   /// The alignment that the metadata ask for.
@@ -70,6 +72,11 @@ public struct GGUFFile: Sendable {
     guard alignment.nonzeroBitCount == 1 else {
       throw RegateError(
         .malformed, file: file, subject: key, "is \(alignment), must be a power of two")
+    }
+    guard alignment <= GGUFLimit.alignment else {
+      throw RegateError(
+        .unsupported, file: file, subject: key,
+        "is \(alignment); at most \(GGUFLimit.alignment) is supported")
     }
     return Int(alignment)
   }

@@ -62,7 +62,7 @@ package struct GGUFHeader: Sendable {
   }
 
   /// Lengthens the header until the data start differs from `dataStart`, the original's, by a
-  /// multiple of `blockBytes`. Does nothing where it already does.
+  /// multiple of `blockBytes`. Does nothing where it already does, or where there are no data.
   package mutating func alignData(
     with dataStart: Int, file: String? = nil
   ) throws(RegateError) {
@@ -70,7 +70,7 @@ package struct GGUFHeader: Sendable {
     func distance(_ header: GGUFHeader) throws(RegateError) -> Int {
       (dataStart - (try header.encoded(file: file).bytes.count)) & mask
     }
-    if try distance(self) == 0 { return }
+    guard !tensors.isEmpty, try distance(self) != 0 else { return }
     // Alignments of 4096 and more are met by every data start and never come here; below that,
     // `dataStart` is a multiple of the alignment, so an unpadded length that is congruent to it
     // is already aligned.

@@ -8,8 +8,12 @@ import Tensors
 typealias GGUFListedTensor = (entry: GGUFTensorEntry, offset: UInt64)
 
 /// Reads the parts of a GGUF header in file order. Every count is checked against the bytes that
-/// remain before anything is allocated for it.
+/// remain; where elements have no fixed size, storage grows with what was really read, since a
+/// false count in a file of many gigabytes passes that check.
 struct GGUFParser {
+  /// Room for the strings of any known vocabulary.
+  private static let reservedStrings = 1 << 18
+
   private var reader: ByteReader
   private let path: String
 
@@ -98,7 +102,6 @@ struct GGUFParser {
     count: Int
   ) throws(RegateError) -> OrderedDictionary<String, GGUFValue> {
     var metadata: OrderedDictionary<String, GGUFValue> = [:]
-    metadata.reserveCapacity(count)
     for index in 0..<count {
       let key = try name("key \(index)", limit: GGUFLimit.keyBytes)
       guard !key.isEmpty else {
@@ -238,7 +241,7 @@ struct GGUFParser {
   private mutating func strings(_ count: Int, _ key: String) throws(RegateError) -> GGUFStrings {
     let start = reader.offset
     var starts: [Int] = []
-    starts.reserveCapacity(count)
+    starts.reserveCapacity(min(count, GGUFParser.reservedStrings))
     for _ in 0..<count {
       let length = try stringLength(key)
       starts.append(reader.offset - start)
@@ -266,7 +269,6 @@ struct GGUFParser {
 
   mutating func tensors(count: Int) throws(RegateError) -> [GGUFListedTensor] {
     var listed: [GGUFListedTensor] = []
-    listed.reserveCapacity(count)
     var names: Set<String> = []
     for index in 0..<count {
       let name = try name("tensor \(index)", limit: GGUFLimit.nameBytes)

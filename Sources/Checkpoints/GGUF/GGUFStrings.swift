@@ -38,7 +38,9 @@ public struct GGUFStrings: Sendable, Hashable {
 private let lengthBytes = 8
 
 extension GGUFStrings: RandomAccessCollection {
+  /// 0.
   public var startIndex: Int { 0 }
+  /// The number of strings.
   public var endIndex: Int { starts.count }
   /// One string; bytes that are not UTF-8 appear as replacement characters.
   public subscript(index: Int) -> String { String(decoding: bytes(at: index), as: UTF8.self) }

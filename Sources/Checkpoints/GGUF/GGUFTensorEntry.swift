@@ -17,6 +17,8 @@ enum GGUFLimit {
   static let dimensions = 4
   /// Ours: no known file nests arrays more than once; the cap bounds the recursion.
   static let arrayDepth = 8
+  /// Ours: far above any page size; bounds the padding.
+  static let alignment = 1 << 20
   /// GGUF_DEFAULT_ALIGNMENT in ggml/include/gguf.h.
   static let defaultAlignment = 32
 }

@@ -31,6 +31,10 @@ extension GGUFValue {
     withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
   }
 
+  static func append(_ numbers: [some FixedWidthInteger], to bytes: inout [UInt8]) {
+    for number in numbers { append(number, to: &bytes) }
+  }
+
   /// A string: u64 length, then UTF-8.
   static func append(_ text: String, to bytes: inout [UInt8]) {
     append(UInt64(text.utf8.count), to: &bytes)
@@ -52,15 +56,15 @@ extension GGUFArray {
     GGUFValue.append(UInt64(count), to: &bytes)
     switch self {
     case .uint8(let values): bytes.append(contentsOf: values)
-    case .int8(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .uint16(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .int16(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .uint32(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .int32(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .uint64(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .int64(let values): for value in values { GGUFValue.append(value, to: &bytes) }
-    case .float32(let values): for value in values { GGUFValue.append(value.bitPattern, to: &bytes) }
-    case .float64(let values): for value in values { GGUFValue.append(value.bitPattern, to: &bytes) }
+    case .int8(let values): GGUFValue.append(values, to: &bytes)
+    case .uint16(let values): GGUFValue.append(values, to: &bytes)
+    case .int16(let values): GGUFValue.append(values, to: &bytes)
+    case .uint32(let values): GGUFValue.append(values, to: &bytes)
+    case .int32(let values): GGUFValue.append(values, to: &bytes)
+    case .uint64(let values): GGUFValue.append(values, to: &bytes)
+    case .int64(let values): GGUFValue.append(values, to: &bytes)
+    case .float32(let values): GGUFValue.append(values.map(\.bitPattern), to: &bytes)
+    case .float64(let values): GGUFValue.append(values.map(\.bitPattern), to: &bytes)
     case .bool(let values): bytes.append(contentsOf: values.map { $0 ? 1 : 0 })
     case .string(let strings): bytes.append(contentsOf: strings.encoded)
     case .array(let arrays): for array in arrays { array.encode(into: &bytes) }

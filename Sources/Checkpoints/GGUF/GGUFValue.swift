@@ -63,6 +63,7 @@ extension GGUFValue {
     }
   }
 
+  /// The value of a bool.
   public var bool: Bool? {
     if case .bool(let value) = self { value } else { nil }
   }
@@ -76,6 +77,7 @@ extension GGUFValue {
     }
   }
 
+  /// The elements of an array of any type.
   public var array: GGUFArray? {
     if case .array(let array) = self { array } else { nil }
   }
@@ -114,6 +116,7 @@ extension GGUFValue {
 }
 
 extension GGUFArray {
+  /// Number of elements; of an array of arrays, how many arrays.
   public var count: Int {
     switch self {
     case .uint8(let values): values.count

@@ -16,6 +16,7 @@ import Tensors
 
 /// Expert load as `llama-imatrix` counted it.
 public struct ImatrixFile: Sendable {
+  /// The path that was opened.
   public let path: String
   /// The texts that were read, as the program named them.
   public let datasets: [String]
