@@ -32,7 +32,7 @@ struct GGUFParser {
   mutating func preamble() throws(RegateError) -> (version: UInt32, tensors: Int, keys: Int) {
     try checkMagic()
     let version: UInt32 = try number("GGUF version")
-    guard version & 0xFFFF != 0 else {
+    guard version == 0 || version & 0xFFFF != 0 else {
       throw RegateError(
         .unsupported, file: path, "is a big-endian GGUF file",
         advice: "convert it with gguf-py's gguf_convert_endian.py")

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import TestSupport
+import Testing
+
+@Suite struct GGUFCheckpointTests {
+  @Test(arguments: ["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"])
+  func `a split model is whole, whichever part it is opened by`(name: String) throws {
+    let checkpoint = try GGUFCheckpoint(path: GGUFFileTests.sample(name))
+    #expect(checkpoint.architecture == "llama")
+    #expect(checkpoint.container == .gguf)
+    #expect(checkpoint.parts.count == 2)
+    #expect(checkpoint.metadata["tokenizer.ggml.tokens"]?.strings?.count == 3)
+    #expect(checkpoint.parts[1].metadata["tokenizer.ggml.tokens"] == nil)
+    let names = ["token_embd.weight", "blk.0.attn_q.weight", "output.weight"]
+    #expect(Array(checkpoint.tensors.keys) == names)
+    #expect(checkpoint.tensors.values.map(\.file) == [0, 0, 1])
+    for (index, name) in names.enumerated() {
+      let first = try checkpoint.withBytes(of: checkpoint.tensor(name), part: 0..<4) {
+        Float(bitPattern: UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self)))
+      }
+      #expect(first == Float(100 * index))
+    }
+  }
+
+  @Test func `parts are found beside a link, by the link's name`() throws {
+    let directory = try TemporaryDirectory()
+    for part in 1...2 {
+      try FileManager.default.createSymbolicLink(
+        atPath: directory.path("linked-0000\(part)-of-00002.gguf"),
+        withDestinationPath: GGUFFileTests.sample("split-0000\(part)-of-00002.gguf"))
+    }
+    let checkpoint = try GGUFCheckpoint(path: directory.path("linked-00002-of-00002.gguf"))
+    #expect(checkpoint.tensors.count == 3)
+  }
+
+  @Test func `a file that is not there is reported by the system's words`() throws {
+    let error = #expect(throws: RegateError.self) { try GGUFCheckpoint(path: "absent.gguf") }
+    #expect(error?.code == .io)
+  }
+}
