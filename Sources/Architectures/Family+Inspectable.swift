@@ -64,7 +64,9 @@ extension Family {
       names: TensorNames(
         gate: ["block_sparse_moe.gate.weight", "mlp.router.weight"],
         containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
-      routing: RoutingTraits(scoring: .fixed(.sparseMixer), normalise: .fixed(false))),
+      routing: RoutingTraits(
+        scoring: .fixed(.sparseMixer), normalise: .fixed(false),
+        jitter: Key("router_jitter_noise", default: 0.01))),
     gguf: GGUFTraits(
       architecture: "phimoe", expertWidthFallback: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))

@@ -113,6 +113,8 @@ package struct RoutingTraits: Sendable {
   package var scale: Scale = .one
   package var groups: Groups?
   package var logits: Logits = .routerType
+  /// The sparse mixer's threshold.
+  package var jitter: Key<Double>?
 
   package enum Scoring: Sendable {
     case fixed(RoutingRule.Scoring)

@@ -35,10 +35,7 @@ extension LayoutReader {
     let key = "expert_gating_func"
     let value = settings.read[settings.scope + key]
     guard value == nil || value?.isDefault == true || value?.value == "0" else { return [] }
-    guard family.name == "deepseek_v3" else {
-      return ["\(settings.scope)\(key) is absent: llama.cpp routes by softmax, as DeepSeek-V2 needs"]
-    }
-    guard rule.scoring == .softmax else { return [] }
+    guard family.name == "deepseek_v3", rule.scoring == .softmax else { return [] }
     return [
       "\(settings.scope)\(key) is absent: llama.cpp routes this file by softmax, although its"
         + " selection bias (exp_probs_b) shows a model that was trained with sigmoid"

@@ -8,11 +8,17 @@ extension RoutingTraits {
   func rule(
     experts: Int, topK: Int, settings: inout Settings, scoringForAbsentKey: RoutingRule.Scoring?
   ) throws(RegateError) -> RoutingRule {
-    RoutingRule(
+    var rule = RoutingRule(
       experts: experts, topK: topK,
       scoring: try readScoring(&settings, absent: scoringForAbsentKey),
       normalise: try readNormalise(&settings), normaliseGuard: try readGuard(&settings),
       scale: try readScale(&settings), groups: try readGroups(experts, topK, &settings))
+    if let jitter, let value = try settings.number(jitter) { rule.jitter = Float(value) }
+    guard rule.scoring != .sparseMixer || topK == 2 else {
+      throw settings.mismatch(
+        "num_experts_per_tok", "is \(topK), but the sparse mixer chooses 2 experts")
+    }
+    return rule
   }
 
   private func readScoring(

@@ -5,7 +5,7 @@ public struct Setting: Sendable, Hashable {
   /// The key as the file has it (`text_config.num_experts`, `qwen3moe.expert_count`), or the first
   /// spelling where it was absent.
   public let key: String
-  /// The value as text; `absent` where there is neither value nor default.
+  /// The value as text.
   public let value: String
   /// The key was absent, and the family's default was taken.
   public let isDefault: Bool

@@ -45,9 +45,9 @@ package struct Settings {
     of key: Key<Value>, _ expected: String, _ convert: (SettingValue) -> Value?
   ) throws(RegateError) -> Value? {
     guard let (name, found) = first(of: key.names) else {
-      let name = scope + (key.names.first ?? "")
-      let text = key.fallback.map { "\($0)" } ?? "absent"
-      read[name] = Setting(key: name, value: text, isDefault: true)
+      if let fallback = key.fallback, let name = key.names.first {
+        read[scope + name] = Setting(key: scope + name, value: "\(fallback)", isDefault: true)
+      }
       return key.fallback
     }
     guard let value = convert(found) else {
