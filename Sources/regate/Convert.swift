@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
 import ByteStorage
 import Foundation
-import RegateKit
+public import RegateKit
 import Reports
 
 struct Convert: ParsableCommand {

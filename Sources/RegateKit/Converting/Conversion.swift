@@ -20,9 +20,9 @@ public struct Conversion: Sendable {
     public let seconds: Double
   }
 
-  private let request: ConvertRequest
-  private let model: Model
-  private let form: RouterForm
+  let request: ConvertRequest
+  let model: Model
+  let form: RouterForm
   private let progress: any ProgressSink
 
   /// Opens the checkpoint and refuses, before any long work, what cannot be done.

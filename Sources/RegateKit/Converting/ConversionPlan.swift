@@ -3,6 +3,7 @@
 // What a conversion will write and need, told from headers alone.
 
 import Architectures
+import ByteStorage
 public import Checkpoints
 import OrderedCollections
 import Reports

@@ -42,6 +42,9 @@ struct GGUFOutput {
       var file = OutputFile(name: partName(index), segments: [.bytes(encoded.bytes)])
       file.append(
         bytes.segments(of: part.file, index: index, range: part.dataStart..<part.file.count))
+      // The last tensor may end without padding; some readers want it.
+      let tail = max(0, encoded.fileBytes - file.byteCount)
+      file.append([.bytes([UInt8](repeating: 0, count: tail))])
       files.append(file)
     }
     return files
