@@ -80,8 +80,9 @@ extension Conversion.Result {
     if let fit { lines += [table(fit).render(), ""] }
     if let fit, plan.form == .lpr || fit.layers.contains(where: { $0.fit.stock != nil }) {
       lines.append(
-        "Figures on tokens that their fit did not see; the routers written are fitted to all. "
-          + "Judge them with: regate validate")
+        "Fitted figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
+          + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
+          + "tokens. Judge them with regate validate on text of its own.")
     }
     if let written {
       lines.append(
@@ -91,6 +92,10 @@ extension Conversion.Result {
     }
     lines.append("Took \(Format.duration(seconds)).")
     return lines.joined(separator: "\n")
+  }
+
+  private func samplingFloor(_ fit: ModelFit) -> Double? {
+    fit.layers.compactMap { $0.fit.evidence(of: plan.form)?.heldOut?.metrics.samplingFloor }.max()
   }
 
   private func table(_ fit: ModelFit) -> TextTable {

@@ -81,20 +81,21 @@ extension Inspection {
     }
     guard layers.count > 1 else { return table }
     table.appendRule()
-    let figures: [(([Double?]) -> Double?, String)] = [
-      ({ LayerStatistics($0, largestIsWorst: true).mean }, "mean"),
-      ({ LayerStatistics($0, largestIsWorst: true).worst }, "largest"),
+    let loads = layers.compactMap(\.load)
+    let figures: [(String, KeyPath<LayerStatistics, Double?>)] = [
+      ("mean", \.mean), ("p90", \.p90), ("worst", \.worst),
     ]
-    for (figure, label) in figures {
-      let loads = layers.compactMap(\.load)
-      func cell(_ value: (LoadSummary) -> Double?) -> String {
-        Format.number(figure(loads.map(value)))
+    for (label, figure) in figures {
+      func cell(largestIsWorst: Bool = true, _ value: (LoadSummary) -> Double?) -> String {
+        Format.number(
+          LayerStatistics(loads.map(value), largestIsWorst: largestIsWorst)[keyPath: figure])
       }
       table.append(
         [
-          label, cell { $0.metrics.gini }, cell { $0.metrics.minOverMax },
+          label, cell { $0.metrics.gini }, cell(largestIsWorst: false) { $0.metrics.minOverMax },
           cell { $0.metrics.coefficientOfVariation }, cell { $0.metrics.maxOverMean },
-          cell { Double($0.metrics.deadExperts) }, cell { $0.metrics.normalisedEntropy },
+          cell { Double($0.metrics.deadExperts) },
+          cell(largestIsWorst: false) { $0.metrics.normalisedEntropy },
         ] + ranks.indices.map { index in cell { $0.rankImbalance[index].value } })
     }
     return table

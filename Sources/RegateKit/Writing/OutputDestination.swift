@@ -62,6 +62,14 @@ struct OutputDestination: Sendable {
     }
     guard isDirectory else { return }
     let output = URL(filePath: folder).resolvingSymlinksInPath().path(percentEncoded: false) + "/"
+    if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
+      let source = URL(filePath: checkpoint.directory).resolvingSymlinksInPath()
+      guard !output.hasPrefix(source.path(percentEncoded: false) + "/") else {
+        throw RegateError(
+          .refused, file: folder, "lies inside the original's directory",
+          advice: "choose another output")
+      }
+    }
     for file in model.checkpoint.files {
       let source = URL(filePath: file.path).resolvingSymlinksInPath().path(percentEncoded: false)
       let given = URL(filePath: file.path).standardizedFileURL.path(percentEncoded: false)
