@@ -65,7 +65,8 @@ public struct Conversion: Sendable {
     } else {
       let captures = try Captures(request.captures, for: model)
       let fitted = try ModelFitter(
-        model: model, captures: captures, request: request, forms: neededForms, progress: progress
+        model: model, captures: captures, request: request, form: form, forms: neededForms,
+        progress: progress
       ).run()
       fit = fitted
       layers = fitted.layers.map(\.fitted)

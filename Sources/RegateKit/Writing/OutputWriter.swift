@@ -89,7 +89,7 @@ struct OutputWriter {
     else { return [] }
     var files: [OutputFile] = []
     for name in checkpoint.sideFiles where name != destination.manifestName {
-      if name == "config.json", form == .lpr, let config = checkpoint.config {
+      if name == "config.json", !patches.isEmpty, form == .lpr, let config = checkpoint.config {
         let native = try NativeConfig.patched(config, layers: patches)
         files.append(OutputFile(name: name, segments: [.bytes(native.serialised(.pretty))]))
         continue
