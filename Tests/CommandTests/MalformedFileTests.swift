@@ -4,7 +4,6 @@
 // and one line that names the file and the fault.
 
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
@@ -16,26 +15,26 @@ private struct Case: Sendable {
   let build: @Sendable (TemporaryDirectory) throws -> (arguments: [String], path: String)
 }
 
-/// Runs all cases, two at a time, each in a directory of its own in which nothing may appear.
+/// Runs one case in a directory of its own, in which nothing may appear.
+private func requireRefusal(_ entry: Case) throws {
+  let directory = try TemporaryDirectory()
+  let (arguments, path) = try entry.build(directory)
+  let manager = FileManager.default
+  let before = try manager.subpathsOfDirectory(atPath: directory.path("")).sorted()
+  let outcome = try Tool.run(arguments, in: directory.url)
+  requireRefusal(outcome, naming: path, says: entry.fragment, entry.label)
+  let after = try manager.subpathsOfDirectory(atPath: directory.path("")).sorted()
+  #expect(after == before, "\(entry.label)")
+}
+
+/// Runs all cases, two at a time.
 private func requireRefusals(_ cases: [Case]) async throws {
-  let next = Mutex(0)
+  let workers = 2
   try await withThrowingTaskGroup(of: Void.self) { group in
-    for _ in 0..<2 {
+    for worker in 0..<workers {
       group.addTask {
-        while let number = next.withLock({ next -> Int? in
-          defer { next += 1 }
-          return next < cases.count ? next : nil
-        }) {
-          let entry = cases[number]
-          let directory = try TemporaryDirectory()
-          let (arguments, path) = try entry.build(directory)
-          let before = try FileManager.default.subpathsOfDirectory(
-            atPath: directory.path("")).sorted()
-          let outcome = try Tool.run(arguments, in: directory.url)
-          requireRefusal(outcome, naming: path, says: entry.fragment, entry.label)
-          let after = try FileManager.default.subpathsOfDirectory(
-            atPath: directory.path("")).sorted()
-          #expect(after == before, "\(entry.label)")
+        for number in stride(from: worker, to: cases.count, by: workers) {
+          try requireRefusal(cases[number])
         }
       }
     }
@@ -76,8 +75,7 @@ private func stem(_ path: String) -> String {
 /// Faults in values or in members that nothing asks for: the capture is refused because the
 /// model's arrays are not in it.
 private let unreached = [
-  "integer above Int", "wrong CRC", "wrong CRC of a deflated member", "truncated deflated member",
-  "damaged deflated member", "more data than declared", "bytes after the deflated data",
+  "integer above Int", "wrong CRC", "wrong CRC of a deflated member",
 ]
 
 @Test func `malformed captures`() async throws {

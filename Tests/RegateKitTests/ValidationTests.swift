@@ -129,7 +129,7 @@ func `validation of a native output agrees with brute force`(_ sample: Sample) t
   for layer in validation.layers {
     #expect(layer.outputError == 0)
     #expect(layer.agreement.overlap == 1)
-    #expect(layer.agreement.divergence == 0)
+    #expect(layer.agreement.divergence < 1e-12)
     #expect(layer.functions == bench.model.experts)
   }
 }
@@ -160,8 +160,9 @@ func `functions are told by bytes whatever the manifest says`(_ manifest: String
 
 @Test(arguments: SyntheticModel.Family.allCases)
 func `a renumbered model is the same model`(_ family: SyntheticModel.Family) throws {
+  // A seed for which no token has two equal scores: ties depend on the numbering.
   let bench = try Workbench(
-    Sample(family: family, storage: .directory(.init(.scattered))), tokens: 300)
+    Sample(family: family, storage: .directory(.init(.scattered))), seed: 4, tokens: 300)
   var renumbered = bench.model
   // Groups stay whole: the order is reversed, groups included.
   let order = Array((0..<bench.model.experts).reversed())
