@@ -95,7 +95,8 @@ public struct ArrayContainer: Sendable {
     return ArrayContainer(path: path, arrays)
   }
 
-  private static func openSafetensors(_ path: String) throws(RegateError) -> ArrayContainer {
+  /// Opens a safetensors file, whatever its suffix.
+  package static func openSafetensors(_ path: String) throws(RegateError) -> ArrayContainer {
     let file = try SafetensorsFile(path: path)
     for tensor in file.tensors where !readable.contains(tensor.type) {
       throw RegateError(
