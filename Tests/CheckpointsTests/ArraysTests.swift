@@ -112,7 +112,8 @@ func `archives of numpy are read`(name: String) throws {
         for value in values { try file.write(littleEndian(Double(value).bitPattern)) }
       },
       .init(
-        name: "f32", type: .f32, shape: [3, 4], bytes: values.flatMap { littleEndian($0.bitPattern) }),
+        name: "f32", type: .f32, shape: [3, 4],
+        bytes: values.flatMap { littleEndian($0.bitPattern) }),
       .init(
         name: "bf16", type: .bf16, shape: [3, 4],
         bytes: values.flatMap { littleEndian(UInt16($0.bitPattern >> 16)) }),
@@ -170,8 +171,10 @@ func `damaged array files are read or refused, never worse`(name: String) throws
   for _ in 0..<300 {
     var damaged = bytes.bytes(in: 0..<bytes.count)
     for _ in 0..<Int.random(in: 1...4, using: &random) {
-      damaged[Int.random(in: damaged.indices, using: &random)] ^= 1 << UInt8.random(
-        in: 0...7, using: &random)
+      damaged[Int.random(in: damaged.indices, using: &random)] ^=
+        1
+        << UInt8.random(
+          in: 0...7, using: &random)
     }
     if Bool.random(using: &random) {
       damaged.removeLast(Int.random(in: 0...bytes.count / 2, using: &random))
@@ -182,7 +185,8 @@ func `damaged array files are read or refused, never worse`(name: String) throws
         _ = try Gzip.contents(of: file)
       } else {
         for array in try ArrayContainer.open(file).arrays.values {
-          _ = try array.isFloatingPoint
+          _ =
+            try array.isFloatingPoint
             ? array.floats(rows: 0..<array.rowCount).count : array.integers().count
         }
       }

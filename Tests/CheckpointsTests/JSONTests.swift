@@ -31,7 +31,8 @@ private func randomValue(_ random: inout SeededGenerator, depth: Int) -> JSONVal
   case 4: return .string(randomString(&random))
   case 5:
     return .array(
-      (0..<Int.random(in: 0...4, using: &random)).map { _ in randomValue(&random, depth: depth - 1) })
+      (0..<Int.random(in: 0...4, using: &random)).map { _ in randomValue(&random, depth: depth - 1)
+      })
   default:
     var members: OrderedDictionary<String, JSONValue> = [:]
     for _ in 0..<Int.random(in: 0...4, using: &random) {

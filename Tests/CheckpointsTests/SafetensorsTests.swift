@@ -28,8 +28,9 @@ func `a header is rebuilt to the official writer's bytes`(name: String) throws {
 
 @Test func `the official writer's dtypes are read`() throws {
   let file = try golden("dtypes")
-  #expect(file.metadata.map { Dictionary(uniqueKeysWithValues: $0.map { ($0, $1) }) }
-    == ["format": "pt", "note": "tab\t, \"quotes\", é"])
+  #expect(
+    file.metadata.map { Dictionary(uniqueKeysWithValues: $0.map { ($0, $1) }) }
+      == ["format": "pt", "note": "tab\t, \"quotes\", é"])
   #expect(Set(file.tensors.map(\.type)) == Set(types).subtracting([.f6e2m3, .f6e3m2]))
   for tensor in file.tensors {
     #expect(tensor.shape == [2, 4])
@@ -53,9 +54,10 @@ private func randomTensors(
 ) -> [(name: String, type: ElementType, shape: [Int], bytes: [UInt8])] {
   (0..<Int.random(in: 0...12, using: &random)).map { number in
     let type = types.randomElement(using: &random) ?? .f32
-    let shape = (0..<Int.random(in: 0...3, using: &random)).map { _ in
-      Int.random(in: 0...3, using: &random)
-    } + (type.blockBits < 8 ? [4] : [])
+    let shape =
+      (0..<Int.random(in: 0...3, using: &random)).map { _ in
+        Int.random(in: 0...3, using: &random)
+      } + (type.blockBits < 8 ? [4] : [])
     let count = type.byteCount(of: shape.reduce(1, *)) ?? 0
     let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
     let stem = ["w", "é", "\"", "layers.\(number % 3)"].randomElement(using: &random) ?? ""
@@ -67,7 +69,8 @@ private func randomTensors(
 func `tensors read back as they were written`(seed: Int) throws {
   var random = SeededGenerator(seed: UInt64(seed))
   let tensors = randomTensors(&random)
-  let metadata: OrderedDictionary<String, String>? = Bool.random(using: &random)
+  let metadata: OrderedDictionary<String, String>? =
+    Bool.random(using: &random)
     ? ["z": "1", "a": "\n"] : nil
   let order = Bool.random(using: &random) ? SafetensorsHeader.Order.official : .given
   let directory = try TemporaryDirectory()
@@ -97,7 +100,8 @@ func `tensors read back as they were written`(seed: Int) throws {
 
 @Test func `headers that foreign writers order and pad otherwise are read`() throws {
   let directory = try TemporaryDirectory()
-  let header = "{\(entryText("b", 4, 8)), \(entryText("a", 0, 4)), \"__metadata__\": {\"k\": \"v\"}}\n "
+  let header =
+    "{\(entryText("b", 4, 8)), \(entryText("a", 0, 4)), \"__metadata__\": {\"k\": \"v\"}}\n "
   let path = try directory.write(safetensorsBytes(header, data: 8), to: "x.safetensors")
   let file = try SafetensorsFile(path: path)
   #expect(file.tensors.map(\.name) == ["a", "b"] && file.metadata == ["k": "v"])
@@ -151,7 +155,8 @@ func `tensors read back as they were written`(seed: Int) throws {
   for _ in 0..<5_000 {
     var damaged = header
     let place = Int.random(in: damaged.indices, using: &random)
-    damaged[place] = Bool.random(using: &random)
+    damaged[place] =
+      Bool.random(using: &random)
       ? UInt8.random(in: 0...255, using: &random) : UInt8.random(in: 0x30...0x39, using: &random)
     guard let parsed = try? SafetensorsHeader(parsing: damaged, dataCount: dataCount, file: "t")
     else { continue }

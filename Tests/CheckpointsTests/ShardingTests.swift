@@ -77,7 +77,8 @@ private func writeSharded(_ directory: TemporaryDirectory) throws {
   try alone.write(shard("a"), to: "any name.safetensors")
   try alone.write([1], to: "letter.txt")
   let file = try SafetensorsCheckpoint(path: alone.path("any name.safetensors"))
-  #expect(file.config == nil && file.sideFiles.isEmpty && file.partNames == ["any name.safetensors"])
+  #expect(
+    file.config == nil && file.sideFiles.isEmpty && file.partNames == ["any name.safetensors"])
   #expect(file.directory + "/" == alone.path(""))
 }
 
