@@ -249,6 +249,8 @@ struct LayoutErrorTests {
   @Test func `a checkpoint without config.json asks for it`() throws {
     var draft = ModelDraft.qwen3()
     draft.config = .null
-    #expect(throws: RegateError.self) { try draft.layout() }
+    let error = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(error?.code == .missing)
+    #expect(error?.description.contains("there is no config.json beside the tensors") == true)
   }
 }

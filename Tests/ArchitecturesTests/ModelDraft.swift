@@ -21,6 +21,7 @@ struct ModelDraft {
   static let hidden = 8
   static let width = 6
 
+  /// null: no config.json.
   var config: JSONValue = [:]
   var metadata: OrderedDictionary<String, GGUFValue> = [:]
   var tensors: OrderedDictionary<String, Draft> = [:]
@@ -62,7 +63,7 @@ struct ModelDraft {
   func safetensors(
     in directory: TemporaryDirectory, shard: ((String) -> Int)? = nil
   ) throws -> SafetensorsCheckpoint {
-    try directory.write(config.serialised(.pretty), to: "config.json")
+    if !config.isNull { try directory.write(config.serialised(.pretty), to: "config.json") }
     guard let shard else {
       try write(Array(tensors.keys), to: "model.safetensors", in: directory)
       return try SafetensorsCheckpoint(path: directory.url.path(percentEncoded: false))
