@@ -10,9 +10,10 @@ import Tensors
 public struct ExpertPart: Sendable {
   /// Which of an expert's matrices.
   public enum Role: String, Sendable, CaseIterable {
-    case gate, up, down
+    case gate, up
     /// Gate and up rows in one matrix, gate first.
     case gateUp = "gate_up"
+    case down
     /// Belongs to the experts, but to none of their matrices.
     case other
   }

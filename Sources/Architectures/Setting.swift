@@ -9,6 +9,12 @@ public struct Setting: Sendable, Hashable {
   public let value: String
   /// The key was absent, and the family's default was taken.
   public let isDefault: Bool
+
+  public init(key: String, value: String, isDefault: Bool) {
+    self.key = key
+    self.value = value
+    self.isDefault = isDefault
+  }
 }
 
 /// A configuration value of either container, as far as architectures need one.
