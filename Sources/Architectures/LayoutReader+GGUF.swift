@@ -40,6 +40,7 @@ extension LayoutReader {
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil
+    hiddenActivation = "silu"
     try Self.checkStacked(checkpoint)
   }
 
