@@ -3,7 +3,7 @@
 public import Checkpoints
 import Tensors
 
-/// One kind of tensor that every expert of a layer has: its up projection, say, or the scales of it.
+/// One kind of tensor that every expert of a layer has: its up projection, say, or its scales.
 ///
 /// A layer's parts together are everything that belongs to its experts: a clone is a byte copy of
 /// all parts' slices.

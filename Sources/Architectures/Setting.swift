@@ -19,7 +19,11 @@ public struct Setting: Sendable, Hashable {
 
 /// A configuration value of either container, as far as architectures need one.
 package enum SettingValue: Sendable, Equatable {
-  case integer(Int), number(Double), bool(Bool), string(String), integers([Int])
+  case integer(Int)
+  case number(Double)
+  case bool(Bool)
+  case string(String)
+  case integers([Int])
   /// Of a kind that no key asks for; the text names the kind.
   case other(String)
 

@@ -89,7 +89,8 @@ extension ModelDraft {
     projections: Projections = byRole, transposed: Bool = false
   ) throws -> ModelDraft {
     var draft = self
-    let layers = Set(tensors.keys.compactMap { $0.split(separator: ".").compactMap { Int($0) }.first })
+    let layers = Set(
+      tensors.keys.compactMap { $0.split(separator: ".").compactMap { Int($0) }.first })
     for layer in layers.sorted() {
       let name = "model.layers.\(layer)."
       func rows(_ expert: Int, _ projection: String, _ row: Int, _ columns: Int) -> [Float] {
@@ -107,7 +108,8 @@ extension ModelDraft {
         down += transposed ? ModelDraft.transpose(last) : last.flatMap { $0 }
       }
       draft.tensors = draft.tensors.filter { !$0.key.hasPrefix("\(name)\(container).") }
-      draft.add("\(name)\(stem).gate_up_proj", transposed ? [4, 8, 12] : [4, 12, 8], values: gateUp)
+      draft.add(
+        "\(name)\(stem).gate_up_proj", transposed ? [4, 8, 12] : [4, 12, 8], values: gateUp)
       draft.add("\(name)\(stem).down_proj", transposed ? [4, 6, 8] : [4, 8, 6], values: down)
     }
     return draft

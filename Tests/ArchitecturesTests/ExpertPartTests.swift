@@ -5,30 +5,43 @@ import ByteStorage
 import Checkpoints
 import OrderedCollections
 import Routing
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// Everything that belongs to an expert is in its parts, and slices lie where the bytes are.
 struct ExpertPartTests {
   /// Suffixes of one expert's tensors, by quantisation scheme.
   static let schemes: [(name: String, suffixes: [(String, [Int], ElementType)])] = [
-    ("gptq", [
-      ("qweight", [1, 6], .i32), ("qzeros", [1, 1], .i32), ("scales", [1, 6], .f16),
-      ("g_idx", [8], .i32),
-    ]),
+    (
+      "gptq",
+      [
+        ("qweight", [1, 6], .i32), ("qzeros", [1, 1], .i32), ("scales", [1, 6], .f16),
+        ("g_idx", [8], .i32),
+      ]
+    ),
     ("awq", [("qweight", [8, 1], .i32), ("qzeros", [1, 1], .i32), ("scales", [1, 6], .f16)]),
-    ("compressed-tensors", [
-      ("weight_packed", [6, 1], .i32), ("weight_scale", [6, 1], .bf16), ("weight_shape", [2], .i64),
-    ]),
-    ("modelopt", [
-      ("weight", [6, 4], .u8), ("weight_scale", [6, 1], .f8e4m3), ("weight_scale_2", [], .f32),
-      ("input_scale", [], .f32),
-    ]),
-    ("bitsandbytes", [
-      ("weight", [24, 1], .u8), ("weight.absmax", [1], .f32), ("weight.quant_map", [16], .f32),
-      ("weight.quant_state.bitsandbytes__nf4", [9], .u8),
-    ]),
+    (
+      "compressed-tensors",
+      [
+        ("weight_packed", [6, 1], .i32), ("weight_scale", [6, 1], .bf16),
+        ("weight_shape", [2], .i64),
+      ]
+    ),
+    (
+      "modelopt",
+      [
+        ("weight", [6, 4], .u8), ("weight_scale", [6, 1], .f8e4m3), ("weight_scale_2", [], .f32),
+        ("input_scale", [], .f32),
+      ]
+    ),
+    (
+      "bitsandbytes",
+      [
+        ("weight", [24, 1], .u8), ("weight.absmax", [1], .f32), ("weight.quant_map", [16], .f32),
+        ("weight.quant_state.bitsandbytes__nf4", [9], .u8),
+      ]
+    ),
   ]
 
   static func quantised(_ index: Int) -> ModelDraft {

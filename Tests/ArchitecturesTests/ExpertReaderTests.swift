@@ -5,8 +5,8 @@ import ByteStorage
 import Checkpoints
 import Foundation
 import OrderedCollections
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 struct ExpertReaderTests {
@@ -20,7 +20,8 @@ struct ExpertReaderTests {
       .weights(of: expert, in: try #require(layout.layers.last))
   }
 
-  private func expected(_ name: String, _ rows: Int, _ columns: Int, from start: Int = 0) -> Matrix {
+  private func expected(_ name: String, _ rows: Int, _ columns: Int, from start: Int = 0) -> Matrix
+  {
     Matrix(
       rows: rows, columns: columns,
       values: (start..<start + rows * columns).map { ModelDraft.value(name, $0) })

@@ -63,7 +63,9 @@ struct LayoutWarningTests {
       {
         var draft = ModelDraft.qwen3()
         for layer in 0..<2 {
-          for expert in 0..<4 { draft.add("model.layers.\(layer).mlp.experts.\(expert).novelty", [3]) }
+          for expert in 0..<4 {
+            draft.add("model.layers.\(layer).mlp.experts.\(expert).novelty", [3])
+          }
         }
         return draft
       }(), "is not understood"),
@@ -123,6 +125,8 @@ struct LayoutWarningTests {
     let fused = try ModelDraft.deepseekV3().fused()
     #expect(try fused.layout().warnings.contains { $0.contains("converter refuses it") })
     #expect(try ModelDraft.qwen3().fused().layout().warnings == [])
+    let transposed = try ModelDraft.qwen3().fused(transposed: true)
+    #expect(try transposed.layout().warnings.contains { $0.contains("stored [in,out]") })
   }
 
   @Test(arguments: [

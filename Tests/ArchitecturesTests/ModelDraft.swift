@@ -5,8 +5,8 @@ import ByteStorage
 import Checkpoints
 import Foundation
 import OrderedCollections
-import TestSupport
 import Tensors
+import TestSupport
 
 /// A small checkpoint in the making: E 4, H 8, I 6, unless a test says otherwise. Every tensor's
 /// values follow from its name, so that no two are alike.

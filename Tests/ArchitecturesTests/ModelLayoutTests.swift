@@ -4,8 +4,8 @@ import Architectures
 import Checkpoints
 import OrderedCollections
 import Routing
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 struct ModelLayoutTests {

@@ -70,7 +70,8 @@ struct RoutingRuleTests {
       "DeepSeek-V3", gateInBFloat16(.deepseekV3()), "deepseek_v3", .sigmoid, normalise: true,
       guarding: .add(1e-20), scale: 2.5, groups: topTwo),
     Case(
-      "Kimi-K2, one group", .deepseekV3(["n_group": 1, "routed_scaling_factor": 2.827], type: "kimi_k2"),
+      "Kimi-K2, one group",
+      .deepseekV3(["n_group": 1, "routed_scaling_factor": 2.827], type: "kimi_k2"),
       "deepseek_v3", .sigmoid, normalise: true, guarding: .add(1e-20), scale: 2.827),
     Case(
       "Qwen2-MoE", .huggingFace("qwen2_moe", narrow), "qwen2_moe", .softmax, normalise: false),
