@@ -69,6 +69,8 @@ def safetensors_files(path):
         if missing:
             raise CheckFailure(f"{index.name} names {missing[0]}, which does not exist")
         return [path / name for name in names]
+    if (path / "model.safetensors").exists():
+        return [path / "model.safetensors"]
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise CheckFailure("no .safetensors file in it")

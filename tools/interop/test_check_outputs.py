@@ -19,7 +19,7 @@ import check_outputs  # noqa: E402
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 QWEN = FIXTURES / "tiny-qwen3-moe"
-GGUF = FIXTURES / "tiny-mixtral" / "mixtral-Q4_K_M.gguf"
+GGUF = FIXTURES / "tiny-mixtral-data" / "mixtral-Q4_K_M.gguf"
 LLAMA = ["--llama-bin", os.environ["LLAMA_BIN"]] if "LLAMA_BIN" in os.environ else []
 
 
