@@ -234,6 +234,7 @@ def test_errors_are_one_line_and_leave_no_file(qwen, tmp_path, capsys):
         (folder, "bad.jsonl", "line 2"), (folder, "ids.bin", "unknown kind"),
         (tmp_path / "dense", "large.npy", "no router"), (tmp_path / "absent", "large.npy", "absent"),
     ]
+    capsys.readouterr()
     for checkpoint, name, message in cases:
         assert run_capture(checkpoint, tmp_path / name, "-o", tmp_path / "c") == 1
         error = capsys.readouterr().err.strip()
