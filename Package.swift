@@ -50,6 +50,10 @@ let package = Package(
     module("Routing", ["ByteStorage", "Tensors"]),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     module("Fitting", ["ByteStorage", "Tensors", "Routing"]),
+    module("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    module(
+      "Inference",
+      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
     module("Reports", []),
     module(
       "RegateKit",
@@ -74,6 +78,10 @@ let package = Package(
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     tests("Routing", ["Tensors"]),
     tests("Fitting", ["Tensors", "Routing"]),
+    tests("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    tests(
+      "Inference",
+      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
     tests("Reports", []),
     tests(
       "RegateKit",

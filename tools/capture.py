@@ -36,6 +36,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -394,10 +395,10 @@ def main(arguments=None):
     args = parse_arguments(arguments)
     try:
         capture(args)
-    except (CaptureError, OSError, ValueError, ImportError) as error:
+    except (CaptureError, OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         if os.environ.get("REGATE_CAPTURE_TRACEBACK"):
             raise
-        text = " ".join(str(error).split())
+        text = textwrap.shorten(str(error), 500, placeholder=" ...")
         print(f"capture.py: error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -3,16 +3,17 @@
 public import Checkpoints
 import Tensors
 
-/// One kind of tensor that every expert of a layer has: its up projection, say, or the scales of it.
+/// One kind of tensor that every expert of a layer has: its up projection, say, or its scales.
 ///
 /// A layer's parts together are everything that belongs to its experts: a clone is a byte copy of
 /// all parts' slices.
 public struct ExpertPart: Sendable {
   /// Which of an expert's matrices.
   public enum Role: String, Sendable, CaseIterable {
-    case gate, up, down
+    case gate, up
     /// Gate and up rows in one matrix, gate first.
     case gateUp = "gate_up"
+    case down
     /// Belongs to the experts, but to none of their matrices.
     case other
   }

@@ -68,7 +68,8 @@ extension ExpertParts.Finder {
     {
       throw absent(self.names.weight(.gateUp, expert: 0))
     }
-    let roles: [ExpertPart.Role] = matrices(.gateUp).isEmpty ? [.gate, .up, .down] : [.gateUp, .down]
+    let roles: [ExpertPart.Role] =
+      matrices(.gateUp).isEmpty ? [.gate, .up, .down] : [.gateUp, .down]
     for role in roles {
       let found = matrices(role)
       guard let first = found.first else { throw absent(names.weight(role, expert: 0)) }

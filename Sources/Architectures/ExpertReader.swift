@@ -30,7 +30,8 @@ public struct ExpertReader: Sendable {
   public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     let down = try matrix(.down, of: expert, in: layer, rows: hidden, columns: width)
-    if let both = try matrixIfPresent(.gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
+    if let both = try matrixIfPresent(
+      .gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
     {
       let half = width * hidden
       return ExpertWeights(
@@ -114,7 +115,9 @@ extension Matrix {
   fileprivate var swappingAxes: Matrix {
     var result = Matrix(rows: columns, columns: rows)
     for row in 0..<rows {
-      for column in 0..<columns { result.values[column * rows + row] = values[row * columns + column] }
+      for column in 0..<columns {
+        result.values[column * rows + row] = values[row * columns + column]
+      }
     }
     return result
   }

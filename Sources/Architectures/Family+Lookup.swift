@@ -95,7 +95,8 @@ extension Family {
 
   /// Levenshtein distance, ignoring case and the choice of separator.
   private static func distance(_ a: String, _ b: String) -> Int {
-    let a = fold(a), b = fold(b)
+    let a = fold(a)
+    let b = fold(b)
     var row = Array(0...b.count)
     for i in a.indices {
       var diagonal = row[0]
@@ -117,7 +118,8 @@ extension Family {
 
 /// GGUF `{arch}.expert_gating_func`.
 enum GatingFunction: Int {
-  case none = 0, softmax, sigmoid, softmaxOfSelected, sqrtSoftplus
+  case none = 0
+  case softmax, sigmoid, softmaxOfSelected, sqrtSoftplus
 
   var scoring: RoutingRule.Scoring? {
     switch self {

@@ -15,6 +15,14 @@ enum Naming {
     }
   }
 
+  /// Whether `name` is a router gate; cheaper than its role.
+  func isGate(_ name: String) -> Bool {
+    switch self {
+    case .huggingFace(let names): names.gate.contains(name)
+    case .gguf: name == GGUFNames.gate
+    }
+  }
+
   /// The published name of the router gate.
   var gate: String {
     switch self {
@@ -77,7 +85,7 @@ struct LayerTensors {
     for (name, tensor) in checkpoint.tensors {
       guard let (prefix, layer, rest) = Self.split(name, names.layerWord) else { continue }
       prefixes[prefix, default: [:]][layer, default: []].append((rest, tensor))
-      if names.role(of: rest) == .gate {
+      if names.isGate(rest) {
         let layer = "\(prefix)\(names.layerWord).\(layer)."
         gates[prefix, default: []].append(ExtraRouter(layer: layer, gate: tensor))
       }
@@ -113,7 +121,7 @@ struct LayerTensors {
   func tensors(of layer: Int) -> [(name: String, tensor: TensorInfo)] { layers[layer] ?? [] }
 
   func gate(of layer: Int) -> TensorInfo? {
-    tensors(of: layer).first { names.role(of: $0.name) == .gate }?.tensor
+    tensors(of: layer).first { names.isGate($0.name) }?.tensor
   }
 
   /// Routers of layers from `count` on, and under other prefixes.

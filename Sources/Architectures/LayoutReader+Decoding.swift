@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Checkpoints
-import OrderedCollections
 import Tensors
 
 extension LayoutReader {
@@ -10,8 +9,8 @@ extension LayoutReader {
     guard family.activation == .silu else {
       return "\(family.title)'s experts compute \(family.activation.rawValue), not silu"
     }
-    if let act = hiddenActivation, act != "silu", act != "swish" {
-      return "hidden_act is \(act), only silu is supported"
+    guard hiddenActivation == "silu" || hiddenActivation == "swish" else {
+      return "hidden_act is \(hiddenActivation), only silu is supported"
     }
     for layer in layers {
       for part in layer.experts {
@@ -19,13 +18,6 @@ extension LayoutReader {
       }
     }
     return nil
-  }
-
-  private var hiddenActivation: String? {
-    guard let setting = settings.read[settings.scope + "hidden_act"], !setting.isDefault else {
-      return nil
-    }
-    return setting.value.trimmingQuotes
   }
 
   private func undecodable(_ part: ExpertPart) -> String? {
@@ -70,18 +62,15 @@ extension LayoutReader {
           + " there): transformers 5 loads this, llama.cpp's converter refuses it for"
           + " \(family.title)")
     }
+    if let part = parts.first(where: \.transposed), family.name != "gpt_oss" {
+      warnings.append(
+        "\(part.name) is stored [in,out]: transformers loads \(family.title) only as [out,in]")
+    }
     if let part = parts.first(where: { $0.role == .other }) {
       warnings.append(
         "\(part.name) belongs to the experts, but is not understood: clones copy it, nothing else"
           + " uses it")
     }
     return warnings
-  }
-}
-
-extension String {
-  /// Without one pair of surrounding quotes.
-  fileprivate var trimmingQuotes: String {
-    hasPrefix("\"") && hasSuffix("\"") && count > 1 ? String(dropFirst().dropLast()) : self
   }
 }

@@ -41,6 +41,7 @@ extension LayoutReader {
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil
+    hiddenActivation = "silu"
     try Self.checkStacked(checkpoint)
   }
 

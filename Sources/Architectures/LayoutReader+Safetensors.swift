@@ -34,7 +34,7 @@ extension LayoutReader {
     sharedExperts = try traits.sharedExperts.map { key throws(RegateError) in
       try settings.required(key)
     }
-    _ = try settings.string(Key("hidden_act", default: "silu"))
+    hiddenActivation = try settings.string(Key("hidden_act", default: "silu")) ?? "silu"
     moeLayers = try traits.sparsity.layers(count: layerCount, settings: &settings)
     try Self.checkTopK(
       topK, of: moeLayers, experts: experts, key: traits.topK.names[0], settings)

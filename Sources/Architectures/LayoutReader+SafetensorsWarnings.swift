@@ -38,7 +38,8 @@ extension LayoutReader {
     if try settings.bool(Key("norm_topk_prob", default: false)) == true {
       warnings.append(
         "norm_topk_prob is true: transformers 5.23 ignores it for DeepSeek-V2, vLLM and llama.cpp"
-          + " renormalise and then scale, the model's original code renormalises instead of scaling")
+          + " renormalise and then scale, the original code renormalises instead of scaling"
+      )
     }
     if rule.groups != nil {
       warnings.append(

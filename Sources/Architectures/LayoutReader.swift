@@ -30,6 +30,8 @@ struct LayoutReader {
   let tensors: LayerTensors
   let scaleBlock: ModelLayout.ScaleBlock?
   let quantisation: String?
+  /// `hidden_act`; llama.cpp has it in its code.
+  let hiddenActivation: String
   let containerWarnings: [String]
 
   /// Deepest model that is believed: llama.cpp's LLAMA_MAX_LAYERS is 512.
@@ -51,7 +53,8 @@ struct LayoutReader {
     }
     return ModelLayout(
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
-      layerCount: layerCount, layers: layers, extraRouters: tensors.extraRouters(beyond: layerCount),
+      layerCount: layerCount, layers: layers,
+      extraRouters: tensors.extraRouters(beyond: layerCount),
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
       prefix: tensors.prefix, scaleBlock: scaleBlock, nativeRouter: nativeRouter,
       undecodable: undecodable(layers))

@@ -9,11 +9,21 @@ public struct Setting: Sendable, Hashable {
   public let value: String
   /// The key was absent, and the family's default was taken.
   public let isDefault: Bool
+
+  public init(key: String, value: String, isDefault: Bool) {
+    self.key = key
+    self.value = value
+    self.isDefault = isDefault
+  }
 }
 
 /// A configuration value of either container, as far as architectures need one.
 package enum SettingValue: Sendable, Equatable {
-  case integer(Int), number(Double), bool(Bool), string(String), integers([Int])
+  case integer(Int)
+  case number(Double)
+  case bool(Bool)
+  case string(String)
+  case integers([Int])
   /// Of a kind that no key asks for; the text names the kind.
   case other(String)
 

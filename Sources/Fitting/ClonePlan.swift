@@ -20,6 +20,11 @@ package struct ClonePlan: Sendable, Equatable {
     package let slot: Int
     /// The function that it will hold.
     package let function: Int
+
+    package init(slot: Int, function: Int) {
+      self.slot = slot
+      self.function = function
+    }
   }
 
   /// n [E]; zero for a function that is given up.

@@ -15,6 +15,17 @@ public enum LayerFitter {
     inputs: Matrix, original: FamilyRouter, saliency: [Double]? = nil, options: FitOptions
   ) throws(RegateError) -> LayerFit {
     precondition((saliency?.count ?? original.experts) == original.experts)
+    if let place = inputs.values.firstIndex(where: { !$0.isFinite }) {
+      throw RegateError(
+        .malformed, subject: "router inputs",
+        "token \(place / inputs.columns) holds \(inputs.values[place]), expected finite numbers",
+        advice: "capture again in F32 or BF16")
+    }
+    guard inputs.rows > 0 else {
+      throw RegateError(
+        .malformed, subject: "router inputs", "no token, expected at least one",
+        advice: "check the calibration set")
+    }
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
     let whole = try fit(set, saliency, options)
     let evidence = LayerFit.Evidence(
@@ -22,11 +33,39 @@ public enum LayerFitter {
       heldOut: try heldOutFigures(set, saliency, options))
     let map = whole.router.slotFunction
     return LayerFit(
-      slotFunction: map, native: whole.router, stock: nil, isUnchanged: isUnchanged(options),
+      slotFunction: map, native: whole.router,
+      stock: try stock(set, native: whole.router, options), isUnchanged: isUnchanged(options),
       original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
       evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
       givenUp: whole.givenUp,
       feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK))
+  }
+
+  /// The stock form: trained without the held-out tokens.
+  private static func stock(
+    _ set: CalibrationSet, native: PrototypeRouter, _ options: FitOptions
+  ) throws(RegateError) -> LayerFit.Stock? {
+    guard let form = options.stock else { return nil }
+    let parts = set.split()
+    let fitted = parts.map { set.gathering($0.fitted) } ?? set
+    if isUnchanged(options) {
+      let figures = set.figures(of: set.assignment, slotFunction: native.slotFunction)
+      return LayerFit.Stock(
+        gate: set.router.gate, selectionBias: set.router.selectionBias,
+        evidence: LayerFit.Evidence(calibration: figures, heldOut: nil))
+    }
+    let result = try StockFit(fitted, native: native, stock: form, options: options).train()
+    var router = set.router
+    router.gate = result.gate
+    router.selectionBias = result.selectionBias
+    func figures(_ set: CalibrationSet) -> LayerFit.Figures {
+      set.figures(
+        of: router.route(set.inputs, threads: options.threads), slotFunction: native.slotFunction)
+    }
+    return LayerFit.Stock(
+      gate: router.gate, selectionBias: router.selectionBias,
+      evidence: LayerFit.Evidence(
+        calibration: figures(fitted), heldOut: parts.map { figures(set.gathering($0.heldOut)) }))
   }
 
   private static func isUnchanged(_ options: FitOptions) -> Bool {

@@ -5,8 +5,8 @@
 //
 //   error² = sum_t sum_f g_f² (w'_tf - w_tf)²,   g_f = saliency_f / sum_t w_tf
 //
-// g is the mean output norm of function f; the estimate takes different functions' outputs as
-// orthogonal, so it ranks plans but is no output error.
+// Exponent 0 is the plan without clones. g is the mean output norm of function f; the estimate
+// takes different functions' outputs as orthogonal, so it ranks plans but is no output error.
 
 import Foundation
 import Routing
@@ -28,7 +28,7 @@ package struct PlanSearch: Sendable {
     self.threads = threads
   }
 
-  private static let exponents = [0.3, 0.375, 0.45]
+  private static let exponents = [0, 0.15, 0.225, 0.3, 0.375, 0.45]
 
   /// The best plan for the loads of the whole calibration set.
   package func plan(loads: [Double]) -> ClonePlan {
@@ -61,7 +61,7 @@ package struct PlanSearch: Sendable {
 
   private func squaredDistance(_ patched: Assignment) -> Double {
     let experts = set.router.experts
-    let norms = outputNorms()
+    let norms = set.outputNorms(saliency: saliency)
     let topK = patched.topK
     var difference = [Double](repeating: 0, count: experts)
     var sum = 0.0
@@ -80,16 +80,20 @@ package struct PlanSearch: Sendable {
     }
     return sum
   }
+}
 
-  /// g [E]: 1 without saliency, and where the sample never uses a function.
-  private func outputNorms() -> [Double] {
-    guard let saliency else { return [Double](repeating: 1, count: set.router.experts) }
-    var weights = [Double](repeating: 0, count: saliency.count)
-    for (slot, weight) in zip(set.assignment.slots, set.assignment.weights) {
+extension CalibrationSet {
+  /// g [E], relative to the mean output norm; 1 without `saliency`, and for a function that these
+  /// tokens never use. `saliency` may come from a larger set: only its proportions count.
+  package func outputNorms(saliency: [Double]?) -> [Double] {
+    let experts = router.experts
+    guard let saliency else { return [Double](repeating: 1, count: experts) }
+    var weights = [Double](repeating: 0, count: experts)
+    for (slot, weight) in zip(assignment.slots, assignment.weights) {
       weights[Int(slot)] += Double(weight)
     }
     let scale = saliency.reduce(0, +) / max(weights.reduce(0, +), 1e-30)
-    guard scale > 0 else { return [Double](repeating: 1, count: saliency.count) }
+    guard scale > 0 else { return [Double](repeating: 1, count: experts) }
     return zip(saliency, weights).map { $1 > 0 ? $0 / $1 / scale : 1 }
   }
 }

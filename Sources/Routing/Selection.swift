@@ -55,7 +55,8 @@ package struct Selection: Sendable {
     package fileprivate(set) var chosen: [Int]
     fileprivate var values: [Float]
     fileprivate var groupScores: [Float]
-    fileprivate var kept: [Bool]
+    /// The groups that the token may use.
+    package fileprivate(set) var kept: [Bool]
   }
 
   package func makeWorkspace() -> Workspace {

@@ -8,7 +8,9 @@ extension MalformedCase {
   public static let gzips: [MalformedCase] = [
     gzip("empty gzip file", says: "is empty", []),
     gzip("text under the name of gzip", says: "does not begin as a gzip file", Array("hello".utf8)),
-    gzip("truncated gzip", says: "the compressed data end too early", Array(gzipBytes([1, 2, 3]).dropLast(9))),
+    gzip(
+      "truncated gzip", says: "the compressed data end too early",
+      Array(gzipBytes([1, 2, 3]).dropLast(9))),
     gzip("wrong CRC in gzip", says: "incorrect data check", flip(gzipBytes([1, 2, 3]), 18)),
     gzip("wrong length in gzip", says: "incorrect length check", flip(gzipBytes([1, 2, 3]), 22)),
     gzip("unknown method in gzip", says: "unknown compression method", flip(gzipBytes([1]), 2)),
@@ -47,7 +49,8 @@ extension MalformedCase {
     MalformedCase(name, says: fragment, target: "x.npz") { try $0.write(bytes, to: "x.npz") }
   }
 
-  private static let goodNPY = npyBytes(npyDictionary("<f4", "(2,)"), data: [UInt8](repeating: 0, count: 8))
+  private static let goodNPY = npyBytes(
+    npyDictionary("<f4", "(2,)"), data: [UInt8](repeating: 0, count: 8))
 
   private static let headers = [
     npy("empty NPY file", says: "does not begin as a NumPy array", []),
@@ -57,11 +60,14 @@ extension MalformedCase {
       "NPY header longer than allowed", says: "NPY header of 65535 bytes",
       Array(goodNPY.prefix(8)) + [0xFF, 0xFF]),
     npy(
-      "NPY header longer than the file", says: "x: NPY header of 500 bytes, but only 0 bytes follow",
+      "NPY header longer than the file",
+      says: "x: NPY header of 500 bytes, but only 0 bytes follow",
       Array(goodNPY.prefix(8)) + [0xF4, 0x01]),
     npy("no dictionary", says: "byte 10: '{' expected", npyBytes("[]", data: [])),
     npy("no shape", says: "or shape is missing", npyBytes("{'descr': '<f4'}", data: [])),
-    npy("descr twice", says: "repeated key 'descr'", npyBytes("{'descr':'<f4','descr':'<f4'}", data: [])),
+    npy(
+      "descr twice", says: "repeated key 'descr'",
+      npyBytes("{'descr':'<f4','descr':'<f4'}", data: [])),
     npy("string without end", says: "a string does not end", npyBytes("{'descr", data: [])),
     npy(
       "text after the dictionary", says: "something follows the dictionary",
@@ -84,13 +90,19 @@ extension MalformedCase {
   ]
 
   private static let elements = [
-    npy("pickled objects", says: "x: holds pickled Python objects", npyBytes(npyDictionary("|O", "(1,)"), data: [0])),
+    npy(
+      "pickled objects", says: "x: holds pickled Python objects",
+      npyBytes(npyDictionary("|O", "(1,)"), data: [0])),
     npy(
       "records", says: "holds records of several fields",
       npyBytes("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", data: [])),
-    npy("complex numbers", says: "'<c8' is not a plain", npyBytes(npyDictionary("<c8", "()"), data: [])),
+    npy(
+      "complex numbers", says: "'<c8' is not a plain",
+      npyBytes(npyDictionary("<c8", "()"), data: [])),
     npy("text", says: "'<U3' is not a plain", npyBytes(npyDictionary("<U3", "()"), data: [])),
-    npy("no byte order", says: "'|f4' is not a plain", npyBytes(npyDictionary("|f4", "()"), data: [])),
+    npy(
+      "no byte order", says: "'|f4' is not a plain",
+      npyBytes(npyDictionary("|f4", "()"), data: [])),
     npy(
       "too few elements", says: "<f4 [3] needs 12 bytes, but 8 follow",
       npyBytes(npyDictionary("<f4", "(3,)"), data: [UInt8](repeating: 0, count: 8))),
@@ -103,7 +115,9 @@ extension MalformedCase {
 
   private static let archives = [
     npz("empty archive file", says: "is too short for a ZIP archive", []),
-    npz("truncated archive", says: "the end of the archive is not there", Array(zipBytes([member(0)]).dropLast(1))),
+    npz(
+      "truncated archive", says: "the end of the archive is not there",
+      Array(zipBytes([member(0)]).dropLast(1))),
     npz(
       "central directory elsewhere", says: "the central directory of 52 bytes at byte 3",
       zipBytes([member(0)], directoryOffset: 3)),
@@ -112,7 +126,9 @@ extension MalformedCase {
     npz(
       "fewer entries than stored", says: "has 52 bytes too many",
       zipBytes([member(0), member(1)], entries: 1)),
-    npz("ZIP64 without locator", says: "the ZIP64 locator is not there", zipBytes([], entries: 0xFFFF)),
+    npz(
+      "ZIP64 without locator", says: "the ZIP64 locator is not there", zipBytes([], entries: 0xFFFF)
+    ),
     npz(
       "ZIP64 locator that points outside", says: "the ZIP64 locator points to byte 1000",
       zipBytes([], entries: 0xFFFF, before: locator(1000, padding: 0))),
@@ -144,7 +160,9 @@ extension MalformedCase {
     npz(
       "member that is no array", says: "readme.txt: is not an NPY array",
       zipBytes([ZipMember("readme.txt", [])])),
-    npz("encrypted member", says: "a0.npy: is encrypted", zipBytes([member(0).with { $0.flags = 1 }])),
+    npz(
+      "encrypted member", says: "a0.npy: is encrypted",
+      zipBytes([member(0).with { $0.flags = 1 }])),
     npz("unknown compression", says: "by method 12", zipBytes([member(0).with { $0.method = 12 }])),
     npz(
       "other name in the local header", says: "its local header has another name",
@@ -152,10 +170,17 @@ extension MalformedCase {
     npz(
       "local header outside", says: "its local header is outside the archive",
       zipBytes([member(0).with { $0.offset = 5000 }])),
-    npz("no local header", says: "no local header at byte 1", zipBytes([member(0).with { $0.offset = 1 }])),
+    npz(
+      "no local header", says: "no local header at byte 1",
+      zipBytes([member(0).with { $0.offset = 1 }])),
     npz(
       "data past the directory", says: "reach past the central directory",
-      zipBytes([member(0).with { $0.compressedSize += 100; $0.size += 100 }])),
+      zipBytes([
+        member(0).with {
+          $0.compressedSize += 100
+          $0.size += 100
+        }
+      ])),
     npz(
       "stored size that differs", says: "stored bytes cannot hold the declared 5",
       zipBytes([member(0).with { $0.size = 5 }])),

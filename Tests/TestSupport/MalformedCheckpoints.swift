@@ -7,7 +7,9 @@ extension MalformedCase {
   public static let checkpoints: [MalformedCase] = listings + indexes + configurations
 
   private static let indexName = "model.safetensors.index.json"
-  private static let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+  private static let shards = [
+    "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+  ]
 
   /// A file with one F32 tensor per name.
   private static func shard(_ names: String...) -> [UInt8] {
@@ -55,7 +57,8 @@ extension MalformedCase {
       try FileManager.default.createSymbolicLink(
         atPath: $0.path("model.safetensors"), withDestinationPath: "../blobs/0")
     },
-    MalformedCase("second shard damaged", says: "00002-of-00002.safetensors: has 4 trailing bytes") {
+    MalformedCase("second shard damaged", says: "00002-of-00002.safetensors: has 4 trailing bytes")
+    {
       try $0.write(shard("a"), to: shards[0])
       try $0.write(shard("b") + [0, 0, 0, 0], to: shards[1])
     },
@@ -97,9 +100,13 @@ extension MalformedCase {
     index("number as file name", says: "must be a string, not an integer", map(#""a":1"#)),
     index("tensor twice in the index", says: #"duplicate key "a""#, map(#""a":"x","a":"y""#)),
     index("index without a map", says: "weight_map: is missing", #"{"metadata":{}}"#),
-    index("map that is an array", says: "weight_map: must be an object, not an array", #"{"weight_map":[]}"#),
+    index(
+      "map that is an array", says: "weight_map: must be an object, not an array",
+      #"{"weight_map":[]}"#),
     index("empty map", says: "weight_map: names no tensors", #"{"weight_map":{}}"#),
-    index("index that ends too early", says: "ends where ',' or '}' is expected", map(#""a":"x""#).dropLast(2).description),
+    index(
+      "index that ends too early", says: "ends where ',' or '}' is expected",
+      map(#""a":"x""#).dropLast(2).description),
     index("empty index", says: "index.json: byte 0: ends where a value is expected", ""),
   ]
 

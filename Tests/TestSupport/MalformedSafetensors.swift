@@ -5,7 +5,8 @@ extension MalformedCase {
   /// `model.safetensors`.
   public static let safetensors: [MalformedCase] = lengths + texts + entries + sizes + layouts
 
-  private static func file(_ name: String, says fragment: String, _ bytes: [UInt8]) -> MalformedCase {
+  private static func file(_ name: String, says fragment: String, _ bytes: [UInt8]) -> MalformedCase
+  {
     MalformedCase(name, says: fragment) { try $0.write(bytes, to: "model.safetensors") }
   }
 

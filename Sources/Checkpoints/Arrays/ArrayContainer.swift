@@ -22,7 +22,7 @@ public struct ArrayContainer: Sendable {
     switch (path as NSString).pathExtension.lowercased() {
     case "npy": return try openNPY(path)
     case "npz": return try openNPZ(path)
-    case "safetensors": return try open(safetensors: path)
+    case "safetensors": return try openSafetensors(path)
     default:
       throw RegateError(
         .unsupported, file: path, "is not a file of arrays",
@@ -96,7 +96,7 @@ public struct ArrayContainer: Sendable {
   }
 
   /// Opens a safetensors file, whatever its suffix.
-  package static func open(safetensors path: String) throws(RegateError) -> ArrayContainer {
+  package static func openSafetensors(_ path: String) throws(RegateError) -> ArrayContainer {
     let file = try SafetensorsFile(path: path)
     for tensor in file.tensors where !readable.contains(tensor.type) {
       throw RegateError(

@@ -153,7 +153,9 @@ extension [UInt8] {
     var result: Result<R, RegateError>?
     withUnsafeBytes { bytes in
       let part = UnsafeRawBufferPointer(rebasing: bytes[range])
-      do throws(RegateError) { result = .success(try body(part)) } catch { result = .failure(error) }
+      do throws(RegateError) { result = .success(try body(part)) } catch {
+        result = .failure(error)
+      }
     }
     guard let result else { preconditionFailure("the closure above always runs") }
     return try result.get()

@@ -61,7 +61,8 @@ struct NPYHeader {
     let needed = try type.byteCount(shape: shape, file: file, subject: name)
     guard needed == count - dataStart else {
       throw problem(
-        "\(fields.descr) \(shape) needs \(needed) bytes, but \(count - dataStart) follow the header")
+        "\(fields.descr) \(shape) needs \(needed) bytes, but \(count - dataStart) follow the header"
+      )
     }
   }
 

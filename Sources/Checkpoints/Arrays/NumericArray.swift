@@ -91,10 +91,11 @@ public struct NumericArray: Sendable {
   ) throws(RegateError) -> R {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the array")
     let width = type.blockBits / 8
-    let range = isColumnMajor
+    let range =
+      isColumnMajor
       ? dataStart..<dataStart + rowCount * rowLength * width
-      : dataStart + rows.lowerBound * rowLength * width
-        ..< dataStart + rows.upperBound * rowLength * width
+      : dataStart + rows.lowerBound * rowLength * width..<dataStart + rows.upperBound * rowLength
+        * width
     do throws(RegateError) {
       return try storage.withBytes(in: range) { (bytes) throws(RegateError) in
         guard isColumnMajor || isBigEndian && width > 1 else { return try body(bytes) }

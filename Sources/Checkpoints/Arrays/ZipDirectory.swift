@@ -69,8 +69,10 @@ struct ZipDirectory {
     var size = try reader.u32("directory size")
     var offset = try reader.u32("directory offset")
     var end = start
-    if entries == 0xFFFF || size == 0xFFFF_FFFF || offset == 0xFFFF_FFFF {
-      (entries, size, offset, end) = try readZIP64End(file, before: start)
+    if let record = try readZIP64End(file, before: start) {
+      (entries, size, offset, end) = record
+    } else if entries == 0xFFFF || size == 0xFFFF_FFFF || offset == 0xFFFF_FFFF {
+      throw .zip(file, "the ZIP64 locator is not there")
     } else if disks != [0, 0] || entries != total {
       throw .zip(file, "the archive is split over several files")
     }
@@ -98,14 +100,13 @@ struct ZipDirectory {
     throw .zip(file, "the end of the archive is not there: no central directory")
   }
 
+  /// Records (3), if they stand before (4), which begins at `end`.
   private static func readZIP64End(
     _ file: MappedFile, before end: Int
-  ) throws(RegateError) -> (entries: Int, size: Int, offset: Int, start: Int) {
-    guard end >= 20 else { throw .zip(file, "the ZIP64 locator is not there") }
+  ) throws(RegateError) -> (entries: Int, size: Int, offset: Int, start: Int)? {
+    guard end >= 20 else { return nil }
     var locator = ByteReader(file, range: end - 20..<end)
-    guard try locator.u32("ZIP64 locator") == 0x0706_4B50 else {
-      throw .zip(file, "the ZIP64 locator is not there")
-    }
+    guard try locator.u32("ZIP64 locator") == 0x0706_4B50 else { return nil }
     try locator.skip(4, "ZIP64 locator")
     let start = try locator.u64("ZIP64 locator")
     guard start <= end - 20 - 56 else {

@@ -142,7 +142,8 @@ extension JSONReader {
     for index in digits {
       let digit = Int(bytes[index] - UInt8(ascii: "0"))
       let (product, overflow) = value.multipliedReportingOverflow(by: 10)
-      let (sum, carry) = negative
+      let (sum, carry) =
+        negative
         ? product.subtractingReportingOverflow(digit) : product.addingReportingOverflow(digit)
       if overflow || carry { return nil }
       value = sum

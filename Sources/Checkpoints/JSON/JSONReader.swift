@@ -142,7 +142,8 @@ package struct JSONReader {
 
   func unexpected(_ expected: String) -> RegateError {
     guard let byte = peek() else { return error("ends where \(expected) is expected") }
-    let shown = byte > 0x20 && byte < 0x7F
+    let shown =
+      byte > 0x20 && byte < 0x7F
       ? "'\(Unicode.Scalar(byte))'" : "byte 0x" + String(byte, radix: 16, uppercase: true)
     return error("has \(shown) where \(expected) is expected")
   }

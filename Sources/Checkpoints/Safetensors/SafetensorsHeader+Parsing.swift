@@ -118,9 +118,10 @@ extension SafetensorsHeader {
     for entry in entries {
       let begin = entry.range.lowerBound
       guard begin >= end else {
+        let other = previous ?? "the header"
         throw RegateError(
           .malformed, file: file, subject: entry.name,
-          "its data at offset \(begin) overlap those of \(previous ?? "the header"), which end at \(end)")
+          "its data at offset \(begin) overlap those of \(other), which end at \(end)")
       }
       guard begin == end else {
         throw RegateError(

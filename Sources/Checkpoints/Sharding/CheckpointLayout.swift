@@ -175,7 +175,8 @@ struct CheckpointLayout {
     let size = tensors.values.reduce(0) { $0 + $1.range.count }
     if let total = index.totalSize, total != size {
       warnings.append(
-        "\(SafetensorsIndex.fileName) gives total_size \(total), but the tensors have \(size) bytes")
+        "\(SafetensorsIndex.fileName) gives total_size \(total), but the tensors have \(size) bytes"
+      )
     }
   }
 

@@ -82,7 +82,7 @@ enum FitFile {
 
   /// Reads the fit at `path` for `model`, whose gates it must have been made for.
   static func read(_ path: String, for model: Model) throws(RegateError) -> [FittedLayer] {
-    let container = try ArrayContainer.open(safetensors: path)
+    let container = try ArrayContainer.openSafetensors(path)
     guard container.metadata["format"] == format else {
       throw RegateError(
         .mismatch, file: path, subject: "format",

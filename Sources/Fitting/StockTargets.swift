@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which slots a linear gate is to choose: the native router's functions, but with each function's
+// tokens split into clusters. A linear gate must keep the clones that do not serve a token out of
+// its top K, so cells need distance between them; the native router's own cells are slices.
+//
+//   minimise sum_t |x_t - c_cell(t)|², every cell with the same number of tokens
+
+package import ByteStorage
+package import Routing
+package import Tensors
+
+/// Slot-level targets for the stock form.
+package enum StockTargets {
+  private static let rounds = 12
+
+  /// `scale` [H] brings input dimensions to unit size.
+  package static func assignment(
+    _ set: CalibrationSet, native: PrototypeRouter, scale: [Float], seed: UInt64, threads: Int
+  ) throws(RegateError) -> Assignment {
+    var wanted = native.route(set.inputs, threads: threads)
+    var generator = SplitMix64(seed: seed)
+    for members in native.slotsOfFunction where members.count > 1 {
+      let entries = wanted.slots.indices.filter { members.contains(Int(wanted.slots[$0])) }
+      guard entries.count >= members.count else { continue }
+      var inputs = set.inputs.gathering(rows: entries.map { $0 / wanted.topK })
+      for row in 0..<inputs.rows {
+        for column in 0..<inputs.columns { inputs[row, column] /= scale[column] }
+      }
+      let cells = balancedClusters(
+        inputs, count: members.count, threads: threads, using: &generator)
+      for (entry, cell) in zip(entries, cells) { wanted.slots[entry] = Int32(members[cell]) }
+    }
+    return wanted
+  }
+
+  /// The cluster of each row of `inputs` [N,H]: `count` clusters of equal size.
+  package static func balancedClusters(
+    _ inputs: Matrix, count: Int, threads: Int, using generator: inout SplitMix64
+  ) -> [Int] {
+    let rule = RoutingRule(
+      experts: count, topK: 1, scoring: .softmaxOfSelected, normalise: false)
+    let solver = FunctionPotentials(
+      rule: rule, selectable: [Bool](repeating: true, count: count), threads: threads)
+    let even = [Double](repeating: 1 / Double(count), count: count)
+    var centres = inputs.gathering(
+      rows: Array((0..<inputs.rows).shuffled(using: &generator).prefix(count)))
+    var potentials = [Float](repeating: 0, count: count)
+    var cells: [Int] = []
+    for _ in 0..<rounds {
+      // -|x - c|²/2 without the part that all centres share.
+      var nearness = LinearAlgebra.multiply(inputs, transposed: centres, threads: threads)
+      nearness.add(toEachRow: (0..<count).map { -centres.row($0).reduce(0) { $0 + $1 * $1 } / 2 })
+      potentials = solver.solve(scores: nearness, targets: even, from: potentials)
+      cells = Selection(rule: rule, bias: potentials)
+        .assign(nearness, threads: threads) { _, cell in cell }.slots.map { Int($0) }
+      centres = means(inputs, cells: cells, count: count)
+    }
+    return cells
+  }
+
+  private static func means(_ inputs: Matrix, cells: [Int], count: Int) -> Matrix {
+    var sums = [Double](repeating: 0, count: count * inputs.columns)
+    var sizes = [Double](repeating: 0, count: count)
+    for (row, cell) in cells.enumerated() {
+      sizes[cell] += 1
+      for column in 0..<inputs.columns {
+        sums[cell * inputs.columns + column] += Double(inputs[row, column])
+      }
+    }
+    var centres = Matrix(rows: count, columns: inputs.columns)
+    for cell in 0..<count where sizes[cell] > 0 {
+      for column in 0..<inputs.columns {
+        centres[cell, column] = Float(sums[cell * inputs.columns + column] / sizes[cell])
+      }
+    }
+    return centres
+  }
+}

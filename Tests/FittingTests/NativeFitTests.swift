@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fitting
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+struct NativeFitTests {
+  static let rules = [SyntheticLayer.softmax, SyntheticLayer.nodes]
+
+  @Test(arguments: rules) func `full strength balances calibration and held-out tokens`(
+    _ rule: RoutingRule
+  ) throws {
+    let layer = SyntheticLayer(rule: rule, tokens: 8192, seed: 3)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, options: FitOptions(threads: 2))
+    let before = try #require(fit.original.metrics.gini)
+    #expect(before > 0.25)
+    #expect(try #require(fit.evidence.calibration.metrics.gini) < 0.01)
+    #expect(try #require(fit.evidence.heldOut?.metrics.gini) < 0.12)
+    #expect(try #require(layer.heldOutMetrics(fit.native).gini) < 0.06)
+    #expect(fit.clones > 0 && !fit.isUnchanged)
+    #expect(fit.evidence.calibration.agreement.duplicateRate == 0)
+  }
+
+  @Test(arguments: rules) func `clones keep more of the original choice than routing alone`(
+    _ rule: RoutingRule
+  ) throws {
+    let layer = SyntheticLayer(rule: rule, tokens: 8192, skew: 1.2, seed: 4)
+    func divergence(_ levers: FitOptions.Levers) throws -> Double {
+      try LayerFitter.fit(
+        inputs: layer.calibration, original: layer.router,
+        options: FitOptions(levers: levers, threads: 2)
+      ).evidence.calibration.agreement.divergence
+    }
+    #expect(try divergence([.clone, .route]) < divergence([.route]))
+    #expect(try divergence([.clone]) < divergence([.clone, .route]))
+  }
+
+  @Test(arguments: rules) func `Gini falls with strength`(_ rule: RoutingRule) throws {
+    let layer = SyntheticLayer(rule: rule, tokens: 8192, seed: 5)
+    var last = try #require(layer.heldOutMetrics(layer.router).gini)
+    for strength in [0.0, 0.25, 0.5, 0.75, 1] {
+      let fit = try LayerFitter.fit(
+        inputs: layer.calibration, original: layer.router,
+        options: FitOptions(strength: strength, threads: 2))
+      let gini = try #require(layer.heldOutMetrics(fit.native).gini)
+      #expect(gini <= last + 1e-9, "strength \(strength)")
+      last = gini
+    }
+  }
+
+  @Test(arguments: rules) func `strength 0 is the original, exactly`(_ rule: RoutingRule) throws {
+    let layer = SyntheticLayer(rule: rule, tokens: 2048, seed: 6)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, options: FitOptions(strength: 0))
+    #expect(fit.isUnchanged && fit.clones == 0)
+    #expect(fit.slotFunction == Array(0..<rule.experts))
+    let zeros = [Float](repeating: 0, count: rule.experts)
+    #expect(fit.native.functionPotentials == layer.router.selectionBias ?? zeros)
+    #expect(
+      fit.native.route(layer.heldOut, threads: 1) == layer.router.route(layer.heldOut, threads: 1))
+  }
+
+  @Test func `the fit does not depend on the number of threads`() throws {
+    for rule in Self.rules {
+      let layer = SyntheticLayer(rule: rule, tokens: 6000, seed: 7)
+      let fits = try [1, 2, 3].map { threads in
+        try LayerFitter.fit(
+          inputs: layer.calibration, original: layer.router, options: FitOptions(threads: threads))
+      }
+      #expect(fits[0].native == fits[1].native && fits[0].native == fits[2].native)
+      #expect(fits[0].evidence == fits[1].evidence && fits[0].evidence == fits[2].evidence)
+    }
+  }
+
+  @Test func `a full latent space keeps the routing and a small one keeps less`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, seed: 8)
+    func fit(_ latent: FitOptions.Latent) throws -> LayerFit {
+      // Splitting without balancing: function choices are those of the latent router.
+      try LayerFitter.fit(
+        inputs: layer.calibration, original: layer.router,
+        options: FitOptions(levers: [.route], strength: 1e-9, latent: latent, threads: 2))
+    }
+    let full = try fit(.size(16))
+    let small = try fit(.size(4))
+    let automatic = try fit(.automatic)
+    #expect(full.evidence.calibration.agreement.overlap > 0.999)
+    #expect(small.evidence.calibration.agreement.overlap < 0.95)
+    #expect(automatic.evidence.calibration.agreement.overlap > 0.99)
+    #expect(small.keptEnergy < automatic.keptEnergy && automatic.keptEnergy <= 1 + 1e-9)
+    #expect(automatic.latentSize <= 16 && small.latentSize == 4)
+  }
+
+  @Test func `a handful of tokens is fitted without holding anything out`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 20, seed: 9)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, options: FitOptions())
+    #expect(fit.evidence.heldOut == nil)
+    #expect(fit.evidence.calibration.load.reduce(0, +) == 40)
+  }
+
+  @Test func `inputs that are not finite, or none, are refused`() {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 40, seed: 11)
+    var broken = layer.calibration
+    broken[7, 3] = .nan
+    for inputs in [broken, Matrix(rows: 0, columns: broken.columns)] {
+      #expect(throws: (any Error).self) {
+        try LayerFitter.fit(inputs: inputs, original: layer.router, options: FitOptions())
+      }
+    }
+  }
+
+  @Test func `saliency decides what is given up`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, seed: 10)
+    let plain = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, options: FitOptions(threads: 2))
+    let spared = try #require(plain.givenUp.first)
+    var saliency = plain.original.load.map(Double.init)
+    saliency[spared] *= 1e4
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, saliency: saliency,
+      options: FitOptions(threads: 2))
+    #expect(!fit.givenUp.contains(spared))
+  }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fitting
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+struct StockFitTests {
+  private static let linear = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
+  private static let biased = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: true)
+
+  @Test func `a linear gate comes near the native router's balance`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, hidden: 32, seed: 21)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(stock: Self.linear, threads: 2))
+    let stock = try #require(fit.stock)
+    #expect(stock.selectionBias == nil)
+    #expect(stock.gate.values.allSatisfy { $0 == $0.roundedToBF16 })
+    let before = try #require(fit.original.metrics.gini)
+    let router = FamilyRouter(gate: stock.gate, rule: SyntheticLayer.softmax)
+    #expect(try #require(layer.heldOutMetrics(router).gini) < 0.35 * before)
+    // Far better than chance, which would be K/F.
+    #expect(stock.evidence.calibration.agreement.overlap > 0.5)
+    #expect(try #require(stock.evidence.heldOut).agreement.overlap > 0.5)
+  }
+
+  @Test func `with a selection bias and no clones the stock form is the native router`() throws {
+    let rule = SyntheticLayer.nodes
+    let layer = SyntheticLayer(rule: rule, tokens: 4096, seed: 22)
+    let form = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: false)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(levers: [.route], latent: .size(16), stock: form, threads: 2))
+    let stock = try #require(fit.stock)
+    #expect(stock.gate == layer.router.gate)
+    #expect(stock.selectionBias?.min() == 0)
+    let router = FamilyRouter(gate: stock.gate, selectionBias: stock.selectionBias, rule: rule)
+    #expect(try #require(layer.heldOutMetrics(router).gini) < 0.06)
+    let agreement = RoutingAgreement(
+      original: fit.native.route(layer.heldOut, threads: 1), originalMap: Array(0..<16),
+      patched: router.route(layer.heldOut, threads: 1), patchedMap: Array(0..<16))
+    #expect(agreement.overlap > 0.97)
+  }
+
+  @Test func `with a selection bias only rows of cloned functions change`() throws {
+    let rule = SyntheticLayer.nodes
+    var layer = SyntheticLayer(rule: rule, tokens: 4096, skew: 1.2, seed: 23)
+    for index in layer.router.gate.values.indices {
+      layer.router.gate.values[index] = layer.router.gate.values[index].roundedToBF16
+    }
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(levers: [.clone], stock: Self.biased, threads: 2))
+    let stock = try #require(fit.stock)
+    #expect(fit.clones > 0)
+    for slot in 0..<16 {
+      let function = fit.slotFunction[slot]
+      let cloned = fit.slotFunction.count { $0 == function } > 1
+      #expect((Array(stock.gate.row(slot)) == Array(layer.router.gate.row(function))) != cloned)
+    }
+  }
+
+  @Test func `strength 0 leaves gate and bias alone`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.nodes, tokens: 1024, seed: 24)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(strength: 0, stock: Self.biased))
+    #expect(fit.stock?.gate == layer.router.gate)
+    #expect(fit.stock?.selectionBias == layer.router.selectionBias)
+  }
+
+  @Test func `same seed, same bytes, whatever the number of threads`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 512, hidden: 8, seed: 25)
+    let fits = try [1, 3].map { threads in
+      try LayerFitter.fit(
+        inputs: layer.calibration, original: layer.router,
+        options: FitOptions(stock: Self.linear, seed: 9, threads: threads))
+    }
+    #expect(fits[0].stock?.gate == fits[1].stock?.gate)
+    let other = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(stock: Self.linear, seed: 10, threads: 2))
+    #expect(fits[0].stock?.gate != other.stock?.gate)
+  }
+
+  @Test func `clusters are of equal size and find separate groups`() {
+    var generator = SeededGenerator(seed: 26)
+    var inputs = SyntheticLayer.normal(600, 4, &generator)
+    for row in 0..<600 { inputs[row, row % 3] += 8 }
+    var random = SplitMix64(seed: 1)
+    let cells = StockTargets.balancedClusters(inputs, count: 3, threads: 2, using: &random)
+    for cell in 0..<3 { #expect(abs(cells.count { $0 == cell } - 200) <= 3) }
+    #expect((3..<600).count { cells[$0] != cells[$0 % 3] } <= 6)
+  }
+}
