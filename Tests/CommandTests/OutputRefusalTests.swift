@@ -87,7 +87,7 @@ extension Bench {
 }
 
 @Test func `a fit file is not overwritten unasked`() throws {
-  let bench = try Bench()
+  let bench = try Bench(tokens: 192)
   try Data([1]).write(to: bench.folder.appending(path: "my.fit"))
   requireRefusal(
     try bench.convert("--calibration", bench.capture, "--save-fit", bench.path("my.fit"), "-q"),

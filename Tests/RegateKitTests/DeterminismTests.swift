@@ -8,20 +8,28 @@ import RegateKit
 import TestSupport
 import Testing
 
-@Test(arguments: [Sample.safetensors[3], Sample.safetensors[7], Sample.safetensors[11]])
-func `outputs do not depend on the number of threads`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
-  var trees: [[String: Data]] = []
-  for threads in [1, 2, 3, 1] {
-    let fit = bench.directory.path("fit-\(trees.count).safetensors")
-    try bench.convert(to: "out-\(trees.count)") {
+/// The files of a sample that was converted with so many threads.
+private func outputs(
+  _ bench: Workbench, _ form: RouterForm, threads: [Int]
+) throws -> [[String: Data]] {
+  try threads.enumerated().map { number, threads in
+    try bench.convert(to: "out-\(number)") {
+      $0.form = form
       $0.threads = threads
-      $0.saveFit = fit
     }
-    var tree = try fileTree(bench.folder("out-\(trees.count)"))
-    tree["fit"] = try Data(contentsOf: URL(filePath: fit))
-    trees.append(tree)
+    return try fileTree(bench.folder("out-\(number)"))
   }
+}
+
+@Test(arguments: [Sample.safetensors[3], Sample.safetensors[7], Sample.safetensors[11]])
+func `native outputs do not depend on the number of threads`(_ sample: Sample) throws {
+  let trees = try outputs(try Workbench(sample), .lpr, threads: [1, 2, 3, 1])
+  for tree in trees { #expect(tree == trees[0]) }
+}
+
+@Test(arguments: [Sample.safetensors[11], Sample.gguf[0]])
+func `stock outputs do not depend on the number of threads`(_ sample: Sample) throws {
+  let trees = try outputs(try Workbench(sample, tokens: 192), .stock, threads: [1, 2, 3])
   for tree in trees { #expect(tree == trees[0]) }
 }
 
@@ -63,4 +71,16 @@ func `a target takes the least strength that meets it`(_ sample: Sample) throws 
   #expect(error?.code == .unreached)
   #expect(error?.problem.contains("at strength") == true)
   #expect(try fileTree(bench.directory.url) == before)
+}
+
+@Test func `a target for a GGUF is about the stock router`() throws {
+  let bench = try Workbench(Sample.gguf[0], tokens: 256)
+  let error = #expect(throws: RegateError.self) {
+    try bench.convert(to: "out") { $0.balance = .targetGini(0) }
+  }
+  let match = try #require(
+    error?.problem.firstMatch(of: /held-out Gini of ([0-9.e-]+) at strength ([0-9.]+)/))
+  let strength = try #require(Double(match.2))
+  let result = try bench.convert(to: nil) { $0.balance = .strength(strength) }
+  #expect(result.json["held_out_gini"]?.doubleValue == Double(match.1))
 }

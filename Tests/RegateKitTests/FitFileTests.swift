@@ -11,13 +11,17 @@ import Testing
 
 private let sample = Sample.safetensors[11]
 
-@Test(arguments: [Sample.safetensors[3], sample])
-func `a saved fit gives the same output as fitting`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+@Test(arguments: RouterForm.allCases)
+func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
+  let bench = try Workbench(sample, tokens: 256)
   // Its name does not matter.
   let fit = bench.directory.path("my.fit")
-  try bench.convert(to: "fitted") { $0.saveFit = fit }
+  try bench.convert(to: "fitted") {
+    $0.form = form
+    $0.saveFit = fit
+  }
   try bench.convert(to: "applied") {
+    $0.form = form
     $0.captures = []
     $0.fit = fit
   }
@@ -26,12 +30,12 @@ func `a saved fit gives the same output as fitting`(_ sample: Sample) throws {
   fitted["regate.json"] = nil
   applied["regate.json"] = nil
   #expect(fitted == applied)
+  #expect(try bench.weights("applied").tensors != bench.weights().tensors)
 }
 
 @Test func `a fit of the BF16 model serves one whose gates are F32`() throws {
   let bench = try Workbench(sample)
-  let fit = bench.directory.path("fit.safetensors")
-  try bench.convert(to: nil) { $0.saveFit = fit }
+  let fit = try bench.stockFit().path
   var wide = bench.model
   // What rounding to BF16 would have taken away.
   for place in wide.layers.indices {
@@ -50,8 +54,7 @@ func `a saved fit gives the same output as fitting`(_ sample: Sample) throws {
 
 @Test func `a fit of another model is refused`() throws {
   let bench = try Workbench(sample)
-  let fit = bench.directory.path("fit.safetensors")
-  try bench.convert(to: nil) { $0.saveFit = fit }
+  let fit = try bench.stockFit().path
   let other = try Workbench(sample, seed: 2)
   let error = #expect(throws: RegateError.self) {
     try other.convert(to: "out") {
@@ -75,15 +78,18 @@ func `a saved fit gives the same output as fitting`(_ sample: Sample) throws {
 
 @Test func `a damaged fit is refused`() throws {
   let bench = try Workbench(sample)
-  let fit = bench.directory.path("fit.safetensors")
-  try bench.convert(to: nil) { $0.saveFit = fit }
-  let good = try PlainCheckpoint(safetensors: URL(filePath: fit))
-  let metadata = good.metadata["fit.safetensors"] ?? [:]
+  let good = try HandmadeFit.native(bench.model, seed: bench.seed).reduce(
+    into: [String: PlainCheckpoint.Tensor]()
+  ) {
+    $0[$1.name] = PlainCheckpoint.Tensor(
+      type: $1.type, shape: $1.shape, bytes: $1.bytes, file: "")
+  }
+  let metadata = HandmadeFit.metadata(bench.model)
 
   func refusal(
     _ change: (inout [String: PlainCheckpoint.Tensor], inout [String: String]) -> Void
   ) throws -> RegateError? {
-    var tensors = good.tensors
+    var tensors = good
     var metadata = metadata
     change(&tensors, &metadata)
     let path = bench.directory.path("damaged.safetensors")

@@ -2,6 +2,7 @@
 
 import Foundation
 import RegateKit
+import Synchronization
 import TestSupport
 import Testing
 
@@ -27,19 +28,89 @@ struct StockGates {
   }
 }
 
+/// A tensor of a fit file.
+typealias FitTensor = (name: String, type: String, shape: [Int], bytes: [UInt8])
+
+/// Fit files put together by hand from native routers that were read out of converted models, by
+/// the layout that the format documents. Saving a fit would train the stock routers each time.
+enum HandmadeFit {
+  private static let cache = Mutex<[String: [FitTensor]]>([:])
+
+  /// The native part of the fit of `model`, fitted once in a test run.
+  static func native(_ model: SyntheticModel, seed: UInt64) throws -> [FitTensor] {
+    let key = "\(model.family) \(seed) \(model.hidden) \(model.tokens)"
+    return try cache.withLock { cache in
+      if let known = cache[key] { return known }
+      let tensors = try fit(model)
+      cache[key] = tensors
+      return tensors
+    }
+  }
+
+  private static func fit(_ model: SyntheticModel) throws -> [FitTensor] {
+    let directory = try TemporaryDirectory()
+    try model.writeSafetensors(.init(.single), to: directory.url.appending(path: "source"))
+    let capture = try model.writeCapture(to: directory.url)
+    let request = ConvertRequest(
+      checkpoint: directory.path("source"), captures: [capture], output: directory.path("out"),
+      form: .lpr, threads: 2)
+    _ = try Conversion(request, progress: Silent()).run()
+    let weights = try PlainCheckpoint(safetensors: directory.url.appending(path: "out"))
+    var tensors: [FitTensor] = []
+    for layer in model.layers {
+      let prefix = "layers.\(layer.index)."
+      tensors.append(
+        (prefix + "sketch", "F32", [model.experts, 8], PlainType.f32.bytes(sketch(layer, model))))
+      for (name, tensor) in weights.tensors where model.part(name) == .router(layer: layer.index) {
+        let last = String(name.split(separator: ".").last ?? "")
+        if last == "weight" {
+          tensors.append(
+            (prefix + "encoder", "F32", tensor.shape.reversed(), transposed(tensor)))
+        } else {
+          tensors.append((prefix + last, tensor.type, tensor.shape, tensor.bytes))
+        }
+      }
+    }
+    return tensors
+  }
+
+  private static func transposed(_ tensor: PlainCheckpoint.Tensor) -> [UInt8] {
+    let (rows, columns) = (tensor.shape[0], tensor.shape[1])
+    return (0..<columns).flatMap { column in
+      (0..<rows).flatMap { row in tensor.bytes[4 * (row * columns + column)..<4 * (row * columns + column + 1)] }
+    }
+  }
+
+  /// [E,8]: seven projections of each gate row on fixed signs, and its norm.
+  private static func sketch(_ layer: SyntheticModel.Layer, _ model: SyntheticModel) -> [Float] {
+    var random = SeededGenerator(seed: 0)
+    let signs = (0..<7 * model.hidden).map { _ in random.next() >> 63 == 0 ? Float(1) : -1 }
+    return (0..<model.experts).flatMap { expert in
+      let row = layer.gate[expert * model.hidden..<(expert + 1) * model.hidden]
+      let projections = (0..<7).map { number in
+        zip(row, signs[number * model.hidden..<(number + 1) * model.hidden])
+          .reduce(Float(0)) { $0 + $1.0 * $1.1 }
+      }
+      return projections + [row.reduce(Float(0)) { $0 + $1 * $1 }.squareRoot()]
+    }
+  }
+
+  static func metadata(_ model: SyntheticModel) -> [String: String] {
+    let families = ["mixtral": "mixtral", "qwen3": "qwen3_moe", "deepseek": "deepseek_v3"]
+    return [
+      "format": "regate.fit.v1", "family": families[model.family.rawValue] ?? "", "figures": "{}",
+    ]
+  }
+}
+
 extension Workbench {
-  /// A fit of this model whose stock routers are `StockGates`, written by hand beside the native
-  /// ones that were fitted. Returns the path and the gates.
+  /// A fit of this model whose stock routers are `StockGates`. Returns the path and the gates.
   func stockFit() throws -> (path: String, stock: StockGates, maps: [[Int]]) {
-    let native = directory.path("native.safetensors")
-    try convert(to: nil) { $0.saveFit = native }
-    let fit = try PlainCheckpoint(safetensors: URL(filePath: native))
+    var tensors = try HandmadeFit.native(model, seed: seed)
     let maps = model.layers.map { layer in
-      integers(fit.tensors["layers.\(layer.index).slot_function"]?.bytes ?? [])
+      integers(tensors.first { $0.name == "layers.\(layer.index).slot_function" }?.bytes ?? [])
     }
     let stock = StockGates(model, maps: maps)
-    var tensors = fit.tensors.filter { !$0.key.contains(".stock_") }
-      .map { ($0.key, $0.value.type, $0.value.shape, $0.value.bytes) }
     for (place, layer) in model.layers.enumerated() {
       tensors.append(
         (
@@ -51,9 +122,8 @@ extension Workbench {
           ("layers.\(layer.index).stock_bias", "F32", [model.experts], PlainType.f32.bytes(bias)))
       }
     }
-    let path = directory.path("stock.safetensors")
-    let metadata = fit.metadata["native.safetensors"] ?? [:]
-    try writeSafetensorsFile(tensors, metadata: metadata, to: path)
+    let path = directory.path("stock.fit")
+    try writeSafetensorsFile(tensors, metadata: HandmadeFit.metadata(model), to: path)
     return (path, stock, maps)
   }
 }
@@ -67,8 +137,7 @@ func integers(_ bytes: [UInt8]) -> [Int] {
 
 /// Writes a plain safetensors file.
 func writeSafetensorsFile(
-  _ tensors: [(name: String, type: String, shape: [Int], bytes: [UInt8])],
-  metadata: [String: String], to path: String
+  _ tensors: [FitTensor], metadata: [String: String], to path: String
 ) throws {
   var header: [String: Any] = ["__metadata__": metadata]
   var offset = 0

@@ -2,6 +2,7 @@
 //
 // The stock form, from a fit file whose gates the test knows beforehand.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
@@ -156,5 +157,23 @@ func `a fit of the safetensors model gives its GGUF the same stock routers`(
         after.tensors["blk.\(layer.index).ffn_gate_inp.weight"]?.bytes
           == PlainType.f32.bytes(fit.stock.gates[place]))
     }
+  }
+}
+
+@Test(arguments: [Sample.safetensors[1], Sample.gguf[5]])
+func `a stock router is fitted and balances what any runtime computes`(_ sample: Sample) throws {
+  let bench = try Workbench(sample, tokens: 512)
+  try bench.convert(to: "out") { $0.form = .stock }
+  try bench.requireSameButRouters("out", maps: bench.claimedMaps("out"))
+  let patched = try Model.open(bench.output("out"))
+  let before = try Model.open(bench.source)
+  #expect(patched.layout.layers.map(\.gate.shape) == before.layout.layers.map(\.gate.shape))
+  let report = try Validation.run(
+    .init(original: bench.source, patched: bench.output("out"), captures: [bench.capture], threads: 2),
+    progress: Silent())
+  for layer in report.layers {
+    let (old, new) = (layer.original.metrics.gini ?? 0, layer.patched.metrics.gini ?? 1)
+    #expect(new < 0.7 * old, "\(old) to \(new)")
+    #expect(layer.agreement.overlap > 0.5)
   }
 }

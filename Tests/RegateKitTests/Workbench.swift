@@ -76,6 +76,7 @@ struct Workbench {
   let directory: TemporaryDirectory
   let sample: Sample
   let model: SyntheticModel
+  let seed: UInt64
   /// The checkpoint's path.
   let source: String
   let capture: String
@@ -88,6 +89,7 @@ struct Workbench {
       }
     directory = try TemporaryDirectory()
     self.sample = sample
+    self.seed = seed
     // Two scale blocks in each direction, the second one cut off.
     model = SyntheticModel(
       sample.family, seed: seed, hidden: fp8 ? 144 : 64, width: fp8 ? 136 : 32, tokens: tokens,
