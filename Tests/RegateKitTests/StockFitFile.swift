@@ -76,9 +76,14 @@ enum HandmadeFit {
 
   private static func transposed(_ tensor: PlainCheckpoint.Tensor) -> [UInt8] {
     let (rows, columns) = (tensor.shape[0], tensor.shape[1])
-    return (0..<columns).flatMap { column in
-      (0..<rows).flatMap { row in tensor.bytes[4 * (row * columns + column)..<4 * (row * columns + column + 1)] }
+    var bytes: [UInt8] = []
+    for column in 0..<columns {
+      for row in 0..<rows {
+        let start = 4 * (row * columns + column)
+        bytes += tensor.bytes[start..<start + 4]
+      }
     }
+    return bytes
   }
 
   /// [E,8]: seven projections of each gate row on fixed signs, and its norm.

@@ -8,6 +8,7 @@ import Checkpoints
 import Foundation
 import OrderedCollections
 import RegateKit
+import Routing
 import TestSupport
 import Testing
 
