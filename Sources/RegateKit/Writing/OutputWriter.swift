@@ -70,7 +70,10 @@ struct OutputWriter {
 
   private func weightFiles(added: [NativeTensor]) throws(RegateError) -> [OutputFile] {
     if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
-      return try SafetensorsOutput(checkpoint: checkpoint, patches: patches, added: added).files()
+      return try SafetensorsOutput(
+        checkpoint: checkpoint, patches: patches, added: added,
+        fileName: destination.isDirectory ? nil : destination.name
+      ).files()
     }
     guard let checkpoint = model.checkpoint as? GGUFCheckpoint else { return [] }
     let provenance: OrderedDictionary<String, GGUFValue> = [
@@ -89,7 +92,7 @@ struct OutputWriter {
     else { return [] }
     var files: [OutputFile] = []
     for name in checkpoint.sideFiles where name != destination.manifestName {
-      if name == "config.json", form == .lpr, let config = checkpoint.config {
+      if name == "config.json", !patches.isEmpty, form == .lpr, let config = checkpoint.config {
         let native = try NativeConfig.patched(config, layers: patches)
         files.append(OutputFile(name: name, segments: [.bytes(native.serialised(.pretty))]))
         continue
