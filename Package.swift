@@ -76,7 +76,7 @@ let package = Package(
     tests("Tensors", ["ByteStorage", "CKernels"]),
     tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
-    tests("Routing", ["Tensors"]),
+    tests("Routing", ["Tensors", "Checkpoints", collections]),
     tests("Fitting", ["Tensors", "Routing"]),
     tests("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
     tests(
@@ -85,7 +85,10 @@ let package = Package(
     tests("Reports", []),
     tests(
       "RegateKit",
-      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports"]),
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
+        collections,
+      ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
   ]
