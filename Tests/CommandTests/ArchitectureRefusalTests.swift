@@ -54,7 +54,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
     setting("hidden_size", 128, says: "expected [8, 128]"),
     setting("num_hidden_layers", 0, says: "is 0, expected 1 to 4096 layers"),
     setting("num_hidden_layers", 100_000, says: "expected 1 to 4096 layers"),
-    setting("num_hidden_layers", 3, says: "model.layers.2.block_sparse_moe.gate.weight: no such tensor"),
+    setting(
+      "num_hidden_layers", 3, says: "model.layers.2.block_sparse_moe.gate.weight: no such tensor"),
     setting("num_local_experts", 4, says: "expected [4, 64]"),
     setting("num_local_experts", -8, says: "num_local_experts: is -8"),
     setting("num_experts_per_tok", 0, says: "expected 1 to 8, the number of experts"),
@@ -68,7 +69,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
     setting("topk_group", 0, says: "expected 1 to 4 groups", .deepseek),
     setting("num_experts_per_tok", 12, says: "only 8 experts can be chosen from", .deepseek),
     setting("routed_scaling_factor", 0, says: "expected a scale above 0", .deepseek),
-    setting("first_k_dense_replace", 0, says: "model.layers.0.mlp.gate.weight: no such tensor", .deepseek),
+    setting(
+      "first_k_dense_replace", 0,
+      says: "model.layers.0.mlp.gate.weight: no such tensor", .deepseek),
     setting("first_k_dense_replace", 2, says: "layer 1 has a router, but", .deepseek),
     Refusal("native form of another version", says: "regate.version: is 2, expected 1") {
       $0["model_type"] = "regate_mixtral"
@@ -78,7 +81,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = ["version": 1]
     },
-    Refusal("native configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]") {
+    Refusal(
+      "native configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]"
+    ) {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = ["version": 1, "base_model_type": "mixtral"]
     },

@@ -88,7 +88,8 @@ private let unreached = [
     ) {
       let path = try malformed.build(in: $0)
       return (
-        ["convert", source, "--calibration", path, "--output", $0.path("out"), "--quiet"], stem(path)
+        ["convert", source, "--calibration", path, "--output", $0.path("out"), "--quiet"],
+        stem(path)
       )
     }
   }
@@ -118,11 +119,13 @@ private let unreached = [
   try await requireRefusals([
     capture("no arrays", says: "\(first): no such array", []),
     capture("one layer only", says: "\(second): no such array", [(first, [8, hidden])]),
-    capture("other hidden size", says: "expected [tokens, 64]", [(first, [8, 65]), (second, [8, 65])]),
+    capture(
+      "other hidden size", says: "expected [tokens, 64]", [(first, [8, 65]), (second, [8, 65])]),
     capture("three dimensions", says: "has shape [1, 8, 64]", [(first, [1, 8, hidden])]),
     capture("no tokens", says: "has 0 tokens, expected 1 or more", [(first, [0, hidden])]),
     capture(
-      "unequal tokens", says: "has 9 tokens, expected 8", [(first, [8, hidden]), (second, [9, hidden])]),
+      "unequal tokens", says: "has 9 tokens, expected 8",
+      [(first, [8, hidden]), (second, [9, hidden])]),
   ])
 }
 

@@ -35,7 +35,8 @@ extension Bench {
   try bench.requireRefused(bench.source, says: "original", "--overwrite")
   try bench.requireRefused(bench.path("link"), says: "original", "--overwrite")
   try bench.requireRefused(bench.path("parent/source"), says: "original", "--overwrite")
-  try bench.requireRefused(bench.path("source/inside"), says: "lies inside the original's directory")
+  try bench.requireRefused(
+    bench.path("source/inside"), says: "lies inside the original's directory")
   try bench.requireRefused(bench.path("link/inside"), says: "lies inside the original's directory")
   try bench.requireRefused(bench.path("source/../source/inside"), says: "lies inside")
   try bench.requireRefused(bench.path(""), says: "holds the original", "--overwrite")
@@ -98,7 +99,8 @@ extension Bench {
       "--calibration", bench.capture, "--save-fit", bench.path("new.fit"), "-q"
     ).code == 0)
   #expect(
-    try bench.convert("--fit", bench.path("new.fit"), "--output", bench.path("out"), "-q").code == 0)
+    try bench.convert("--fit", bench.path("new.fit"), "--output", bench.path("out"), "-q").code == 0
+  )
   requireRefusal(
     try bench.convert("--fit", bench.path("my.fit"), "--output", bench.path("second"), "-q"),
     naming: bench.path("my.fit"), says: "header", "no fit file")
@@ -107,7 +109,8 @@ extension Bench {
 @Test func `a converted checkpoint is not converted again`() throws {
   let bench = try Bench()
   #expect(
-    try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0)
+    try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0
+  )
   requireRefusal(
     try Tool.run(
       "convert", bench.path("out"), "--calibration", bench.capture, "--output",

@@ -35,7 +35,7 @@ enum Tool {
     try run(arguments, in: folder)
   }
 
-  /// Runs the tool, or `program` with the tool's path and arguments after its own.
+  /// Runs the tool; `shell` is what a shell does before it becomes the tool.
   static func run(
     _ arguments: [String], in folder: URL? = nil, through shell: String? = nil
   ) throws -> Outcome {

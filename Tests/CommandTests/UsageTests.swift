@@ -49,7 +49,9 @@ private let misuses: [([String], String)] = [
   (["convert", "m", "--output", "o"], "--calibration"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "1.5"], "--strength"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "nan"], "--strength"),
-  (["convert", "m", "--calibration", "c", "--output", "o", "--target-gini", "-1"], "--target-gini"),
+  (
+    ["convert", "m", "--calibration", "c", "--output", "o", "--target-gini", "-1"], "--target-gini"
+  ),
   (
     [
       "convert", "m", "--calibration", "c", "--output", "o", "--strength", "1", "--target-gini",

@@ -74,5 +74,7 @@ func `a capture is bound to the gates that it was made with`(_ sample: Sample) t
   #expect(error?.problem == "token 5 has a value of inf")
   bench = try Workbench(sample, tokens: 64)
   let short = try model.writeCapture(.npz, to: bench.directory.url, name: "short", tokens: 0..<5)
-  #expect(try loads(bench, [short])[0] == naiveRoute(bench.model, model.layers[0], tokens: 0..<5).load(16))
+  #expect(
+    try loads(bench, [short])[0] == naiveRoute(bench.model, model.layers[0], tokens: 0..<5).load(16)
+  )
 }

@@ -143,5 +143,6 @@ func `the manifest's hashes are those of the files`(_ sample: Sample) throws {
     #expect(entry["bytes"]?.intValue == data.count)
     #expect(entry["sha256"]?.stringValue == naiveSHA256([UInt8](data)), "\(name)")
   }
-  #expect(tree.keys.filter { !$0.hasSuffix("/") } == [bench.isGGUF ? "out.regate.json" : "regate.json"])
+  #expect(
+    tree.keys.filter { !$0.hasSuffix("/") } == [bench.isGGUF ? "out.regate.json" : "regate.json"])
 }

@@ -48,7 +48,8 @@ func `a target takes the least strength that meets it`(_ sample: Sample) throws 
   let (strong, _) = try outcome(bench.convert(to: nil))
   try #require(strong < weak)
   let target = (weak + strong) / 2
-  let (reached, strength) = try outcome(bench.convert(to: "out") { $0.balance = .targetGini(target) })
+  let (reached, strength) = try outcome(
+    bench.convert(to: "out") { $0.balance = .targetGini(target) })
   #expect(reached <= target)
   #expect(strength > 0.25 && strength < 1)
   #expect(try bench.manifest("out")["options"]?["target_gini"]?.doubleValue == target)

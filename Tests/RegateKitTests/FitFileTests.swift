@@ -105,8 +105,12 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     #expect(!FileManager.default.fileExists(atPath: bench.directory.path("out")))
     return error
   }
-  func tensor(_ tensor: PlainCheckpoint.Tensor?, shape: [Int]? = nil, bytes: [UInt8]) -> PlainCheckpoint.Tensor? {
-    tensor.map { PlainCheckpoint.Tensor(type: $0.type, shape: shape ?? $0.shape, bytes: bytes, file: $0.file) }
+  func tensor(_ tensor: PlainCheckpoint.Tensor?, shape: [Int]? = nil, bytes: [UInt8])
+    -> PlainCheckpoint.Tensor?
+  {
+    tensor.map {
+      PlainCheckpoint.Tensor(type: $0.type, shape: shape ?? $0.shape, bytes: bytes, file: $0.file)
+    }
   }
   #expect(try refusal { $1["format"] = "regate.fit.v2" }?.subject == "format")
   #expect(try refusal { $1["format"] = nil }?.subject == "format")
@@ -114,7 +118,9 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     "sketch", "slot_function", "encoder", "function_prototypes", "function_bias",
     "function_potentials", "slot_prototypes", "slot_potentials",
   ] {
-    #expect(try refusal { tensors, _ in tensors["layers.2.\(name)"] = nil }?.subject == "layers.2.\(name)")
+    #expect(
+      try refusal { tensors, _ in tensors["layers.2.\(name)"] = nil }?.subject == "layers.2.\(name)"
+    )
     let short = try refusal { tensors, _ in
       let old = tensors["layers.2.\(name)"]
       let width = old?.type == "I64" ? 8 : 4

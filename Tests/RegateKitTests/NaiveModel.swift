@@ -87,7 +87,9 @@ func naiveOutput(
     let expert = layer.experts[function]
     func product(_ matrix: [Float], _ row: Int, _ vector: [Double]) -> Double {
       var sum = 0.0
-      for column in vector.indices { sum += Double(matrix[row * vector.count + column]) * vector[column] }
+      for column in vector.indices {
+        sum += Double(matrix[row * vector.count + column]) * vector[column]
+      }
       return sum
     }
     let inner = (0..<model.width).map { row in

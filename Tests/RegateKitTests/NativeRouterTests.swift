@@ -81,7 +81,8 @@ func `strength 0 leaves every tensor and the configuration as they are`(_ sample
     let after = try bench.weights(form.rawValue)
     #expect(after.tensors == (try bench.weights()).tensors)
     #expect(try fileTree(bench.folder(form.rawValue))["config.json"] == source["config.json"])
-    #expect(try Model.open(bench.output(form.rawValue)).layout.layers.count == bench.model.layers.count)
+    #expect(
+      try Model.open(bench.output(form.rawValue)).layout.layers.count == bench.model.layers.count)
   }
 }
 

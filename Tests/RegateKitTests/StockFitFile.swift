@@ -136,7 +136,10 @@ extension Workbench {
 /// Little-endian 64-bit integers.
 func integers(_ bytes: [UInt8]) -> [Int] {
   stride(from: 0, to: bytes.count, by: 8).map { start in
-    Int(truncatingIfNeeded: (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1) })
+    Int(
+      truncatingIfNeeded: (0..<8).reduce(UInt64(0)) {
+        $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1)
+      })
   }
 }
 

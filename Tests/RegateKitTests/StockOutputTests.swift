@@ -63,7 +63,9 @@ func `a stock output keeps names, shards, headers and configuration`(_ sample: S
   for (name, tensor) in before.tensors { #expect(weights.tensors[name]?.file == tensor.file) }
   // Only a shard whose bias was widened gets another header.
   for (file, header) in before.headers {
-    let widened = before.tensors.contains { $1.file == file && $1.type == "BF16" && $0.hasSuffix("_bias") }
+    let widened = before.tensors.contains {
+      $1.file == file && $1.type == "BF16" && $0.hasSuffix("_bias")
+    }
     #expect((weights.headers[file] == header) == !widened, "\(file)")
   }
   for name in ["config.json", "tokenizer.json", "original/blob.dat"] {
@@ -107,7 +109,9 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
   #expect(parts == names)
   // A tensor stays in its part.
   for (name, tensor) in before.tensors {
-    #expect(after.tensors[name]?.file.suffix(19) == (source.count == 1 ? "out.gguf" : tensor.file.suffix(19)))
+    #expect(
+      after.tensors[name]?.file.suffix(19)
+        == (source.count == 1 ? "out.gguf" : tensor.file.suffix(19)))
   }
   // Data move by whole blocks of the file system, so that copies can share them.
   for (file, header) in before.headers {
@@ -126,7 +130,8 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
     $0.fit = fit.path
     $0.output = bench.directory.path("patched.safetensors")
   }
-  let after = try PlainCheckpoint(safetensors: bench.directory.url.appending(path: "patched.safetensors"))
+  let after = try PlainCheckpoint(
+    safetensors: bench.directory.url.appending(path: "patched.safetensors"))
   let before = try bench.weights()
   #expect(after.headers["patched.safetensors"] == before.headers["model.safetensors"])
   for (place, layer) in bench.model.layers.enumerated() {
@@ -170,7 +175,8 @@ func `a stock router is fitted and balances what any runtime computes`(_ sample:
   let before = try Model.open(bench.source)
   #expect(patched.layout.layers.map(\.gate.shape) == before.layout.layers.map(\.gate.shape))
   let report = try Validation.run(
-    .init(original: bench.source, patched: bench.output("out"), captures: [bench.capture], threads: 2),
+    .init(
+      original: bench.source, patched: bench.output("out"), captures: [bench.capture], threads: 2),
     progress: Silent())
   for layer in report.layers {
     let (old, new) = (layer.original.metrics.gini ?? 0, layer.patched.metrics.gini ?? 1)

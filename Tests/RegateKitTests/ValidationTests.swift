@@ -62,7 +62,9 @@ extension Workbench {
       #expect(isClose(report.original.metrics.gini, gini(before.load(model.experts))))
       let load = after.load(model.experts)
       #expect(isClose(report.patched.metrics.gini, gini(load)))
-      #expect(isClose(report.patched.metrics.minOverMax, Double(load.min() ?? 0) / Double(load.max() ?? 0)))
+      #expect(
+        isClose(
+          report.patched.metrics.minOverMax, Double(load.min() ?? 0) / Double(load.max() ?? 0)))
       let figures = NaiveFigures(model, layer, original: before, patched: after, map: maps[place])
       #expect(isClose(report.agreement.overlap, figures.overlap))
       #expect(abs(report.agreement.duplicateRate - figures.duplicates) < 1e-9)

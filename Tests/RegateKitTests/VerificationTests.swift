@@ -25,7 +25,8 @@ extension Workbench {
       }
     }
     let output: any Checkpoint =
-      isGGUF ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
+      isGGUF
+      ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
     return try Verification(
       original: model.checkpoint, output: output, patches: patches, added: added,
       progress: Silent()
@@ -37,7 +38,8 @@ extension Workbench {
     let range: Range<Int>
     let path: String
     let checkpoint: any Checkpoint =
-      isGGUF ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
+      isGGUF
+      ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
     let info = try checkpoint.tensor(tensor)
     range = info.range
     path = checkpoint.files[info.file].path
@@ -81,10 +83,12 @@ func `verification finds a flipped bit in any tensor of a native output`(_ sampl
   }
   _ = try bench.verify("out", routers: routers, maps: maps)
   // A plan of other clones is not what was written.
-  var others2 = maps
-  let slot = try #require(others2[0].indices.first { others2[0][$0] != $0 })
-  others2[0][slot] = slot
-  #expect(throws: RegateError.self) { _ = try bench.verify("out", routers: routers, maps: others2) }
+  var otherMaps = maps
+  let slot = try #require(maps[0].indices.first { maps[0][$0] != $0 })
+  otherMaps[0][slot] = slot
+  #expect(throws: RegateError.self) {
+    _ = try bench.verify("out", routers: routers, maps: otherMaps)
+  }
 }
 
 /// A place in which nothing can be made, even by root.
@@ -95,7 +99,9 @@ private let unwritable = FileManager.default.fileExists(atPath: "/proc/self") ? 
   let before = try fileTree(bench.directory.url)
   let long = String(repeating: "n", count: 250)
   for output in [unwritable + "/regate-output", bench.directory.path(long)] {
-    let error = #expect(throws: RegateError.self) { try bench.convert(to: nil) { $0.output = output } }
+    let error = #expect(throws: RegateError.self) {
+      try bench.convert(to: nil) { $0.output = output }
+    }
     #expect(error?.code == .io)
     #expect(!FileManager.default.fileExists(atPath: output))
   }

@@ -63,7 +63,8 @@ public struct PlainCheckpoint {
   /// Reads GGUF files that make one model.
   public init(gguf files: [URL]) throws {
     for (place, url) in files.enumerated() {
-      try readGGUF([UInt8](try Data(contentsOf: url)), name: url.lastPathComponent, first: place == 0)
+      try readGGUF(
+        [UInt8](try Data(contentsOf: url)), name: url.lastPathComponent, first: place == 0)
     }
   }
 
@@ -124,7 +125,11 @@ public func fileTree(_ directory: URL) throws -> [String: Data] {
   let path = directory.path(percentEncoded: false)
   for name in try FileManager.default.subpathsOfDirectory(atPath: path) {
     let url = directory.appending(path: name)
-    if let data = try? Data(contentsOf: url) { tree[name] = data } else { tree[name + "/"] = Data() }
+    if let data = try? Data(contentsOf: url) {
+      tree[name] = data
+    } else {
+      tree[name + "/"] = Data()
+    }
   }
   return tree
 }

@@ -59,7 +59,8 @@ extension PlainType {
       let exponent = Int(code >> 3)
       let magnitude =
         exponent == 0
-        ? mantissa / 512 : (1 + mantissa / 8) * Float(sign: .plus, exponent: exponent - 7, significand: 1)
+        ? mantissa / 512
+        : (1 + mantissa / 8) * Float(sign: .plus, exponent: exponent - 7, significand: 1)
       if magnitude == abs(value) { return value < 0 ? code | 0x80 : code }
     }
     preconditionFailure("\(value) is not an FP8 number")

@@ -30,7 +30,9 @@ extension SyntheticModel {
       var metadata = #""__metadata__":{"format":"regate.capture.v1""#
       if let fingerprint { metadata += #","model_fingerprint":"\#(fingerprint)""# }
       return Self.safetensors(
-        arrays.map { Tensor(name: $0.0, dtype: type.rawValue, shape: shape, bytes: type.bytes($0.1)) },
+        arrays.map {
+          Tensor(name: $0.0, dtype: type.rawValue, shape: shape, bytes: type.bytes($0.1))
+        },
         metadata: metadata + "}")
     }
     let url: URL

@@ -136,7 +136,9 @@ extension SyntheticModel {
 // MARK: Tensors
 
 extension SyntheticModel {
-  private func tensor(_ name: String, _ type: PlainType, _ shape: [Int], _ values: [Float]) -> Tensor {
+  private func tensor(_ name: String, _ type: PlainType, _ shape: [Int], _ values: [Float])
+    -> Tensor
+  {
     Tensor(name: name, dtype: type.rawValue, shape: shape, bytes: type.bytes(values))
   }
 
@@ -206,7 +208,9 @@ extension SyntheticModel {
       return [tensor(name, layout.expertType, shape, values)]
     }
     let grid = shape.map { ($0 + Self.scaleBlock - 1) / Self.scaleBlock }
-    let scales = (0..<grid[0] * grid[1]).map { Self.weightStep / Float(1 << (($0 + Int(seed)) % 3)) }
+    let scales = (0..<grid[0] * grid[1]).map {
+      Self.weightStep / Float(1 << (($0 + Int(seed)) % 3))
+    }
     var stored = values
     for row in 0..<shape[0] {
       for column in 0..<shape[1] {

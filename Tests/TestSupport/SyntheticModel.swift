@@ -76,7 +76,8 @@ public struct SyntheticModel: Sendable {
     largest: Int, _ random: inout SeededGenerator
   ) -> Layer {
     func weights(_ count: Int) -> [Float] {
-      (0..<count).map { _ in Float(Int.random(in: -largest...largest, using: &random)) * weightStep }
+      (0..<count).map { _ in Float(Int.random(in: -largest...largest, using: &random)) * weightStep
+      }
     }
     let gate = (0..<experts * hidden).map { _ in
       let deviation = 0.15 * (8 / Double(hidden).squareRoot())
@@ -127,6 +128,8 @@ public struct SyntheticModel: Sendable {
   func fillerValues(_ name: String, _ count: Int) -> [Float] {
     var random = SeededGenerator(
       seed: name.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 })
-    return (0..<count).map { _ in Float(Int.random(in: -100...100, using: &random)) * Self.weightStep }
+    return (0..<count).map { _ in
+      Float(Int.random(in: -100...100, using: &random)) * Self.weightStep
+    }
   }
 }
