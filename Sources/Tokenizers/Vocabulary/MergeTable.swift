@@ -42,8 +42,8 @@ struct MergeTable: Sendable {
   @inline(__always)
   private func slot(of key: UInt64) -> Int {
     let mixed = key &* 0x9E37_79B9_7F4A_7C15
-    var slot = Int(truncatingIfNeeded: mixed >> 32) & keys.count - 1
-    while keys[slot] != key, keys[slot] != .max { slot = (slot + 1) & keys.count - 1 }
+    var slot = Int(truncatingIfNeeded: mixed >> 32) & (keys.count - 1)
+    while keys[slot] != key, keys[slot] != .max { slot = (slot + 1) & (keys.count - 1) }
     return slot
   }
 

@@ -28,7 +28,7 @@ struct PieceCache {
   /// Appends the tokens of the piece to `ids` if they are known.
   @inline(__always)
   func append(_ text: [UInt8], _ range: Range<Int>, hash: UInt64, to ids: inout [Int]) -> Bool {
-    let slot = slots[Int(truncatingIfNeeded: hash) & slots.count - 1]
+    let slot = slots[Int(truncatingIfNeeded: hash) & (slots.count - 1)]
     guard slot.hash == hash, Int(slot.textCount) == range.count, !range.isEmpty else {
       return false
     }
@@ -50,7 +50,7 @@ struct PieceCache {
       self.ids.removeAll(keepingCapacity: true)
       for index in slots.indices { slots[index] = Slot() }
     }
-    slots[Int(truncatingIfNeeded: hash) & slots.count - 1] = Slot(
+    slots[Int(truncatingIfNeeded: hash) & (slots.count - 1)] = Slot(
       hash: hash, text: UInt32(self.text.count), ids: UInt32(self.ids.count),
       textCount: UInt16(range.count), idCount: UInt16(ids.count))
     self.text.append(contentsOf: text[range])

@@ -45,7 +45,7 @@ struct TokenTable: Sendable {
   /// The slot that holds `token`, or the free one where it belongs.
   @inline(__always)
   private func slot(of token: some Collection<UInt8>) -> Int {
-    var slot = Int(truncatingIfNeeded: TokenTable.hash(token)) & slots.count - 1
+    var slot = Int(truncatingIfNeeded: TokenTable.hash(token)) & (slots.count - 1)
     while slots[slot] != 0 {
       let entry = Int(slots[slot]) - 1
       let start = starts[entry]
@@ -54,7 +54,7 @@ struct TokenTable: Sendable {
       {
         break
       }
-      slot = (slot + 1) & slots.count - 1
+      slot = (slot + 1) & (slots.count - 1)
     }
     return slot
   }
@@ -71,8 +71,8 @@ struct TokenTable: Sendable {
     slots = [UInt32](repeating: 0, count: slots.count * 2)
     for entry in ids.indices {
       let token = bytes[starts[entry]..<starts[entry + 1]]
-      var slot = Int(truncatingIfNeeded: TokenTable.hash(token)) & slots.count - 1
-      while slots[slot] != 0 { slot = (slot + 1) & slots.count - 1 }
+      var slot = Int(truncatingIfNeeded: TokenTable.hash(token)) & (slots.count - 1)
+      while slots[slot] != 0 { slot = (slot + 1) & (slots.count - 1) }
       slots[slot] = UInt32(entry + 1)
     }
   }
