@@ -3,7 +3,7 @@
 
 A `config.json` of the native form is the original's with another `model_type`, an `auto_map` to
 these files and an object `regate`: version, base_model_type, router, encoder, similarity and
-latent_size (R of each MoE layer, by layer number). Five more keys switch on the losses of
+latent_size (R of each MoE layer, by layer number). These keys switch on the losses of
 `modeling_regate.py`; they are off unless set:
 
     regate_loss_coef          0.0   weight of the sum over layers of the router losses, in training
@@ -18,6 +18,10 @@ import transformers
 from transformers import DeepseekV2Config, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
 VERSION = 1
+# What a Mixtral's `hidden_act` says on disk, so that stock classes stop; the real one is in
+# `regate`. (Transformers 5's own Mixtral class would find no gate of a `regate_mixtral`, whose
+# tensors it does not rename, and start with a random one instead of stopping at its shape.)
+ACTIVATION_GUARD = "regate: load with trust_remote_code=True"
 TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 
 LOSS_KEYS = {
@@ -53,6 +57,8 @@ def prepared(keys, experts_key):
             "use the modelling files that Regate wrote beside the checkpoint"
         )
     keys = {**LOSS_KEYS, **keys}
+    if regate is not None and "hidden_act" in regate:
+        keys["hidden_act"] = regate["hidden_act"]
     if TRANSFORMERS_5:
         return keys
     # Transformers 4 does not know the names under which 5 saves these.
@@ -71,6 +77,12 @@ class RegateMixtralConfig(MixtralConfig):
 
     def __init__(self, **keys):
         super().__init__(**prepared(keys, "num_local_experts"))
+
+    def to_dict(self):
+        keys = super().to_dict()
+        if "hidden_act" in keys.get("regate", {}):
+            keys["hidden_act"] = ACTIVATION_GUARD
+        return keys
 
     def routing_rule(self):
         return RoutingRule(self.num_local_experts, self.num_experts_per_tok, normalise=True)

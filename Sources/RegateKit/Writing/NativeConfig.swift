@@ -38,11 +38,16 @@ package enum NativeConfig {
     if let quantisation = config["quantization_config"] {
       native["quantization_config"] = keeping(routers, outOf: quantisation)
     }
-    native[NativeForm.key] = [
+    var mark: JSONValue = [
       "version": .integer(NativeForm.version), "base_model_type": config["model_type"] ?? .null,
       "router": "lpr", "encoder": "linear", "similarity": "dot",
       "latent_size": .object(latentSizes),
     ]
+    if family.name == "mixtral" {
+      mark[NativeForm.activationKey] = config[NativeForm.activationKey] ?? "silu"
+      native[NativeForm.activationKey] = .string(NativeForm.activationGuard)
+    }
+    native[NativeForm.key] = mark
     return native
   }
 
