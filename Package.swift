@@ -91,7 +91,10 @@ let package = Package(
     tests("Reports", []),
     tests(
       "RegateKit",
-      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports"]),
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
+        collections,
+      ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
   ]

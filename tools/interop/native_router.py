@@ -92,9 +92,10 @@ class NativeRouter:
 
     def weights(self, pi):
         """The family's rule on pi [K] of the chosen functions."""
-        if self.family == "mixtral" or (self.family == "qwen3_moe" and self.config["norm_topk_prob"]):
+        asked = self.config.get("norm_topk_prob", False)
+        if self.family == "mixtral" or (self.family == "qwen3_moe" and asked):
             pi = pi / pi.sum()
-        if self.family == "deepseek_v3" and self.config["norm_topk_prob"]:
+        if self.family == "deepseek_v3" and asked:
             pi = pi / (pi.sum() + np.float32(1e-20))
         if self.family.startswith("deepseek"):
             pi = pi * np.float32(self.config["routed_scaling_factor"])

@@ -64,8 +64,9 @@ def random_deepseek_v2(folder):
         subprocess.run([sys.executable, TOOLS / "capture.py", folder / "original",
                         folder / f"{name}.npy", "-o", folder / f"{name}.safetensors", "--float32"],
                        check=True, capture_output=True)
-    return SimpleNamespace(original=folder / "original", heldout=folder / "heldout.npy",
-                           captures=[folder / f"{n}.safetensors" for n in ("calibration", "heldout")])
+    return SimpleNamespace(
+        original=folder / "original", heldout=folder / "heldout.npy",
+        captures=[folder / f"{n}.safetensors" for n in ("calibration", "heldout")])
 
 
 def tiny(name):
@@ -287,7 +288,8 @@ def naive_loss(gate, x, config):
         .sum(1).pow(-1) for j, f in enumerate(gate.slot_function.tolist())], 1)
     probability = probability / probability.sum(1, keepdim=True)
     load = torch.stack([(slots == j).float().mean() for j in range(experts)])
-    return (config.regate_diversity_weight * (orthogonal(z) + orthogonal(gate.function_prototypes[held]))
+    diversity = orthogonal(z) + orthogonal(gate.function_prototypes[held])
+    return (config.regate_diversity_weight * diversity
             + config.regate_align_weight * torch.stack(align).mean()
             + config.regate_balance_weight * experts * (load * probability.mean(0)).sum())
 
@@ -315,7 +317,8 @@ def gradients(model, ids):
     model.zero_grad()
     loss = model(input_ids=ids, labels=ids, use_cache=False).loss
     loss.backward()
-    return loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    trained = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+    return loss.item(), {name: gradient.clone() for name, gradient in trained}
 
 
 def test_gradients_reach_every_parameter_of_the_routers(case):

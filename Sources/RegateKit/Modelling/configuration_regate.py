@@ -57,7 +57,9 @@ def prepared(keys, experts_key):
             "use the modelling files that Regate wrote beside the checkpoint"
         )
     keys = {**LOSS_KEYS, **keys}
-    if regate is not None and "hidden_act" in regate:
+    if keys.get("hidden_act") == ACTIVATION_GUARD:
+        if regate is None:
+            raise ValueError("config.json has no object 'regate': convert the original again")
         keys["hidden_act"] = regate["hidden_act"]
     if TRANSFORMERS_5:
         return keys
