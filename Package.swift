@@ -13,8 +13,10 @@ let common: [SwiftSetting] = [
 let collections = Target.Dependency.product(
   name: "OrderedCollections", package: "swift-collections")
 
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: common)
+func module(
+  _ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil
+) -> Target {
+  .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: common)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -60,6 +62,10 @@ let package = Package(
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
         collections, .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      resources: [
+        .embedInCode("Modelling/configuration_regate.py"),
+        .embedInCode("Modelling/modeling_regate.py"),
       ]),
     .executableTarget(
       name: "regate",

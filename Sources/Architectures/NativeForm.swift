@@ -12,6 +12,13 @@ package enum NativeForm {
   package static let modelTypePrefix = "regate_"
   /// The version of tensors, keys and equations that this code reads and writes.
   package static let version = 1
+  /// The activation that a Mixtral's native form names, so that every stock class stops there and
+  /// says so; the real one is in the `regate` object under the same key.
+  ///
+  /// Transformers 5 renames Mixtral's tensors by `model_type`. Its own Mixtral class, forced onto
+  /// ours, finds neither gates nor experts and would start with random ones: no shape stops it.
+  package static let activationGuard = "regate: load with trust_remote_code=True"
+  package static let activationKey = "hidden_act"
 
   /// The configuration that the original had, if `config` is that of a native checkpoint.
   static func original(
@@ -33,6 +40,7 @@ package enum NativeForm {
     }
     var original = config
     original["model_type"] = .string(type)
+    if let activation = mark[activationKey] { original[activationKey] = activation }
     return original
   }
 }

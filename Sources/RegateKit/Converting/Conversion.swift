@@ -147,6 +147,9 @@ public struct Conversion: Sendable {
         .refused, subject: "--router lpr", "no GGUF runtime can load the native router",
         advice: "use --router stock")
     }
+    if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {
+      try NativeConfig.requireLoadable(config, family: layout.family)
+    }
     if request.clones, let reason = layout.unclonable {
       throw RegateError(
         .unsupported, file: request.checkpoint, "experts cannot be copied: \(reason)",

@@ -100,7 +100,8 @@ public struct ConversionPlan: Sendable {
   public var headline: String {
     switch (form, container) {
     case (.lpr, _):
-      "Writing the native prototype router (--router lpr): stock runtimes refuse it. "
+      "Writing the native prototype router (--router lpr): loads in transformers with "
+        + "trust_remote_code; stock runtimes refuse it. "
         + "Choose --router stock for an output that loads wherever the original did."
     case (.stock, .gguf):
       "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "

@@ -1,32 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Architectures
-import ByteStorage
-import Checkpoints
-import OrderedCollections
+package import Architectures
+package import ByteStorage
+package import Checkpoints
+package import OrderedCollections
 import Routing
 
-/// `config.json` of the native form: the original's keys, another `model_type`, and a `regate`
-/// object that says how to read the routers.
-enum NativeConfig {
+/// `config.json` of the native form: the original's keys, another `model_type`, the classes that
+/// load it, and a `regate` object that says how to read the routers.
+package enum NativeConfig {
   /// `config` with the native form's keys.
   static func patched(
-    _ config: JSONValue, layers: [LayerPatch]
+    _ config: JSONValue, family: Family, layers: [LayerPatch]
   ) throws(RegateError) -> JSONValue {
-    guard let type = config["model_type"]?.stringValue else {
-      throw RegateError(.missing, file: "config.json", subject: "model_type", "is not there")
-    }
     var sizes: OrderedDictionary<String, JSONValue> = [:]
     for patch in layers {
       guard case .native(let router) = patch.router else { continue }
       sizes[String(patch.layer.index)] = .integer(router.latentSize)
     }
+    return try patched(
+      config, family: family, latentSizes: sizes,
+      routers: layers.map { NativeRouterFormat.module(of: $0.layer.gate.name) })
+  }
+
+  /// `config` with the native form's keys; `routers` are the names of the modules that hold them.
+  package static func patched(
+    _ config: JSONValue, family: Family, latentSizes: OrderedDictionary<String, JSONValue>,
+    routers: [String]
+  ) throws(RegateError) -> JSONValue {
+    try requireLoadable(config, family: family)
+    let prefix = try NativeModelling.classPrefix(of: family)
     var native = config
-    native["model_type"] = .string(NativeForm.modelTypePrefix + type)
-    native[NativeForm.key] = [
-      "version": .integer(NativeForm.version), "base_model_type": .string(type),
-      "router": "lpr", "encoder": "linear", "similarity": "dot", "latent_size": .object(sizes),
+    native["architectures"] = [.string(prefix + "ForCausalLM")]
+    // A type of ours: kimi_k2, for one, becomes regate_deepseek_v3.
+    native["model_type"] = .string(NativeForm.modelTypePrefix + family.name)
+    native["auto_map"] = autoMap(config["auto_map"], prefix: prefix)
+    if let quantisation = config["quantization_config"] {
+      native["quantization_config"] = keeping(routers, outOf: quantisation)
+    }
+    var mark: JSONValue = [
+      "version": .integer(NativeForm.version), "base_model_type": config["model_type"] ?? .null,
+      "router": "lpr", "encoder": "linear", "similarity": "dot",
+      "latent_size": .object(latentSizes),
     ]
+    if family.name == "mixtral" {
+      mark[NativeForm.activationKey] = config[NativeForm.activationKey] ?? "silu"
+      native[NativeForm.activationKey] = .string(NativeForm.activationGuard)
+    }
+    native[NativeForm.key] = mark
     return native
+  }
+
+  /// Refuses what the modelling files cannot load.
+  static func requireLoadable(_ config: JSONValue, family: Family) throws(RegateError) {
+    guard config["model_type"]?.stringValue != nil else {
+      throw RegateError(.missing, file: "config.json", subject: "model_type", "is not there")
+    }
+    _ = try NativeModelling.classPrefix(of: family)
+    guard config["hidden_size"] != nil else {
+      throw RegateError(
+        .unsupported, file: "config.json",
+        "is that of a multimodal wrapper, for which the native form has no modelling files",
+        advice: "use --router stock")
+    }
+  }
+
+  /// Our classes instead of the configuration and models of the original; its tokenizer stays.
+  private static func autoMap(_ original: JSONValue?, prefix: String) -> JSONValue {
+    var map = original?.objectValue ?? [:]
+    map.removeAll { $0.key == "AutoConfig" || $0.key.hasPrefix("AutoModel") }
+    map["AutoConfig"] = .string("configuration_regate.\(prefix)Config")
+    map["AutoModel"] = .string("modeling_regate.\(prefix)Model")
+    map["AutoModelForCausalLM"] = .string("modeling_regate.\(prefix)ForCausalLM")
+    return .object(map)
+  }
+
+  /// A quantisation that lists the modules it left alone (FP8 and AWQ, compressed-tensors) with
+  /// the routers among them. None gets a list that had none: a list replaces transformers'
+  /// defaults, which keep the output head out.
+  private static func keeping(_ routers: [String], outOf quantisation: JSONValue) -> JSONValue {
+    var result = quantisation
+    for key in ["modules_to_not_convert", "ignore"] {
+      guard let listed = quantisation[key]?.arrayValue else { continue }
+      let missing = routers.map(JSONValue.string).filter { !listed.contains($0) }
+      result[key] = .array(listed + missing)
+    }
+    return result
   }
 }

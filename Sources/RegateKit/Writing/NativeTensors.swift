@@ -32,6 +32,9 @@ package enum NativeRouterFormat {
     gate.hasSuffix(".weight") ? String(gate.dropLast("weight".count)) : gate + "."
   }
 
+  /// The module whose parameters stand where the gate was.
+  static func module(of gate: String) -> String { String(prefix(of: gate).dropLast()) }
+
   /// The tensors of `router`, which takes the place of the gate named `gate`.
   package static func tensors(
     of router: PrototypeRouter, gate: String

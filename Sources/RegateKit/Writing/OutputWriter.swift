@@ -86,19 +86,26 @@ struct OutputWriter {
     ).files()
   }
 
-  /// The files beside the weights, as bytes; the configuration with the native router's keys.
+  /// The files beside the weights, as bytes; for the native form, the configuration with its keys
+  /// and the modelling files.
   private func sideFiles() throws(RegateError) -> [OutputFile] {
     guard destination.isDirectory, let checkpoint = model.checkpoint as? SafetensorsCheckpoint
     else { return [] }
+    let native = form == .lpr && !patches.isEmpty
     var files: [OutputFile] = []
     for name in checkpoint.sideFiles where name != destination.manifestName {
-      if name == "config.json", !patches.isEmpty, form == .lpr, let config = checkpoint.config {
-        let native = try NativeConfig.patched(config, layers: patches)
-        files.append(OutputFile(name: name, segments: [.bytes(native.serialised(.pretty))]))
+      if native, NativeModelling.files[name] != nil { continue }
+      if name == "config.json", native, let config = checkpoint.config {
+        let patched = try NativeConfig.patched(
+          config, family: model.layout.family, layers: patches)
+        files.append(OutputFile(name: name, segments: [.bytes(patched.serialised(.pretty))]))
         continue
       }
       let file = try MappedFile(path: checkpoint.directory + "/" + name)
       files.append(OutputFile(name: name, segments: [.range(file, 0..<file.count)]))
+    }
+    if native {
+      files += NativeModelling.files.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
     }
     return files
   }

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations of models whose routers Regate replaced (native form, version 1).
+
+A `config.json` of the native form is the original's with another `model_type`, an `auto_map` to
+these files and an object `regate`: version, base_model_type, router, encoder, similarity and
+latent_size (R of each MoE layer, by layer number). These keys switch on the losses of
+`modeling_regate.py`; they are off unless set:
+
+    regate_loss_coef          0.0   weight of the sum over layers of the router losses, in training
+    regate_diversity_weight   1.0   latent vectors and prototypes towards orthogonality
+    regate_align_weight       0.05  prototypes towards the tokens they serve
+    regate_balance_weight     1.0   even load over slots
+"""
+
+from dataclasses import dataclass
+
+import transformers
+from transformers import DeepseekV2Config, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
+
+VERSION = 1
+# What a Mixtral's `hidden_act` says on disk, so that stock classes stop; the real one is in
+# `regate`. (Transformers 5's own Mixtral class would find no gate of a `regate_mixtral`, whose
+# tensors it does not rename, and start with a random one instead of stopping at its shape.)
+ACTIVATION_GUARD = "regate: load with trust_remote_code=True"
+TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
+
+LOSS_KEYS = {
+    "regate_loss_coef": 0.0,
+    "regate_diversity_weight": 1.0,
+    "regate_align_weight": 0.05,
+    "regate_balance_weight": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class RoutingRule:
+    """How a family turns the logits of E functions into K chosen ones and their weights."""
+
+    experts: int
+    top_k: int
+    sigmoid: bool = False  # scores: sigmoid, or softmax over all functions
+    normalise: bool = False  # divide the chosen scores by their sum ...
+    epsilon: float = 0.0  # ... plus this
+    scale: float = 1.0
+    nodes: int = 1  # node-limited selection: this many groups of consecutive functions ...
+    kept_nodes: int = 1  # ... of which so many may be used
+    top_two: bool = False  # a node's score: sum of its two best functions, or its best
+    outside: float = float("-inf")  # what a function outside the kept nodes scores
+
+
+def prepared(keys, experts_key):
+    """The keys of config.json as this version of transformers and of these files reads them."""
+    regate = keys.get("regate")
+    if regate is not None and regate.get("version") != VERSION:
+        raise ValueError(
+            f"config.json: regate.version is {regate.get('version')}, these files read {VERSION}: "
+            "use the modelling files that Regate wrote beside the checkpoint"
+        )
+    keys = {**LOSS_KEYS, **keys}
+    if keys.get("hidden_act") == ACTIVATION_GUARD:
+        if regate is None:
+            raise ValueError("config.json has no object 'regate': convert the original again")
+        keys["hidden_act"] = regate["hidden_act"]
+    if TRANSFORMERS_5:
+        return keys
+    # Transformers 4 does not know the names under which 5 saves these.
+    rope = keys.pop("rope_parameters", None)
+    if rope is not None:
+        keys.setdefault("rope_theta", rope.get("rope_theta", 10000.0))
+        if rope.get("rope_type", "default") != "default":
+            keys.setdefault("rope_scaling", {k: v for k, v in rope.items() if k != "rope_theta"})
+    if experts_key != "num_local_experts" and "num_local_experts" in keys:
+        keys.setdefault(experts_key, keys.pop("num_local_experts"))
+    return keys
+
+
+class RegateMixtralConfig(MixtralConfig):
+    model_type = "regate_mixtral"
+
+    def __init__(self, **keys):
+        super().__init__(**prepared(keys, "num_local_experts"))
+
+    def to_dict(self):
+        keys = super().to_dict()
+        if "hidden_act" in keys.get("regate", {}):
+            keys["hidden_act"] = ACTIVATION_GUARD
+        return keys
+
+    def routing_rule(self):
+        return RoutingRule(self.num_local_experts, self.num_experts_per_tok, normalise=True)
+
+
+class RegateQwen3MoeConfig(Qwen3MoeConfig):
+    model_type = "regate_qwen3_moe"
+
+    def __init__(self, **keys):
+        super().__init__(**prepared(keys, "num_experts"))
+
+    def routing_rule(self):
+        return RoutingRule(
+            self.num_experts, self.num_experts_per_tok, normalise=self.norm_topk_prob
+        )
+
+
+class RegateDeepseekV2Config(DeepseekV2Config):
+    model_type = "regate_deepseek_v2"
+
+    def __init__(self, **keys):
+        super().__init__(**prepared(keys, "n_routed_experts"))
+
+    def routing_rule(self):
+        limited = self.topk_method == "group_limited_greedy"
+        return RoutingRule(
+            self.n_routed_experts,
+            self.num_experts_per_tok,
+            scale=self.routed_scaling_factor,
+            nodes=self.n_group if limited else 1,
+            kept_nodes=self.topk_group if limited else 1,
+            outside=0.0,
+        )
+
+
+class RegateDeepseekV3Config(DeepseekV3Config):
+    """Also DeepSeek-R1 and Kimi-K2."""
+
+    model_type = "regate_deepseek_v3"
+
+    def __init__(self, **keys):
+        super().__init__(**prepared(keys, "n_routed_experts"))
+
+    def routing_rule(self):
+        return RoutingRule(
+            self.n_routed_experts,
+            self.num_experts_per_tok,
+            sigmoid=True,
+            normalise=self.norm_topk_prob,
+            epsilon=1e-20,
+            scale=self.routed_scaling_factor,
+            nodes=self.n_group,
+            kept_nodes=self.topk_group,
+            top_two=True,
+        )

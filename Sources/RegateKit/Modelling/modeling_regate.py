@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models whose routers Regate replaced by latent prototypes (native form, version 1).
+
+The models are transformers' own; only the gate of each MoE block is another one. A *function* is a
+distinct expert of the original checkpoint, a *slot* an expert as it lies on disk; clones are slots
+that hold the same function. T tokens, H hidden size, R latent size, E slots (and as many function
+numbers), K top-k. All router arithmetic is Float32, and router tensors stay Float32 whatever the
+model's dtype.
+
+    z     = x A                              latent vector [R]
+    pi    = softmax or sigmoid of z p^T + a  score of each function
+    F     = the K functions that hold a slot and have the largest pi + b, within the kept nodes
+    slot  = for f in F, the slot j of f with the largest z . c_j + beta_j
+    w     = the family's rule on pi of F     (renormalised or not, scaled)
+
+Trained by the language loss: A, p, a through the weights w; c and beta, where there are clones,
+through a straight-through factor (1 + s - stopgrad(s)) on w, s the share of the chosen slot in a
+softmax over its function's slots. The choice itself has no gradient; b and the slot map are fixed.
+The router losses (see `router_loss`) are added in training if the config key `regate_loss_coef` is
+above zero, never in evaluation.
+"""
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import (
+    DeepseekV2ForCausalLM,
+    DeepseekV2Model,
+    DeepseekV3ForCausalLM,
+    DeepseekV3Model,
+    MixtralForCausalLM,
+    MixtralModel,
+    Qwen3MoeForCausalLM,
+    Qwen3MoeModel,
+)
+
+from .configuration_regate import (
+    TRANSFORMERS_5,
+    RegateDeepseekV2Config,
+    RegateDeepseekV3Config,
+    RegateMixtralConfig,
+    RegateQwen3MoeConfig,
+)
+
+
+class Routing(NamedTuple):
+    """What a router did with a batch, for its losses."""
+
+    latent: torch.Tensor  # z [T,R]
+    scores: torch.Tensor  # pi [T,E] of the functions
+    share: torch.Tensor  # [T,E] of each slot in its function
+    slots: torch.Tensor  # chosen [T,K]
+
+
+class RegateRouter(nn.Module):
+    """Takes the place of a gate. The parameters bear the names of the checkpoint's tensors."""
+
+    def __init__(self, config, latent_size):
+        super().__init__()
+        self.rule = rule = config.routing_rule()
+        experts, hidden, std = rule.experts, config.hidden_size, config.initializer_range
+
+        def parameter(*shape):
+            return nn.Parameter(torch.empty(shape, dtype=torch.float32).normal_(std=std))
+
+        def zeros():
+            return torch.zeros(experts, dtype=torch.float32)
+
+        self.weight = parameter(hidden, latent_size)  # A
+        self.function_prototypes = parameter(experts, latent_size)  # p
+        self.function_bias = nn.Parameter(zeros())  # a
+        self.slot_prototypes = parameter(experts, latent_size)  # c
+        self.slot_potentials = nn.Parameter(zeros())  # beta
+        self.register_buffer("function_potentials", zeros())  # b
+        self.register_buffer("slot_function", torch.arange(experts))
+        self.keeps_routing = False
+        self.routing = None
+
+    def _apply(self, fn, recurse=True):
+        """Moves between devices, but ignores a new dtype: `.to(bfloat16)` leaves Float32."""
+
+        def same_dtype(tensor):
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(same_dtype, recurse)
+
+    def forward(self, hidden_states):
+        """Slots and weights [T,K], in the order that this transformers' MoE blocks expect."""
+        x = hidden_states.reshape(-1, self.weight.shape[0])
+        with torch.autocast(x.device.type, enabled=False):
+            z = x.float() @ self.weight
+            logits = z @ self.function_prototypes.T + self.function_bias
+            scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
+            chosen = self.choose(scores.detach())
+            weights = self.weigh(scores.gather(1, chosen))
+            nearness = z @ self.slot_prototypes.T + self.slot_potentials
+            slots = self.nearest_slots(nearness.detach()).gather(1, chosen)
+            if self.training:
+                share = self.share(nearness)
+                chosen_share = share.gather(1, slots)
+                weights = weights * (1 + chosen_share - chosen_share.detach())
+                if self.keeps_routing:
+                    self.routing = Routing(z, scores, share, slots)
+        return (logits, weights, slots) if TRANSFORMERS_5 else (slots, weights)
+
+    def choose(self, scores):
+        """The K functions of each token [T,K], best first; ties go to the lowest number."""
+        rule = self.rule
+        held = torch.zeros_like(scores[0], dtype=torch.bool)
+        held = held.index_fill(0, self.slot_function, True)
+        biased = (scores + self.function_potentials).masked_fill(~held, float("-inf"))
+        if rule.kept_nodes < rule.nodes:
+            nodes = biased.view(len(biased), rule.nodes, -1)
+            if rule.top_two:
+                # A node with a single function that holds a slot scores that one alone.
+                best = nodes.topk(2).values
+                node_scores = best[..., 0] + best[..., 1].masked_fill(best[..., 1].isneginf(), 0)
+            else:
+                node_scores = nodes.amax(-1)
+            kept = ranked(node_scores)[:, : rule.kept_nodes]
+            inside = torch.zeros_like(node_scores, dtype=torch.bool).scatter(1, kept, True)
+            outside = ~inside.repeat_interleave(nodes.shape[-1], 1) & held
+            biased = biased.masked_fill(outside, rule.outside)
+        return ranked(biased)[:, : rule.top_k]
+
+    def weigh(self, weights):
+        """The family's rule on the scores of the chosen functions [T,K]."""
+        if self.rule.normalise:
+            weights = weights / (weights.sum(-1, keepdim=True) + self.rule.epsilon)
+        return weights * self.rule.scale
+
+    def by_function(self, values, reduce, start):
+        """`values` [T,E] of slots, reduced over the slots of each function: [T,E] of functions."""
+        index = self.slot_function.expand_as(values)
+        return torch.full_like(values, start).scatter_reduce(1, index, values, reduce)
+
+    def nearest_slots(self, nearness):
+        """For each function its slot with the largest nearness; ties go to the lowest slot."""
+        best = self.by_function(nearness, "amax", float("-inf"))[:, self.slot_function]
+        experts = self.rule.experts
+        numbers = torch.arange(experts, device=nearness.device).expand_as(nearness)
+        return self.by_function(numbers.masked_fill(nearness < best, experts), "amin", experts)
+
+    def share(self, nearness):
+        """Softmax of nearness [T,E] over the slots of each function; 1 for a slot on its own."""
+        best = self.by_function(nearness.detach(), "amax", float("-inf"))[:, self.slot_function]
+        powers = (nearness - best).exp()
+        return powers / self.by_function(powers, "sum", 0.0)[:, self.slot_function]
+
+    def loss(self, routing, config):
+        """The router losses of one layer.
+
+        diversity  mean over pairs of (unit rows' inner product - identity)^2, of z and of the
+                   prototypes of functions that hold a slot
+        align      mean |p_f - mean z of the tokens that f serves|, both as unit vectors: with
+                   inner products the length of p_f is a temperature, not a place
+        balance    E * sum_j load_j * mean probability_j: 1 when even (gradient through the latter)
+
+        The paper's KL term needs the variance of a Gaussian encoder; version 1 has none.
+        """
+        z, scores, share, slots = routing
+        experts = self.rule.experts
+        held = self.slot_function.unique()
+        diversity = orthogonality(z) + orthogonality(self.function_prototypes[held])
+
+        functions = self.slot_function[slots]
+        served = torch.zeros_like(scores).scatter(1, functions, 1.0)  # [T,E]
+        used = served.any(0)
+        centres = served.T @ z.detach()
+        align = (unit(self.function_prototypes) - unit(centres))[used].abs().mean()
+
+        probabilities = scores[:, self.slot_function] * share
+        probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+        load = slots.flatten().bincount(minlength=experts) / slots.numel()
+        balance = experts * (load * probabilities.mean(0)).sum()
+        return (
+            config.regate_diversity_weight * diversity
+            + config.regate_align_weight * align
+            + config.regate_balance_weight * balance
+        )
+
+
+def ranked(rows):
+    """Column numbers by falling value; unlike topk, equal values in order of their number."""
+    return rows.argsort(dim=-1, descending=True, stable=True)
+
+
+def unit(rows):
+    return nn.functional.normalize(rows, dim=-1, eps=1e-12)
+
+
+def orthogonality(rows):
+    """Mean over all n^2 entries of (U U^T - I)^2, U [n,R] the unit rows; without the n^2 matrix.
+
+    |U U^T - I|^2 = |U^T U|^2 - 2 tr(U^T U) + n, and tr(U^T U) = n.
+    """
+    directions, count = unit(rows), len(rows)
+    return ((directions.T @ directions).square().sum() - count) / count**2
+
+
+class ExpertList(nn.Module):
+    """The MoE block of Mixtral and Qwen3-MoE for transformers 4, whose own computes the routing."""
+
+    def __init__(self, gate, experts, jitter):
+        super().__init__()
+        self.gate = gate
+        self.experts = experts
+        self.jitter = jitter
+
+    def forward(self, hidden_states):
+        x = hidden_states.reshape(-1, hidden_states.shape[-1])
+        if self.training and self.jitter > 0:
+            x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
+        slots, weights = self.gate(x)
+        output = torch.zeros_like(x)
+        for slot in slots.unique().tolist():
+            token, rank = torch.where(slots == slot)
+            share = self.experts[slot](x[token]) * weights[token, rank, None]
+            output = output.index_add(0, token, share.to(output.dtype))
+        return output.view_as(hidden_states), None
+
+
+def install_routers(model):
+    """Replaces the gate of every MoE layer of a decoder `model` that transformers has built."""
+    config = model.config
+    if getattr(config, "regate", None) is None:
+        raise ValueError("config.json has no object 'regate': this is not a native checkpoint")
+    for number, size in config.regate["latent_size"].items():
+        layer = model.layers[int(number)]
+        name = "block_sparse_moe" if hasattr(layer, "block_sparse_moe") else "mlp"
+        block = getattr(layer, name)
+        router = RegateRouter(config, size)
+        if isinstance(block.gate, nn.Linear):
+            jitter = getattr(config, "router_jitter_noise", 0.0)
+            setattr(layer, name, ExpertList(router, block.experts, jitter))
+        else:
+            block.gate = router
+
+
+def router_loss(model):
+    """The sum over layers of the router losses of the batch that went through `model`."""
+    total = 0
+    for router in routers(model):
+        routing, router.routing, router.keeps_routing = router.routing, None, False
+        if router.weight.requires_grad and not routing.latent.requires_grad:
+            raise ValueError(
+                "the router losses need gradient checkpointing without re-entrance: "
+                'gradient_checkpointing_enable({"use_reentrant": False})'
+            )
+        loss = router.loss(routing, model.config)
+        total = loss if isinstance(total, int) else total + loss.to(total.device)
+    return total
+
+
+def routers(model):
+    return [module for module in model.modules() if isinstance(module, RegateRouter)]
+
+
+def with_router_losses(stock_forward):
+    """A causal model's `forward` that adds the router losses to the loss while training."""
+
+    @functools.wraps(stock_forward)
+    def forward(self, *args, **kwargs):
+        if kwargs.pop("output_router_logits", None):
+            raise ValueError(
+                "output_router_logits belongs to transformers' own balance loss, which knows no "
+                "clones: set the config key regate_loss_coef instead"
+            )
+        coefficient = self.config.regate_loss_coef
+        wanted = self.training and coefficient > 0 and kwargs.get("labels") is not None
+        for router in routers(self):
+            router.routing, router.keeps_routing = None, wanted
+        output = stock_forward(self, *args, **kwargs)
+        if not wanted:
+            return output
+        extra = coefficient * router_loss(self)
+        if isinstance(output, tuple):
+            return (output[0] + extra.to(output[0].device), *output[1:])
+        output["loss"] = output.loss + extra.to(output.loss.device)
+        return output
+
+    return forward
+
+
+class RegateModel:
+    """What every model below adds to transformers' class."""
+
+    # Transformers 5 keeps the dtype that the parameters are declared with.
+    _keep_in_fp32_modules_strict = None if TRANSFORMERS_5 else ["gate"]
+
+    def __init__(self, config):
+        super().__init__(config)
+        config.output_router_logits = False
+        install_routers(getattr(self, "model", self))
+
+
+class RegateMixtralModel(RegateModel, MixtralModel):
+    config_class = RegateMixtralConfig
+
+
+class RegateMixtralForCausalLM(RegateModel, MixtralForCausalLM):
+    config_class = RegateMixtralConfig
+    forward = with_router_losses(MixtralForCausalLM.forward)
+
+
+class RegateQwen3MoeModel(RegateModel, Qwen3MoeModel):
+    config_class = RegateQwen3MoeConfig
+
+
+class RegateQwen3MoeForCausalLM(RegateModel, Qwen3MoeForCausalLM):
+    config_class = RegateQwen3MoeConfig
+    forward = with_router_losses(Qwen3MoeForCausalLM.forward)
+
+
+class RegateDeepseekV2Model(RegateModel, DeepseekV2Model):
+    config_class = RegateDeepseekV2Config
+
+
+class RegateDeepseekV2ForCausalLM(RegateModel, DeepseekV2ForCausalLM):
+    config_class = RegateDeepseekV2Config
+    forward = with_router_losses(DeepseekV2ForCausalLM.forward)
+
+
+class RegateDeepseekV3Model(RegateModel, DeepseekV3Model):
+    config_class = RegateDeepseekV3Config
+
+
+class RegateDeepseekV3ForCausalLM(RegateModel, DeepseekV3ForCausalLM):
+    config_class = RegateDeepseekV3Config
+    forward = with_router_losses(DeepseekV3ForCausalLM.forward)
+
+
+if TRANSFORMERS_5:
+    # Experts are fused in memory by model type: ours like their originals, in both directions.
+    from transformers.conversion_mapping import (
+        get_checkpoint_conversion_mapping,
+        register_checkpoint_conversion_mapping,
+    )
+
+    for config_class in (
+        RegateMixtralConfig,
+        RegateQwen3MoeConfig,
+        RegateDeepseekV2Config,
+        RegateDeepseekV3Config,
+    ):
+        register_checkpoint_conversion_mapping(
+            config_class.model_type,
+            get_checkpoint_conversion_mapping(config_class.model_type.removeprefix("regate_")),
+            overwrite=True,
+        )

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+package import OrderedCollections
+
+/// The Python files with which transformers loads a native checkpoint (`trust_remote_code`). They
+/// are `Modelling/*.py` of this module, embedded in the binary.
+package enum NativeModelling {
+  /// Written beside the weights. The names say whose they are: a checkpoint may bring code itself.
+  package static let files: OrderedDictionary<String, [UInt8]> = [
+    "configuration_regate.py": PackageResources.configuration_regate_py,
+    "modeling_regate.py": PackageResources.modeling_regate_py,
+  ]
+
+  /// What the names of a family's classes begin with in those files.
+  static func classPrefix(of family: Family) throws(RegateError) -> String {
+    switch family.name {
+    case "mixtral": return "RegateMixtral"
+    case "qwen3_moe": return "RegateQwen3Moe"
+    case "deepseek_v2": return "RegateDeepseekV2"
+    case "deepseek_v3": return "RegateDeepseekV3"
+    default:
+      throw RegateError(
+        .unsupported, subject: "--router lpr", "has no modelling files for \(family.title)",
+        advice: "use --router stock")
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import RegateKit
+import TestSupport
+import Testing
+
+/// The modelling files as they lie in the repository.
+private let repository = fixtures.deletingLastPathComponent()
+  .appending(path: "Sources/RegateKit/Modelling")
+
+private struct NoProgress: ProgressSink {
+  func begin(_ label: String, total: Int) {}
+  func advance(_ count: Int) {}
+  func end() {}
+}
+
+private func family(_ name: String) throws -> Family {
+  try #require(Family.all.first { $0.name == name })
+}
+
+private func patched(_ config: JSONValue, _ name: String, routers: [String] = []) throws
+  -> JSONValue
+{
+  try NativeConfig.patched(
+    config, family: try family(name), latentSizes: ["0": 4], routers: routers)
+}
+
+@Test func `the embedded modelling files are the repository's`() throws {
+  let names = try FileManager.default.contentsOfDirectory(
+    atPath: repository.path(percentEncoded: false)
+  ).filter { $0.hasSuffix(".py") }
+  #expect(names.sorted() == Array(NativeModelling.files.keys).sorted())
+  for (name, bytes) in NativeModelling.files {
+    #expect(try Data(bytes) == Data(contentsOf: repository.appending(path: name)))
+  }
+}
+
+@Test(arguments: [
+  ("mixtral", "mixtral", "RegateMixtral"),
+  ("qwen3_moe", "qwen3_moe", "RegateQwen3Moe"),
+  ("deepseek_v2", "deepseek_v2", "RegateDeepseekV2"),
+  ("deepseek_v3", "deepseek_v3", "RegateDeepseekV3"),
+  ("deepseek_v3", "kimi_k2", "RegateDeepseekV3"),
+])
+func `a native configuration names classes that the modelling files define`(
+  family: String, type: String, prefix: String
+) throws {
+  let config = try patched(
+    ["model_type": .string(type), "hidden_size": 8, "architectures": ["Original"]], family)
+  #expect(config["model_type"]?.stringValue == "regate_" + family)
+  #expect(config["regate"]?["base_model_type"]?.stringValue == type)
+  let map = try #require(config["auto_map"]?.objectValue)
+  #expect(Set(map.keys) == ["AutoConfig", "AutoModel", "AutoModelForCausalLM"])
+  for reference in map.values {
+    let parts = try #require(reference.stringValue).split(separator: ".").map(String.init)
+    let code = String(
+      decoding: try #require(NativeModelling.files[parts[0] + ".py"]), as: UTF8.self)
+    #expect(code.contains("class \(parts[1])("))
+    #expect(parts[1].hasPrefix(prefix))
+  }
+  let name = try #require(config["architectures"]?.arrayValue?.first?.stringValue)
+  #expect(map["AutoModelForCausalLM"]?.stringValue == "modeling_regate." + name)
+}
+
+@Test func `the original's model code is left out of auto_map, its tokenizer is not`() throws {
+  let config = try patched(
+    [
+      "model_type": "kimi_k2", "hidden_size": 8,
+      "auto_map": [
+        "AutoConfig": "configuration_deepseek.DeepseekV3Config",
+        "AutoModelForCausalLM": "modeling_deepseek.DeepseekV3ForCausalLM",
+        "AutoModelForSequenceClassification": "modeling_deepseek.Other",
+        "AutoTokenizer": "tokenization_kimi.TikTokenTokenizer",
+      ],
+    ], "deepseek_v3")
+  let map = try #require(config["auto_map"]?.objectValue)
+  #expect(map["AutoTokenizer"]?.stringValue == "tokenization_kimi.TikTokenTokenizer")
+  #expect(map.count == 4 && !map.values.contains { $0.stringValue?.contains("deepseek.") == true })
+}
+
+@Test func `routers join the modules that a quantisation left alone`() throws {
+  func quantised(_ settings: JSONValue) throws -> JSONValue? {
+    try patched(
+      ["model_type": "deepseek_v3", "hidden_size": 8, "quantization_config": settings],
+      "deepseek_v3", routers: ["model.layers.3.mlp.gate", "model.layers.4.mlp.gate"]
+    )["quantization_config"]
+  }
+  let fp8 = try quantised([
+    "quant_method": "fp8", "modules_to_not_convert": ["lm_head", "model.layers.3.mlp.gate"],
+  ])
+  #expect(
+    fp8?["modules_to_not_convert"]
+      == ["lm_head", "model.layers.3.mlp.gate", "model.layers.4.mlp.gate"])
+  let packed = try quantised(["quant_method": "compressed-tensors", "ignore": ["lm_head"]])
+  #expect(packed?["ignore"]?.arrayValue?.count == 3)
+  // A list would switch off transformers' own exceptions.
+  let none: JSONValue = ["quant_method": "fp8", "modules_to_not_convert": .null]
+  #expect(try quantised(none) == none)
+}
+
+@Test func `a multimodal wrapper has no native form`() throws {
+  #expect(throws: RegateError.self) {
+    try patched(
+      ["model_type": "some_vl", "text_config": ["model_type": "qwen3_moe"]], "qwen3_moe")
+  }
+}
+
+@Test func `a native output holds the modelling files and reads back`() throws {
+  let directory = try TemporaryDirectory()
+  let capture = fixtures.appending(path: "tiny-mixtral-data/calibration.capture.safetensors")
+  var request = ConvertRequest(
+    checkpoint: fixtures.appending(path: "tiny-mixtral").path(percentEncoded: false),
+    captures: [capture.path(percentEncoded: false)], threads: 2)
+  for form in [RouterForm.lpr, .stock] {
+    let output = directory.path(form.rawValue)
+    request.form = form
+    request.output = output
+    _ = try Conversion(request, progress: NoProgress()).run()
+    for (name, bytes) in NativeModelling.files {
+      let written = try? Data(contentsOf: URL(filePath: output).appending(path: name))
+      #expect(written == (form == .lpr ? Data(bytes) : nil))
+    }
+    let config = try JSONValue(contentsOf: output + "/config.json")
+    let guarded = config["hidden_act"]?.stringValue == NativeForm.activationGuard
+    #expect(guarded == (form == .lpr))
+    #expect(try Model.open(output).layout.nativeRouter == (form == .lpr))
+  }
+}

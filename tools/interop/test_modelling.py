@@ -1,0 +1,503 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modelling files of the native form in transformers (see modelling.md beside this file).
+
+    REGATE=.build/release/regate python -m pytest tools/interop/test_modelling.py
+
+runs on the tiny models of fixtures/ and a random DeepSeek-V2. With LAB_MODELS (folders with
+weights and general-heldout.npy) and LAB_CAPTURES (folders of the same names with
+general-{calibration,heldout}.safetensors) it runs on those instead. Once with transformers 5,
+once with the last 4.
+"""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from native_router import Checkpoint, NativeRouter, router_prefix
+
+TOOLS = Path(__file__).resolve().parents[1]
+FIXTURES = TOOLS.parent / "fixtures"
+REGATE = os.environ.get("REGATE", TOOLS.parent / ".build/release/regate")
+TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
+ROUTER_FLOATS = ["weight", "function_prototypes", "function_bias", "function_potentials",
+                 "slot_prototypes", "slot_potentials"]
+TRAINED = ["weight", "function_prototypes", "function_bias"]
+torch.set_num_threads(1)
+
+
+def regate(*arguments):
+    done = subprocess.run([str(REGATE), *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def random_deepseek_v2(folder):
+    """A DeepSeek-V2 with node-limited selection, its captures and ids: no small real one exists."""
+    torch.manual_seed(2)
+    config = transformers.DeepseekV2Config(
+        vocab_size=97, hidden_size=32, intermediate_size=48, moe_intermediate_size=24,
+        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4, n_routed_experts=16,
+        num_experts_per_tok=3, n_shared_experts=1, first_k_dense_replace=1, q_lora_rank=16,
+        kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8, n_group=4,
+        topk_group=2, topk_method="group_limited_greedy", routed_scaling_factor=4.0,
+        max_position_embeddings=256, bos_token_id=0, eos_token_id=0, aux_loss_alpha=0.0)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.15)
+    model.save_pretrained(folder / "original")
+    for name in ("calibration", "heldout"):
+        np.save(folder / f"{name}.npy", np.random.default_rng(len(name)).integers(0, 97, (32, 32)))
+        subprocess.run([sys.executable, TOOLS / "capture.py", folder / "original",
+                        folder / f"{name}.npy", "-o", folder / f"{name}.safetensors", "--float32"],
+                       check=True, capture_output=True)
+    return SimpleNamespace(
+        original=folder / "original", heldout=folder / "heldout.npy",
+        captures=[folder / f"{n}.safetensors" for n in ("calibration", "heldout")])
+
+
+def tiny(name):
+    data = FIXTURES / f"{name}-data"
+    return SimpleNamespace(
+        original=FIXTURES / name, heldout=data / "heldout.npy",
+        captures=[data / f"{n}.capture.safetensors" for n in ("calibration", "heldout")])
+
+
+def lab(name):
+    captures = Path(os.environ["LAB_CAPTURES"]) / name
+    original = Path(os.environ["LAB_MODELS"]) / name
+    return SimpleNamespace(
+        original=original, heldout=original / "general-heldout.npy",
+        captures=[captures / f"general-{n}.safetensors" for n in ("calibration", "heldout")])
+
+
+MODELS = (sorted(path.name for path in Path(os.environ["LAB_MODELS"]).iterdir() if path.is_dir())
+          if "LAB_MODELS" in os.environ
+          else ["tiny-mixtral", "tiny-qwen3-moe", "tiny-deepseek", "random-deepseek-v2"])
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request, tmp_path_factory):
+    """A model, converted: the checkpoint `out`, the model in Float32, some held-out ids."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "random-deepseek-v2":
+        case = random_deepseek_v2(folder)
+    else:
+        case = (lab if "LAB_MODELS" in os.environ else tiny)(request.param)
+    case.out = folder / "native"
+    regate("convert", case.original, "--calibration", case.captures[0], "--router", "lpr",
+           "--output", case.out, "-q")
+    case.checkpoint = Checkpoint(case.out)
+    case.layers = [int(n) for n in case.checkpoint.config["regate"]["latent_size"]]
+    case.ids = torch.tensor(np.load(case.heldout).astype(np.int64))[:12]
+    return case
+
+
+def load(folder, **options):
+    return AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=True, **{"dtype": torch.float32, **options})
+
+
+@pytest.fixture
+def model(case):
+    return load(case.out).eval()
+
+
+def block(model, layer):
+    decoder = model.model.layers[layer]
+    return getattr(decoder, "block_sparse_moe", None) or decoder.mlp
+
+
+def router(model, layer):
+    return block(model, layer).gate
+
+
+def slots_and_weights(output):
+    return (output[2], output[1]) if TRANSFORMERS_5 else output
+
+
+def nll(model, ids):
+    with torch.no_grad():
+        return model(input_ids=ids, labels=ids).loss.item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, "auto"])
+@pytest.mark.parametrize("auto", [AutoModelForCausalLM, AutoModel])
+def test_loads_every_tensor_as_it_lies_on_disk(case, dtype, auto):
+    model, info = auto.from_pretrained(
+        case.out, trust_remote_code=True, dtype=dtype, output_loading_info=True)
+    if auto is AutoModel:
+        assert set(info.pop("unexpected_keys")) <= {"lm_head.weight"}
+    assert not any(info.values()), info
+    decoder = getattr(model, "model", model)
+    for layer in case.layers:
+        gate = router(SimpleNamespace(model=decoder), layer)
+        for name, tensor in gate.state_dict().items():
+            disk = case.checkpoint[router_prefix(case.checkpoint, layer) + name]
+            assert tensor.dtype == disk.dtype and torch.equal(tensor, disk), name
+    others = {p.dtype for n, p in model.named_parameters() if ".gate." not in n}
+    assert others == {getattr(torch, case.checkpoint.config["dtype"]) if dtype == "auto" else dtype}
+
+
+def test_router_keeps_float32_when_the_model_is_cast(case):
+    for cast in (lambda m: m.to(torch.bfloat16), lambda m: m.bfloat16(), lambda m: m.half(),
+                 lambda m: m.to("cpu", torch.float16)):
+        model = cast(load(case.out))
+        gate = router(model, case.layers[0])
+        assert {getattr(gate, name).dtype for name in ROUTER_FLOATS} == {torch.float32}
+        assert torch.equal(
+            gate.weight, case.checkpoint[router_prefix(case.checkpoint, case.layers[0]) + "weight"])
+        assert model.lm_head.weight.dtype != torch.float32
+        with torch.no_grad():
+            assert model(case.ids[:1]).logits.isfinite().all()
+
+
+def test_routes_as_the_specification_says(case, model):
+    """Slots are those of a naive numpy router on the inputs that the model itself produces."""
+    seen = {}
+    for layer in case.layers:
+        router(model, layer).register_forward_hook(
+            lambda _, inputs, output, layer=layer: seen.update(
+                {layer: (inputs[0].reshape(-1, inputs[0].shape[-1]).numpy(),
+                         slots_and_weights(output))}))
+    with torch.no_grad():
+        model(case.ids[:3])
+    different = total = 0
+    for layer, (x, (slots, weights)) in seen.items():
+        expected, expected_weights = NativeRouter(case.checkpoint, layer)(x)
+        same = (slots.numpy() == expected).all(1)
+        np.testing.assert_allclose(
+            weights.numpy()[same], expected_weights[same], rtol=2e-5, atol=1e-7)
+        different += (~same).sum()
+        total += len(same)
+    # Sums in another order can decide a near tie.
+    assert len(seen) == len(case.layers) and different <= total / 1000
+
+
+def test_loads_are_those_that_regate_validate_counts(case, model):
+    report = json.loads(regate("validate", case.original, case.out, "--calibration",
+                               case.captures[1], "--json", "-q"))
+    for layer, figures in zip(case.layers, report["layers"], strict=True):
+        assert figures["index"] == layer
+        with safe_open(case.captures[1], "pt") as capture:
+            x = capture.get_tensor(f"layers.{layer}.router_input")
+        with torch.no_grad():
+            slots, _ = slots_and_weights(router(model, layer)(x))
+        load = np.bincount(slots.flatten().numpy(), minlength=len(figures["patched"]["load"]))
+        counted = np.array(figures["patched"]["load"])
+        assert load.sum() == counted.sum()
+        assert np.abs(load - counted).sum() / 2 / load.sum() < 0.0005
+
+
+class HandMadeMoE(torch.nn.Module):
+    """A MoE block from the tensors on disk: numpy routing, one expert after the other."""
+
+    def __init__(self, checkpoint, layer, shared):
+        super().__init__()
+        self.route = NativeRouter(checkpoint, layer)
+        self.shared = shared
+        names = ["w1", "w3", "w2"] if self.route.family == "mixtral" else [
+            "gate_proj", "up_proj", "down_proj"]
+        prefix = router_prefix(checkpoint, layer).removesuffix("gate.")
+        self.weights = [[checkpoint[f"{prefix}experts.{slot}.{name}.weight"].float()
+                         for name in names] for slot in range(self.route.experts)]
+
+    def forward(self, hidden):
+        x = hidden.reshape(-1, hidden.shape[-1])
+        slots, weights = map(torch.tensor, self.route(x.numpy()))
+        y = self.shared(x) if self.shared is not None else torch.zeros_like(x)
+        for slot, (gate, up, down) in enumerate(self.weights):
+            for token, rank in (slots == slot).nonzero().tolist():
+                inner = torch.nn.functional.silu(gate @ x[token]) * (up @ x[token])
+                y[token] += weights[token, rank] * (down @ inner)
+        y = y.view_as(hidden)
+        mixtral_4 = not TRANSFORMERS_5 and self.route.family == "mixtral"
+        return (y, None) if mixtral_4 else y
+
+
+def test_logits_are_those_of_a_router_put_in_by_hand(case, model):
+    by_hand = copy.deepcopy(model)
+    for layer in case.layers:
+        decoder = by_hand.model.layers[layer]
+        name = "block_sparse_moe" if hasattr(decoder, "block_sparse_moe") else "mlp"
+        shared = getattr(getattr(decoder, name), "shared_experts", None)
+        setattr(decoder, name, HandMadeMoE(case.checkpoint, layer, shared))
+    ids = case.ids[:2]
+    with torch.no_grad():
+        ours, theirs = model(ids).logits, by_hand(ids).logits
+    assert abs(nll(model, ids) - nll(by_hand, ids)) < 1e-4
+    close = (ours - theirs).abs().amax(-1) < 1e-3
+    assert close.float().mean() > 0.99
+
+
+def test_generates_with_and_without_a_cache(case, model):
+    prompt = case.ids[:2, :8]
+    options = dict(max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=None)
+    made = model.generate(prompt, **options)
+    assert made.shape == (2, 20)
+    assert torch.equal(made, model.generate(prompt, use_cache=False, **options))
+    step = prompt
+    with torch.no_grad():
+        for _ in range(12):
+            step = torch.cat([step, model(step).logits[:, -1:].argmax(-1)], 1)
+    assert torch.equal(made, step)
+
+
+# ---------------------------------------------------------------- training
+
+LOSSES = dict(regate_loss_coef=0.01)
+
+
+def naive_loss(gate, x, config):
+    """The router losses of one layer, from their definitions."""
+    z = x @ gate.weight
+    slots, _ = slots_and_weights(gate(x))
+    functions = gate.slot_function[slots]
+    experts = len(gate.slot_function)
+    held = sorted(set(gate.slot_function.tolist()))
+
+    def orthogonal(rows):
+        unit = rows / rows.norm(dim=1, keepdim=True)
+        return (unit @ unit.T - torch.eye(len(rows))).square().mean()
+
+    align = []
+    for function in range(experts):
+        mine = z[(functions == function).any(1)]
+        if len(mine):
+            p, centre = gate.function_prototypes[function], mine.mean(0)
+            align.append((p / p.norm() - centre / centre.norm()).abs())
+
+    logits = z @ gate.function_prototypes.T + gate.function_bias
+    scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
+    nearness = z @ gate.slot_prototypes.T + gate.slot_potentials
+    probability = torch.stack([
+        scores[:, f] * nearness[:, [j]].sub(nearness[:, gate.slot_function == f]).exp().pow(-1)
+        .sum(1).pow(-1) for j, f in enumerate(gate.slot_function.tolist())], 1)
+    probability = probability / probability.sum(1, keepdim=True)
+    load = torch.stack([(slots == j).float().mean() for j in range(experts)])
+    diversity = orthogonal(z) + orthogonal(gate.function_prototypes[held])
+    return (config.regate_diversity_weight * diversity
+            + config.regate_align_weight * torch.stack(align).mean()
+            + config.regate_balance_weight * experts * (load * probability.mean(0)).sum())
+
+
+def test_router_losses_are_off_unless_asked_for_and_never_in_evaluation(case, model):
+    ids = case.ids[:2]
+    asked = load(case.out, **LOSSES)
+    quiet = nll(model, ids)
+    assert nll(asked.eval(), ids) == quiet
+    assert model.train()(input_ids=ids, labels=ids).loss.item() == pytest.approx(quiet, abs=1e-6)
+
+    inputs = {}
+    for layer in case.layers:
+        router(asked, layer).register_forward_pre_hook(
+            lambda _, x, layer=layer: inputs.update({layer: x[0].reshape(-1, x[0].shape[-1])}))
+    total = asked.train()(input_ids=ids, labels=ids).loss.item()
+    with torch.no_grad():
+        extra = sum(naive_loss(router(asked, layer).eval(), x, asked.config)
+                    for layer, x in inputs.items())
+    assert extra > 0 and len(inputs) == len(case.layers)
+    assert total == pytest.approx(quiet + 0.01 * extra.item(), abs=2e-5)
+
+
+def gradients(model, ids):
+    model.zero_grad()
+    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+    loss.backward()
+    trained = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+    return loss.item(), {name: gradient.clone() for name, gradient in trained}
+
+
+def test_gradients_reach_every_parameter_of_the_routers(case):
+    ids = case.ids[:4]
+    for options in ({}, LOSSES):
+        model = load(case.out, **options).train()
+        _, found = gradients(model, ids)
+        for layer in case.layers:
+            gate = router(model, layer)
+            assert all(getattr(gate, name).grad.abs().sum() > 0 for name in TRAINED)
+            cloned = len(set(gate.slot_function.tolist())) < len(gate.slot_function)
+            for name in ("slot_prototypes", "slot_potentials"):
+                assert (getattr(gate, name).grad.abs().sum() > 0) == cloned
+        assert all(g.isfinite().all() for g in found.values())
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(case):
+    model = load(case.out, **LOSSES).train()
+    loss, plain = gradients(model, case.ids[:2])
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    again, checkpointed = gradients(model, case.ids[:2])
+    assert again == pytest.approx(loss, abs=1e-6) and set(plain) == set(checkpointed)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-4, atol=1e-6)
+    assert all(router(model, layer).routing is None for layer in case.layers)
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(ValueError, match="use_reentrant"):
+        gradients(model, case.ids[:2])
+
+
+def test_a_few_steps_lower_the_loss(case):
+    model = load(case.out, **LOSSES).train()
+    before = {layer: copy.deepcopy(router(model, layer).state_dict()) for layer in case.layers}
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.01)
+    losses = []
+    for _ in range(8):
+        optimiser.zero_grad()
+        loss = model(input_ids=case.ids[:4], labels=case.ids[:4]).loss
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.01
+    for layer in case.layers:
+        gate = router(model, layer)
+        assert not torch.equal(gate.weight, before[layer]["weight"])
+        for fixed in ("function_potentials", "slot_function"):
+            assert torch.equal(getattr(gate, fixed), before[layer][fixed])
+
+
+def test_the_router_losses_themselves_fall(case):
+    """With the language loss and everything but the routers left out."""
+    model = load(case.out).train()
+    gates = [router(model, layer) for layer in case.layers]
+    model.requires_grad_(False)
+    for gate in gates:
+        gate.requires_grad_(True)
+    optimiser = torch.optim.AdamW([p for g in gates for p in g.parameters()], lr=1e-3)
+    totals = []
+    for _ in range(6):
+        optimiser.zero_grad()
+        for gate in gates:
+            gate.keeps_routing = True
+        model.model(case.ids[:4])
+        total = sys.modules[type(model).__module__].router_loss(model)
+        totals.append(total.item())
+        total.backward()
+        optimiser.step()
+    assert totals[-1] < totals[0]
+
+
+def test_transformers_own_balance_loss_is_refused(case, model):
+    with pytest.raises(ValueError, match="regate_loss_coef"):
+        model(case.ids[:1], output_router_logits=True)
+
+
+# ---------------------------------------------------------------- saving and refusing
+
+
+def test_save_and_reload_are_exact(case, tmp_path):
+    model = load(case.out, dtype="auto")
+    model.save_pretrained(tmp_path)
+    assert {"configuration_regate.py", "modeling_regate.py"} <= {p.name for p in tmp_path.iterdir()}
+    saved = Checkpoint(tmp_path)
+    assert saved.names() == case.checkpoint.names()
+    for name in saved.names():
+        assert torch.equal(saved[name], case.checkpoint[name]), name
+        assert saved[name].dtype == case.checkpoint[name].dtype, name
+    for key in ("model_type", "regate", "architectures", "hidden_act"):
+        assert saved.config[key] == case.checkpoint.config[key]
+    again = load(tmp_path, dtype="auto")
+    with torch.no_grad():
+        assert torch.equal(again(case.ids[:1]).logits, model(case.ids[:1]).logits)
+    # Regate itself reads what transformers saved, and finds the same routers and experts.
+    report = json.loads(regate("validate", case.original, tmp_path, "--calibration",
+                               case.captures[1], "--json", "-q"))
+    before = json.loads(regate("validate", case.original, case.out, "--calibration",
+                               case.captures[1], "--json", "-q"))
+    assert report["layers"] == before["layers"]
+
+
+def test_nothing_loads_without_remote_code(case):
+    for auto in (AutoConfig, AutoModel, AutoModelForCausalLM):
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            auto.from_pretrained(case.out, trust_remote_code=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from transformers import AutoModelForCausalLM as A; "
+         "A.from_pretrained(sys.argv[1])", case.out],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode != 0 and "trust_remote_code" in done.stderr
+
+
+# In a process of its own: once our files are imported, transformers 5 renames our tensors for
+# stock classes too.
+FORCE = """
+import json, sys, transformers
+folder, original, *names = sys.argv[1:]
+for name in names:
+    stock = getattr(transformers, name)
+    options = {}
+    if original:
+        keys = json.load(open(original + "/config.json"))
+        if int(transformers.__version__.split(".")[0]) < 5:
+            keys["rope_theta"] = keys.pop("rope_parameters", {}).get("rope_theta", 10000.0)
+            keys["num_experts"] = keys.get("num_local_experts")
+        del keys["model_type"]
+        options["config"] = stock.config_class(**keys)
+    try:
+        stock.from_pretrained(folder, **options)
+        print(json.dumps([name, "loaded"]))
+    except Exception as error:
+        print(json.dumps([name, type(error).__name__ + ": " + str(error)]))
+"""
+
+
+def forced(case, names, original=""):
+    """What each stock class says to the checkpoint."""
+    done = subprocess.run([sys.executable, "-c", FORCE, case.out, original, *names],
+                          capture_output=True, text=True, check=True)
+    return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+
+
+def is_mixtral(case):
+    return case.checkpoint.config["model_type"] == "regate_mixtral"
+
+
+def test_its_stock_class_stops(case):
+    """At the gate's shape; Mixtral's already at the activation that config.json names."""
+    stock = case.checkpoint.config["architectures"][0].removeprefix("Regate")
+    said = forced(case, [stock])[stock]
+    assert ("trust_remote_code" if is_mixtral(case) else "mismatch") in said
+    # With the original's configuration always at the shape.
+    assert "mismatch" in forced(case, [stock], case.original)[stock]
+
+
+def test_stock_classes_of_other_families_with_the_same_names_stop(case):
+    others = ["Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "OlmoeForCausalLM",
+              "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "Glm4MoeForCausalLM"]
+    if is_mixtral(case):
+        others += ["MixtralForCausalLM", "PhimoeForCausalLM", "MiniMaxForCausalLM"]
+    said = forced(case, others)
+    assert set(said) == set(others) and "loaded" not in said.values(), said
+
+
+def edited(case, folder, change):
+    shutil.copytree(case.out, folder)
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_another_version_is_refused(case, tmp_path):
+    def change(config):
+        config["regate"]["version"] = 2
+
+    with pytest.raises(ValueError, match="version"):
+        load(edited(case, tmp_path / "v2", change))
+
+
+def test_a_configuration_without_routers_is_refused(case, tmp_path):
+    with pytest.raises(ValueError, match="regate"):
+        load(edited(case, tmp_path / "none", lambda config: config.pop("regate")))
