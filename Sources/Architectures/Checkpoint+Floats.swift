@@ -17,7 +17,7 @@ extension Checkpoint {
   }
 
   /// Runs `body`, whose errors know neither file nor tensor, and adds both.
-  func naming<Value>(
+  package func naming<Value>(
     _ tensor: TensorInfo, _ body: () throws(RegateError) -> Value
   ) throws(RegateError) -> Value {
     do throws(RegateError) {

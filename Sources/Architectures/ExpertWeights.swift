@@ -2,7 +2,6 @@
 //
 // One expert, y = down(silu(gate x) * (up x)): x [T,H], gate and up [I,H], down [H,I], y [T,H].
 
-import Foundation
 public import Tensors
 
 /// The decoded matrices of one expert.
@@ -22,16 +21,28 @@ public struct ExpertWeights: Sendable {
     self.down = down
   }
 
+  /// Rows that are worked on at a time.
+  package static let blockRows = 512
+
   /// The expert's output for every row of `inputs`.
   public func apply(_ inputs: Matrix, threads: Int = 1) -> Matrix {
-    var hidden = LinearAlgebra.multiply(inputs, transposed: gate, threads: threads)
-    let scale = LinearAlgebra.multiply(inputs, transposed: up, threads: threads)
-    hidden.values.withUnsafeMutableBufferPointer { values in
-      for index in values.indices {
-        let value = values[index]
-        values[index] = value / (1 + exp(-value)) * scale.values[index]
+    Matrix(rows: inputs.rows, columns: down.rows) { result in
+      inputs.withPanel { inputs in
+        forEachBlock(count: inputs.rows, blockSize: Self.blockRows, threads: threads) { _, rows in
+          apply(inputs[rows], into: result[rows])
+        }
       }
     }
-    return LinearAlgebra.multiply(hidden, transposed: down, threads: threads)
+  }
+
+  /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
+  package func apply(_ inputs: Panel, into result: Panel) {
+    gate.withPanel { gate in
+      up.withPanel { up in
+        down.withPanel { down in
+          result.feedForward(inputs, gate: gate, up: up, down: down)
+        }
+      }
+    }
   }
 }

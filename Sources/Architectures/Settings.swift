@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ByteStorage
+package import ByteStorage
 import Checkpoints
-import OrderedCollections
+package import OrderedCollections
 
 /// Typed access to `config.json` or GGUF metadata that remembers what was read.
 package struct Settings {
   /// The file that errors name.
-  let file: String
+  package let file: String
   /// What messages and `Setting.key` put before a key: `text_config.`, `deepseek2.`.
-  let scope: String
+  package let scope: String
+  /// Objects inside a `config.json`, by key.
+  private let objects: (String) -> JSONValue?
+  private let lists: (String) -> [JSONValue]?
   private let lookUp: (String) -> SettingValue?
-  private(set) var read: OrderedDictionary<String, Setting> = [:]
+  package private(set) var read: OrderedDictionary<String, Setting> = [:]
 
   /// Counts above this are corrupt files, not models: products of two stay within Int.
   static let limit = Int(Int32.max)
@@ -20,14 +23,23 @@ package struct Settings {
   init(json object: JSONValue, scope: String, file: String) {
     self.file = file
     self.scope = scope
+    objects = { key in object[key].flatMap { $0.objectValue == nil ? nil : $0 } }
+    lists = { key in object[key]?.arrayValue }
     lookUp = { key in object[key].flatMap(SettingValue.init) }
   }
 
   init(gguf checkpoint: GGUFCheckpoint) {
     file = checkpoint.path
     scope = checkpoint.architecture + "."
+    objects = { _ in nil }
+    lists = { _ in nil }
     let (metadata, scope) = (checkpoint.metadata, scope)
     lookUp = { key in metadata[scope + key].map(SettingValue.init) }
+  }
+
+  /// The settings in the object at `key`, if there is one.
+  package func nested(_ key: String) -> Settings? {
+    objects(key).map { Settings(json: $0, scope: scope + key + ".", file: file) }
   }
 
   /// The first spelling that the file has.
@@ -38,7 +50,7 @@ package struct Settings {
     return nil
   }
 
-  func has(_ name: String) -> Bool { lookUp(name) != nil }
+  package func has(_ name: String) -> Bool { lookUp(name) != nil }
 
   /// The value of `key`, converted by `convert`; `expected` says in words what that accepts.
   private mutating func value<Value>(
@@ -58,15 +70,15 @@ package struct Settings {
     return value
   }
 
-  mutating func string(_ key: Key<String>) throws(RegateError) -> String? {
+  package mutating func string(_ key: Key<String>) throws(RegateError) -> String? {
     try value(of: key, "a string") { if case .string(let value) = $0 { value } else { nil } }
   }
 
-  mutating func bool(_ key: Key<Bool>) throws(RegateError) -> Bool? {
+  package mutating func bool(_ key: Key<Bool>) throws(RegateError) -> Bool? {
     try value(of: key, "true or false") { if case .bool(let value) = $0 { value } else { nil } }
   }
 
-  mutating func number(_ key: Key<Double>) throws(RegateError) -> Double? {
+  package mutating func number(_ key: Key<Double>) throws(RegateError) -> Double? {
     try value(of: key, "a finite number") {
       switch $0 {
       case .integer(let value): Double(value)
@@ -76,7 +88,7 @@ package struct Settings {
     }
   }
 
-  mutating func integer(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int? {
+  package mutating func integer(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int? {
     try value(of: key, "a whole number from \(minimum) to \(Settings.limit)") {
       guard case .integer(let value) = $0, value >= minimum, value <= Settings.limit else {
         return nil
@@ -86,13 +98,13 @@ package struct Settings {
   }
 
   /// An integer that must be there.
-  mutating func required(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int {
+  package mutating func required(_ key: Key<Int>, minimum: Int = 0) throws(RegateError) -> Int {
     guard let value = try integer(key, minimum: minimum) else { throw missing(key) }
     return value
   }
 
   /// One value for all layers, or one per layer.
-  mutating func perLayer(_ key: Key<Int>) throws(RegateError) -> PerLayer? {
+  package mutating func perLayer(_ key: Key<Int>) throws(RegateError) -> PerLayer? {
     let wrapped = Key<PerLayer>(key.names, default: key.fallback.map(PerLayer.all))
     return try value(of: wrapped, "whole numbers from 0 to \(Settings.limit)") {
       switch $0 {
@@ -106,13 +118,18 @@ package struct Settings {
   }
 
   /// A list of layer numbers; empty where the key is absent.
-  mutating func layers(_ name: String) throws(RegateError) -> [Int] {
+  package mutating func layers(_ name: String) throws(RegateError) -> [Int] {
     try value(of: Key(name, default: []), "a list of layer numbers") {
       if case .integers(let values) = $0 { values } else { nil }
     } ?? []
   }
 
-  func missing<Value>(_ key: Key<Value>) -> RegateError {
+  /// A list of strings; nil where the key is absent or something else.
+  package func strings(_ name: String) -> [String]? {
+    lists(name)?.compactMap(\.stringValue)
+  }
+
+  package func missing<Value>(_ key: Key<Value>) -> RegateError {
     let names = key.names.map { scope + $0 }
     let spellings = names.dropFirst().joined(separator: ", ")
     return RegateError(
@@ -120,7 +137,7 @@ package struct Settings {
       "the key is absent" + (spellings.isEmpty ? "" : " (also looked for \(spellings))"))
   }
 
-  func mismatch(_ key: String, _ problem: String, advice: String? = nil) -> RegateError {
+  package func mismatch(_ key: String, _ problem: String, advice: String? = nil) -> RegateError {
     RegateError(.mismatch, file: file, subject: scope + key, problem, advice: advice)
   }
 }
@@ -131,7 +148,7 @@ package enum PerLayer: Sendable, CustomStringConvertible {
   case each([Int])
 
   /// The value for `layer`; nil where the list is too short.
-  subscript(layer: Int) -> Int? {
+  package subscript(layer: Int) -> Int? {
     switch self {
     case .all(let value): value
     case .each(let values): values.indices.contains(layer) ? values[layer] : nil

@@ -56,4 +56,6 @@ void rg_decode_mxfp4_pairs(
 /// Multiplies `count` values by `factor`.
 void rg_scale(rg_path path, float *values, float factor, size_t count);
 
+#include "RowKernels.h"
+
 #endif

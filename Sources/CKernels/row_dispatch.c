@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Chooses row kernels by the path that the caller asks for.
+#include "row_paths.h"
+
+static const rg_row_kernel_set *kernels(rg_path path) {
+#if defined(__x86_64__)
+  if (path == rg_path_avx2) return &rg_avx2_row_kernels;
+#endif
+  (void)path;
+  return &rg_baseline_row_kernels;
+}
+
+void rg_exp(rg_path path, float *values, size_t count) { kernels(path)->exp(values, count); }
+
+void rg_silu_product(rg_path path, float *gate, const float *up, size_t count) {
+  kernels(path)->silu_product(gate, up, count);
+}
+
+void rg_softmax(rg_path path, float *values, float scale, size_t count) {
+  kernels(path)->softmax(values, scale, count);
+}
+
+float rg_rms_norm(
+    rg_path path, const float *source, const float *weight, float epsilon, float *result,
+    size_t count) {
+  return kernels(path)->rms_norm(source, weight, epsilon, result, count);
+}
+
+void rg_add_scaled(rg_path path, float *target, const float *source, float factor, size_t count) {
+  kernels(path)->add_scaled(target, source, factor, count);
+}
+
+float rg_max(rg_path path, const float *values, size_t count) {
+  return kernels(path)->max(values, count);
+}
+
+double rg_sum_exp(rg_path path, const float *values, float shift, size_t count) {
+  return kernels(path)->sum_exp(values, shift, count);
+}
+
+double rg_sum_exp_difference(
+    rg_path path, const float *values, const float *others, float shift, size_t count) {
+  return kernels(path)->sum_exp_difference(values, others, shift, count);
+}
+
+double rg_sum_squares(rg_path path, const float *values, size_t count) {
+  return kernels(path)->sum_squares(values, count);
+}
+
+double rg_sum_squared_differences(
+    rg_path path, const float *values, const float *others, size_t count) {
+  return kernels(path)->sum_squared_differences(values, others, count);
+}
+
+void rg_rotate_halves(
+    rg_path path, float *values, const float *cosine, const float *sine, size_t half) {
+  kernels(path)->rotate_halves(values, cosine, sine, half);
+}
+
+void rg_rotate_pairs(
+    rg_path path, float *values, const float *cosine, const float *sine, size_t half) {
+  kernels(path)->rotate_pairs(values, cosine, sine, half);
+}

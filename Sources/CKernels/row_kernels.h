@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of RowKernels.h, to be included once by each instruction set's file.
+//
+// exp(x) = 2^n * exp(r), n = round(x / ln 2), r = x - n ln 2 in [-0.347, 0.347] with ln 2 split in
+// two so that n * high is exact; exp(r) by its Taylor polynomial of degree 7, whose error there is
+// below 1e-8.
+
+#include <stddef.h>
+
+enum { lanes = 16 };
+
+RG_INLINE float exp_value(float x) {
+  x = x < -87.3f ? -87.3f : x;
+  x = x > 88.0f ? 88.0f : x;
+  // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
+  float shifted = x * 1.44269504f + 12582912.0f;
+  float n = shifted - 12582912.0f;
+  float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * (r * r) + r + 1.0f;
+  uint32_t power = (bits_from_float(shifted) + 127u) << 23;
+  return p * float_from_bits(power);
+}
+
+static void exp_row(float *values, size_t count) {
+  for (size_t i = 0; i < count; i++) values[i] = exp_value(values[i]);
+}
+
+static void silu_product(float *restrict gate, const float *restrict up, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    gate[i] = gate[i] / (1.0f + exp_value(-gate[i])) * up[i];
+  }
+}
+
+RG_INLINE float lane_sum(const float *lane) {
+  float sum[lanes];
+  for (int j = 0; j < lanes; j++) sum[j] = lane[j];
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int j = 0; j < width; j++) sum[j] += sum[j + width];
+  }
+  return sum[0];
+}
+
+RG_INLINE double lane_sum_double(const double *lane) {
+  double sum[lanes];
+  for (int j = 0; j < lanes; j++) sum[j] = lane[j];
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int j = 0; j < width; j++) sum[j] += sum[j + width];
+  }
+  return sum[0];
+}
+
+static float max_row(const float *values, size_t count) {
+  float lane[lanes];
+  for (int j = 0; j < lanes; j++) lane[j] = -__builtin_inff();
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (int j = 0; j < lanes; j++) lane[j] = values[i + j] > lane[j] ? values[i + j] : lane[j];
+  }
+  for (; i < count; i++) lane[0] = values[i] > lane[0] ? values[i] : lane[0];
+  float largest = lane[0];
+  for (int j = 1; j < lanes; j++) largest = lane[j] > largest ? lane[j] : largest;
+  return largest;
+}
+
+static void softmax_row(float *values, float scale, size_t count) {
+  float largest = max_row(values, count);
+  float lane[lanes] = {0};
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (int j = 0; j < lanes; j++) {
+      float value = exp_value(scale * (values[i + j] - largest));
+      values[i + j] = value;
+      lane[j] += value;
+    }
+  }
+  for (; i < count; i++) {
+    values[i] = exp_value(scale * (values[i] - largest));
+    lane[0] += values[i];
+  }
+  float factor = 1.0f / lane_sum(lane);
+  for (i = 0; i < count; i++) values[i] *= factor;
+}
+
+static float rms_norm_row(
+    const float *source, const float *weight, float epsilon, float *result, size_t count) {
+  float lane[lanes] = {0};
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (int j = 0; j < lanes; j++) lane[j] += source[i + j] * source[i + j];
+  }
+  for (; i < count; i++) lane[0] += source[i] * source[i];
+  float sum = lane_sum(lane);
+  float factor = 1.0f / __builtin_sqrtf(sum / (float)count + epsilon);
+  for (i = 0; i < count; i++) result[i] = source[i] * factor * weight[i];
+  return sum;
+}
+
+static void add_scaled_row(
+    float *restrict target, const float *restrict source, float factor, size_t count) {
+  for (size_t i = 0; i < count; i++) target[i] += factor * source[i];
+}
+
+// Sums over lanes in double: TERM is the i-th term.
+#define RG_SUM(TERM)                                          \
+  double lane[lanes] = {0};                                   \
+  size_t i = 0;                                               \
+  for (; i + lanes <= count; i += lanes) {                    \
+    for (int j = 0; j < lanes; j++) lane[j] += TERM(i + j);   \
+  }                                                           \
+  for (; i < count; i++) lane[0] += TERM(i);                  \
+  return lane_sum_double(lane)
+
+static double sum_exp_row(const float *values, float shift, size_t count) {
+#define RG_TERM(k) (double)exp_value(values[k] - shift)
+  RG_SUM(RG_TERM);
+#undef RG_TERM
+}
+
+static double sum_exp_difference_row(
+    const float *values, const float *others, float shift, size_t count) {
+#define RG_TERM(k) (double)exp_value(values[k] - shift) * (double)(values[k] - others[k])
+  RG_SUM(RG_TERM);
+#undef RG_TERM
+}
+
+static double sum_squares_row(const float *values, size_t count) {
+#define RG_TERM(k) (double)values[k] * (double)values[k]
+  RG_SUM(RG_TERM);
+#undef RG_TERM
+}
+
+static double sum_squared_differences_row(
+    const float *values, const float *others, size_t count) {
+#define RG_TERM(k) (double)(values[k] - others[k]) * (double)(values[k] - others[k])
+  RG_SUM(RG_TERM);
+#undef RG_TERM
+}
+
+static void rotate_halves_row(
+    float *restrict values, const float *restrict cosine, const float *restrict sine,
+    size_t half) {
+  for (size_t i = 0; i < half; i++) {
+    float first = values[i], second = values[i + half];
+    values[i] = first * cosine[i] - second * sine[i];
+    values[i + half] = second * cosine[i] + first * sine[i];
+  }
+}
+
+static void rotate_pairs_row(
+    float *restrict values, const float *restrict cosine, const float *restrict sine,
+    size_t half) {
+  for (size_t i = 0; i < half; i++) {
+    float first = values[2 * i], second = values[2 * i + 1];
+    values[2 * i] = first * cosine[i] - second * sine[i];
+    values[2 * i + 1] = second * cosine[i] + first * sine[i];
+  }
+}
+
+#define RG_ROW_KERNEL_SET                                                                        \
+  { exp_row, silu_product, softmax_row, rms_norm_row, add_scaled_row, max_row, sum_exp_row,      \
+    sum_exp_difference_row, sum_squares_row, sum_squared_differences_row, rotate_halves_row,     \
+    rotate_pairs_row }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One set of row kernels per instruction set.
+#ifndef CKERNELS_ROW_PATHS_H
+#define CKERNELS_ROW_PATHS_H
+
+#include "include/RowKernels.h"
+
+typedef struct {
+  void (*exp)(float *values, size_t count);
+  void (*silu_product)(float *restrict gate, const float *restrict up, size_t count);
+  void (*softmax)(float *values, float scale, size_t count);
+  float (*rms_norm)(
+      const float *source, const float *weight, float epsilon, float *result, size_t count);
+  void (*add_scaled)(
+      float *restrict target, const float *restrict source, float factor, size_t count);
+  float (*max)(const float *values, size_t count);
+  double (*sum_exp)(const float *values, float shift, size_t count);
+  double (*sum_exp_difference)(
+      const float *values, const float *others, float shift, size_t count);
+  double (*sum_squares)(const float *values, size_t count);
+  double (*sum_squared_differences)(const float *values, const float *others, size_t count);
+  void (*rotate_halves)(
+      float *restrict values, const float *restrict cosine, const float *restrict sine,
+      size_t half);
+  void (*rotate_pairs)(
+      float *restrict values, const float *restrict cosine, const float *restrict sine,
+      size_t half);
+} rg_row_kernel_set;
+
+extern const rg_row_kernel_set rg_baseline_row_kernels;
+#if defined(__x86_64__)
+extern const rg_row_kernel_set rg_avx2_row_kernels;
+#endif
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One layer's attention, h += Attn(RMSNorm(h)), over groups of sequences:
+//
+//   1. blocks of tokens   norm, query/key/value projections, head norms, rotation
+//   2. (sequence, head)   scores = scale · q kᵀ, causal and windowed softmax, context = p v
+//   3. blocks of tokens   output projection, added to h
+//
+// Every phase's blocks depend on the sequences only, so results do not depend on the threads.
+// Latent attention keeps its keys in two parts: per head the unrotated one, shared the rotated one.
+
+import ByteStorage
+import Tensors
+
+struct AttentionPass {
+  let model: InferenceModel
+  let layer: Int
+  let weights: AttentionWeights
+  let batch: TokenBatch
+  let cosine: Panel
+  let sine: Panel
+  let threads: Int
+
+  /// Tokens per block of a projection, and query positions per block of scores.
+  private static let blockTokens = 256
+  private static let blockQueries = 128
+  /// Floats that a group's queries, keys, values and context may take: 128 MB.
+  private static let groupFloats = 32 << 20
+
+  private var shape: AttentionShape { model.attention }
+
+  /// What a group of sequences needs between the phases.
+  private struct Group {
+    let tokens: Range<Int>
+    /// [tokens, heads · key size].
+    let queries: Panel
+    /// [tokens, keyHeads · key size]; latent: each head's unrotated keys, then its values.
+    let keys: Panel
+    /// [tokens, keyHeads · value size]; latent: a window on `keys`.
+    let values: Panel
+    /// Latent: the rotated key of all heads [tokens, rotated].
+    let sharedKeys: Panel?
+    /// [tokens, heads · value size].
+    let context: Panel
+  }
+
+  /// Adds the attention's output to `hidden` [T,H]. Returns whether all of `hidden` was finite.
+  func run(_ hidden: Panel, progress: ProgressCounter) -> Bool {
+    var finite = true
+    for sequences in batch.groups(limit: max(1, Self.groupFloats / shape.floatsPerToken)) {
+      let tokens =
+        batch.sequences[sequences.lowerBound].lowerBound
+        ..< batch.sequences[sequences.upperBound - 1].upperBound
+      let group = makeGroup(tokens)
+      let outcomes = mapBlocks(
+        count: tokens.count, blockSize: Self.blockTokens, threads: threads
+      ) { _, rows in project(hidden, rows, group) }
+      finite = finite && outcomes.allSatisfy { $0 }
+      let count = sequences.count * shape.heads
+      forEachBlock(count: count, blockSize: 1, threads: threads) { index, _ in
+        let (sequence, head) = index.quotientAndRemainder(dividingBy: shape.heads)
+        attend(head, batch.sequences[sequences.lowerBound + sequence], group)
+      }
+      forEachBlock(
+        count: tokens.count, blockSize: Self.blockTokens, threads: threads
+      ) { _, rows in
+        let first = tokens.lowerBound + rows.lowerBound
+        let target = hidden[first..<first + rows.count]
+        target.multiply(group.context[rows], transposed: weights.output, adding: true)
+        if let bias = weights.outputBias { target.add(toEachRow: bias) }
+      }
+      progress.advance(tokens.count)
+    }
+    return finite
+  }
+
+  private func makeGroup(_ tokens: Range<Int>) -> Group {
+    let (count, heads) = (tokens.count, shape.heads)
+    let queries = Panel(rows: count, columns: heads * shape.keySize)
+    guard let latent = shape.latent else {
+      return Group(
+        tokens: tokens, queries: queries,
+        keys: Panel(rows: count, columns: shape.keyHeads * shape.keySize),
+        values: Panel(rows: count, columns: shape.keyHeads * shape.valueSize), sharedKeys: nil,
+        // A head's context may take its queries' place: it is written after they were used.
+        context: queries)
+    }
+    let keys = Panel(rows: count, columns: heads * (latent.nope + shape.valueSize))
+    return Group(
+      tokens: tokens, queries: queries, keys: keys, values: keys,
+      sharedKeys: Panel(rows: count, columns: shape.rope.dimensions),
+      context: Panel(rows: count, columns: heads * shape.valueSize))
+  }
+
+  // MARK: Projections
+
+  private func project(_ hidden: Panel, _ rows: Range<Int>, _ group: Group) -> Bool {
+    let first = group.tokens.lowerBound + rows.lowerBound
+    let tokens = first..<first + rows.count
+    let inputs = Panel(rows: rows.count, columns: hidden.columns)
+    let finite = inputs.normalise(
+      hidden[tokens], weight: weights.inputNorm, epsilon: model.epsilon)
+    switch weights.projections {
+    case .grouped(let weights): project(inputs, rows, tokens, group, weights)
+    case .latent(let weights): project(inputs, rows, tokens, group, weights)
+    }
+    return finite
+  }
+
+  private func project(
+    _ inputs: Panel, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
+    _ weights: AttentionWeights.Grouped
+  ) {
+    let parts = [
+      (group.queries[rows], weights.query, weights.queryBias),
+      (group.keys[rows], weights.key, weights.keyBias),
+      (group.values[rows], weights.value, weights.valueBias),
+    ]
+    for (target, weight, bias) in parts {
+      target.multiply(inputs, transposed: weight)
+      if let bias { target.add(toEachRow: bias) }
+    }
+    finish(group.queries[rows], heads: shape.heads, norm: weights.queryNorm, tokens)
+    finish(group.keys[rows], heads: shape.keyHeads, norm: weights.keyNorm, tokens)
+  }
+
+  /// Norms and rotates the heads of `values`.
+  private func finish(_ values: Panel, heads: Int, norm: [Float]?, _ tokens: Range<Int>) {
+    let size = shape.keySize
+    let isWhole = norm.map { $0.count == values.columns && heads > 1 } ?? false
+    if let norm, isWhole { values.normalise(values, weight: norm, epsilon: model.epsilon) }
+    for head in 0..<heads {
+      let part = values.columns(head * size..<(head + 1) * size)
+      if let norm, !isWhole { part.normalise(part, weight: norm, epsilon: model.epsilon) }
+      rotate(part.columns(0..<shape.rope.dimensions), tokens)
+    }
+  }
+
+  private func rotate(_ values: Panel, _ tokens: Range<Int>) {
+    values.rotate(
+      cosine: cosine, sine: sine, positions: batch.positions[tokens],
+      interleaved: shape.rope.interleaved)
+  }
+
+  private func project(
+    _ inputs: Panel, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
+    _ weights: AttentionWeights.Latent
+  ) {
+    guard let latent = shape.latent, let sharedKeys = group.sharedKeys?[rows] else { return }
+    let queries = group.queries[rows]
+    if let down = weights.queryDown {
+      let narrow = Panel(rows: rows.count, columns: down.rows)
+      narrow.multiply(inputs, transposed: down)
+      if let bias = weights.queryDownBias { narrow.add(toEachRow: bias) }
+      narrow.normalise(narrow, weight: weights.queryDownNorm, epsilon: latent.epsilon)
+      queries.multiply(narrow, transposed: weights.queryUp)
+    } else {
+      queries.multiply(inputs, transposed: weights.queryUp)
+    }
+    for head in 0..<shape.heads {
+      let end = (head + 1) * shape.keySize
+      rotate(queries.columns(end - shape.rope.dimensions..<end), tokens)
+    }
+    let narrow = Panel(rows: rows.count, columns: weights.keyValueDown.rows)
+    narrow.multiply(inputs, transposed: weights.keyValueDown)
+    if let bias = weights.keyValueDownBias { narrow.add(toEachRow: bias) }
+    sharedKeys.copy(narrow.columns(latent.keyRank..<narrow.columns))
+    rotate(sharedKeys, tokens)
+    let content = narrow.columns(0..<latent.keyRank)
+    content.normalise(content, weight: weights.keyValueDownNorm, epsilon: latent.epsilon)
+    group.keys[rows].multiply(content, transposed: weights.keyValueUp)
+  }
+
+  // MARK: Attention
+
+  /// The context of one head over one sequence.
+  private func attend(_ head: Int, _ sequence: Range<Int>, _ group: Group) {
+    let rows = sequence.lowerBound - group.tokens.lowerBound
+      ..< sequence.upperBound - group.tokens.lowerBound
+    let (size, valueSize) = (shape.keySize, shape.valueSize)
+    let queries = group.queries[rows, head * size..<(head + 1) * size]
+    let context = group.context[rows, head * valueSize..<(head + 1) * valueSize]
+    let keyHead = head / (shape.heads / shape.keyHeads)
+    let (keys, values): (Panel, Panel)
+    if let latent = shape.latent {
+      let first = head * (latent.nope + valueSize)
+      keys = group.keys[rows, first..<first + latent.nope]
+      values = group.keys[rows, first + latent.nope..<first + latent.nope + valueSize]
+    } else {
+      keys = group.keys[rows, keyHead * size..<(keyHead + 1) * size]
+      values = group.values[rows, keyHead * valueSize..<(keyHead + 1) * valueSize]
+    }
+    let window = model.windows[layer] ?? sequence.count
+    let buffer = Panel(
+      rows: min(Self.blockQueries, sequence.count), columns: sequence.count)
+    for start in stride(from: 0, to: sequence.count, by: Self.blockQueries) {
+      let end = min(start + Self.blockQueries, sequence.count)
+      let visible = max(0, start - window + 1)..<end
+      let scores = buffer[0..<end - start, 0..<visible.count]
+      score(queries[start..<end], keys[visible], group.sharedKeys?[rows][visible], into: scores)
+      scores.softmax(scale: shape.scale) { row in
+        let last = start + row
+        return max(0, last - window + 1) - visible.lowerBound..<last + 1 - visible.lowerBound
+      }
+      context[start..<end].multiply(scores, values[visible])
+    }
+  }
+
+  /// scores = q kᵀ; latent keys are summed from their two parts.
+  private func score(_ queries: Panel, _ keys: Panel, _ sharedKeys: Panel?, into scores: Panel) {
+    guard let sharedKeys else { return scores.multiply(queries, transposed: keys) }
+    scores.multiply(queries.columns(0..<keys.columns), transposed: keys)
+    scores.multiply(
+      queries.columns(keys.columns..<queries.columns), transposed: sharedKeys, adding: true)
+  }
+}

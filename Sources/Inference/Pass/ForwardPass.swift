@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A model's forward pass, layer by layer over a whole set of sequences: each weight is decoded once,
+// applied to all tokens of all streams, and dropped.
+//
+//   h = embed[token]                        [T,H] per stream
+//   for each layer: h += Attn(RMSNorm(h)); x = RMSNorm(h); h += MoE(x) or MLP(x)
+//   logits = head · RMSNorm(h)              (ForwardPass+Head.swift)
+//
+// Streams are copies of one token set that differ in how MoE layers route: stream 0 is the original.
+// Until routings differ they share one set of hidden states.
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+package import Routing
+package import Tensors
+
+package final class ForwardPass {
+  package let model: InferenceModel
+  /// Number of streams.
+  package let streams: Int
+  /// Tokens per stream, T.
+  package var tokenCount: Int { batch.count }
+  /// The layer that comes next; `layerCount` when only the head is left.
+  package private(set) var layer = 0
+  /// Whether the next layer's attention is done, so that its feed-forward part comes next.
+  package private(set) var isAfterAttention = false
+
+  let batch: TokenBatch
+  let threads: Int
+  let progress: ProgressCounter
+  private let cosine: Panel
+  private let sine: Panel
+  /// [T,H]; one that all streams share, or one each.
+  private(set) var hidden: [Panel]
+  /// The second norm of `hidden`, of which there are as many, between attention and experts.
+  private var inputs: [Matrix] = []
+  private let layers: [Int: MoELayer]
+  private let reader: ExpertReader
+
+  /// Embeds `sequences`, which never see each other; empty ones are skipped.
+  package init(
+    _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
+    progress: (@Sendable (ForwardProgress) -> Void)? = nil
+  ) throws(RegateError) {
+    precondition(streams > 0 && threads > 0)
+    self.model = model
+    self.streams = streams
+    self.threads = threads
+    batch = try TokenBatch(sequences, vocabularySize: model.vocabularySize)
+    let work = batch.count * streams * (2 * model.layerCount + 1)
+    self.progress = ProgressCounter(total: work, report: progress)
+    (cosine, sine) = model.attention.rope.tables(positions: batch.longest)
+    layers = Dictionary(uniqueKeysWithValues: model.layout.layers.map { ($0.index, $0) })
+    reader = try ExpertReader(model.checkpoint, layout: model.layout)
+    hidden = [try Self.embed(batch, model, threads: threads)]
+  }
+
+  private static func embed(
+    _ batch: TokenBatch, _ model: InferenceModel, threads: Int
+  ) throws(RegateError) -> Panel {
+    let stored = try model.weights.matrix(
+      model.embedding, rows: model.vocabularySize, columns: model.hiddenSize)
+    let result = Panel(rows: batch.count, columns: model.hiddenSize)
+    let outcomes = mapBlocks(
+      count: batch.count, blockSize: DensePart.blockTokens, threads: threads
+    ) { _, rows -> Result<Void, RegateError> in
+      Result { () throws(RegateError) in
+        try stored.gather(batch.ids[rows], into: result[rows])
+      }
+    }
+    for outcome in outcomes { try outcome.get() }
+    return result
+  }
+
+  /// The MoE layer that comes next; nil where it is a dense one, or all layers are done.
+  package var moeLayer: MoELayer? { layers[layer] }
+
+  private var stage: String { "layer \(layer) of \(model.layerCount)" }
+
+  // MARK: Steps
+
+  /// Runs the next layer's attention for all streams.
+  package func attention() throws(RegateError) {
+    precondition(layer < model.layerCount && !isAfterAttention)
+    progress.enter(stage)
+    let pass = AttentionPass(
+      model: model, layer: layer,
+      weights: try AttentionWeights(model, layer: layer, threads: threads), batch: batch,
+      cosine: cosine, sine: sine, threads: threads)
+    for stream in hidden {
+      guard pass.run(stream, progress: progress) else {
+        throw notFinite(layer == 0 ? "the embedding" : "the output of layer \(layer - 1)")
+      }
+    }
+    isAfterAttention = true
+    try normalise()
+  }
+
+  private func normalise() throws(RegateError) {
+    let weight = try model.weights.vector(.secondNorm, layer: layer, count: model.hiddenSize)
+    let epsilon = model.epsilon
+    inputs = []
+    for stream in hidden {
+      var finite = true
+      let normalised = Matrix(rows: batch.count, columns: model.hiddenSize) { target in
+        let outcomes = mapBlocks(
+          count: batch.count, blockSize: DensePart.blockTokens, threads: threads
+        ) { _, rows in
+          target[rows].normalise(stream[rows], weight: weight, epsilon: epsilon)
+        }
+        finite = outcomes.allSatisfy { $0 }
+      }
+      guard finite else { throw notFinite("the attention of layer \(layer)") }
+      inputs.append(normalised)
+    }
+  }
+
+  func notFinite(_ place: String) -> RegateError {
+    RegateError(
+      .malformed, file: model.checkpoint.path, subject: place,
+      "gives NaN or infinite activations",
+      advice: "check the checkpoint's weights, and its configuration against them")
+  }
+
+  /// What the next layer's router reads in one stream [T,H]; only after its attention.
+  package func routerInputs(stream: Int) -> Matrix {
+    precondition(isAfterAttention && stream >= 0 && stream < streams)
+    return inputs[min(stream, inputs.count - 1)]
+  }
+
+  /// The router that the checkpoint itself has for the next layer.
+  package func originalRouter() throws(RegateError) -> FamilyRouter {
+    guard let moeLayer, !model.layout.nativeRouter else {
+      throw RegateError(
+        .unsupported, file: model.checkpoint.path, subject: "layer \(layer)",
+        "has no router of the original family")
+    }
+    let (gate, gateBias, selectionBias) = try moeLayer.router(from: model.checkpoint)
+    return FamilyRouter(
+      gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: moeLayer.rule)
+  }
+
+  /// Runs the next layer, an MoE layer whose attention is done, with an assignment per stream.
+  ///
+  /// `functions[s][slot]` names the expert of the checkpoint that the slot stands for in stream s;
+  /// nil: the slot's own number. With `measuringError`, the result has for each stream
+  /// ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs (nil where y_0 is zero, or without).
+  @discardableResult
+  package func applyExperts(
+    _ assignments: [Assignment], functions: [[Int]?]? = nil, measuringError: Bool = false
+  ) throws(RegateError) -> [Double?] {
+    guard isAfterAttention, let moeLayer else { preconditionFailure("no MoE layer is due") }
+    precondition(assignments.count == streams && (functions?.count ?? streams) == streams)
+    precondition(assignments.allSatisfy { $0.tokens == tokenCount })
+    let identity = Array(0..<moeLayer.rule.experts)
+    var assignments = assignments
+    var maps = (0..<streams).map { functions?[$0] ?? identity }
+    if hidden.count == 1, streams > 1 {
+      let isShared = (1..<streams).allSatisfy {
+        assignments[$0] == assignments[0] && maps[$0] == maps[0]
+      }
+      if isShared {
+        (assignments, maps) = ([assignments[0]], [maps[0]])
+      } else {
+        separate()
+      }
+    }
+    let rows = ExpertRows(assignments, functions: maps, experts: moeLayer.rule.experts)
+    let pass = RoutedExperts(
+      layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
+    let errors = try withInputs { (panels) throws(RegateError) in
+      try run(pass, panels, measuringError: measuringError && hidden.count > 1)
+    }
+    try applyDense(shared: !moeLayer.shared.isEmpty)
+    guard measuringError, hidden.count == 1 else { return errors }
+    return [Double?](repeating: 0, count: streams)
+  }
+
+  /// Gives every stream hidden states of its own.
+  private func separate() {
+    for _ in 1..<streams {
+      let copy = Panel(rows: tokenCount, columns: model.hiddenSize)
+      copy.copy(hidden[0])
+      hidden.append(copy)
+    }
+    inputs = [Matrix](repeating: inputs[0], count: streams)
+  }
+
+  /// Windows on the router inputs of all streams, for the length of a call.
+  private func withInputs<R>(
+    _ body: ([Panel]) throws(RegateError) -> R
+  ) throws(RegateError) -> R {
+    func next(_ panels: [Panel]) throws(RegateError) -> R {
+      guard panels.count < inputs.count else { return try body(panels) }
+      return try inputs[panels.count].withPanel { (panel) throws(RegateError) in
+        try next(panels + [panel])
+      }
+    }
+    return try next([])
+  }
+
+  private func run(
+    _ pass: RoutedExperts, _ inputs: [Panel], measuringError: Bool
+  ) throws(RegateError) -> [Double?] {
+    guard measuringError else {
+      try pass.run(inputs, addingTo: hidden, progress: progress)
+      return [Double?](repeating: nil, count: streams)
+    }
+    let outputs = hidden.map { Panel(rows: $0.rows, columns: $0.columns) }
+    for output in outputs { output.fill(0) }
+    try pass.run(inputs, addingTo: outputs, progress: progress)
+    let norm = outputs[0].squaredNorm
+    let errors = outputs.map { output in
+      norm > 0 ? (output.squaredDistance(to: outputs[0]) / norm).squareRoot() : nil
+    }
+    for (stream, output) in zip(hidden, outputs) { stream.add(output) }
+    return errors
+  }
+
+  /// Runs the next layer, a dense one whose attention is done.
+  package func applyDense() throws(RegateError) {
+    precondition(isAfterAttention && moeLayer == nil)
+    try applyDense(shared: nil)
+  }
+
+  /// Adds the dense layer's network, or the shared experts of an MoE layer that has them, and ends
+  /// the layer.
+  private func applyDense(shared: Bool?) throws(RegateError) {
+    if shared != false {
+      let part =
+        shared == true
+        ? try DensePart(shared: model, layer: layer, threads: threads)
+        : try DensePart(dense: model, layer: layer, threads: threads)
+      for (stream, input) in zip(hidden, inputs) {
+        input.withPanel { input in
+          forEachBlock(
+            count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
+          ) { _, rows in
+            part.apply(input[rows], addingTo: stream[rows])
+          }
+        }
+        if shared == nil { progress.advance(tokenCount) }
+      }
+    }
+    inputs = []
+    layer += 1
+    isAfterAttention = false
+  }
+
+  /// Runs the next layer as the checkpoint has it, all streams routed by its own router.
+  package func advance() throws(RegateError) {
+    if !isAfterAttention { try attention() }
+    guard moeLayer != nil else { return try applyDense() }
+    let router = try originalRouter()
+    var assignments = inputs.map { router.route($0, threads: threads) }
+    while assignments.count < streams { assignments.append(assignments[0]) }
+    try applyExperts(assignments)
+  }
+
+  /// Runs all layers that are left, as `advance` does.
+  package func finish() throws(RegateError) {
+    while layer < model.layerCount { try advance() }
+  }
+
+  // MARK: Resuming
+
+  /// The hidden states before the next layer, one [T,H] per stream or one that all share; not
+  /// between a layer's attention and its experts.
+  package var state: [Matrix] {
+    precondition(!isAfterAttention)
+    return hidden.map(\.matrix)
+  }
+
+  /// Continues a pass over the same sequences that had come to `layer` with `state`.
+  package func restore(layer: Int, state: [Matrix]) {
+    precondition(layer >= 0 && layer <= model.layerCount && !isAfterAttention)
+    precondition(state.count == 1 || state.count == streams)
+    precondition(state.allSatisfy { $0.rows == tokenCount && $0.columns == model.hiddenSize })
+    self.layer = layer
+    hidden = state.map(Panel.init)
+    progress.advance(tokenCount * state.count * 2 * layer)
+  }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// How far a forward pass has come.
+package struct ForwardProgress: Sendable {
+  /// What is being done, e.g. `layer 3 of 48`.
+  package let stage: String
+  /// Work done and to be done, in tokens times parts of the network.
+  package let completed: Int
+  package let total: Int
+}
+
+/// Adds up work done by several threads and reports it.
+final class ProgressCounter: Sendable {
+  private let total: Int
+  private let report: (@Sendable (ForwardProgress) -> Void)?
+  private let state = Mutex((stage: "", completed: 0))
+
+  init(total: Int, report: (@Sendable (ForwardProgress) -> Void)?) {
+    self.total = total
+    self.report = report
+  }
+
+  func enter(_ stage: String) { state.withLock { $0.stage = stage } }
+
+  func advance(_ work: Int) {
+    guard let report else { return }
+    state.withLock {
+      $0.completed += work
+      report(ForwardProgress(stage: $0.stage, completed: $0.completed, total: total))
+    }
+  }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The routed experts of one layer for all streams:
+//
+//   y_t = sum over the token's experts of weight x expert(x_t)
+//
+// Experts are taken in waves whose outputs fit a buffer. In a wave threads share out blocks of rows,
+// expert after expert: the first to reach an expert decodes it, the last to finish with it drops it,
+// so that about one decoded expert per thread is alive. Then outputs are added to their tokens, in
+// the order of the experts. Waves and blocks depend on the routing only, never on the threads.
+
+import Architectures
+import ByteStorage
+import Routing
+import Synchronization
+import Tensors
+
+struct RoutedExperts {
+  let layer: MoELayer
+  let reader: ExpertReader
+  let rows: ExpertRows
+  /// Tokens per stream, T.
+  let tokens: Int
+  let threads: Int
+
+  /// Floats in a wave's outputs: 128 MB.
+  private static let waveFloats = 32 << 20
+  /// Tokens per block when outputs are added up.
+  private static let blockTokens = 512
+
+  /// Rows of one expert that are worked on together.
+  private struct Task: Sendable {
+    let expert: SharedExpert
+    let rows: Range<Int>
+  }
+
+  /// An expert that is decoded when the first of its tasks needs it.
+  private final class SharedExpert: Sendable {
+    let index: Int
+    private struct State {
+      var weights: Result<ExpertWeights, RegateError>?
+      var remaining: Int
+    }
+    private let state: Mutex<State>
+
+    init(_ index: Int, tasks: Int) {
+      self.index = index
+      state = Mutex(State(weights: nil, remaining: tasks))
+    }
+
+    func weights(
+      _ load: () throws(RegateError) -> ExpertWeights
+    ) throws(RegateError) -> ExpertWeights {
+      try state.withLock { state in
+        let weights = state.weights ?? Result { () throws(RegateError) in try load() }
+        state.weights = weights
+        return weights
+      }.get()
+    }
+
+    func finish() {
+      state.withLock { state in
+        state.remaining -= 1
+        if state.remaining == 0 { state.weights = nil }
+      }
+    }
+  }
+
+  /// Adds the experts' weighted outputs for `inputs` to `outputs`; both have a panel [T,H] per
+  /// stream. Streams may share an input panel.
+  func run(
+    _ inputs: [Panel], addingTo outputs: [Panel], progress: ProgressCounter
+  ) throws(RegateError) {
+    let experts = (0..<rows.starts.count - 1).filter { !rows.range(of: $0).isEmpty }
+    let limit = max(1, Self.waveFloats / layer.hiddenSize)
+    var next = 0
+    while next < experts.count {
+      var end = next + 1
+      let first = rows.starts[experts[next]]
+      while end < experts.count, rows.starts[experts[end] + 1] - first <= limit { end += 1 }
+      let wave = Array(experts[next..<end])
+      let results = try apply(wave, inputs)
+      add(results, of: wave, to: outputs)
+      progress.advance(results.rows / layer.rule.topK)
+      next = end
+    }
+  }
+
+  /// The outputs of all rows of the experts in `wave`.
+  private func apply(_ wave: [Int], _ inputs: [Panel]) throws(RegateError) -> Panel {
+    let base = rows.starts[wave[0]]
+    let results = Panel(
+      rows: rows.starts[wave[wave.count - 1] + 1] - base, columns: layer.hiddenSize)
+    var tasks: [Task] = []
+    for expert in wave {
+      let range = rows.range(of: expert)
+      let blocks = stride(from: range.lowerBound, to: range.upperBound, by: ExpertWeights.blockRows)
+      let shared = SharedExpert(expert, tasks: Array(blocks).count)
+      for start in blocks {
+        tasks.append(
+          Task(
+            expert: shared, rows: start..<min(start + ExpertWeights.blockRows, range.upperBound)))
+      }
+    }
+    let due = tasks
+    let outcomes = mapBlocks(
+      count: due.count, blockSize: 1, threads: threads
+    ) { index, _ -> Result<Void, RegateError> in
+      let task = due[index]
+      defer { task.expert.finish() }
+      return Result { () throws(RegateError) in
+        let weights = try task.expert.weights { () throws(RegateError) in
+          try reader.weights(of: task.expert.index, in: layer)
+        }
+        let gathered = Panel(rows: task.rows.count, columns: layer.hiddenSize)
+        gather(task.rows, from: inputs, into: gathered)
+        weights.apply(
+          gathered, into: results[task.rows.lowerBound - base..<task.rows.upperBound - base])
+      }
+    }
+    for outcome in outcomes { try outcome.get() }
+    return results
+  }
+
+  private func gather(_ range: Range<Int>, from inputs: [Panel], into target: Panel) {
+    for (stream, input) in inputs.enumerated() {
+      let part = rows.part(of: range, in: stream * tokens..<(stream + 1) * tokens)
+      let indices = rows.rows[part].map { $0 - Int32(stream * tokens) }
+      target[part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound]
+        .gather(input, rows: indices[...])
+    }
+  }
+
+  private func add(_ results: Panel, of wave: [Int], to outputs: [Panel]) {
+    let base = rows.starts[wave[0]]
+    for (stream, output) in outputs.enumerated() {
+      forEachBlock(count: tokens, blockSize: Self.blockTokens, threads: threads) { _, block in
+        let offset = stream * tokens
+        let window = offset + block.lowerBound..<offset + block.upperBound
+        for expert in wave {
+          for row in rows.part(of: rows.range(of: expert), in: window) {
+            output.add(
+              results, row: row - base, times: rows.weights[row],
+              to: Int(rows.rows[row]) - offset)
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One weight matrix [rows, columns] as it lies in its file, decoded by rows:
+//   plain        F32, F16, BF16 and every GGUF block type
+//   block FP8    w[r,c] = fp8(weight[r,c]) * weight_scale_inv[r / block, c / block]
+//   GGUF .scale  all values times one number
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Tensors
+
+struct StoredMatrix: Sendable {
+  let checkpoint: any Checkpoint
+  let tensor: TensorInfo
+  let rows: Int
+  let columns: Int
+  private let blocks: BlockScaledDecoder?
+  private let factor: Float?
+
+  /// Elements per task when a whole matrix is decoded.
+  private static let taskElements = 1 << 18
+
+  /// `tensor` has `rows * columns` elements; `scale` is its companion, if it has one.
+  init(
+    _ tensor: TensorInfo, rows: Int, columns: Int, scale: TensorInfo?, layout: ModelLayout,
+    in checkpoint: any Checkpoint
+  ) throws(RegateError) {
+    self.checkpoint = checkpoint
+    self.tensor = tensor
+    self.rows = rows
+    self.columns = columns
+    guard TensorDecoder.supports(tensor.type) else {
+      throw RegateError(
+        .unsupported, file: checkpoint.files[tensor.file].path, subject: tensor.name,
+        "is \(tensor.type.rawValue), which cannot be decoded")
+    }
+    guard columns % tensor.type.blockElements == 0 else {
+      throw RegateError(
+        .malformed, file: checkpoint.files[tensor.file].path, subject: tensor.name,
+        "has rows of \(columns) elements, which are no whole \(tensor.type.rawValue) blocks")
+    }
+    guard let scale else {
+      blocks = nil
+      factor = nil
+      return
+    }
+    let scales = try checkpoint.naming(scale) { () throws(RegateError) in
+      try checkpoint.withBytes(of: scale) { bytes throws(RegateError) in
+        try BlockScaledDecoder.scales(bytes, type: scale.type, count: scale.elementCount)
+      }
+    }
+    if let block = layout.scaleBlock {
+      blocks = try checkpoint.naming(scale) { () throws(RegateError) in
+        try BlockScaledDecoder(
+          rows: rows, columns: columns, blockRows: block.rows, blockColumns: block.columns,
+          scales: scales)
+      }
+      factor = nil
+    } else {
+      guard scales.count == 1 else {
+        throw RegateError(
+          .mismatch, file: checkpoint.files[scale.file].path, subject: scale.name,
+          "has shape \(scale.shape), expected one value")
+      }
+      blocks = nil
+      factor = scales[0]
+    }
+  }
+
+  /// Decodes `selection` of the rows into `target`, which has that many.
+  private func decode(_ selection: Range<Int>, into target: Panel) throws(RegateError) {
+    guard !selection.isEmpty, columns > 0 else { return }
+    let rowBytes = tensor.range.count / rows
+    let part = selection.lowerBound * rowBytes..<selection.upperBound * rowBytes
+    try checkpoint.naming(tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: tensor, part: part) { bytes throws(RegateError) in
+        try target.withContiguous { result throws(RegateError) in
+          if let blocks {
+            let values = try blocks.decode(bytes, type: tensor.type, rows: selection)
+            _ = result.update(fromContentsOf: values)
+          } else {
+            try TensorDecoder.decode(bytes, type: tensor.type, into: result)
+            if let factor {
+              for index in result.indices { result[index] *= factor }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// The decoded rows of `selection`; threads share out blocks of them.
+  func panel(rows selection: Range<Int>, threads: Int) throws(RegateError) -> Panel {
+    let result = Panel(rows: selection.count, columns: columns)
+    let blockRows = max(1, Self.taskElements / max(columns, 1))
+    let outcomes = mapBlocks(
+      count: selection.count, blockSize: blockRows, threads: threads
+    ) { _, range -> Result<Void, RegateError> in
+      let stored = selection.lowerBound + range.lowerBound
+      return Result { () throws(RegateError) in
+        try decode(stored..<stored + range.count, into: result[range])
+      }
+    }
+    for outcome in outcomes { try outcome.get() }
+    return result
+  }
+
+  /// All rows, decoded.
+  func panel(threads: Int) throws(RegateError) -> Panel { try panel(rows: 0..<rows, threads: threads) }
+
+  /// Decodes row `indices[i]` into row i of `target`.
+  func gather(_ indices: ArraySlice<Int32>, into target: Panel) throws(RegateError) {
+    for (row, index) in indices.enumerated() {
+      try decode(Int(index)..<Int(index) + 1, into: target[row..<row + 1])
+    }
+  }
+}

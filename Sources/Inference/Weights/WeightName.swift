@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Names of the weights outside routers and experts: safetensors relative to
+// `{prefix}layers.{n}.`, GGUF relative to `blk.{n}.`; without `.weight` or `.bias`.
+
+/// A weight of one layer.
+enum WeightName {
+  case inputNorm, secondNorm
+  case query, key, value, output
+  /// Query, key and value rows in one matrix (GGUF).
+  case queryKeyValue
+  case queryNorm, keyNorm
+  /// Latent attention: the bottlenecks, and what expands them.
+  case queryDown, queryDownNorm, queryUp, keyValueDown, keyValueDownNorm, keyValueUp
+  /// The two halves of `keyValueUp` (GGUF); keys transposed per head.
+  case keyUp, valueUp
+  case gate, up, down
+  case sharedGate, sharedUp, sharedDown
+  /// Weighs the shared expert (Qwen2-MoE).
+  case sharedScale
+
+  /// Every spelling in safetensors files.
+  var huggingFace: [String] {
+    switch self {
+    case .inputNorm: ["input_layernorm"]
+    case .secondNorm: ["post_attention_layernorm"]
+    case .query: ["self_attn.q_proj"]
+    case .key: ["self_attn.k_proj"]
+    case .value: ["self_attn.v_proj"]
+    case .output: ["self_attn.o_proj"]
+    case .queryKeyValue, .keyUp, .valueUp: []
+    case .queryNorm: ["self_attn.q_norm"]
+    case .keyNorm: ["self_attn.k_norm"]
+    case .queryDown: ["self_attn.q_a_proj"]
+    case .queryDownNorm: ["self_attn.q_a_layernorm"]
+    case .queryUp: ["self_attn.q_b_proj"]
+    case .keyValueDown: ["self_attn.kv_a_proj_with_mqa"]
+    case .keyValueDownNorm: ["self_attn.kv_a_layernorm"]
+    case .keyValueUp: ["self_attn.kv_b_proj"]
+    case .gate: ["mlp.gate_proj"]
+    case .up: ["mlp.up_proj"]
+    case .down: ["mlp.down_proj"]
+    case .sharedGate: ["mlp.shared_experts.gate_proj", "mlp.shared_expert.gate_proj"]
+    case .sharedUp: ["mlp.shared_experts.up_proj", "mlp.shared_expert.up_proj"]
+    case .sharedDown: ["mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj"]
+    case .sharedScale: ["mlp.shared_expert_gate"]
+    }
+  }
+
+  /// The name in GGUF files.
+  func gguf(_ traits: AttentionTraits) -> String {
+    switch self {
+    case .inputNorm: "attn_norm"
+    case .secondNorm: traits.ggufSecondNorm
+    case .query: "attn_q"
+    case .key: "attn_k"
+    case .value: "attn_v"
+    case .output: "attn_output"
+    case .queryKeyValue: "attn_qkv"
+    case .queryNorm: "attn_q_norm"
+    case .keyNorm: "attn_k_norm"
+    case .queryDown: "attn_q_a"
+    case .queryDownNorm: "attn_q_a_norm"
+    case .queryUp: "attn_q_b"
+    case .keyValueDown: "attn_kv_a_mqa"
+    case .keyValueDownNorm: "attn_kv_a_norm"
+    case .keyValueUp: "attn_kv_b"
+    case .keyUp: "attn_k_b"
+    case .valueUp: "attn_v_b"
+    case .gate: "ffn_gate"
+    case .up: "ffn_up"
+    case .down: "ffn_down"
+    case .sharedGate: "ffn_gate_shexp"
+    case .sharedUp: "ffn_up_shexp"
+    case .sharedDown: "ffn_down_shexp"
+    case .sharedScale: "ffn_gate_inp_shexp"
+    }
+  }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Tensors
+
+/// Finds weights by role, whatever the container calls them, and checks their shapes.
+struct WeightReader: Sendable {
+  let checkpoint: any Checkpoint
+  let layout: ModelLayout
+  let traits: AttentionTraits
+  /// Whether projections have biases; nil: where there are such tensors.
+  private var biases: Bool?
+
+  init(_ checkpoint: any Checkpoint, layout: ModelLayout, traits: AttentionTraits) {
+    self.checkpoint = checkpoint
+    self.layout = layout
+    self.traits = traits
+    biases = nil
+  }
+
+  func with(biases: Bool?) -> WeightReader {
+    var reader = self
+    reader.biases = biases
+    return reader
+  }
+
+  private var isGGUF: Bool { checkpoint.container == .gguf }
+
+  // MARK: One layer's
+
+  /// Full names, without suffix, that the weight may have.
+  private func stems(_ name: WeightName, layer: Int) -> [String] {
+    isGGUF
+      ? ["\(layout.prefix)blk.\(layer).\(name.gguf(traits))"]
+      : name.huggingFace.map { "\(layout.prefix)layers.\(layer).\($0)" }
+  }
+
+  private func find(_ name: WeightName, layer: Int, _ suffix: String) -> TensorInfo? {
+    stems(name, layer: layer).lazy.compactMap { checkpoint.tensors["\($0).\(suffix)"] }.first
+  }
+
+  func has(_ name: WeightName, layer: Int) -> Bool {
+    find(name, layer: layer, "weight") != nil
+  }
+
+  private func required(
+    _ name: WeightName, layer: Int, _ suffix: String, shapes: [[Int]]
+  ) throws(RegateError) -> TensorInfo {
+    guard let tensor = find(name, layer: layer, suffix) else {
+      throw missing("\(stems(name, layer: layer).first ?? "layer \(layer)").\(suffix)")
+    }
+    try check(tensor, shapes)
+    return tensor
+  }
+
+  private func missing(_ name: String) -> RegateError {
+    RegateError(
+      .missing, file: checkpoint.path, subject: name, "no such tensor in the checkpoint",
+      advice: "fetch the checkpoint again")
+  }
+
+  private func check(_ tensor: TensorInfo, _ shapes: [[Int]]) throws(RegateError) {
+    guard !shapes.contains(tensor.shape) else { return }
+    throw RegateError(
+      .mismatch, file: checkpoint.files[tensor.file].path, subject: tensor.name,
+      "has shape \(tensor.shape), expected \(shapes[0]) by the configuration")
+  }
+
+  /// A norm's weight.
+  func vector(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float] {
+    try checkpoint.floats(
+      of: try required(name, layer: layer, "weight", shapes: [[count], [1, count]]))
+  }
+
+  /// A projection's bias; nil where the model has none.
+  func bias(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float]? {
+    if biases == false { return nil }
+    if biases == nil, find(name, layer: layer, "bias") == nil { return nil }
+    return try checkpoint.floats(
+      of: try required(name, layer: layer, "bias", shapes: [[count], [1, count]]))
+  }
+
+  func stored(
+    _ name: WeightName, layer: Int, rows: Int, columns: Int, shape: [Int]? = nil
+  ) throws(RegateError) -> StoredMatrix {
+    let tensor = try required(
+      name, layer: layer, "weight", shapes: [shape ?? [rows, columns]])
+    return try matrix(tensor, rows: rows, columns: columns)
+  }
+
+  /// A decoded matrix [rows, columns].
+  func matrix(
+    _ name: WeightName, layer: Int, rows: Int, columns: Int, threads: Int
+  ) throws(RegateError) -> Panel {
+    try stored(name, layer: layer, rows: rows, columns: columns).panel(threads: threads)
+  }
+
+  /// The gate of the shared expert as a row [1,H]; GGUF files store it [H].
+  func sharedScale(layer: Int, hiddenSize: Int) throws(RegateError) -> Panel {
+    let tensor = try required(
+      .sharedScale, layer: layer, "weight", shapes: [[1, hiddenSize], [hiddenSize]])
+    return Panel(
+      Matrix(rows: 1, columns: hiddenSize, values: try checkpoint.floats(of: tensor)))
+  }
+
+  /// Rows of a gate or shared matrix, whose count no key gives.
+  func rows(of name: WeightName, layer: Int) throws(RegateError) -> Int {
+    guard let tensor = find(name, layer: layer, "weight") else {
+      throw missing("\(stems(name, layer: layer)[0]).weight")
+    }
+    guard tensor.shape.count == 2, tensor.shape[0] > 0 else {
+      throw RegateError(
+        .mismatch, file: checkpoint.files[tensor.file].path, subject: tensor.name,
+        "has shape \(tensor.shape), expected a matrix")
+    }
+    return tensor.shape[0]
+  }
+
+  func matrix(_ tensor: TensorInfo, rows: Int, columns: Int) throws(RegateError) -> StoredMatrix {
+    let stem = tensor.name.hasSuffix(".weight") ? String(tensor.name.dropLast(7)) : tensor.name
+    let scale = isGGUF ? checkpoint.tensors[stem + ".scale"] : nil
+    return try StoredMatrix(
+      tensor, rows: rows, columns: columns,
+      scale: scale ?? checkpoint.tensors[stem + ".weight_scale_inv"], layout: layout,
+      in: checkpoint)
+  }
+
+  // MARK: The model's
+
+  func embedding() throws(RegateError) -> TensorInfo {
+    let name = isGGUF ? "token_embd.weight" : layout.prefix + "embed_tokens.weight"
+    guard let tensor = checkpoint.tensors[name] else { throw missing(name) }
+    guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] == layout.hiddenSize else {
+      throw RegateError(
+        .mismatch, file: checkpoint.files[tensor.file].path, subject: name,
+        "has shape \(tensor.shape), expected [vocabulary, \(layout.hiddenSize)]")
+    }
+    return tensor
+  }
+
+  /// The output head; `isTied` nil: the file tells by what it holds.
+  func head(embedding: TensorInfo, isTied: Bool?) throws(RegateError) -> TensorInfo {
+    if isTied == true { return embedding }
+    let wrapped =
+      layout.prefix.hasSuffix("model.") ? String(layout.prefix.dropLast(6)) : layout.prefix
+    let names = isGGUF ? ["output.weight"] : ["lm_head.weight", wrapped + "lm_head.weight"]
+    guard let tensor = names.lazy.compactMap({ checkpoint.tensors[$0] }).first else {
+      guard isTied == nil else { throw missing(names[0]) }
+      return embedding
+    }
+    try check(tensor, [embedding.shape])
+    return tensor
+  }
+
+  func finalNorm() throws(RegateError) -> [Float] {
+    let name = isGGUF ? "output_norm.weight" : layout.prefix + "norm.weight"
+    guard let tensor = checkpoint.tensors[name] else { throw missing(name) }
+    try check(tensor, [[layout.hiddenSize]])
+    return try checkpoint.floats(of: tensor)
+  }
+
+  /// What llama-3 GGUF files divide the rotation frequencies by.
+  func ropeDivisors() throws(RegateError) -> [Float]? {
+    try checkpoint.tensors["rope_freqs.weight"].map { tensor throws(RegateError) in
+      try checkpoint.floats(of: tensor)
+    }
+  }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Row by row operations on panels, by the kernels of CKernels/RowKernels.h.
+
+import CKernels
+
+extension Panel {
+  private func forEachRow(_ body: (UnsafeMutablePointer<Float>, Int) -> Void) {
+    guard columns > 0 else { return }
+    for row in 0..<rows { body(base + row * stride, row) }
+  }
+
+  /// Every value becomes `value`.
+  package func fill(_ value: Float) {
+    forEachRow { row, _ in row.update(repeating: value, count: columns) }
+  }
+
+  /// Copies `other`, which has the same shape.
+  package func copy(_ other: Panel) {
+    precondition(rows == other.rows && columns == other.columns)
+    forEachRow { row, index in
+      row.update(from: other.base + index * other.stride, count: columns)
+    }
+  }
+
+  /// Copies `other` with rows and columns exchanged.
+  package func copyTransposed(_ other: Panel) {
+    precondition(rows == other.columns && columns == other.rows)
+    forEachRow { row, index in
+      for column in 0..<columns { row[column] = other.base[column * other.stride + index] }
+    }
+  }
+
+  /// Adds `other`, which has the same shape.
+  package func add(_ other: Panel) {
+    precondition(rows == other.rows && columns == other.columns)
+    let path = rg_best_path()
+    forEachRow { row, index in
+      rg_add_scaled(path, row, other.base + index * other.stride, 1, columns)
+    }
+  }
+
+  /// Adds `factor` times a row of `other` to a row of this panel.
+  package func add(_ other: Panel, row source: Int, times factor: Float, to target: Int) {
+    precondition(columns == other.columns && target >= 0 && target < rows)
+    precondition(source >= 0 && source < other.rows)
+    guard columns > 0 else { return }
+    rg_add_scaled(
+      rg_best_path(), base + target * stride, other.base + source * other.stride, factor, columns)
+  }
+
+  /// Adds `bias` [columns] to every row.
+  package func add(toEachRow bias: [Float]) {
+    precondition(bias.count == columns)
+    let path = rg_best_path()
+    bias.withUnsafeBufferPointer { bias in
+      guard let values = bias.baseAddress else { return }
+      forEachRow { row, _ in rg_add_scaled(path, row, values, 1, columns) }
+    }
+  }
+
+  /// Row i becomes row `indices[i]` of `source`.
+  package func gather(_ source: Panel, rows indices: ArraySlice<Int32>) {
+    precondition(indices.count == rows && columns == source.columns)
+    for (row, index) in indices.enumerated() {
+      precondition(index >= 0 && Int(index) < source.rows)
+      (base + row * stride).update(
+        from: source.base + Int(index) * source.stride, count: columns)
+    }
+  }
+
+  /// Root-mean-square norm of each row of `source`, times `weight`; `source` may be this panel.
+  /// Returns whether all values of `source` are finite.
+  @discardableResult
+  package func normalise(_ source: Panel, weight: [Float], epsilon: Float) -> Bool {
+    precondition(rows == source.rows && columns == source.columns && weight.count == columns)
+    let path = rg_best_path()
+    var finite = true
+    weight.withUnsafeBufferPointer { weight in
+      guard let weight = weight.baseAddress else { return }
+      forEachRow { row, index in
+        let squares = rg_rms_norm(
+          path, source.base + index * source.stride, weight, epsilon, row, columns)
+        finite = finite && squares.isFinite
+      }
+    }
+    return finite
+  }
+
+  /// self = silu(self) * up.
+  package func multiplySiLU(by up: Panel) {
+    precondition(rows == up.rows && columns == up.columns)
+    let path = rg_best_path()
+    forEachRow { row, index in
+      rg_silu_product(path, row, up.base + index * up.stride, columns)
+    }
+  }
+
+  /// Turns the scores of row r into weights that sum to 1 over its columns `visible(r)` and are 0
+  /// elsewhere: softmax of scale · score.
+  package func softmax(scale: Float, visible: (Int) -> Range<Int>) {
+    let path = rg_best_path()
+    forEachRow { row, index in
+      let range = visible(index)
+      precondition(range.lowerBound >= 0 && range.upperBound <= columns)
+      row.update(repeating: 0, count: range.lowerBound)
+      rg_softmax(path, row + range.lowerBound, scale, range.count)
+      (row + range.upperBound).update(repeating: 0, count: columns - range.upperBound)
+    }
+  }
+
+  /// Rotates the pairs of each row by the angles in row `positions[r]` of `cosine` and `sine`
+  /// [positions, columns / 2]; a pair is (i, i + half) or, `interleaved`, (2i, 2i + 1).
+  package func rotate(
+    cosine: Panel, sine: Panel, positions: ArraySlice<Int32>, interleaved: Bool
+  ) {
+    let half = columns / 2
+    precondition(cosine.columns == half && sine.columns == half && positions.count == rows)
+    precondition(cosine.rows == sine.rows)
+    let path = rg_best_path()
+    for (index, position) in positions.enumerated() {
+      precondition(position >= 0 && Int(position) < cosine.rows)
+      let row = base + index * stride
+      let cosines = cosine.base + Int(position) * cosine.stride
+      let sines = sine.base + Int(position) * sine.stride
+      if interleaved {
+        rg_rotate_pairs(path, row, cosines, sines, half)
+      } else {
+        rg_rotate_halves(path, row, cosines, sines, half)
+      }
+    }
+  }
+
+  /// Sum of the squares of all values.
+  package var squaredNorm: Double {
+    let path = rg_best_path()
+    var sum = 0.0
+    forEachRow { row, _ in sum += rg_sum_squares(path, row, columns) }
+    return sum
+  }
+
+  /// Sum of the squares of the differences to `other`, which has the same shape.
+  package func squaredDistance(to other: Panel) -> Double {
+    precondition(rows == other.rows && columns == other.columns)
+    let path = rg_best_path()
+    var sum = 0.0
+    forEachRow { row, index in
+      sum += rg_sum_squared_differences(path, row, other.base + index * other.stride, columns)
+    }
+    return sum
+  }
+}
+
+// MARK: Sums of exponentials
+
+extension Panel {
+  /// The largest value of a row and its column.
+  package func largest(row: Int) -> (value: Float, column: Int) {
+    precondition(row >= 0 && row < rows && columns > 0)
+    let values = base + row * stride
+    let value = rg_max(rg_best_path(), values, columns)
+    for column in 0..<columns where values[column] == value { return (value, column) }
+    return (value, 0)
+  }
+
+  /// Sum of exp(value - shift) over a row.
+  package func sumOfExponentials(row: Int, shift: Float) -> Double {
+    precondition(row >= 0 && row < rows && columns > 0)
+    return rg_sum_exp(rg_best_path(), base + row * stride, shift, columns)
+  }
+
+  /// Sum of exp(value - shift) · (value - other's value) over a row.
+  package func sumOfExponentials(row: Int, shift: Float, timesDifferenceTo other: Panel) -> Double {
+    precondition(row >= 0 && row < rows && row < other.rows)
+    precondition(columns > 0 && columns == other.columns)
+    return rg_sum_exp_difference(
+      rg_best_path(), base + row * stride, other.base + row * other.stride, shift, columns)
+  }
+}

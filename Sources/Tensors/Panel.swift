@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Windows into shared float storage, so that a forward pass can work on heads, token blocks and
+// weight panels without copying them. Pointers stay in this file and `Panel+Rows.swift`.
+
+import COpenBLAS
+
+/// Floats on the heap, not initialised, freed with the last window into them; or an array's, for as
+/// long as a call lasts.
+final class FloatStorage: Sendable {
+  nonisolated(unsafe) let base: UnsafeMutablePointer<Float>
+  private let isOwner: Bool
+
+  init(count: Int) {
+    precondition(count >= 0)
+    base = .allocate(capacity: max(count, 1))
+    isOwner = true
+  }
+
+  init(borrowing base: UnsafeMutablePointer<Float>) {
+    self.base = base
+    isOwner = false
+  }
+
+  deinit { if isOwner { base.deallocate() } }
+}
+
+/// A row-major window [rows, columns] with a distance between its rows.
+///
+/// A panel is a reference: writing through one window is seen through all others. Threads may write
+/// windows that do not overlap.
+package struct Panel: Sendable {
+  let storage: FloatStorage
+  let offset: Int
+  package let rows: Int
+  package let columns: Int
+  let stride: Int
+
+  /// New storage, whose values are whatever memory held.
+  package init(rows: Int, columns: Int) {
+    precondition(rows >= 0 && columns >= 0)
+    storage = FloatStorage(count: rows * columns)
+    offset = 0
+    self.rows = rows
+    self.columns = columns
+    stride = columns
+  }
+
+  private init(_ storage: FloatStorage, offset: Int, rows: Int, columns: Int, stride: Int) {
+    self.storage = storage
+    self.offset = offset
+    self.rows = rows
+    self.columns = columns
+    self.stride = stride
+  }
+
+  fileprivate init(borrowing base: UnsafeMutablePointer<Float>, rows: Int, columns: Int) {
+    self.init(
+      FloatStorage(borrowing: base), offset: 0, rows: rows, columns: columns, stride: columns)
+  }
+
+  /// A copy of `matrix`.
+  package init(_ matrix: Matrix) {
+    self.init(rows: matrix.rows, columns: matrix.columns)
+    matrix.values.withUnsafeBufferPointer { values in
+      guard let source = values.baseAddress else { return }
+      base.update(from: source, count: values.count)
+    }
+  }
+
+  /// The first value; a panel without rows or columns must not use it.
+  var base: UnsafeMutablePointer<Float> { storage.base + offset }
+
+  /// The window on some of the rows and columns.
+  package subscript(rows: Range<Int>, columns: Range<Int>) -> Panel {
+    precondition(rows.lowerBound >= 0 && rows.upperBound <= self.rows)
+    precondition(columns.lowerBound >= 0 && columns.upperBound <= self.columns)
+    return Panel(
+      storage, offset: offset + rows.lowerBound * stride + columns.lowerBound, rows: rows.count,
+      columns: columns.count, stride: stride)
+  }
+
+  /// The window on some of the rows.
+  package subscript(rows: Range<Int>) -> Panel { self[rows, 0..<columns] }
+
+  /// The window on some of the columns.
+  package func columns(_ columns: Range<Int>) -> Panel { self[0..<rows, columns] }
+
+  package subscript(row: Int, column: Int) -> Float {
+    get {
+      precondition(row >= 0 && row < rows && column >= 0 && column < columns)
+      return base[row * stride + column]
+    }
+    nonmutating set {
+      precondition(row >= 0 && row < rows && column >= 0 && column < columns)
+      base[row * stride + column] = newValue
+    }
+  }
+
+  /// A copy of the values.
+  package var matrix: Matrix {
+    let values = [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
+      if columns > 0, let target = result.baseAddress {
+        for row in 0..<rows {
+          (target + row * columns).initialize(from: base + row * stride, count: columns)
+        }
+      }
+      count = rows * columns
+    }
+    return Matrix(rows: rows, columns: columns, values: values)
+  }
+
+  /// Hands the values of a panel without gaps between rows to `body`.
+  package func withContiguous<R, E: Error>(
+    _ body: (UnsafeMutableBufferPointer<Float>) throws(E) -> R
+  ) throws(E) -> R {
+    precondition(stride == columns || rows <= 1)
+    return try body(UnsafeMutableBufferPointer(start: base, count: rows * columns))
+  }
+}
+
+extension Matrix {
+  /// A matrix whose values `body` writes through a window that must not outlive the call.
+  package init<E: Error>(
+    rows: Int, columns: Int, writing body: (Panel) throws(E) -> Void
+  ) throws(E) {
+    precondition(rows >= 0 && columns >= 0)
+    var failure: E?
+    let values = [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
+      guard let base = result.baseAddress, rows * columns > 0 else { return }
+      do throws(E) {
+        try body(Panel(borrowing: base, rows: rows, columns: columns))
+        count = rows * columns
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    self.init(rows: rows, columns: columns, values: values)
+  }
+
+  /// Hands a window on the values to `body`, which must neither write through it nor keep it.
+  package func withPanel<R, E: Error>(_ body: (Panel) throws(E) -> R) throws(E) -> R {
+    let outcome = values.withUnsafeBufferPointer { values -> Result<R, E> in
+      // SAFETY: a window on no values is never read; others last as long as `values`.
+      let base = values.baseAddress.map(UnsafeMutablePointer.init(mutating:))
+      let panel =
+        base.map { Panel(borrowing: $0, rows: rows, columns: columns) }
+        ?? Panel(rows: rows, columns: columns)
+      return Result { () throws(E) in try body(panel) }
+    }
+    return try outcome.get()
+  }
+}
+
+// MARK: Products
+
+extension Panel {
+  private static let singleThreaded: Void = openblas_set_num_threads(1)
+
+  /// self = a · bᵀ (+ self): a [m,k], b [n,k], self [m,n].
+  package func multiply(_ a: Panel, transposed b: Panel, adding: Bool = false) {
+    precondition(a.columns == b.columns && rows == a.rows && columns == b.rows)
+    product(a, b.base, leading: b.stride, CblasTrans, adding: adding)
+  }
+
+  /// self = a · b: a [m,k], b [k,n], self [m,n].
+  package func multiply(_ a: Panel, _ b: Panel) {
+    precondition(a.columns == b.rows && rows == a.rows && columns == b.columns)
+    product(a, b.base, leading: b.stride, CblasNoTrans, adding: false)
+  }
+
+  private func product(
+    _ a: Panel, _ b: UnsafePointer<Float>, leading: Int, _ transpose: CBLAS_TRANSPOSE,
+    adding: Bool
+  ) {
+    guard rows > 0, columns > 0, a.columns > 0 else { return }
+    _ = Self.singleThreaded
+    // SAFETY: shapes were compared by the callers, and each window lies inside its storage, which
+    // the panels keep alive.
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, transpose, blasint(rows), blasint(columns), blasint(a.columns),
+      1, a.base, blasint(a.stride), b, blasint(leading), adding ? 1 : 0, base, blasint(stride))
+  }
+}
