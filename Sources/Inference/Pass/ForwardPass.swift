@@ -77,7 +77,7 @@ package final class ForwardPass {
   /// The MoE layer that comes next; nil where it is a dense one, or all layers are done.
   package var moeLayer: MoELayer? { layers[layer] }
 
-  private var stage: String { "layer \(layer) of \(model.layerCount)" }
+  private var stage: String { "layer \(layer + 1) of \(model.layerCount)" }
 
   // MARK: Steps
 

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Foundation
+import Tensors
+import TestSupport
+import Testing
+
+@Suite("Row kernels") struct RowKernelTests {
+  private static var paths: [rg_path] {
+    [rg_path_baseline, rg_path_avx2].filter { rg_path_available($0) != 0 }
+  }
+
+  private func random(_ count: Int, seed: UInt64, in range: ClosedRange<Float>) -> [Float] {
+    var generator = SeededGenerator(seed: seed)
+    return (0..<count).map { _ in Float.random(in: range, using: &generator) }
+  }
+
+  /// The bound that RowKernels.h states.
+  static let expULPs = 2.0
+
+  @Test func `exp is within two ULP of the exact value`() {
+    var inputs = random(200_000, seed: 1, in: -87.2...88)
+    inputs += random(20_000, seed: 2, in: -1...1) + [0, -0.0, 88, -87.3, 0.34657359, -0.34657359]
+    for path in Self.paths {
+      var values = inputs
+      rg_exp(path, &values, values.count)
+      var worst = 0.0
+      for (input, value) in zip(inputs, values) {
+        let exact = exp(Double(input))
+        worst = max(worst, abs(Double(value) - exact) / Double(Float(exact).ulp))
+      }
+      #expect(worst <= Self.expULPs)
+    }
+  }
+
+  @Test func `exp saturates and keeps NaN`() {
+    for path in Self.paths {
+      var values: [Float] = [.infinity, 1e30, -.infinity, -1e30, .nan]
+      rg_exp(path, &values, values.count)
+      #expect(values[0] == values[1] && values[0] > 1.6e38 && values[0].isFinite)
+      #expect(values[2] == values[3] && values[2] > 0 && values[2] < 1.3e-38)
+      #expect(values[4].isNaN)
+    }
+  }
+
+  @Test func `every path gives the same bits at every length`() {
+    guard Self.paths.count > 1 else { return }
+    for count in 0...70 {
+      let source = random(count, seed: UInt64(count), in: -6...6)
+      let other = random(count, seed: UInt64(count + 100), in: -6...6)
+      let results = Self.paths.map { path -> [UInt64] in
+        var (exp, silu, soft, norm, sum) = (source, source, source, source, source)
+        rg_exp(path, &exp, count)
+        rg_silu_product(path, &silu, other, count)
+        rg_softmax(path, &soft, 0.7, count)
+        let squares = rg_rms_norm(path, source, other, 1e-6, &norm, count)
+        rg_add_scaled(path, &sum, other, 0.3, count)
+        var (halves, pairs) = (source, source)
+        rg_rotate_halves(path, &halves, other, source, count / 2)
+        rg_rotate_pairs(path, &pairs, other, source, count / 2)
+        let floats = exp + silu + soft + norm + sum + halves + pairs
+          + [squares, rg_max(path, source, count)]
+        return floats.map { UInt64($0.bitPattern) } + [
+          rg_sum_exp(path, source, 6, count).bitPattern,
+          rg_sum_exp_difference(path, source, other, 6, count).bitPattern,
+          rg_sum_squares(path, source, count).bitPattern,
+          rg_sum_squared_differences(path, source, other, count).bitPattern,
+        ]
+      }
+      #expect(results[0] == results[1], "length \(count)")
+    }
+  }
+
+  @Test(arguments: [1, 2, 15, 16, 17, 31, 100])
+  func `kernels agree with their formulas in Double`(count: Int) {
+    let x = random(count, seed: 3, in: -5...5).map(Double.init)
+    let y = random(count, seed: 4, in: -5...5).map(Double.init)
+    func isNear(_ values: [Float], _ expected: [Double]) -> Bool {
+      zip(values, expected).allSatisfy { abs(Double($0) - $1) <= 2e-6 * max(1, abs($1)) }
+    }
+    let (xf, yf) = (x.map(Float.init), y.map(Float.init))
+    let path = rg_best_path()
+    var silu = xf
+    rg_silu_product(path, &silu, yf, count)
+    #expect(isNear(silu, zip(x, y).map { $0 / (1 + exp(-$0)) * $1 }))
+    var soft = xf
+    rg_softmax(path, &soft, 0.5, count)
+    let total = x.reduce(0) { $0 + exp(0.5 * $1) }
+    #expect(isNear(soft, x.map { exp(0.5 * $0) / total }))
+    var norm = xf
+    let squares = x.reduce(0) { $0 + $1 * $1 }
+    #expect(isNear([rg_rms_norm(path, xf, yf, 1e-5, &norm, count)], [squares]))
+    let root = (squares / Double(count) + 1e-5).squareRoot()
+    #expect(isNear(norm, zip(x, y).map { $0 / root * $1 }))
+    #expect(rg_max(path, xf, count) == xf.max())
+    let weighted = zip(x, y).reduce(0) { $0 + exp($1.0 - 5) * ($1.0 - $1.1) }
+    #expect(abs(rg_sum_exp_difference(path, xf, yf, 5, count) - weighted) < 1e-5)
+    #expect(abs(rg_sum_exp(path, xf, 5, count) - x.reduce(0) { $0 + exp($1 - 5) }) < 1e-5)
+  }
+
+  @Test func `rotation turns pairs of either layout by the angle`() {
+    let (cosine, sine): ([Float], [Float]) = ([0, 0.6], [1, 0.8])
+    var halves: [Float] = [1, 2, 3, 4]
+    rg_rotate_halves(rg_best_path(), &halves, cosine, sine, 2)
+    #expect(halves.map(Double.init).elementsEqual([-3, -2, 1, 4]) { abs($0 - $1) < 1e-6 })
+    var pairs: [Float] = [1, 3, 2, 4]
+    rg_rotate_pairs(rg_best_path(), &pairs, cosine, sine, 2)
+    #expect(pairs.map(Double.init).elementsEqual([-3, 1, -2, 4]) { abs($0 - $1) < 1e-6 })
+  }
+}
+
+@Suite("Panels") struct PanelTests {
+  @Test func `products of windows agree with products of matrices`() {
+    var generator = SeededGenerator(seed: 5)
+    func matrix(_ rows: Int, _ columns: Int) -> Matrix {
+      Matrix(
+        rows: rows, columns: columns,
+        values: (0..<rows * columns).map { _ in Float.random(in: -1...1, using: &generator) })
+    }
+    let (a, b) = (matrix(7, 9), matrix(6, 9))
+    let result = Panel(rows: 5, columns: 8)
+    result.fill(2)
+    let window = result[1..<4, 2..<6]
+    window.multiply(Panel(a)[2..<5, 3..<8], transposed: Panel(b)[1..<5, 4..<9])
+    window.multiply(Panel(a)[2..<5, 3..<8], transposed: Panel(b)[1..<5, 4..<9], adding: true)
+    for row in 0..<5 {
+      for column in 0..<8 {
+        var expected: Float = 2
+        if (1..<4).contains(row), (2..<6).contains(column) {
+          expected = (0..<5).reduce(Float(0)) {
+            $0 + 2 * a[row + 1, $1 + 3] * b[column - 1, $1 + 4]
+          }
+        }
+        #expect(abs(result[row, column] - expected) < 1e-5)
+      }
+    }
+    let turned = Panel(rows: 9, columns: 6)
+    turned.copyTransposed(Panel(b))
+    let plain = Panel(rows: 7, columns: 6)
+    plain.multiply(Panel(a), turned)
+    #expect(
+      zip(plain.matrix.values, LinearAlgebra.multiply(a, transposed: b).values)
+        .allSatisfy { abs($0 - $1) < 1e-5 })
+  }
+}
