@@ -60,8 +60,8 @@ let package = Package(
     module(
       "RegateKit",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
-        collections, .product(name: "Crypto", package: "swift-crypto"),
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Tokenizers",
+        "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
       ],
       resources: [
         .embedInCode("Modelling/configuration_regate.py"),
@@ -70,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "regate",
       dependencies: [
-        "RegateKit", "ByteStorage", "Checkpoints", "Reports",
+        "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),

@@ -118,8 +118,19 @@ func `side files are copied and the configuration says what the routers are`(
     }
     #expect(encoder?.value.shape == [bench.model.hidden, sizes["\(layer.index)"]?.intValue ?? 0])
   }
-  // All other keys, of any kind, stay.
-  for key in ["regate", "model_type"] {
+  // The classes that load it are in files beside it.
+  let classes = try #require(new["auto_map"]?.objectValue)
+  for name in classes.values.compactMap(\.stringValue) {
+    let file = try #require(name.split(separator: ".").first) + ".py"
+    #expect(after[file] != nil, "\(name)")
+  }
+  #expect(
+    new["architectures"]?.arrayValue?.first?.stringValue
+      == classes["AutoModelForCausalLM"]?.stringValue?.split(separator: ".").last.map(String.init))
+  // All other keys, of any kind, stay; the rest is tested with the modelling files.
+  for key in [
+    "regate", "model_type", "architectures", "auto_map", "quantization_config", "hidden_act",
+  ] {
     old[key] = nil
     new[key] = nil
   }

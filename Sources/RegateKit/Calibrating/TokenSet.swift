@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sequences of token ids to run the model on: from text, through the model's own tokenizer, or from
+// integer arrays [S,L] or [L]. Documents are cut into sequences and never joined.
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import Tokenizers
+
+/// How text and ids become sequences.
+public struct TokenOptions: Sendable, Hashable {
+  /// Longest sequence, in tokens.
+  public var length: Int
+  /// Tokens in all; from a larger set whole sequences are chosen at random.
+  public var maxTokens: Int
+  /// The key of a JSON line's text.
+  public var field: String
+  public var seed: UInt64
+
+  public init(length: Int = 512, maxTokens: Int = 65536, field: String = "text", seed: UInt64 = 0) {
+    self.length = length
+    self.maxTokens = maxTokens
+    self.field = field
+    self.seed = seed
+  }
+}
+
+struct TokenSet: Sendable {
+  let sequences: [[Int]]
+
+  var tokens: Int { sequences.reduce(0) { $0 + $1.count } }
+
+  private static let textSuffixes = [".txt", ".jsonl", ".json", ".gz", ".md"]
+  private static let idNames = ["token_ids", "input_ids"]
+
+  static func isText(_ path: String) -> Bool {
+    textSuffixes.contains { path.lowercased().hasSuffix($0) }
+  }
+
+  /// Reads texts and arrays of ids, in order, for `model`.
+  init(
+    texts: [String], arrays: [ArrayContainer], for model: Model, options: TokenOptions
+  ) throws(RegateError) {
+    var sequences: [[Int]] = []
+    if !texts.isEmpty {
+      var encoder = DocumentEncoder(try TokenSet.tokenizer(of: model))
+      for path in texts {
+        var documents = try TextDocuments(path: path, field: options.field)
+        while let document = try documents.next() {
+          let ids = encoder.encode(document.text, addSpecial: true)
+          sequences += TokenSet.cut(ids, options.length)
+        }
+      }
+    }
+    for container in arrays {
+      sequences += try TokenSet.ids(of: container).flatMap { TokenSet.cut($0, options.length) }
+    }
+    // A single token predicts nothing and attends to nothing.
+    sequences.removeAll { $0.count < 2 }
+    guard !sequences.isEmpty else {
+      throw RegateError(
+        .missing, file: texts.first ?? arrays.first?.path, subject: "--calibration",
+        "holds no sequence of two tokens or more", advice: "give more text")
+    }
+    self.sequences = TokenSet.chosen(sequences, options)
+  }
+
+  private static func tokenizer(of model: Model) throws(RegateError) -> Tokenizer {
+    switch model.checkpoint {
+    case let checkpoint as GGUFCheckpoint: return try Tokenizer(checkpoint)
+    case let checkpoint as SafetensorsCheckpoint:
+      return try Tokenizer(directory: checkpoint.directory)
+    default:
+      throw RegateError(.unsupported, file: model.checkpoint.path, "has no tokenizer")
+    }
+  }
+
+  private static func cut(_ ids: [Int], _ length: Int) -> [[Int]] {
+    stride(from: 0, to: ids.count, by: length).map {
+      Array(ids[$0..<min($0 + length, ids.count)])
+    }
+  }
+
+  /// The rows of `token_ids` or `input_ids`, or of the only array; negative ids are padding.
+  private static func ids(of container: ArrayContainer) throws(RegateError) -> [[Int]] {
+    let array: NumericArray
+    if let named = idNames.lazy.compactMap({ container.arrays[$0] }).first {
+      array = named
+    } else if container.arrays.count == 1, let only = container.arrays.values.first {
+      array = only
+    } else {
+      throw RegateError(
+        .missing, file: container.path, subject: idNames[0],
+        "no such array, and no layers.N.router_input either",
+        advice: "give token ids [S,L], a capture, or text")
+    }
+    guard (1...2).contains(array.shape.count) else {
+      throw RegateError(
+        .mismatch, file: container.path, subject: array.name,
+        "has shape \(array.shape), expected [sequences, tokens] or [tokens]")
+    }
+    let values = try array.integers()
+    let length = array.shape.last ?? 0
+    guard length > 0 else { return [] }
+    return stride(from: 0, to: values.count, by: length).map {
+      values[$0..<$0 + length].filter { $0 >= 0 }
+    }
+  }
+
+  /// Whole sequences up to the budget, in their order; a seeded choice of a larger set.
+  private static func chosen(_ sequences: [[Int]], _ options: TokenOptions) -> [[Int]] {
+    guard sequences.reduce(0, { $0 + $1.count }) > options.maxTokens else { return sequences }
+    var random = SplitMix(state: options.seed)
+    var order = Array(sequences.indices)
+    for index in order.indices.dropLast() {
+      order.swapAt(index, index + Int(random.next() % UInt64(order.count - index)))
+    }
+    var budget = options.maxTokens
+    let kept = order.filter { index in
+      guard sequences[index].count <= budget else { return false }
+      budget -= sequences[index].count
+      return true
+    }
+    return kept.isEmpty
+      ? [Array(sequences[0].prefix(max(2, options.maxTokens)))]
+      : kept.sorted().map { sequences[$0] }
+  }
+
+  /// SplitMix64 (Steele, Lea and Flood 2014).
+  private struct SplitMix {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+      state &+= 0x9E37_79B9_7F4A_7C15
+      var z = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
+      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+      return z ^ (z >> 31)
+    }
+  }
+}

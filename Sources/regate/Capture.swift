@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+import Reports
+import Tensors
+
+struct Capture: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run a model on text and record what its routers read.",
+    discussion: """
+      Streams the checkpoint layer by layer: each weight is read once, memory holds one layer's \
+      activations, and no GPU or Python is needed. The capture file serves inspect, convert and \
+      validate.
+
+      EXAMPLES
+        regate capture Qwen3-30B-A3B --calibration traffic.jsonl --output capture.safetensors
+        regate capture model.gguf --calibration corpus.txt.gz --max-tokens 16384 -o capture.safetensors
+      """)
+
+  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String
+
+  @Option(
+    name: .customLong("calibration"),
+    help: ArgumentHelp(
+      "Text (.txt, .jsonl, .gz) or token ids (.npy, .npz, .safetensors). Repeatable.",
+      valueName: "file"))
+  var calibration: [String]
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Capture file to write.", valueName: "file"))
+  var output: String
+
+  @Flag(help: "Record F32 instead of BF16: twice the size, and exact.")
+  var float32 = false
+
+  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
+  var seed: UInt64 = 0
+
+  @Flag(help: "Replace an existing file.")
+  var overwrite = false
+
+  @OptionGroup var tokens: TokenArguments
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    let result = try CaptureRun.run(
+      CaptureRun.Request(
+        checkpoint: checkpoint, calibration: calibration, output: output,
+        tokens: tokens.options(seed: seed), type: float32 ? .f32 : .bf16, threads: common.threads,
+        overwrite: overwrite),
+      progress: ProgressLine(quiet: common.quiet))
+    common.show(text: result.text, json: result.json)
+  }
+}
+
+/// Options on how text becomes sequences.
+struct TokenArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
+  var length = 512
+
+  @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
+  var maxTokens = 65536
+
+  @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
+  var field = "text"
+
+  func validate() throws {
+    guard length > 1, maxTokens > 1 else {
+      throw ValidationError("--length and --max-tokens must be 2 or more.")
+    }
+  }
+
+  func options(seed: UInt64) -> TokenOptions {
+    TokenOptions(length: length, maxTokens: maxTokens, field: field, seed: seed)
+  }
+}
