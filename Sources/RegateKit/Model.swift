@@ -71,11 +71,11 @@ public enum LayerRouter: Sendable {
 extension Model {
   /// A pass over the experts of `layer`; each one's end is one unit of `progress`.
   func expertPass(
-    of layer: MoELayer, threads: Int, progress: any ProgressSink
+    of layer: MoELayer, threads: Int, progress: (any ProgressSink)?
   ) throws(RegateError) -> ExpertPass {
     let reader = try ExpertReader(checkpoint, layout: layout)
     return ExpertPass(
       load: { expert throws(RegateError) in try reader.weights(of: expert, in: layer) },
-      threads: threads, progress: { progress.advance(1) })
+      threads: threads, progress: { progress?.advance(1) })
   }
 }

@@ -10,13 +10,13 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a copy of a checkpoint with a balanced router.",
     discussion: """
-      Fits a prototype router to captured activations of your traffic (tools/capture.py), copies \
-      hot experts over hardly used ones, and writes a patched copy: byte-identical except for the \
-      routers and the cloned slots. The original is never touched; an output is complete or not \
-      there.
+      Runs the model on a sample of your traffic, layer by layer, fits a prototype router to it, \
+      copies hot experts over hardly used ones, and writes a patched copy: byte-identical except \
+      for the routers and the cloned slots. The original is never touched; an output is complete \
+      or not there. Captured activations (regate capture, tools/capture.py) serve as well as text.
 
       EXAMPLES
-        regate convert Qwen3-30B-A3B --calibration capture.safetensors --output balanced
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
         regate convert model.gguf --calibration capture.safetensors --output balanced.gguf
         regate convert Qwen3-30B-A3B --dry-run
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --dry-run --fit
@@ -30,7 +30,8 @@ struct Convert: ParsableCommand {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Captured activations to fit to. Repeatable; taken as one set.", valueName: "file"))
+      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
+        + "fit to. Repeatable; taken as one set.", valueName: "file"))
   var captures: [String] = []
 
   @Option(
@@ -83,6 +84,7 @@ struct Convert: ParsableCommand {
   @Flag(help: "Replace an output of Regate that exists already.")
   var overwrite = false
 
+  @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
 
   /// `arguments` with a `--fit` that no value follows as the flag that it means.
@@ -118,14 +120,15 @@ struct Convert: ParsableCommand {
       throw ValidationError("Give --output, --save-fit or --dry-run.")
     }
     if !dryRun, fit == nil, captures.isEmpty {
-      throw ValidationError("Give --calibration (see tools/capture.py), or a fit with --fit.")
+      throw ValidationError("Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
   }
 
   /// With --dry-run the output is checked like any, but never written.
   private var request: ConvertRequest {
     ConvertRequest(
-      checkpoint: checkpoint, captures: captures, output: output, form: router,
+      checkpoint: checkpoint, calibration: captures, tokens: tokens.options(seed: seed),
+      output: output, form: router,
       clones: levers.clone,
       balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
       latentSize: latent.size, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,

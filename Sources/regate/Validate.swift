@@ -6,14 +6,15 @@ import Reports
 
 struct Validate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Compare a patched checkpoint with its original on held-out activations.",
+    abstract: "Compare a patched checkpoint with its original on held-out text.",
     discussion: """
       Reports balance, routing agreement and the output error of every MoE layer, computed with \
-      the real experts. Clones are recognised by their bytes. Give activations that the fit did \
-      not see. With thresholds, the exit code is 1 if one is not met.
+      the real experts; on text or token ids also NLL, perplexity and next-token KL of the whole \
+      model. Clones are recognised by their bytes. Give text that the fit did not see. With \
+      thresholds, the exit code is 1 if one is not met.
 
       EXAMPLES
-        regate validate original balanced --calibration heldout.safetensors
+        regate validate original balanced --calibration heldout.jsonl
         regate validate model.gguf balanced.gguf --calibration heldout.safetensors \\
           --max-gini 0.1 --json
       """)
@@ -27,8 +28,9 @@ struct Validate: ParsableCommand {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Captured activations of the original, held out from the fit. Repeatable.", valueName: "file"))
-  var captures: [String]
+      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations of "
+        + "the original, held out from the fit. Repeatable.", valueName: "file"))
+  var calibration: [String]
 
   @Option(help: ArgumentHelp("Fail if the mean Gini over layers is above this.", valueName: "g"))
   var maxGini: Double?
@@ -46,19 +48,30 @@ struct Validate: ParsableCommand {
   var maxOutputError: Double?
 
   @Option(
+    help: ArgumentHelp(
+      "Fail if the perplexity rises by more than this share, 0.01 for one percent. Needs text or "
+        + "token ids.", valueName: "p"))
+  var maxPerplexityIncrease: Double?
+
+  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
+  var seed: UInt64 = 0
+
+  @Option(
     name: .customLong("ep"),
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
   var ranks: RankCounts?
 
+  @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     let validation = try Validation.run(
       Validation.Request(
-        original: original, patched: patched, captures: captures,
+        original: original, patched: patched, calibration: calibration,
+        tokens: tokens.options(seed: seed),
         thresholds: Validation.Thresholds(
           maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
-          maxOutputError: maxOutputError),
+          maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
         ranks: ranks?.values ?? [], threads: common.threads),
       progress: ProgressLine(quiet: common.quiet))
     common.show(text: validation.text, json: validation.json)

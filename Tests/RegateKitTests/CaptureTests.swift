@@ -32,7 +32,7 @@ func `every form of capture gives the load that brute force counts`(
     .safetensorsBF16, to: bench.directory.url, name: "second", tokens: 300..<700)
   #expect(try loads(bench, [first, second]) == loads(bench, [bench.capture]))
   for (name, captures) in [("whole", [bench.capture]), ("parts", [first, second])] {
-    try bench.convert(to: name) { $0.captures = captures }
+    try bench.convert(to: name) { $0.calibration = captures }
   }
   var whole = try fileTree(bench.folder("whole"))
   var parts = try fileTree(bench.folder("parts"))

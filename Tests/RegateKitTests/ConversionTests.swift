@@ -142,7 +142,7 @@ func `the manifest's hashes are those of the files`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
   let fit = try bench.stockFit()
   try bench.convert(to: "out") {
-    $0.captures = []
+    $0.calibration = []
     $0.fit = fit.path
   }
   let manifest = try bench.manifest("out")

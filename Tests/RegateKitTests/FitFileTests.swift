@@ -22,7 +22,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   }
   try bench.convert(to: "applied") {
     $0.form = form
-    $0.captures = []
+    $0.calibration = []
     $0.fit = fit
   }
   var fitted = try fileTree(bench.folder("fitted"))
@@ -46,7 +46,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   try wide.writeSafetensors(.init(.byLayer, gate: .f32), to: bench.folder("wide"))
   try bench.convert(to: "out") {
     $0.checkpoint = bench.directory.path("wide")
-    $0.captures = []
+    $0.calibration = []
     $0.fit = fit
   }
   #expect(try Model.open(bench.directory.path("out")).layout.nativeRouter)
@@ -58,7 +58,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   let other = try Workbench(sample, seed: 2)
   let error = #expect(throws: RegateError.self) {
     try other.convert(to: "out") {
-      $0.captures = []
+      $0.calibration = []
       $0.fit = fit
     }
   }
@@ -69,7 +69,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   let family = try Workbench(Sample.safetensors[6])
   let second = #expect(throws: RegateError.self) {
     try family.convert(to: "out") {
-      $0.captures = []
+      $0.calibration = []
       $0.fit = fit
     }
   }
@@ -98,7 +98,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
       metadata: metadata, to: path)
     let error = #expect(throws: RegateError.self) {
       try bench.convert(to: "out") {
-        $0.captures = []
+        $0.calibration = []
         $0.fit = path
       }
     }

@@ -115,7 +115,7 @@ func `a native configuration names classes that the modelling files define`(
   let capture = fixtures.appending(path: "tiny-mixtral-data/calibration.capture.safetensors")
   var request = ConvertRequest(
     checkpoint: fixtures.appending(path: "tiny-mixtral").path(percentEncoded: false),
-    captures: [capture.path(percentEncoded: false)], threads: 2)
+    calibration: [capture.path(percentEncoded: false)], threads: 2)
   for form in [RouterForm.lpr, .stock] {
     let output = directory.path(form.rawValue)
     request.form = form

@@ -52,7 +52,7 @@ enum HandmadeFit {
     try model.writeSafetensors(.init(.single), to: directory.url.appending(path: "source"))
     let capture = try model.writeCapture(to: directory.url)
     let request = ConvertRequest(
-      checkpoint: directory.path("source"), captures: [capture], output: directory.path("out"),
+      checkpoint: directory.path("source"), calibration: [capture], output: directory.path("out"),
       form: .lpr, threads: 2)
     _ = try Conversion(request, progress: Silent()).run()
     let weights = try PlainCheckpoint(safetensors: directory.url.appending(path: "out"))

@@ -17,7 +17,7 @@ extension Workbench {
   func convertStock(to name: String) throws -> (stock: StockGates, maps: [[Int]]) {
     let fit = try stockFit()
     try convert(to: name) {
-      $0.captures = []
+      $0.calibration = []
       $0.form = .stock
       $0.fit = fit.path
     }
@@ -125,7 +125,7 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
   let bench = try Workbench(Sample(family: .qwen3, storage: .file(.init(.single))))
   let fit = try bench.stockFit()
   try bench.convert(to: nil) {
-    $0.captures = []
+    $0.calibration = []
     $0.form = .stock
     $0.fit = fit.path
     $0.output = bench.directory.path("patched.safetensors")
@@ -176,7 +176,7 @@ func `a stock router is fitted and balances what any runtime computes`(_ sample:
   #expect(patched.layout.layers.map(\.gate.shape) == before.layout.layers.map(\.gate.shape))
   let report = try Validation.run(
     .init(
-      original: bench.source, patched: bench.output("out"), captures: [bench.capture], threads: 2),
+      original: bench.source, patched: bench.output("out"), calibration: [bench.capture], threads: 2),
     progress: Silent())
   for layer in report.layers {
     let (old, new) = (layer.original.metrics.gini ?? 0, layer.patched.metrics.gini ?? 1)

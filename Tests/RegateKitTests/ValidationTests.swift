@@ -87,7 +87,7 @@ func `validation of a stock output agrees with brute force`(_ sample: Sample) th
     FileManager.default.fileExists(atPath: bench.directory.path("out/out-00001-of-00002.gguf"))
     ? bench.directory.path("out/out-00001-of-00002.gguf") : bench.output("out")
   let validation = try Validation.run(
-    .init(original: bench.source, patched: output, captures: [bench.capture], threads: 2),
+    .init(original: bench.source, patched: output, calibration: [bench.capture], threads: 2),
     progress: Silent())
   try bench.requireFigures(
     validation,
@@ -104,7 +104,7 @@ func `validation of a native output agrees with brute force`(_ sample: Sample) t
   let patched = try Model.open(bench.directory.path("out"))
   let validation = try Validation.run(
     .init(
-      original: bench.source, patched: patched.checkpoint.path, captures: [bench.capture],
+      original: bench.source, patched: patched.checkpoint.path, calibration: [bench.capture],
       threads: 2), progress: Silent())
   try bench.requireFigures(
     validation,
@@ -126,7 +126,7 @@ func `validation of a native output agrees with brute force`(_ sample: Sample) t
 @Test func `an output against itself has no error and full overlap`() throws {
   let bench = try Workbench(Sample.safetensors[6], tokens: 300)
   let validation = try Validation.run(
-    .init(original: bench.source, patched: bench.source, captures: [bench.capture], threads: 2),
+    .init(original: bench.source, patched: bench.source, calibration: [bench.capture], threads: 2),
     progress: Silent())
   for layer in validation.layers {
     #expect(layer.outputError == 0)
@@ -151,7 +151,7 @@ func `functions are told by bytes whatever the manifest says`(_ manifest: String
   }
   let validation = try Validation.run(
     .init(
-      original: bench.source, patched: bench.directory.path("out"), captures: [bench.capture],
+      original: bench.source, patched: bench.directory.path("out"), calibration: [bench.capture],
       threads: 2), progress: Silent())
   try bench.requireFigures(
     validation,
@@ -179,7 +179,7 @@ func `a renumbered model is the same model`(_ family: SyntheticModel.Family) thr
   let validation = try Validation.run(
     .init(
       original: bench.source, patched: bench.directory.path("renumbered"),
-      captures: [bench.capture], threads: 2), progress: Silent())
+      calibration: [bench.capture], threads: 2), progress: Silent())
   for layer in validation.layers {
     #expect(layer.agreement.overlap == 1)
     #expect(try #require(layer.outputError) < 1e-6)

@@ -126,7 +126,7 @@ struct Workbench {
   func folder(_ name: String) -> URL { directory.url.appending(path: name) }
 
   var request: ConvertRequest {
-    ConvertRequest(checkpoint: source, captures: [capture], threads: 2)
+    ConvertRequest(checkpoint: source, calibration: [capture], threads: 2)
   }
 
   @discardableResult

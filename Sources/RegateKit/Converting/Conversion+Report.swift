@@ -3,6 +3,7 @@
 import Architectures
 public import Checkpoints
 import Fitting
+import Inference
 import OrderedCollections
 import Reports
 import Routing
@@ -31,7 +32,7 @@ extension Conversion {
       "levers": request.clones ? ["clone", "route"] : ["route"],
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
       "seed": .integer(Int(truncatingIfNeeded: request.seed)),
-      "calibration": .array(request.captures.map { .string($0.lastPathComponent) }),
+      "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),
     ]
     switch request.balance {
@@ -48,6 +49,9 @@ extension Conversion {
       "strength": .number(fit.strength),
       "layers": .array(fit.layers.map { $0.json(form) }),
       "held_out_gini": .optional(fit.heldOutGini(form)),
+      "calibration_nll": fit.quality.map {
+        ["original": .number($0.original.meanNLL), "patched": .number($0.patched.meanNLL)]
+      } ?? .null,
     ]
   }
 }
@@ -68,7 +72,7 @@ extension ModelFit.Layer {
       "index": .integer(fitted.index), "original": figures(fit.original),
       "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
       "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
-      "kept_energy": .number(fit.keptEnergy), "feasible_gini": .number(fit.feasibleGini),
+      "output_error": .optional(outputError), "kept_energy": .number(fit.keptEnergy), "feasible_gini": .number(fit.feasibleGini),
     ]
   }
 }
@@ -83,6 +87,14 @@ extension Conversion.Result {
         "Fitted figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
           + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
           + "tokens. Judge them with regate validate on text of its own.")
+    }
+    if let quality = fit?.quality {
+      let (before, after) = (quality.original.meanNLL, quality.patched.meanNLL)
+      lines.append(
+        "Mean NLL of the whole model on the calibration text itself: "
+          + "\(Format.number(before, decimals: 4)) before, \(Format.number(after, decimals: 4)) "
+          + "after (\(after >= before ? "+" : "")\(Format.number(after - before, decimals: 4))). "
+          + "Judge it on other text with regate validate.")
     }
     if let written {
       lines.append(
@@ -123,6 +135,9 @@ extension Conversion.Result {
       "layers": fit.map { fit in .array(fit.layers.map { $0.json(plan.form) }) } ?? .null,
       "strength": fit.map { .number($0.strength) } ?? .null,
       "held_out_gini": fit.map { .optional($0.heldOutGini(plan.form)) } ?? .null,
+      "calibration_nll": fit?.quality.map {
+        ["original": .number($0.original.meanNLL), "patched": .number($0.patched.meanNLL)]
+      } ?? .null,
       "written": written.map {
         [
           "files": .array($0.files.map { .string($0) }), "bytes": .integer($0.byteCount),

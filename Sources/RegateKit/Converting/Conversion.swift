@@ -48,8 +48,11 @@ public struct Conversion: Sendable {
   public func plan() throws(RegateError) -> ConversionPlan {
     ConversionPlan(
       model: model, form: form, request: request,
-      tokens: request.captures.isEmpty
-        ? nil : try Captures(request.captures, for: model, checkingGates: false).tokens)
+      tokens: request.calibration.isEmpty
+        ? nil
+        : try Calibration(
+          request.calibration, for: model, options: request.tokens, checkingGates: false
+        ).tokens)
   }
 
   /// Fits, or reads the fit file, and writes the output where one is asked for.
@@ -63,14 +66,10 @@ public struct Conversion: Sendable {
     if let path = request.fit {
       layers = try FitFile.read(path, for: model)
     } else {
-      guard !request.captures.isEmpty else {
-        throw RegateError(
-          .missing, subject: "--calibration", "no captured activations given",
-          advice: "make some with tools/capture.py, or give a fit with --fit")
-      }
-      let captures = try Captures(request.captures, for: model)
+      let calibration = try Calibration(
+        request.calibration, for: model, options: request.tokens)
       let fitted = try ModelFitter(
-        model: model, captures: captures, request: request, form: form, forms: neededForms,
+        model: model, calibration: calibration, request: request, form: form, forms: neededForms,
         progress: progress
       ).run()
       fit = fitted

@@ -19,7 +19,10 @@ public struct ConvertRequest: Sendable {
   }
 
   public var checkpoint: String
-  public var captures: [String]
+  /// Captures, or text and token ids that the model is run on.
+  public var calibration: [String]
+  /// How text becomes sequences.
+  public var tokens: TokenOptions
   /// nil: only plan or fit.
   public var output: String?
   /// nil: the container's default, `lpr` for safetensors and `stock` for GGUF.
@@ -38,12 +41,13 @@ public struct ConvertRequest: Sendable {
   public var overwrite: Bool
 
   public init(
-    checkpoint: String, captures: [String] = [], output: String? = nil, form: RouterForm? = nil,
+    checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(), output: String? = nil, form: RouterForm? = nil,
     clones: Bool = true, balance: Balance = .strength(1), latentSize: Int? = nil, seed: UInt64 = 0,
     threads: Int, saveFit: String? = nil, fit: String? = nil, overwrite: Bool = false
   ) {
     self.checkpoint = checkpoint
-    self.captures = captures
+    self.calibration = calibration
+    self.tokens = tokens
     self.output = output
     self.form = form
     self.clones = clones

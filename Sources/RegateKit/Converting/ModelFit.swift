@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fits every MoE layer of a model to captured activations, each layer on the original's inputs.
+// Fits every MoE layer of a model: to captured activations, each layer on the original's inputs, or
+// to tokens that the model is run on, each layer on what the already patched layers give it. Then
+// original and patched streams run side by side through one pass over the weights.
 
 import Architectures
 import ByteStorage
 import Checkpoints
 import Fitting
+import Inference
 import OrderedCollections
 import Routing
 import Tensors
@@ -16,10 +19,20 @@ struct ModelFit: Sendable {
   struct Layer: Sendable {
     let fitted: FittedLayer
     let fit: LayerFit
+    /// Relative error of the routed experts' output in the full patched pass; nil for captures.
+    let outputError: Double?
+  }
+
+  /// Next-token figures of the whole model on the calibration tokens.
+  struct Quality: Sendable {
+    let original: StreamScores
+    let patched: StreamScores
   }
 
   let layers: [Layer]
   let strength: Double
+  /// nil where the fit was made from captures.
+  let quality: Quality?
 
   /// Mean over layers of the Gini of the form's router on tokens that its fit did not see.
   func heldOutGini(_ form: RouterForm) -> Double? {
@@ -42,7 +55,7 @@ extension LayerFit {
 /// Runs fits for a model and its captures.
 struct ModelFitter {
   let model: Model
-  let captures: Captures
+  let calibration: Calibration
   let request: ConvertRequest
   /// The form whose balance a target is about.
   let form: RouterForm
@@ -85,62 +98,114 @@ struct ModelFitter {
 
   /// One fit for each strength, in one pass over captures and experts.
   private func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+    switch calibration {
+    case .captures(let captures): try fit(captures, strengths: strengths)
+    case .tokens(let tokens): try fit(tokens, strengths: strengths)
+    }
+  }
+
+  /// Layer after layer, one patched stream for each strength beside the original's.
+  private func fit(
+    _ tokens: TokenSet, strengths: [Double]
+  ) throws(RegateError) -> [ModelFit] {
+    let pass = try model.forwardPass(
+      tokens, streams: strengths.count + 1, threads: request.threads, label: "Fitting",
+      progress: progress)
+    var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
+    while pass.layer < model.layout.layerCount {
+      try pass.attention()
+      guard let layer = pass.moeLayer else {
+        try pass.applyDense()
+        continue
+      }
+      let original = try pass.originalRouter()
+      var assignments = [original.route(pass.routerInputs(stream: 0), threads: request.threads)]
+      var maps: [[Int]?] = [nil]
+      var fitted: [(FittedLayer, LayerFit)] = []
+      for (index, strength) in strengths.enumerated() {
+        let inputs = pass.routerInputs(stream: index + 1)
+        let saliency = try saliency(of: layer, inputs: inputs, original: original, progress: nil)
+        let (new, fit) = try fit(
+          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
+        let router: any Router = form == .stock ? new.stock ?? original : new.native
+        assignments.append(router.route(inputs, threads: request.threads))
+        maps.append(new.slotFunction)
+        fitted.append((new, fit))
+      }
+      let errors = try pass.applyExperts(assignments, functions: maps, measuringError: true)
+      for (index, (new, fit)) in fitted.enumerated() {
+        fits[index].append(ModelFit.Layer(fitted: new, fit: fit, outputError: errors[index + 1]))
+      }
+    }
+    let scores = try pass.scores()
+    progress.end()
+    return strengths.indices.map {
+      ModelFit(
+        layers: fits[$0], strength: strengths[$0],
+        quality: ModelFit.Quality(original: scores[0], patched: scores[$0 + 1]))
+    }
+  }
+
+  private func fit(
+    _ captures: Captures, strengths: [Double]
+  ) throws(RegateError) -> [ModelFit] {
     let layers = model.layout.layers
     let experts = layers.reduce(0) { $0 + $1.rule.experts }
     progress.begin("Fitting", total: experts + layers.count * strengths.count * fitUnits)
     var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
     for layer in layers {
-      for (index, fit) in try fit(layer, strengths: strengths).enumerated() {
-        fits[index].append(fit)
+      let inputs = try captures.inputs(layer: layer.index)
+      let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
+      let original = FamilyRouter(
+        gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
+      let saliency = try saliency(
+        of: layer, inputs: inputs, original: original, progress: progress)
+      for (index, strength) in strengths.enumerated() {
+        let (fitted, fit) = try fit(
+          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
+        progress.advance(fitUnits)
+        fits[index].append(ModelFit.Layer(fitted: fitted, fit: fit, outputError: nil))
       }
     }
     progress.end()
-    return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1) }
+    return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1, quality: nil) }
   }
 
   /// Progress units of one layer's fit, in experts of the saliency pass.
   private var fitUnits: Int { 16 }
 
   private func fit(
-    _ layer: MoELayer, strengths: [Double]
-  ) throws(RegateError) -> [ModelFit.Layer] {
-    let inputs = try captures.inputs(layer: layer.index)
-    let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
-    let original = FamilyRouter(
-      gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
-    let saliency = try saliency(of: layer, inputs: inputs, original: original)
-    var fits: [ModelFit.Layer] = []
-    for strength in strengths {
-      var options = FitOptions(
-        levers: request.clones ? [.clone, .route] : [.route], strength: strength,
-        latent: request.latentSize.map { .size($0) } ?? .automatic, seed: request.seed,
-        threads: request.threads)
-      if forms.contains(.stock) {
-        options.stock = .init(
-          hasSelectionBias: selectionBias != nil, roundsGateToBF16: layer.gate.type == .bf16)
-      }
-      let fit = try LayerFitter.fit(
-        inputs: inputs, original: original, saliency: saliency, options: options)
-      progress.advance(fitUnits)
-      fits.append(
-        ModelFit.Layer(
-          fitted: FittedLayer(
-            index: layer.index, sketch: GateFingerprint.sketch(of: gate), native: fit.native,
-            stock: fit.stock.map {
-              FamilyRouter(
-                gate: $0.gate, logitBias: gateBias, selectionBias: $0.selectionBias,
-                rule: layer.rule)
-            }), fit: fit))
+    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, saliency: [Double]?,
+    strength: Double
+  ) throws(RegateError) -> (FittedLayer, LayerFit) {
+    var options = FitOptions(
+      levers: request.clones ? [.clone, .route] : [.route], strength: strength,
+      latent: request.latentSize.map { .size($0) } ?? .automatic, seed: request.seed,
+      threads: request.threads)
+    if forms.contains(.stock) {
+      options.stock = .init(
+        hasSelectionBias: original.selectionBias != nil,
+        roundsGateToBF16: layer.gate.type == .bf16)
     }
-    return fits
+    let fit = try LayerFitter.fit(
+      inputs: inputs, original: original, saliency: saliency, options: options)
+    let stock = fit.stock.map {
+      FamilyRouter(
+        gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
+        rule: layer.rule)
+    }
+    let fitted = FittedLayer(
+      index: layer.index, sketch: GateFingerprint.sketch(of: original.gate), native: fit.native,
+      stock: stock)
+    return (fitted, fit)
   }
 
   /// What each expert contributes; nil where the experts cannot be decoded, or no clone is asked.
   private func saliency(
-    of layer: MoELayer, inputs: Matrix, original: FamilyRouter
+    of layer: MoELayer, inputs: Matrix, original: FamilyRouter, progress: (any ProgressSink)?
   ) throws(RegateError) -> [Double]? {
     guard request.clones, model.layout.undecodable == nil else {
-      progress.advance(layer.rule.experts)
+      progress?.advance(layer.rule.experts)
       return nil
     }
     return try Saliency.measure(

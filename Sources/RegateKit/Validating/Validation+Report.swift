@@ -14,13 +14,26 @@ extension Validation {
   public var text: String {
     var lines = [
       "\(original) against \(patched), \(Format.count(tokens)) tokens",
-      "Per layer, both routers on the original's inputs",
+      quality == nil
+        ? "Per layer, both routers on the original's inputs"
+        : "Full pass: every patched layer reads what the patched layers before it give",
     ]
     lines += warnings.map { "warning: \($0)" }
     lines += ["", table.render(), ""]
     lines.append(
       "Sampling floor of the Gini on so many tokens: \(Format.number(samplingFloor)). "
         + "Balance pays under expert parallelism, not on one GPU.")
+    if let quality {
+      let change = quality.patched.nll - quality.original.nll
+      lines.append(
+        "Mean NLL \(Format.number(quality.original.nll, decimals: 4)), patched "
+          + "\(Format.number(quality.patched.nll, decimals: 4)) (\(change >= 0 ? "+" : "")"
+          + "\(Format.number(change, decimals: 4))); perplexity "
+          + "\(Format.number(quality.original.perplexity)), patched "
+          + "\(Format.number(quality.patched.perplexity)); next-token KL "
+          + "\(Format.number(quality.divergence, decimals: 4)), same top token "
+          + "\(Format.percent(quality.topAgreement)). All shifted positions.")
+    }
     if let undecodable { lines.append("No output error: the experts cannot be decoded (\(undecodable))") }
     lines += failures.map { "NOT MET: \($0)" }
     return lines.joined(separator: "\n")
@@ -70,7 +83,7 @@ extension Validation {
   public var json: JSONValue {
     [
       "original": .string(original), "patched": .string(patched),
-      "protocol": "per layer, original inputs",
+      "protocol": quality == nil ? "per layer, original inputs" : "full pass",
       "layers": .array(
         layers.map { layer in
           [
@@ -90,9 +103,14 @@ extension Validation {
         "output_error": .optional(Self.mean(layers.map(\.outputError))),
       ],
       "worst": Self.extremes(layers, \.worst), "p90": Self.extremes(layers, \.p90),
-      "nll": ["original": .null, "patched": .null],
-      "perplexity": ["original": .null, "patched": .null],
-      "kl": .null, "top1_agreement": .null,
+      "nll": [
+        "original": .optional(quality?.original.nll), "patched": .optional(quality?.patched.nll),
+      ],
+      "perplexity": [
+        "original": .optional(quality?.original.perplexity),
+        "patched": .optional(quality?.patched.perplexity),
+      ],
+      "kl": .optional(quality?.divergence), "top1_agreement": .optional(quality?.topAgreement),
       "tokens": .integer(tokens), "sampling_floor": .optional(samplingFloor),
       "failures": .array(failures.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),

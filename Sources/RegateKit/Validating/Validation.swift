@@ -24,6 +24,22 @@ public struct Validation: Sendable {
     public let functions: Int
   }
 
+  /// Next-token figures of the whole model on the same tokens.
+  public struct Quality: Sendable {
+    /// Mean negative log-likelihood in nats, and its exponential.
+    public struct Likelihood: Sendable {
+      public let nll: Double
+      public let perplexity: Double
+    }
+
+    public let original: Likelihood
+    public let patched: Likelihood
+    /// Mean KL divergence of the next-token distributions, in nats.
+    public let divergence: Double
+    /// Share of positions with the same most likely token.
+    public let topAgreement: Double
+  }
+
   /// Limits that decide whether a validation passes; nil means no limit.
   public struct Thresholds: Sendable {
     /// On the mean Gini over layers.
@@ -34,15 +50,18 @@ public struct Validation: Sendable {
     public var minRatio: Double?
     /// On the mean output error over layers.
     public var maxOutputError: Double?
+    /// On the relative increase of the perplexity, 0.01 for one percent.
+    public var maxPerplexityIncrease: Double?
 
     public init(
       maxGini: Double? = nil, maxLayerGini: Double? = nil, minRatio: Double? = nil,
-      maxOutputError: Double? = nil
+      maxOutputError: Double? = nil, maxPerplexityIncrease: Double? = nil
     ) {
       self.maxGini = maxGini
       self.maxLayerGini = maxLayerGini
       self.minRatio = minRatio
       self.maxOutputError = maxOutputError
+      self.maxPerplexityIncrease = maxPerplexityIncrease
     }
   }
 
@@ -50,18 +69,21 @@ public struct Validation: Sendable {
   public struct Request: Sendable {
     public var original: String
     public var patched: String
-    public var captures: [String]
+    /// Captures of the original, or text and token ids that both are run on.
+    public var calibration: [String]
+    public var tokens: TokenOptions
     public var thresholds: Thresholds
     public var ranks: [Int]
     public var threads: Int
 
     public init(
-      original: String, patched: String, captures: [String], thresholds: Thresholds = .init(),
-      ranks: [Int] = [], threads: Int
+      original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
+      thresholds: Thresholds = .init(), ranks: [Int] = [], threads: Int
     ) {
       self.original = original
       self.patched = patched
-      self.captures = captures
+      self.calibration = calibration
+      self.tokens = tokens
       self.thresholds = thresholds
       self.ranks = ranks
       self.threads = threads
@@ -72,6 +94,8 @@ public struct Validation: Sendable {
   public let patched: String
   public let layers: [Layer]
   public let tokens: Int
+  /// Next-token figures of both; nil where only captures were given.
+  public let quality: Quality?
   /// 1/sqrt(pi lambda), the Gini that perfect balance shows on so many tokens; the largest layer's.
   public let samplingFloor: Double?
   /// Why there is no output error; nil if there is.
@@ -87,24 +111,31 @@ public struct Validation: Sendable {
     _ request: Request, progress: any ProgressSink
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(original: request.original, patched: request.patched)
-    let captures = try Captures(request.captures, for: pair.original)
-    var layers: [Layer] = []
-    let experts = pair.layers.reduce(0) { $0 + $1.0.rule.experts }
+    let calibration = try Calibration(
+      request.calibration, for: pair.original, options: request.tokens)
     let maps = try pair.functionMaps(threads: request.threads, progress: progress)
-    progress.begin("Validating", total: experts)
-    for ((original, patched), map) in zip(pair.layers, maps) {
-      layers.append(
-        try compare(
-          original, patched, map: map, in: pair, captures: captures, request: request,
-          progress: progress))
+    var layers: [Layer] = []
+    var quality: Quality?
+    switch calibration {
+    case .captures(let captures):
+      let experts = pair.layers.reduce(0) { $0 + $1.0.rule.experts }
+      progress.begin("Validating", total: experts)
+      for ((original, patched), map) in zip(pair.layers, maps) {
+        layers.append(
+          try compare(
+            original, patched, map: map, in: pair, captures: captures, request: request,
+            progress: progress))
+      }
+    case .tokens(let tokens):
+      (layers, quality) = try run(pair, maps, tokens, request, progress)
     }
     progress.end()
     return Validation(
       original: request.original, patched: request.patched, layers: layers,
-      tokens: captures.tokens,
+      tokens: calibration.tokens, quality: quality,
       samplingFloor: layers.compactMap(\.patched.metrics.samplingFloor).max(),
       undecodable: pair.original.layout.undecodable,
-      failures: request.thresholds.failures(layers), warnings: pair.original.warnings)
+      failures: request.thresholds.failures(layers, quality), warnings: pair.original.warnings)
   }
 
   private static func compare(
@@ -137,7 +168,7 @@ public struct Validation: Sendable {
 
 extension Validation.Thresholds {
   /// One line for each limit that `layers` do not meet.
-  func failures(_ layers: [Validation.Layer]) -> [String] {
+  func failures(_ layers: [Validation.Layer], _ quality: Validation.Quality?) -> [String] {
     func mean(_ values: [Double?]) -> Double? {
       LayerStatistics(values, largestIsWorst: true).mean
     }
@@ -147,6 +178,10 @@ extension Validation.Thresholds {
       ("worst layer's Gini", ginis.compactMap { $0 }.max(), maxLayerGini, true),
       ("mean min/max", mean(layers.map(\.patched.metrics.minOverMax)), minRatio, false),
       ("mean output error", mean(layers.map(\.outputError)), maxOutputError, true),
+      (
+        "perplexity increase", quality.map { $0.patched.perplexity / $0.original.perplexity - 1 },
+        maxPerplexityIncrease, true
+      ),
     ]
     return checks.compactMap { name, value, limit, below in
       guard let limit else { return nil }
