@@ -18,8 +18,15 @@ import Tokenizers
     json(rest: #", "pre_tokenizer": \#(value)"#)
   }
 
+  private static func template(_ single: String, tokens: String = "{}") -> String {
+    json(
+      rest: #", "post_processor": {"type": "TemplateProcessing", "single": \#(single), "#
+        + #""special_tokens": \#(tokens)}"#)
+  }
+
   static let files: [(json: String, says: String)] = [
-    ("", "ends where"), ("[]", "'[' where an object"), (#"{"model": {}}"#, "there is no vocabulary"),
+    ("", "ends where"), ("[]", "'[' where an object"),
+    (#"{"model": {}}"#, "there is no vocabulary"),
     (json() + "x", "the end of the JSON text"), (json(model: #", "type": "BPE""#), "duplicate key"),
     (#"{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}"#, "only BPE models are supported"),
     (#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "\"WordPiece\"; only BPE"),
@@ -30,7 +37,8 @@ import Tokenizers
     (json(vocab: #"{"a": "x"}"#), "where a digit is expected"),
     (json(vocab: #"{"a": 1.5}"#), "64-bit integer is expected"),
     (json(merges: #"["a c"]"#), "model.merges[0]"), (json(merges: #"["ab"]"#), "not two tokens"),
-    (json(merges: #"["a b "]"#), "not two tokens"), (json(merges: #"[["a"]]"#), "a merge has 1 parts"),
+    (json(merges: #"["a b "]"#), "not two tokens"),
+    (json(merges: #"[["a"]]"#), "a merge has 1 parts"),
     (json(merges: #"[["b", "a"]]"#), "or the two together"),
     (json(model: #", "unk_token": "?""#), "model.unk_token: \"?\""),
     (json(model: #", "byte_fallback": 1"#), "byte_fallback: is an integer"),
@@ -43,25 +51,37 @@ import Tokenizers
     (json(rest: #", "normalizer": {"type": "Lowercase"}"#), "normalizer: is \"Lowercase\""),
     (json(rest: #", "normalizer": {"type": "Sequence"}"#), "normalizers must be an array"),
     (json(rest: #", "normalizer": {"type": "Prepend"}"#), "prepend must be a string"),
-    (json(rest: #", "normalizer": {"type": "Replace", "pattern": "a", "content": "b"}"#), "pattern must be"),
+    (
+      json(rest: #", "normalizer": {"type": "Replace", "pattern": "a", "content": "b"}"#),
+      "pattern must be"
+    ),
     (preTokenizer(#"{"type": "BertPreTokenizer"}"#), "is \"BertPreTokenizer\""),
     (preTokenizer("{}"), "a component without a type"),
-    (preTokenizer(#"{"type": "Split", "pattern": {"String": "x"}, "behavior": "Odd"}"#), "\"Odd\" is unknown"),
+    (
+      preTokenizer(#"{"type": "Split", "pattern": {"String": "x"}, "behavior": "Odd"}"#),
+      "\"Odd\" is unknown"
+    ),
     (preTokenizer(#"{"type": "Metaspace", "replacement": "ab"}"#), "must be one character"),
-    (preTokenizer(#"{"type": "Metaspace", "replacement": "_", "prepend_scheme": "x"}"#), "prepend_scheme \"x\""),
+    (
+      preTokenizer(#"{"type": "Metaspace", "replacement": "_", "prepend_scheme": "x"}"#),
+      "prepend_scheme \"x\""
+    ),
     (preTokenizer(#"{"type": "ByteLevel", "use_regex": "no"}"#), "use_regex is a string"),
     (
-      preTokenizer(#"{"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "Digits"}]}"#),
+      preTokenizer(
+        #"{"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "Digits"}]}"#),
       "pretokenizers[1]: \"Digits\" follows"
     ),
     (json(rest: #", "post_processor": {"type": "RobertaProcessing"}"#), "\"RobertaProcessing\""),
-    (json(rest: #", "post_processor": {"type": "TemplateProcessing", "single": []}"#), "sequence A 0 times"),
+    (template("[]"), "sequence A 0 times"),
     (
-      json(rest: #", "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "z"}}]}"#),
+      template(#"[{"SpecialToken": {"id": "z"}}]"#),
       "does not give the ids of \"z\""
     ),
     (
-      json(rest: #", "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "z"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"z": {"ids": [7]}}}"#),
+      template(
+        #"[{"SpecialToken": {"id": "z"}}, {"Sequence": {"id": "A"}}]"#,
+        tokens: #"{"z": {"ids": [7]}}"#),
       "beyond the last token"
     ),
   ]
@@ -98,7 +118,9 @@ import Tokenizers
     ),
     (VocabularyDraft(model: "llama", tokens: ["a"]), "tokenizer.ggml.scores"),
     (VocabularyDraft(model: "llama", tokens: ["a"], scores: [.nan]), "a score that is no number"),
-    (VocabularyDraft(model: "llama", tokens: ["a", "b"], scores: [1]), "a number for each of the 2"),
+    (
+      VocabularyDraft(model: "llama", tokens: ["a", "b"], scores: [1]), "a number for each of the 2"
+    ),
     (
       VocabularyDraft(
         model: "llama", tokens: ["a", String(repeating: "b", count: 2000)], scores: [1, 2]),

@@ -50,8 +50,10 @@ import Tokenizers
     ("a.jsonl", Array("{\"text\": 3}".utf8), "\"text\" is an integer"),
     ("a.jsonl", Array("[1]".utf8), "line 1: an array without"),
     ("a.jsonl", Array("{\"text\": \"a\"}\nx".utf8), "line 2, byte 14"),
-    ("a.jsonl", Array("{\"text\": \"a\"}\n{\"text\": \"".utf8) + [0xC3, 0x22, 0x7D],
-      "line 2: byte 24 of the file is not valid UTF-8"),
+    (
+      "a.jsonl", Array("{\"text\": \"a\"}\n{\"text\": \"".utf8) + [0xC3, 0x22, 0x7D],
+      "line 2: byte 24 of the file is not valid UTF-8"
+    ),
     ("a.jsonl", Array("{\"messages\": []}".utf8), "tools/render_chat.py"),
     ("a.txt.gz", Array("text".utf8), "does not begin as a gzip file"),
   ]

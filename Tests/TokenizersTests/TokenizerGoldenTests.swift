@@ -34,7 +34,7 @@ import Tokenizers
     let tokenizer = try Tokenizer(GGUFCheckpoint(path: Goldens.path(file)))
     let json = try Tokenizer(directory: Goldens.path(kind))
     // Added tokens of other kinds than GGUF has are not in the file.
-    let absent = ["[MASK]", "WORD", "<|start|>", "é"]
+    let absent = ["[MASK]", "WORD", "<|start|>", "Ñand"]
     let texts = try Goldens.texts().filter { text in !absent.contains { text.contains($0) } }
     #expect(texts.count > 25)
     for text in texts {
@@ -47,7 +47,7 @@ import Tokenizers
   func `Byte-level tokens give the text back`(kind: String) throws {
     let tokenizer = try Tokenizer(directory: Goldens.path(kind))
     // Added tokens may take spaces with them.
-    for text in try Goldens.texts() where !text.contains("[MASK]") && !text.contains("é") {
+    for text in try Goldens.texts() where !text.contains("[MASK]") && !text.contains("Ñand") {
       #expect(tokenizer.decode(tokenizer.encode(text, addSpecial: false)) == text)
     }
   }
