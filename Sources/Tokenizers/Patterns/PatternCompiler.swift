@@ -16,7 +16,8 @@ struct PatternCompiler {
     var entries: [Pattern.Entry] = []
     let tops = compiler.topAlternatives(node)
     for top in tops {
-      entries.append(Pattern.Entry(first: compiler.first(top).bits, start: compiler.instructions.count))
+      entries.append(
+        Pattern.Entry(first: compiler.first(top).bits, start: compiler.instructions.count))
       try compiler.emit(top)
       try compiler.append(Pattern.Instruction(operation: .accept))
     }

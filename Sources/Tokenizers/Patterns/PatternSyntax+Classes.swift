@@ -121,7 +121,8 @@ extension PatternParser {
       return try hex(digits: 1...2)
     case "u": return try hex(digits: 4...4)
     default:
-      let alphanumeric = kind.isASCII && (kind.properties.isAlphabetic || ("0"..."9").contains(kind))
+      let alphanumeric =
+        kind.isASCII && (kind.properties.isAlphabetic || ("0"..."9").contains(kind))
       if alphanumeric { throw problem("has the escape \\\(kind), which is not supported") }
       return kind
     }

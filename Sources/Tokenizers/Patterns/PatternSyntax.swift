@@ -179,7 +179,8 @@ struct PatternParser {
     guard let close = scalars[position...].firstIndex(of: "}") else {
       throw problem("has a '{' that is never closed")
     }
-    let parts = scalars[position + 1..<close].split(separator: ",", omittingEmptySubsequences: false)
+    let parts = scalars[position + 1..<close].split(
+      separator: ",", omittingEmptySubsequences: false)
     let numbers = parts.map { Int(String(String.UnicodeScalarView($0))) }
     guard let first = numbers[0], numbers.count <= 2, first >= 0 else {
       throw problem("has braces that are not {n}, {n,} or {n,m}")

@@ -70,8 +70,8 @@ extension ScalarSet {
   private static let assigned: [ClosedRange<UInt32>] = [0...0x3FFFF, 0xE0000...0xE0FFF]
 
   /// The ranges of equal category, in ascending order.
-  private static let categoryRuns: [(range: ClosedRange<UInt32>, category: Unicode.GeneralCategory)]
-    = {
+  private static let categoryRuns:
+    [(range: ClosedRange<UInt32>, category: Unicode.GeneralCategory)] = {
       var runs: [(range: ClosedRange<UInt32>, category: Unicode.GeneralCategory)] = []
       for value in assigned.joined() {
         guard let scalar = Unicode.Scalar(value), let category = category(scalar) else { continue }

@@ -88,7 +88,8 @@ struct AddedTokens: Sendable {
       return true
     }
     guard match.lowerBound > range.lowerBound else { return false }
-    return AddedTokens.words.scalar(in: text, at: start(before: match.lowerBound, text)).mask & 1 != 0
+    return AddedTokens.words.scalar(in: text, at: start(before: match.lowerBound, text)).mask & 1
+      != 0
   }
 
   private func start(before index: Int, _ text: [UInt8]) -> Int {

@@ -91,7 +91,8 @@ struct PreTokenizer {
     _ text: [UInt8], _ range: Range<Int>, first: Bool, step: Int, _ behavior: SplitBehavior,
     _ inverted: Bool, _ body: (_ text: [UInt8], _ piece: Range<Int>) -> Void
   ) {
-    var matcher = matchers[step]
+    // Taken out, so that its stack is not copied when it grows.
+    var matcher = matchers[step].take()
     var joiner = PieceJoiner(behavior)
     var done = range.lowerBound
     while done < range.upperBound {

@@ -52,6 +52,20 @@ public struct Tokenizer: Sendable {
   }
 }
 
+extension Tokenizer {
+  /// The pieces into which the text between added tokens is cut before byte-pair encoding.
+  package func pieces(of text: String) -> [String] {
+    let bytes = Array(text.utf8)
+    let normal = normalizers.reduce(bytes) { $1.apply($0) }
+    var preTokenizer = PreTokenizer(steps)
+    var pieces: [String] = []
+    preTokenizer.cut(normal, 0..<normal.count, first: true) { (text, piece) in
+      pieces.append(String(decoding: text[piece], as: UTF8.self))
+    }
+    return pieces
+  }
+}
+
 /// Encodes documents one after the other with what it learned from those before.
 public struct DocumentEncoder {
   private let tokenizer: Tokenizer

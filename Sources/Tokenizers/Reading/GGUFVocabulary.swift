@@ -66,7 +66,8 @@ struct GGUFVocabulary {
     let name = metadata["tokenizer.ggml.pre"]?.string ?? "default"
     guard let named = GGUFPreTokenizer.named(name) else {
       throw .tokenizer(
-        .unsupported, path, "tokenizer.ggml.pre", "\"\(name)\" is a pre-tokenizer that is not known",
+        .unsupported, path, "tokenizer.ggml.pre",
+        "\"\(name)\" is a pre-tokenizer that is not known",
         advice: "give token ids instead of text")
     }
     var steps: [PreTokenizerStep] = []

@@ -22,7 +22,8 @@ struct TiktokenFile {
     let file = try MappedFile(path: path)
     guard file.count <= JSONValue.sizeLimit else {
       throw RegateError(
-        .malformed, file: path, "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
+        .malformed, file: path,
+        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
           + " allowed for a vocabulary", advice: "check that this is the right file")
     }
     let lines = file.bytes(in: 0..<file.count).split(separator: UInt8(ascii: "\n"))

@@ -210,7 +210,11 @@ extension TokenizerJSON {
         guard let ids, ids.allSatisfy({ $0.map { $0 >= 0 } ?? false }) else {
           throw piece.malformed("special_tokens does not give the ids of \"\(name)\"")
         }
-        if documents == 0 { prefix += ids.compactMap { $0 } } else { suffix += ids.compactMap { $0 } }
+        if documents == 0 {
+          prefix += ids.compactMap { $0 }
+        } else {
+          suffix += ids.compactMap { $0 }
+        }
       } else {
         throw piece.malformed("is neither a Sequence nor a SpecialToken")
       }

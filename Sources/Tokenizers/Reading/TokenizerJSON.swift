@@ -31,7 +31,8 @@ struct TokenizerJSON {
     let file = try MappedFile(path: path)
     guard file.count <= JSONValue.sizeLimit else {
       throw RegateError(
-        .malformed, file: path, "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
+        .malformed, file: path,
+        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
           + " allowed for JSON", advice: "check that this is the right file")
     }
     var reader = try JSONReader(file.bytes(in: 0..<file.count), file: path)

@@ -43,6 +43,8 @@ struct BytePairEncoder {
   private var chain = MergeChain()
   private var cache: PieceCache
   private var bareSymbols = TokenTable(capacity: 16)
+  /// The tokens of units of one byte.
+  private let shortTokens: [UInt32?]
 
   /// Shorter pieces are merged by scanning, longer ones with a heap.
   private static let scanLimit = 48
@@ -50,6 +52,7 @@ struct BytePairEncoder {
   init(_ model: BytePairModel, cacheSlots: Int) {
     self.model = model
     cache = PieceCache(slots: cacheSlots)
+    shortTokens = (UInt8.min...UInt8.max).map { model.tokens.id(of: [$0]) }
     for (index, character) in model.bareSymbols.enumerated() {
       _ = bareSymbols.insert(character, id: model.firstBareSymbol + UInt32(index))
     }
@@ -114,6 +117,11 @@ struct BytePairEncoder {
       let lead = text[index]
       var length = 1
       if model.unit == .characters, lead >= 0x80 { length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4 }
+      if length == 1, pending == nil, let id = shortTokens[Int(lead)] {
+        symbols.append(id)
+        index += 1
+        continue
+      }
       let unit = text[index..<min(index + length, range.upperBound)]
       index += length
       if let id = model.tokens.id(of: unit) ?? bareSymbols.id(of: unit) {

@@ -45,8 +45,10 @@ struct ConcatenationMerges {
         guard let left = symbols.id(of: token[..<cut]), let right = symbols.id(of: token[cut...])
         else { continue }
         merges.insert(left, right, rank: ranks[Int(id)], merged: id, keep: .first)
-        crosses = crosses || (token[cut...].starts(with: BytePairModel.marker)
-          && !token[..<cut].suffix(3).elementsEqual(BytePairModel.marker))
+        crosses =
+          crosses
+          || (token[cut...].starts(with: BytePairModel.marker)
+            && !token[..<cut].suffix(3).elementsEqual(BytePairModel.marker))
       }
     }
     return BytePairModel(

@@ -33,7 +33,8 @@ struct PieceCache {
       return false
     }
     let start = Int(slot.text)
-    for offset in 0..<range.count where self.text[start + offset] != text[range.lowerBound + offset] {
+    for offset in 0..<range.count where self.text[start + offset] != text[range.lowerBound + offset]
+    {
       return false
     }
     let first = Int(slot.ids)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+import Tokenizers
+
+@Suite struct PreTokenizerTests {
+  static let names = [
+    "gpt-2", "llama-bpe", "qwen2", "qwen35", "gpt-4o", "kimi-k2", "deepseek-v3", "deepseek-coder",
+    "bailingmoe2", "starcoder", "falcon", "default",
+  ]
+
+  private func tokenizer(_ name: String?) throws -> Tokenizer {
+    var draft = VocabularyDraft(pre: name, tokens: VocabularyDraft.bytes(), merges: [])
+    // Some pre-tokenizers put the beginning token first unless the file says otherwise.
+    draft.flags["add_bos_token"] = false
+    return try draft.tokenizer()
+  }
+
+  @Test(arguments: names)
+  func `Text is cut as Oniguruma cuts it`(name: String) throws {
+    let tokenizer = try tokenizer(name)
+    let wanted = try #require(try Goldens.lists("pieces.json")[name])
+    for (text, lengths) in zip(try Goldens.texts(), wanted) {
+      let pieces = tokenizer.pieces(of: text)
+      #expect(pieces.map(\.utf8.count) == lengths, "\(text.debugDescription): \(pieces)")
+      #expect(pieces.joined() == text)
+      #expect(tokenizer.encode(text, addSpecial: false) == text.utf8.map { Int($0) })
+    }
+  }
+
+  @Test func `A file without a pre-tokenizer is cut by default`() throws {
+    let texts = try Goldens.texts()
+    let named = try tokenizer("default")
+    let unnamed = try tokenizer(nil)
+    #expect(texts.allSatisfy { named.pieces(of: $0) == unnamed.pieces(of: $0) })
+  }
+
+  @Test func `DeepSeek-LLM isolates lines, words, marks, ideographs and digits`() throws {
+    let pieces = try tokenizer("deepseek-llm").pieces(of: "Ab Ǆ1234, ok \n 你好한국  ")
+    #expect(
+      pieces == ["Ab", " Ǆ", "1234", ",", " ok", " ", "\n", " ", "你好한국", "  "])
+  }
+
+  @Test(arguments: names + ["deepseek-llm"])
+  func `Long runs take time in proportion to their length`(name: String) throws {
+    let tokenizer = try tokenizer(name)
+    for character in [" ", "\n", "a", "A", "1", "中", "!", "\u{301}", "é"] {
+      let text = String(repeating: character, count: 1 << 16)
+      let long = ContinuousClock().measure { #expect(tokenizer.pieces(of: text).joined() == text) }
+      // Quadratic time would take minutes.
+      #expect(long < .seconds(5))
+    }
+  }
+}
