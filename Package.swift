@@ -82,7 +82,7 @@ let package = Package(
     tests("Tensors", ["ByteStorage", "CKernels"]),
     tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
-    tests("Routing", ["Tensors"]),
+    tests("Routing", ["Tensors", "Checkpoints", collections]),
     tests("Fitting", ["Tensors", "Routing"]),
     tests("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
     tests(

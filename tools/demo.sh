@@ -8,6 +8,7 @@ tools/setup.sh
 swift build -c release --product regate
 regate=.build/release/regate
 model=fixtures/tiny-qwen3-moe
+data=fixtures/tiny-qwen3-moe-data
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -19,15 +20,15 @@ show() {
 
 echo
 echo "A Qwen3-MoE that was trained without a balancing loss: a few experts get most tokens."
-show inspect "$model" --calibration "$model/heldout.capture.safetensors"
+show inspect "$model" --calibration "$data/heldout.capture.safetensors"
 echo
 echo "Fit a balanced router to its calibration tokens and write a patched copy."
-show convert "$model" --calibration "$model/calibration.capture.safetensors" --output "$work/balanced"
+show convert "$model" --calibration "$data/calibration.capture.safetensors" --output "$work/balanced"
 echo
 echo "Before and after, on tokens that the fit did not see."
-show validate "$model" "$work/balanced" --calibration "$model/heldout.capture.safetensors" --ep 2,4
+show validate "$model" "$work/balanced" --calibration "$data/heldout.capture.safetensors" --ep 2,4
 echo
 echo "The same for its GGUF, in the form that stock llama.cpp loads."
-gguf=$(ls "$model"/*Q8_0.gguf)
-show convert "$gguf" --calibration "$model/calibration.capture.safetensors" --output "$work/balanced.gguf"
-show validate "$gguf" "$work/balanced.gguf" --calibration "$model/heldout.capture.safetensors" --ep 2,4
+gguf=$data/qwen3-moe-Q8_0.gguf
+show convert "$gguf" --calibration "$data/calibration.capture.safetensors" --output "$work/balanced.gguf"
+show validate "$gguf" "$work/balanced.gguf" --calibration "$data/heldout.capture.safetensors" --ep 2,4

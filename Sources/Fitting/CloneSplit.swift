@@ -30,8 +30,8 @@ package struct CloneSplit: Sendable {
   /// router inputs must not decide.
   private static let varianceFloor = 1e-3
 
-  /// Splits the tokens `latent` [N,R], whose places in the calibration set are `tokens` (ascending),
-  /// into `count` equal cells.
+  /// Splits the tokens `latent` [N,R], whose places in the calibration set are `tokens`
+  /// (ascending), into `count` equal cells.
   package init(latent: Matrix, tokens: [Int], count: Int) throws(RegateError) {
     precondition(latent.rows == tokens.count && count > 0)
     let direction = try Self.stableDirection(latent, tokens)
@@ -77,7 +77,9 @@ package struct CloneSplit: Sendable {
     let stable = try LinearAlgebra.symmetricEigen(between, size: rank).vectors[rank - 1]
     var direction = [Float](repeating: 0, count: size)
     for index in 0..<rank {
-      for column in 0..<size { direction[column] += Float(stable[index]) * whitening[index, column] }
+      for column in 0..<size {
+        direction[column] += Float(stable[index]) * whitening[index, column]
+      }
     }
     return direction
   }

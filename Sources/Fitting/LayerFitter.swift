@@ -15,6 +15,17 @@ public enum LayerFitter {
     inputs: Matrix, original: FamilyRouter, saliency: [Double]? = nil, options: FitOptions
   ) throws(RegateError) -> LayerFit {
     precondition((saliency?.count ?? original.experts) == original.experts)
+    if let place = inputs.values.firstIndex(where: { !$0.isFinite }) {
+      throw RegateError(
+        .malformed, subject: "router inputs",
+        "token \(place / inputs.columns) holds \(inputs.values[place]), expected finite numbers",
+        advice: "capture again in F32 or BF16")
+    }
+    guard inputs.rows > 0 else {
+      throw RegateError(
+        .malformed, subject: "router inputs", "no token, expected at least one",
+        advice: "check the calibration set")
+    }
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
     let whole = try fit(set, saliency, options)
     let evidence = LayerFit.Evidence(

@@ -5,8 +5,8 @@
 //
 //   error² = sum_t sum_f g_f² (w'_tf - w_tf)²,   g_f = saliency_f / sum_t w_tf
 //
-// Exponent 0 is the plan without clones. g is the mean output norm of function f; the estimate takes different functions' outputs as
-// orthogonal, so it ranks plans but is no output error.
+// Exponent 0 is the plan without clones. g is the mean output norm of function f; the estimate
+// takes different functions' outputs as orthogonal, so it ranks plans but is no output error.
 
 import Foundation
 import Routing

@@ -57,7 +57,9 @@ extension Matrix {
   package func transposed() -> Matrix {
     var result = Matrix(rows: columns, columns: rows)
     for row in 0..<rows {
-      for column in 0..<columns { result.values[column * rows + row] = values[row * columns + column] }
+      for column in 0..<columns {
+        result.values[column * rows + row] = values[row * columns + column]
+      }
     }
     return result
   }

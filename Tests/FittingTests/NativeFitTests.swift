@@ -101,6 +101,17 @@ struct NativeFitTests {
     #expect(fit.evidence.calibration.load.reduce(0, +) == 40)
   }
 
+  @Test func `inputs that are not finite, or none, are refused`() {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 40, seed: 11)
+    var broken = layer.calibration
+    broken[7, 3] = .nan
+    for inputs in [broken, Matrix(rows: 0, columns: broken.columns)] {
+      #expect(throws: (any Error).self) {
+        try LayerFitter.fit(inputs: inputs, original: layer.router, options: FitOptions())
+      }
+    }
+  }
+
   @Test func `saliency decides what is given up`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, seed: 10)
     let plain = try LayerFitter.fit(

@@ -160,6 +160,9 @@ def compare(original, output, native):
     equal = routers = 0
     for name in sorted(set(original) & set(output)):
         a, b = original[name], output[name]
+        if native and ROUTER.search(name):  # the encoder takes the gate's name, with another shape
+            routers += 1
+            continue
         widened = ROUTER.search(name) and a.kind in ("BF16", "F16") and b.kind == "F32"
         if a.shape != b.shape or (a.kind != b.kind and not widened):
             raise CheckFailure(f"{name}: {b.kind} {list(b.shape)} instead of {a.kind} {list(a.shape)}")

@@ -177,6 +177,17 @@ def test_the_fingerprint_is_the_documented_hash_of_the_gates_on_disk(qwen, tmp_p
     assert prints == [digest.hexdigest()] * 3
 
 
+def test_kimi_k2_is_read_as_deepseek_v3(tmp_path):
+    make_model("deepseek_v3", tmp_path / "kimi")
+    np.save(tmp_path / "ids.npy", ragged_ids())
+    assert run_capture(tmp_path / "kimi", tmp_path / "ids.npy", "-o", tmp_path / "v3") == 0
+    config = json.loads((tmp_path / "kimi" / "config.json").read_text())
+    (tmp_path / "kimi" / "config.json").write_text(json.dumps({**config, "model_type": "kimi_k2"}))
+    assert run_capture(tmp_path / "kimi", tmp_path / "ids.npy", "-o", tmp_path / "kimi.out") == 0
+    v3, kimi = load_file(tmp_path / "v3"), load_file(tmp_path / "kimi.out")
+    assert v3.keys() == kimi.keys() and all(torch.equal(v3[name], kimi[name]) for name in v3)
+
+
 @pytest.mark.parametrize("dtype,torch_dtype", [("f16", torch.float16), ("bf16", torch.bfloat16)])
 def test_narrow_types_are_the_rounded_float32(qwen, tmp_path, dtype, torch_dtype):
     _, folder = qwen

@@ -63,9 +63,15 @@ public struct Conversion: Sendable {
     if let path = request.fit {
       layers = try FitFile.read(path, for: model)
     } else {
+      guard !request.captures.isEmpty else {
+        throw RegateError(
+          .missing, subject: "--calibration", "no captured activations given",
+          advice: "make some with tools/capture.py, or give a fit with --fit")
+      }
       let captures = try Captures(request.captures, for: model)
       let fitted = try ModelFitter(
-        model: model, captures: captures, request: request, forms: neededForms, progress: progress
+        model: model, captures: captures, request: request, form: form, forms: neededForms,
+        progress: progress
       ).run()
       fit = fitted
       layers = fitted.layers.map(\.fitted)
@@ -148,12 +154,6 @@ public struct Conversion: Sendable {
       throw RegateError(
         .unsupported, file: request.checkpoint, "experts cannot be copied: \(reason)",
         advice: "use --levers route")
-    }
-    if request.fit == nil, request.captures.isEmpty, request.output != nil || request.saveFit != nil
-    {
-      throw RegateError(
-        .missing, subject: "--calibration", "no captured activations given",
-        advice: "make some with tools/capture.py, or give a fit with --fit")
     }
   }
 }

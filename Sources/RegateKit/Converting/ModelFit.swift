@@ -44,6 +44,8 @@ struct ModelFitter {
   let model: Model
   let captures: Captures
   let request: ConvertRequest
+  /// The form whose balance a target is about.
+  let form: RouterForm
   /// The forms that are needed: a fit file holds both.
   let forms: Set<RouterForm>
   let progress: any ProgressSink
@@ -63,7 +65,6 @@ struct ModelFitter {
   private static let steps = 5
 
   private func search(_ target: Double) throws(RegateError) -> ModelFit {
-    let form: RouterForm = forms.contains(.stock) && request.form == .stock ? .stock : .lpr
     let fits = try fit(strengths: ModelFitter.coarse)
     guard let first = fits.firstIndex(where: { ($0.heldOutGini(form) ?? 1) <= target }) else {
       let best = fits.min { ($0.heldOutGini(form) ?? 1) < ($1.heldOutGini(form) ?? 1) }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Architectures
+package import Architectures
 import ByteStorage
 import Checkpoints
-import Routing
+package import Routing
 import Tensors
 
 /// What a layer becomes: which expert's bytes lie in each slot, and the router.
-struct LayerPatch: Sendable {
-  enum NewRouter: Sendable {
+package struct LayerPatch: Sendable {
+  package enum NewRouter: Sendable {
     /// The native form: tensors of its own.
     case native(PrototypeRouter)
     /// The family's own tensors with new values.
@@ -19,6 +19,12 @@ struct LayerPatch: Sendable {
   /// For each slot, the expert of the original whose bytes it holds [E].
   let slotFunction: [Int]
   let router: NewRouter
+
+  package init(layer: MoELayer, slotFunction: [Int], router: NewRouter) {
+    self.layer = layer
+    self.slotFunction = slotFunction
+    self.router = router
+  }
 
   /// Slots that hold another expert's bytes than in the original.
   var changedSlots: [Int] { slotFunction.indices.filter { slotFunction[$0] != $0 } }

@@ -5,20 +5,20 @@
 // slot_function [E], slot_prototypes [E,R], slot_potentials [E].
 
 import Architectures
-import ByteStorage
+package import ByteStorage
 import Checkpoints
-import Routing
+package import Routing
 import Tensors
 
 /// One tensor of the native form, ready to be written.
-struct NativeTensor: Sendable {
+package struct NativeTensor: Sendable {
   let name: String
   let type: ElementType
   let shape: [Int]
   let bytes: [UInt8]
 }
 
-enum NativeRouterFormat {
+package enum NativeRouterFormat {
   static let encoder = "weight"
   static let functionPrototypes = "function_prototypes"
   static let functionBias = "function_bias"
@@ -36,7 +36,7 @@ enum NativeRouterFormat {
   static func module(of gate: String) -> String { String(prefix(of: gate).dropLast()) }
 
   /// The tensors of `router`, which takes the place of the gate named `gate`.
-  static func tensors(
+  package static func tensors(
     of router: PrototypeRouter, gate: String
   ) throws(RegateError) -> [NativeTensor] {
     let weight = router.linearEncoder

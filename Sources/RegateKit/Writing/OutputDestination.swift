@@ -15,7 +15,7 @@ struct OutputDestination: Sendable {
   /// Reads `output` as an output path for `model`, and refuses what could harm the original.
   init(_ output: String, for model: Model, form: RouterForm) throws(RegateError) {
     let url = URL(filePath: output).standardizedFileURL
-    let path = url.path(percentEncoded: false)
+    let path = url.path(percentEncoded: false).withoutTrailingSlashes
     let file = ["gguf", "safetensors"].first { url.pathExtension.lowercased() == $0 }
     isDirectory = file == nil
     name = url.lastPathComponent
@@ -61,23 +61,35 @@ struct OutputDestination: Sendable {
         .refused, file: target, "is the original itself", advice: "choose another output")
     }
     guard isDirectory else { return }
-    let output = URL(filePath: folder).resolvingSymlinksInPath().path(percentEncoded: false) + "/"
+    let output = OutputDestination.resolved(folder) + "/"
     if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
-      let source = URL(filePath: checkpoint.directory).resolvingSymlinksInPath()
-      guard !output.hasPrefix(source.path(percentEncoded: false) + "/") else {
+      let source = OutputDestination.resolved(
+        checkpoint.directory.isEmpty ? "." : checkpoint.directory)
+      guard !output.hasPrefix(source + "/") else {
         throw RegateError(
           .refused, file: folder, "lies inside the original's directory",
           advice: "choose another output")
       }
     }
     for file in model.checkpoint.files {
-      let source = URL(filePath: file.path).resolvingSymlinksInPath().path(percentEncoded: false)
+      let source = OutputDestination.resolved(file.path)
       let given = URL(filePath: file.path).standardizedFileURL.path(percentEncoded: false)
       guard !source.hasPrefix(output), !given.hasPrefix(output) else {
         throw RegateError(
           .refused, file: folder, "holds the original", advice: "choose another output")
       }
     }
+  }
+
+  /// `path` without symbolic links. What is not there yet is resolved as far as its folder, since
+  /// `resolvingSymlinksInPath` leaves the path of a missing file alone.
+  private static func resolved(_ path: String) -> String {
+    let url = URL(filePath: path).standardizedFileURL
+    guard !FileManager.default.fileExists(atPath: url.path(percentEncoded: false)) else {
+      return url.resolvingSymlinksInPath().path(percentEncoded: false).withoutTrailingSlashes
+    }
+    let folder = url.deletingLastPathComponent().resolvingSymlinksInPath()
+    return folder.path(percentEncoded: false).withoutTrailingSlashes + "/" + url.lastPathComponent
   }
 
   /// Refuses a destination at which something stands.
@@ -119,6 +131,12 @@ extension String {
   var directory: String {
     let folder = (self as NSString).deletingLastPathComponent
     return folder.isEmpty ? "." : folder
+  }
+  /// A path as others begin with it; the root stays what it is.
+  var withoutTrailingSlashes: String {
+    var path = self
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    return path
   }
   var deletingExtension: String { (self as NSString).deletingPathExtension }
 }

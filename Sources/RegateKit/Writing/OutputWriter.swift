@@ -70,7 +70,10 @@ struct OutputWriter {
 
   private func weightFiles(added: [NativeTensor]) throws(RegateError) -> [OutputFile] {
     if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
-      return try SafetensorsOutput(checkpoint: checkpoint, patches: patches, added: added).files()
+      return try SafetensorsOutput(
+        checkpoint: checkpoint, patches: patches, added: added,
+        fileName: destination.isDirectory ? nil : destination.name
+      ).files()
     }
     guard let checkpoint = model.checkpoint as? GGUFCheckpoint else { return [] }
     let provenance: OrderedDictionary<String, GGUFValue> = [

@@ -21,6 +21,8 @@ struct SafetensorsOutput {
   let patches: [LayerPatch]
   /// Tensors of the native form, by full name; empty for the stock form.
   let added: [NativeTensor]
+  /// Name of an output that is a single file; nil for a directory, whose files keep theirs.
+  let fileName: String?
 
   /// The shards, and the index where there is one.
   func files() throws(RegateError) -> [OutputFile] {
@@ -54,6 +56,7 @@ struct SafetensorsOutput {
   }
 
   private func name(ofPart index: Int) -> String {
+    if let fileName { return fileName }
     let name = checkpoint.partNames[index]
     return name == "model.safetensors" && !added.isEmpty ? SafetensorsOutput.onlyShard : name
   }

@@ -5,29 +5,41 @@
 // the planned bytes, and everything else the original's bytes.
 
 import Architectures
-import ByteStorage
-import Checkpoints
+package import ByteStorage
+package import Checkpoints
 import Foundation
 import OrderedCollections
 import Routing
 
-struct Verification {
-  let original: any Checkpoint
-  let output: any Checkpoint
-  let patches: [LayerPatch]
-  /// Tensors that the original does not have, by full name.
-  let added: [NativeTensor]
-  let progress: any ProgressSink
+package struct Verification {
+  private let original: any Checkpoint
+  private let output: any Checkpoint
+  private let patches: [LayerPatch]
+  private let added: [NativeTensor]
+  private let progress: any ProgressSink
 
   private static let chunk = 16 << 20
 
   /// What was compared.
-  struct Result: Sendable {
-    let identicalTensors: Int
-    let changedTensors: Int
+  package struct Result: Sendable {
+    package let identicalTensors: Int
+    package let changedTensors: Int
   }
 
-  func run() throws(RegateError) -> Result {
+  /// Compares `output` with what `patches` make of `original`; `added` are the tensors that the
+  /// original does not have, by full name.
+  package init(
+    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch], added: [NativeTensor],
+    progress: any ProgressSink
+  ) {
+    self.original = original
+    self.output = output
+    self.patches = patches
+    self.added = added
+    self.progress = progress
+  }
+
+  package func run() throws(RegateError) -> Result {
     let expected = try expectedPieces()
     var identical = 0
     progress.begin(

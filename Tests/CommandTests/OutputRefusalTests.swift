@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Outputs that must not be written, and what stays when writing fails.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension Bench {
+  /// Converts to `output` and expects a refusal that changes nothing anywhere.
+  fileprivate func requireRefused(
+    _ output: String, says fragment: String, _ more: String...,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let before = try fileTree(folder)
+    let outcome = try Tool.run(
+      ["convert", source, "--calibration", capture, "--output", output, "-q"] + more)
+    requireRefusal(
+      outcome, naming: nil, says: fragment, output, sourceLocation: sourceLocation)
+    #expect(try fileTree(folder) == before, sourceLocation: sourceLocation)
+  }
+}
+
+@Test func `an output directory is never in the original's way`() throws {
+  let bench = try Bench(.mixtral, .init(.byLayer))
+  try FileManager.default.createDirectory(
+    atPath: bench.path("taken"), withIntermediateDirectories: false)
+  try Data([1]).write(to: bench.folder.appending(path: "taken/mine.txt"))
+  try FileManager.default.createSymbolicLink(
+    atPath: bench.path("link"), withDestinationPath: bench.source)
+  try FileManager.default.createSymbolicLink(
+    atPath: bench.path("parent"), withDestinationPath: bench.folder.path(percentEncoded: false))
+
+  try bench.requireRefused(bench.source, says: "original")
+  try bench.requireRefused(bench.source, says: "original", "--overwrite")
+  try bench.requireRefused(bench.path("link"), says: "original", "--overwrite")
+  try bench.requireRefused(bench.path("parent/source"), says: "original", "--overwrite")
+  try bench.requireRefused(bench.path("source/inside"), says: "lies inside the original's directory")
+  try bench.requireRefused(bench.path("link/inside"), says: "lies inside the original's directory")
+  try bench.requireRefused(bench.path("source/../source/inside"), says: "lies inside")
+  try bench.requireRefused(bench.path(""), says: "holds the original", "--overwrite")
+  try bench.requireRefused(bench.path("taken"), says: "exists already")
+  try bench.requireRefused(
+    bench.path("taken"), says: "holds files that Regate did not write", "--overwrite")
+  try bench.requireRefused(bench.path("taken/mine.txt"), says: "exists already")
+  try bench.requireRefused(bench.path("absent/out"), says: "is no directory")
+  try bench.requireRefused(bench.path("out.gguf"), says: "the checkpoint is safetensors")
+  try bench.requireRefused(bench.path("out.safetensors"), says: "has more than one file")
+}
+
+@Test func `a GGUF output must be another GGUF file`() throws {
+  let bench = try Bench(gguf: .init(.f16), .mixtral)
+  try bench.requireRefused(bench.source, says: "original", "--overwrite")
+  try bench.requireRefused(bench.source, says: "original")
+  try bench.requireRefused(bench.path("out"), says: "let it end in .gguf")
+  try bench.requireRefused(bench.path("out.safetensors"), says: "the checkpoint is gguf")
+  try bench.requireRefused(
+    bench.path("out.gguf"), says: "no GGUF runtime can load the native router", "--router", "lpr")
+  try Data([1]).write(to: bench.folder.appending(path: "mine.gguf"))
+  try bench.requireRefused(bench.path("mine.gguf"), says: "exists already", "--strength", "0")
+  try FileManager.default.linkItem(atPath: bench.source, toPath: bench.path("second-name.gguf"))
+  try bench.requireRefused(
+    bench.path("second-name.gguf"), says: "is the original itself", "--overwrite")
+}
+
+@Test func `only what Regate wrote is overwritten`() throws {
+  let bench = try Bench()
+  let out = bench.path("out")
+  func convert(_ more: String...) throws -> Tool.Outcome {
+    try Tool.run(
+      ["convert", bench.source, "--calibration", bench.capture, "--output", out, "-q"] + more)
+  }
+  #expect(try convert("--strength", "0.5").code == 0)
+  let half = try fileTree(bench.folder)
+  requireRefusal(try convert(), naming: out, says: "exists already", "second run")
+  #expect(try fileTree(bench.folder) == half)
+  #expect(try convert("--overwrite").code == 0)
+  let whole = try fileTree(bench.folder)
+  #expect(whole != half)
+  #expect(Set(whole.keys) == Set(half.keys))
+  // An empty directory is nobody's.
+  try FileManager.default.createDirectory(
+    atPath: bench.path("empty"), withIntermediateDirectories: false)
+  let outcome = try bench.convert(
+    "--calibration", bench.capture, "--output", bench.path("empty"), "--overwrite", "-q")
+  #expect(outcome.code == 0)
+}
+
+@Test func `a fit file is not overwritten unasked`() throws {
+  let bench = try Bench()
+  try Data([1]).write(to: bench.folder.appending(path: "my.fit"))
+  requireRefusal(
+    try bench.convert("--calibration", bench.capture, "--save-fit", bench.path("my.fit"), "-q"),
+    naming: bench.path("my.fit"), says: "exists already", "fit file")
+  #expect(try Data(contentsOf: bench.folder.appending(path: "my.fit")) == Data([1]))
+  #expect(
+    try bench.convert(
+      "--calibration", bench.capture, "--save-fit", bench.path("new.fit"), "-q"
+    ).code == 0)
+  #expect(
+    try bench.convert("--fit", bench.path("new.fit"), "--output", bench.path("out"), "-q").code == 0)
+  requireRefusal(
+    try bench.convert("--fit", bench.path("my.fit"), "--output", bench.path("second"), "-q"),
+    naming: bench.path("my.fit"), says: "header", "no fit file")
+}
+
+@Test func `a converted checkpoint is not converted again`() throws {
+  let bench = try Bench()
+  #expect(
+    try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0)
+  requireRefusal(
+    try Tool.run(
+      "convert", bench.path("out"), "--calibration", bench.capture, "--output",
+      bench.path("again"), "-q"), naming: bench.path("out"),
+    says: "already has Regate's native router", "again")
+  #expect(try Tool.run("inspect", bench.path("out"), "--calibration", bench.capture).code == 0)
+  #expect(!bench.exists("again"))
+}
+
+@Test func `a write that fails leaves nothing`() throws {
+  let bench = try Bench()
+  let before = try fileTree(bench.folder)
+  // Files may have 8 blocks of 512 or 1024 bytes; a write beyond is an error instead of a signal.
+  let outcome = try Tool.run(
+    ["convert", bench.source, "--calibration", bench.capture, "--output", bench.path("out"), "-q"],
+    through: "trap '' XFSZ\nulimit -f 8")
+  requireRefusal(outcome, naming: "model-", says: "cannot be written", "file size limit")
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `a pair that does not belong together is refused`() throws {
+  let bench = try Bench()
+  let other = SyntheticModel(.qwen3, seed: 2, tokens: 8)
+  try other.writeSafetensors(.init(.single), to: bench.folder.appending(path: "other"))
+  let mixtral = SyntheticModel(.mixtral, tokens: 8)
+  try mixtral.writeSafetensors(.init(.single), to: bench.folder.appending(path: "mixtral"))
+  try other.writeGGUF(.init(.f16), to: bench.folder.appending(path: "gguf"))
+  for (patched, fragment) in [
+    ("other", "its bytes are those of no expert"), ("mixtral", "is Mixtral in safetensors"),
+    ("gguf/model.gguf", "is Qwen3-MoE in gguf"), ("absent", "no such file or directory"),
+  ] {
+    requireRefusal(
+      try Tool.run(
+        "validate", bench.source, bench.path(patched), "--calibration", bench.capture, "-q"),
+      naming: bench.path(patched), says: fragment, patched)
+  }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the commands print, and their exit codes, on sound models.
+
+import Foundation
+import TestSupport
+import Testing
+
+private let layerKeys: Set<String> = [
+  "index", "experts", "top_k", "scoring", "groups", "shared_experts", "router_dtype", "row_norm",
+  "max_cosine", "effective_rank", "bias_range", "load", "gini", "min_max",
+]
+private let balanceKeys: Set<String> = ["gini", "min_max", "cv", "max_over_mean"]
+
+private func keys(_ value: Any?) -> Set<String> { Set((value as? [String: Any] ?? [:]).keys) }
+
+private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any]] ?? [] }
+
+@Test func `inspect without load prints null for what is not known`() throws {
+  let bench = try Bench()
+  let outcome = try Tool.run("inspect", bench.source, "--json")
+  #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
+  let report = try outcome.json()
+  #expect(report["family"] as? String == "qwen3_moe")
+  #expect(report["container"] as? String == "safetensors")
+  let layers = objects(report["layers"])
+  #expect(layers.compactMap { $0["index"] as? Int } == [0, 1])
+  for layer in layers {
+    #expect(keys(layer).isSuperset(of: layerKeys))
+    #expect(layer["experts"] as? Int == 16)
+    #expect(layer["top_k"] as? Int == 4)
+    #expect(layer["scoring"] as? String == "softmax")
+    #expect(layer["router_dtype"] as? String == "BF16")
+    #expect(keys(layer["row_norm"]) == ["min", "mean", "max"])
+    for key in ["load", "gini", "min_max", "groups", "bias_range"] {
+      #expect(layer[key] is NSNull, "\(key)")
+    }
+  }
+}
+
+@Test func `inspect with a capture counts the load`() throws {
+  let bench = try Bench(.deepseek, .init(.scattered))
+  let outcome = try Tool.run(
+    "inspect", bench.source, "--calibration", bench.capture, "--ep", "2,4", "--json", "--quiet")
+  #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
+  let layers = objects(try outcome.json()["layers"])
+  #expect(layers.compactMap { $0["index"] as? Int } == [1, 2])
+  for layer in layers {
+    let load = try #require(layer["load"] as? [Int])
+    #expect(load.count == 16)
+    #expect(load.reduce(0, +) == 512 * 4)
+    #expect((layer["gini"] as? Double ?? 0) > 0.2)
+    #expect(keys(layer["groups"]) == ["count", "kept", "score"])
+    #expect((layer["bias_range"] as? [Double])?.count == 2)
+    #expect(keys(layer["rank_max_over_mean"]) == ["2", "4"])
+  }
+  let text = try Tool.run("inspect", bench.source, "--calibration", bench.capture)
+  #expect(text.code == 0)
+  #expect(text.output.contains("DeepSeek-V3"))
+  #expect(text.output.contains("Gini"))
+}
+
+@Test func `a plan names every router and writes nothing`() throws {
+  let bench = try Bench(.mixtral, .init(.single))
+  let before = try fileTree(bench.folder)
+  for extra in [[], ["--calibration", bench.capture], ["--output", bench.path("out")]] {
+    let outcome = try Tool.run(["convert", bench.source, "--dry-run", "--json"] + extra)
+    #expect(outcome.code == 0)
+    #expect(outcome.error.isEmpty)
+    let plan = try outcome.json()
+    #expect(plan["router"] as? String == "lpr")
+    #expect(plan["tokens"] as? Int == (extra.first == "--calibration" ? 512 : nil))
+    #expect((plan["tokens"] is NSNull) == (extra.first != "--calibration"))
+    let tensors = objects(plan["layers"]).compactMap { $0["tensors"] as? [String] }
+    #expect(
+      tensors == (0..<2).map { ["model.layers.\($0).block_sparse_moe.gate.weight"] })
+    // 3 matrices of 64 x 32 in BF16.
+    #expect(objects(plan["layers"]).allSatisfy { $0["expert_bytes"] as? Int == 3 * 64 * 32 * 2 })
+  }
+  let text = try Tool.run("convert", bench.source, "--dry-run")
+  #expect(text.output.hasPrefix("Writing the native prototype router (--router lpr)"))
+  #expect(text.output.contains("--router stock"))
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `a bare fit with a dry run shows figures and writes nothing`() throws {
+  let bench = try Bench()
+  let before = try fileTree(bench.folder)
+  let outcome = try bench.convert("--calibration", bench.capture, "--dry-run", "--fit", "--json")
+  #expect(outcome.code == 0)
+  let report = try outcome.json()
+  #expect(report["written"] is NSNull)
+  #expect(report["held_out_gini"] is Double)
+  for layer in objects(report["layers"]) {
+    #expect(keys(layer["held_out"]).isSuperset(of: ["gini", "min_max", "overlap"]))
+  }
+  // Its place among the arguments does not matter.
+  let other = try Tool.run(
+    "convert", "--dry-run", "--fit", "--calibration", bench.capture, bench.source)
+  #expect(other.code == 0)
+  #expect(other.output.contains("least Gini"))
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `convert says what it writes and what came of it`() throws {
+  let bench = try Bench()
+  let outcome = try bench.convert("--calibration", bench.capture, "--output", bench.path("out"))
+  #expect(outcome.code == 0)
+  #expect(outcome.errorLines.first?.hasPrefix("Writing the native prototype router") == true)
+  #expect(outcome.output.contains("tensors byte-identical"))
+  let quiet = try bench.convert(
+    "--calibration", bench.capture, "--output", bench.path("quiet"), "--json", "-q")
+  #expect(quiet.code == 0)
+  #expect(quiet.error.isEmpty)
+  let report = try quiet.json()
+  #expect(keys(report).isSuperset(of: ["plan", "layers", "strength", "held_out_gini", "written"]))
+  let written = try #require(report["written"] as? [String: Any])
+  for name in try #require(written["files"] as? [String]) { #expect(bench.exists("quiet/" + name)) }
+  #expect((written["identical_tensors"] as? Int ?? 0) > 0)
+  var first = try fileTree(bench.folder.appending(path: "out"))
+  let second = try fileTree(bench.folder.appending(path: "quiet"))
+  #expect(first == second)
+  first = [:]
+}
+
+@Test func `validate prints the documented keys and decides by thresholds`() throws {
+  let bench = try Bench()
+  let patched = bench.path("out")
+  try #require(
+    try bench.convert("--calibration", bench.capture, "--output", patched, "-q").code == 0)
+  func validate(_ thresholds: String...) throws -> Tool.Outcome {
+    try Tool.run(
+      ["validate", bench.source, patched, "--calibration", bench.capture, "--json"] + thresholds)
+  }
+  let outcome = try validate()
+  #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
+  let report = try outcome.json()
+  #expect(
+    keys(report).isSuperset(of: [
+      "layers", "mean", "nll", "perplexity", "kl", "top1_agreement", "tokens", "sampling_floor",
+      "passed",
+    ]))
+  #expect(report["passed"] as? Bool == true)
+  #expect(report["kl"] is NSNull && report["top1_agreement"] is NSNull)
+  #expect(keys(report["nll"]) == ["original", "patched"])
+  for layer in objects(report["layers"]) {
+    #expect(
+      keys(layer).isSuperset(of: ["index", "original", "patched", "overlap", "output_error"]))
+    for side in ["original", "patched"] {
+      #expect(keys(layer[side]).isSuperset(of: balanceKeys.union(["load"])))
+    }
+  }
+  let mean = try #require(report["mean"] as? [String: Any])
+  let before = try #require((mean["original"] as? [String: Any])?["gini"] as? Double)
+  let after = try #require((mean["patched"] as? [String: Any])?["gini"] as? Double)
+  let ratio = try #require((mean["patched"] as? [String: Any])?["min_max"] as? Double)
+  let error = try #require(mean["output_error"] as? Double)
+  #expect(after < before)
+  for (option, bound, sign) in [
+    ("--max-gini", after, 1.0), ("--max-layer-gini", after, 3), ("--min-ratio", ratio, -1),
+    ("--max-output-error", error, 1),
+  ] {
+    let met = try validate(option, "\(bound + sign * 0.01)")
+    #expect(met.code == 0, "\(option)")
+    let missed = try validate(option, "\(max(0, bound - sign.sign.factor * 0.02 - (sign == 3 ? after : 0)))")
+    #expect(missed.code == 1, "\(option)")
+    let verdict = try missed.json()
+    #expect(verdict["passed"] as? Bool == false)
+    #expect((verdict["failures"] as? [String])?.count == 1)
+  }
+  let text = try Tool.run(
+    "validate", bench.source, patched, "--calibration", bench.capture, "--max-gini", "0")
+  #expect(text.code == 1)
+  #expect(text.output.contains("NOT MET: mean Gini is"))
+}
+
+extension FloatingPointSign {
+  fileprivate var factor: Double { self == .plus ? 1 : -1 }
+}
+
+@Test func `a target out of reach ends with code 1 and writes nothing`() throws {
+  let bench = try Bench()
+  let before = try fileTree(bench.folder)
+  let outcome = try bench.convert(
+    "--calibration", bench.capture, "--output", bench.path("out"), "--target-gini", "0", "-q")
+  requireRefusal(outcome, naming: nil, says: "the nearest is a held-out Gini of", "target")
+  #expect(try fileTree(bench.folder) == before)
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import RegateKit
+import TestSupport
+import Testing
+
+private let sample = Sample.safetensors[11]
+
+@Test(arguments: [Sample.safetensors[3], sample])
+func `a saved fit gives the same output as fitting`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  // Its name does not matter.
+  let fit = bench.directory.path("my.fit")
+  try bench.convert(to: "fitted") { $0.saveFit = fit }
+  try bench.convert(to: "applied") {
+    $0.captures = []
+    $0.fit = fit
+  }
+  var fitted = try fileTree(bench.folder("fitted"))
+  var applied = try fileTree(bench.folder("applied"))
+  fitted["regate.json"] = nil
+  applied["regate.json"] = nil
+  #expect(fitted == applied)
+}
+
+@Test func `a fit of the BF16 model serves one whose gates are F32`() throws {
+  let bench = try Workbench(sample)
+  let fit = bench.directory.path("fit.safetensors")
+  try bench.convert(to: nil) { $0.saveFit = fit }
+  var wide = bench.model
+  // What rounding to BF16 would have taken away.
+  for place in wide.layers.indices {
+    for entry in wide.layers[place].gate.indices {
+      wide.layers[place].gate[entry] *= entry % 2 == 0 ? 1.001 : 0.999
+    }
+  }
+  try wide.writeSafetensors(.init(.byLayer, gate: .f32), to: bench.folder("wide"))
+  try bench.convert(to: "out") {
+    $0.checkpoint = bench.directory.path("wide")
+    $0.captures = []
+    $0.fit = fit
+  }
+  #expect(try Model.open(bench.directory.path("out")).layout.nativeRouter)
+}
+
+@Test func `a fit of another model is refused`() throws {
+  let bench = try Workbench(sample)
+  let fit = bench.directory.path("fit.safetensors")
+  try bench.convert(to: nil) { $0.saveFit = fit }
+  let other = try Workbench(sample, seed: 2)
+  let error = #expect(throws: RegateError.self) {
+    try other.convert(to: "out") {
+      $0.captures = []
+      $0.fit = fit
+    }
+  }
+  #expect(error?.code == .mismatch)
+  #expect(error?.subject == "layers.1.sketch")
+  #expect(!FileManager.default.fileExists(atPath: other.directory.path("out")))
+
+  let family = try Workbench(Sample.safetensors[6])
+  let second = #expect(throws: RegateError.self) {
+    try family.convert(to: "out") {
+      $0.captures = []
+      $0.fit = fit
+    }
+  }
+  #expect(second?.subject == "family")
+}
+
+@Test func `a damaged fit is refused`() throws {
+  let bench = try Workbench(sample)
+  let fit = bench.directory.path("fit.safetensors")
+  try bench.convert(to: nil) { $0.saveFit = fit }
+  let good = try PlainCheckpoint(safetensors: URL(filePath: fit))
+  let metadata = good.metadata["fit.safetensors"] ?? [:]
+
+  func refusal(
+    _ change: (inout [String: PlainCheckpoint.Tensor], inout [String: String]) -> Void
+  ) throws -> RegateError? {
+    var tensors = good.tensors
+    var metadata = metadata
+    change(&tensors, &metadata)
+    let path = bench.directory.path("damaged.safetensors")
+    try writeSafetensorsFile(
+      tensors.sorted { $0.key < $1.key }.map { ($0, $1.type, $1.shape, $1.bytes) },
+      metadata: metadata, to: path)
+    let error = #expect(throws: RegateError.self) {
+      try bench.convert(to: "out") {
+        $0.captures = []
+        $0.fit = path
+      }
+    }
+    #expect(!FileManager.default.fileExists(atPath: bench.directory.path("out")))
+    return error
+  }
+  func tensor(_ tensor: PlainCheckpoint.Tensor?, shape: [Int]? = nil, bytes: [UInt8]) -> PlainCheckpoint.Tensor? {
+    tensor.map { PlainCheckpoint.Tensor(type: $0.type, shape: shape ?? $0.shape, bytes: bytes, file: $0.file) }
+  }
+  #expect(try refusal { $1["format"] = "regate.fit.v2" }?.subject == "format")
+  #expect(try refusal { $1["format"] = nil }?.subject == "format")
+  for name in [
+    "sketch", "slot_function", "encoder", "function_prototypes", "function_bias",
+    "function_potentials", "slot_prototypes", "slot_potentials",
+  ] {
+    #expect(try refusal { tensors, _ in tensors["layers.2.\(name)"] = nil }?.subject == "layers.2.\(name)")
+    let short = try refusal { tensors, _ in
+      let old = tensors["layers.2.\(name)"]
+      let width = old?.type == "I64" ? 8 : 4
+      tensors["layers.2.\(name)"] = tensor(
+        old, shape: [3], bytes: Array((old?.bytes ?? []).prefix(3 * width)))
+    }
+    #expect(short?.subject == "layers.2.\(name)")
+  }
+  let outside = try refusal { tensors, _ in
+    let old = tensors["layers.1.slot_function"]
+    tensors["layers.1.slot_function"] = tensor(
+      old, bytes: littleEndian(Int64(16)) + (old?.bytes ?? []).dropFirst(8))
+  }
+  #expect(outside?.subject == "layers.1.slot_function")
+}

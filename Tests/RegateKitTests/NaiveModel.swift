@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a synthetic model computes, by the definitions and one token at a time.
+
+import Foundation
+import TestSupport
+
+/// The choice of one router for all tokens: per token, slots with weights.
+struct NaiveRouting {
+  var choices: [[(slot: Int, weight: Double)]]
+
+  func load(_ experts: Int) -> [Int] {
+    var load = [Int](repeating: 0, count: experts)
+    for (slot, _) in choices.joined() { load[slot] += 1 }
+    return load
+  }
+
+  /// The choices with slots named by the function that they hold.
+  func functions(_ map: [Int]) -> [[Int: Double]] {
+    choices.map { choice in
+      choice.reduce(into: [:]) { $0[map[$1.slot], default: 0] += $1.weight }
+    }
+  }
+}
+
+/// Routes with the layer's own gate and bias, or with others.
+func naiveRoute(
+  _ model: SyntheticModel, _ layer: SyntheticModel.Layer, gate: [Float]? = nil,
+  bias: [Float]? = nil, tokens: Range<Int>? = nil
+) -> NaiveRouting {
+  let gate = gate ?? layer.gate
+  let bias = bias ?? layer.bias
+  return NaiveRouting(
+    choices: (tokens ?? 0..<model.tokens).map { token in
+      let input = layer.inputs[token * model.hidden..<(token + 1) * model.hidden]
+      // Integers times a power of two: exact.
+      let logits = (0..<model.experts).map { expert in
+        zip(input, gate[expert * model.hidden..<(expert + 1) * model.hidden])
+          .reduce(Float(0)) { $0 + $1.0 * $1.1 }
+      }
+      return naiveChoice(model, logits, bias: bias)
+    })
+}
+
+private func naiveChoice(
+  _ model: SyntheticModel, _ logits: [Float], bias: [Float]?
+) -> [(slot: Int, weight: Double)] {
+  let isSigmoid = model.family == .deepseek
+  let exponentials = logits.map { exp(Double($0)) }
+  let sum = exponentials.reduce(0, +)
+  let scores =
+    isSigmoid ? logits.map { Double(1 / (1 + expf(-$0))) } : exponentials.map { $0 / sum }
+  var selection = isSigmoid ? logits.map { 1 / (1 + expf(-$0)) } : logits
+  if isSigmoid {
+    for expert in selection.indices { selection[expert] += bias?[expert] ?? 0 }
+    let size = model.experts / SyntheticModel.groups
+    let totals = (0..<SyntheticModel.groups).map { group in
+      selection[group * size..<(group + 1) * size].sorted(by: >).prefix(2).reduce(0, +)
+    }
+    let kept = totals.indices.sorted { (totals[$0], $1) > (totals[$1], $0) }
+      .prefix(SyntheticModel.keptGroups)
+    for expert in selection.indices where !kept.contains(expert / size) {
+      selection[expert] = -.infinity
+    }
+  }
+  let chosen = selection.indices.sorted { (selection[$0], $1) > (selection[$1], $0) }
+    .prefix(model.topK)
+  let total = chosen.reduce(0.0) { $0 + scores[$1] }
+  let scale = isSigmoid ? Double(SyntheticModel.scale) : 1
+  return chosen.map { ($0, scores[$0] / total * scale) }
+}
+
+/// sum |x_i - x_j| / (2 n sum x), the definition of the Gini coefficient.
+func gini(_ load: [Int]) -> Double {
+  var sum = 0
+  for a in load { for b in load { sum += abs(a - b) } }
+  return Double(sum) / Double(2 * load.count * load.reduce(0, +))
+}
+
+/// The routed experts' output [H] for one token.
+func naiveOutput(
+  _ model: SyntheticModel, _ layer: SyntheticModel.Layer, token: Int, weights: [Int: Double]
+) -> [Double] {
+  let input = layer.inputs[token * model.hidden..<(token + 1) * model.hidden].map(Double.init)
+  var output = [Double](repeating: 0, count: model.hidden)
+  for (function, weight) in weights {
+    let expert = layer.experts[function]
+    func product(_ matrix: [Float], _ row: Int, _ vector: [Double]) -> Double {
+      var sum = 0.0
+      for column in vector.indices { sum += Double(matrix[row * vector.count + column]) * vector[column] }
+      return sum
+    }
+    let inner = (0..<model.width).map { row in
+      let gate = product(expert.gate, row, input)
+      return gate / (1 + exp(-gate)) * product(expert.up, row, input)
+    }
+    for row in 0..<model.hidden { output[row] += weight * product(expert.down, row, inner) }
+  }
+  return output
+}

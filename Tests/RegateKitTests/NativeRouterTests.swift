@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Foundation
+import RegateKit
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+extension Workbench {
+  /// The router that a fit file holds for a layer, put together by the test.
+  fileprivate func router(
+    _ fit: PlainCheckpoint, layer: Int, rule: RoutingRule
+  ) throws -> PrototypeRouter {
+    func tensor(_ name: String) throws -> PlainCheckpoint.Tensor {
+      try #require(fit.tensors["layers.\(layer).\(name)"], "\(name)")
+    }
+    func matrix(_ name: String) throws -> Matrix {
+      let tensor = try tensor(name)
+      return Matrix(
+        rows: tensor.shape[0], columns: tensor.shape[1], values: PlainType.f32.floats(tensor.bytes))
+    }
+    func vector(_ name: String) throws -> [Float] { PlainType.f32.floats(try tensor(name).bytes) }
+    return PrototypeRouter(
+      encoder: .linear(try matrix("encoder")),
+      functionPrototypes: try matrix("function_prototypes"),
+      functionBias: try vector("function_bias"),
+      functionPotentials: try vector("function_potentials"),
+      slotFunction: integers(try tensor("slot_function").bytes),
+      slotPrototypes: try matrix("slot_prototypes"), slotPotentials: try vector("slot_potentials"),
+      rule: rule)
+  }
+}
+
+@Test(arguments: Sample.safetensors)
+func `a native router that is read back routes as the fitted one`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let fitPath = bench.directory.path("fit.safetensors")
+  try bench.convert(to: "out") { $0.saveFit = fitPath }
+  let fit = try PlainCheckpoint(safetensors: URL(filePath: fitPath))
+  let patched = try Model.open(bench.directory.path("out"))
+  #expect(patched.layout.nativeRouter)
+  #expect(patched.layout.layers.map(\.index) == bench.model.layers.map(\.index))
+  for (layer, plain) in zip(patched.layout.layers, bench.model.layers) {
+    let inputs = Matrix(
+      rows: bench.model.tokens, columns: bench.model.hidden, values: plain.inputs)
+    let read = try patched.router(of: layer).router.route(inputs, threads: 2)
+    let fitted = try bench.router(fit, layer: layer.index, rule: layer.rule)
+      .route(inputs, threads: 1)
+    #expect(read == fitted)
+    // And it does balance: the report's load is that of the slots on disk.
+    let before = naiveRoute(bench.model, plain).load(bench.model.experts)
+    let after = read.load(experts: bench.model.experts)
+    #expect(gini(after) < 0.5 * gini(before), "\(gini(before)) to \(gini(after))")
+  }
+}
+
+@Test(arguments: [Sample.safetensors[1], Sample.safetensors[6], Sample.safetensors[11]])
+func `strength 0 leaves every tensor and the configuration as they are`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let source = try fileTree(bench.sourceFolder)
+  for form in RouterForm.allCases {
+    try bench.convert(to: form.rawValue) {
+      $0.form = form
+      $0.balance = .strength(0)
+    }
+    let after = try bench.weights(form.rawValue)
+    #expect(after.tensors == (try bench.weights()).tensors)
+    #expect(try fileTree(bench.folder(form.rawValue))["config.json"] == source["config.json"])
+    #expect(try Model.open(bench.output(form.rawValue)).layout.layers.count == bench.model.layers.count)
+  }
+}
+
+@Test(arguments: Sample.gguf)
+func `strength 0 leaves every tensor of a GGUF as it is`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  try bench.convert(to: "out") { $0.balance = .strength(0) }
+  let before = try bench.weights()
+  let after = try bench.weights("out")
+  #expect(Set(after.tensors.keys) == Set(before.tensors.keys))
+  for (name, tensor) in before.tensors { #expect(after.tensors[name]?.bytes == tensor.bytes) }
+}
+
+@Test func `without the clone lever no expert moves`() throws {
+  let bench = try Workbench(Sample.safetensors[6])
+  try bench.convert(to: "out") { $0.clones = false }
+  for map in try bench.claimedMaps("out") { #expect(map == Array(0..<bench.model.experts)) }
+  let before = try bench.weights()
+  let after = try bench.weights("out")
+  for layer in bench.model.layers {
+    #expect(
+      bench.model.experts(of: layer.index, in: after)
+        == bench.model.experts(of: layer.index, in: before))
+  }
+}

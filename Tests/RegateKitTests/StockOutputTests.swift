@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The stock form, from a fit file whose gates the test knows beforehand.
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import RegateKit
+import TestSupport
+import Testing
+
+extension Workbench {
+  /// Converts with known stock routers.
+  func convertStock(to name: String) throws -> (stock: StockGates, maps: [[Int]]) {
+    let fit = try stockFit()
+    try convert(to: name) {
+      $0.captures = []
+      $0.form = .stock
+      $0.fit = fit.path
+    }
+    return (fit.stock, fit.maps)
+  }
+
+  /// The stored type of a router tensor: a BF16 bias becomes F32.
+  private func type(_ tensor: PlainCheckpoint.Tensor, isBias: Bool) -> PlainType {
+    isBias || tensor.type == "F32" || tensor.type == "0" ? .f32 : .bf16
+  }
+
+  fileprivate func requireRouters(_ name: String, _ stock: StockGates) throws {
+    let before = try weights()
+    let after = try weights(name)
+    #expect(Set(before.tensors.keys) == Set(after.tensors.keys))
+    for (place, layer) in model.layers.enumerated() {
+      for (tensor, old) in before.tensors where model.part(tensor) == .router(layer: layer.index) {
+        let isBias = tensor.contains("bias") || tensor.contains("exp_probs_b")
+        let values = isBias ? stock.biases[place] ?? [] : stock.gates[place]
+        let new = try #require(after.tensors[tensor])
+        #expect(new.bytes == type(old, isBias: isBias).bytes(values), "\(tensor)")
+        #expect(new.shape == old.shape)
+        #expect(new.type == (isBias && old.type == "BF16" ? "F32" : old.type))
+      }
+    }
+  }
+}
+
+@Test(arguments: Sample.safetensors)
+func `a stock output keeps names, shards, headers and configuration`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let source = try fileTree(bench.sourceFolder)
+  let (stock, maps) = try bench.convertStock(to: "out")
+  #expect(try fileTree(bench.sourceFolder) == source)
+  try bench.requireSameButRouters("out", maps: maps)
+  try bench.requireRouters("out", stock)
+
+  let after = try fileTree(bench.folder("out"))
+  #expect(Set(after.keys) == Set(source.keys).union(["regate.json"]))
+  let before = try bench.weights()
+  let weights = try bench.weights("out")
+  #expect(weights.metadata == before.metadata)
+  for (name, tensor) in before.tensors { #expect(weights.tensors[name]?.file == tensor.file) }
+  // Only a shard whose bias was widened gets another header.
+  for (file, header) in before.headers {
+    let widened = before.tensors.contains { $1.file == file && $1.type == "BF16" && $0.hasSuffix("_bias") }
+    #expect((weights.headers[file] == header) == !widened, "\(file)")
+  }
+  for name in ["config.json", "tokenizer.json", "original/blob.dat"] {
+    #expect(after[name] == source[name])
+  }
+  guard source["model.safetensors.index.json"] != nil else { return }
+  let old = try JSONValue(
+    contentsOf: bench.directory.path("source/model.safetensors.index.json"))
+  var new = try JSONValue(contentsOf: bench.directory.path("out/model.safetensors.index.json"))
+  #expect(
+    new["metadata"]?["total_size"]?.intValue
+      == weights.tensors.values.reduce(0) { $0 + $1.bytes.count })
+  var metadata = try #require(new["metadata"])
+  metadata["total_size"] = old["metadata"]?["total_size"]
+  new["metadata"] = metadata
+  #expect(new["weight_map"]?.objectValue?.count == old["weight_map"]?.objectValue?.count)
+  for (name, file) in try #require(old["weight_map"]?.objectValue) {
+    #expect(new["weight_map"]?[name] == file)
+  }
+  #expect(new["metadata"]?["note"] == "kept")
+}
+
+@Test(arguments: Sample.gguf)
+func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let source = try fileTree(bench.sourceFolder)
+  let (stock, maps) = try bench.convertStock(to: "out")
+  #expect(try fileTree(bench.sourceFolder) == source)
+  try bench.requireSameButRouters("out", maps: maps)
+  try bench.requireRouters("out", stock)
+
+  let before = try bench.weights()
+  let after = try bench.weights("out")
+  for (key, value) in before.keys { #expect(after.keys[key] == value, "\(key)") }
+  let added = Set(after.keys.keys).subtracting(before.keys.keys)
+  #expect(added.isSuperset(of: ["regate.version", "regate.router", "regate.source"]))
+  #expect(added.allSatisfy { $0.hasPrefix("regate.") })
+  let parts = try fileTree(bench.folder("out")).keys.filter { $0.hasSuffix(".gguf") }.sorted()
+  let names =
+    source.count == 1 ? ["out.gguf"] : ["out-00001-of-00002.gguf", "out-00002-of-00002.gguf"]
+  #expect(parts == names)
+  // A tensor stays in its part.
+  for (name, tensor) in before.tensors {
+    #expect(after.tensors[name]?.file.suffix(19) == (source.count == 1 ? "out.gguf" : tensor.file.suffix(19)))
+  }
+  // Data move by whole blocks of the file system, so that copies can share them.
+  for (file, header) in before.headers {
+    let other = source.count == 1 ? "out.gguf" : "out" + file.dropFirst("model".count)
+    let moved = (after.headers[other]?.count ?? 0) - header.count
+    #expect(moved % 4096 == 0, "\(file) moves by \(moved)")
+  }
+}
+
+@Test func `a single safetensors file becomes a single file`() throws {
+  let bench = try Workbench(Sample(family: .qwen3, storage: .file(.init(.single))))
+  let fit = try bench.stockFit()
+  try bench.convert(to: nil) {
+    $0.captures = []
+    $0.form = .stock
+    $0.fit = fit.path
+    $0.output = bench.directory.path("patched.safetensors")
+  }
+  let after = try PlainCheckpoint(safetensors: bench.directory.url.appending(path: "patched.safetensors"))
+  let before = try bench.weights()
+  #expect(after.headers["patched.safetensors"] == before.headers["model.safetensors"])
+  for (place, layer) in bench.model.layers.enumerated() {
+    #expect(
+      after.tensors["model.layers.\(layer.index).mlp.gate.weight"]?.bytes
+        == PlainType.bf16.bytes(fit.stock.gates[place]))
+    #expect(
+      bench.model.experts(of: layer.index, in: after)
+        == fit.maps[place].map { bench.model.experts(of: layer.index, in: before)[$0] })
+  }
+  #expect(FileManager.default.fileExists(atPath: bench.directory.path("patched.regate.json")))
+}
+
+@Test(arguments: SyntheticModel.Family.allCases)
+func `a fit of the safetensors model gives its GGUF the same stock routers`(
+  _ family: SyntheticModel.Family
+) throws {
+  let bench = try Workbench(Sample(family: family, storage: .directory(.init(.byLayer))))
+  let fit = try bench.stockFit()
+  for type in [PlainType.f16, .q8_0] {
+    let folder = bench.folder("gguf-\(type.rawValue)")
+    let gguf = try bench.model.writeGGUF(.init(type), to: folder)
+    let output = bench.directory.path("\(type.rawValue).gguf")
+    let request = ConvertRequest(checkpoint: gguf, output: output, threads: 2, fit: fit.path)
+    _ = try Conversion(request, progress: Silent()).run()
+    let after = try PlainCheckpoint(gguf: [URL(filePath: output)])
+    for (place, layer) in bench.model.layers.enumerated() {
+      #expect(
+        after.tensors["blk.\(layer.index).ffn_gate_inp.weight"]?.bytes
+          == PlainType.f32.bytes(fit.stock.gates[place]))
+    }
+  }
+}

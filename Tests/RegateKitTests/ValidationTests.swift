@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import Checkpoints
+import Foundation
+import RegateKit
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+private func isClose(_ a: Double?, _ b: Double, within tolerance: Double = 1e-4) -> Bool {
+  guard let a else { return false }
+  return abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-9)
+}
+
+/// Figures of one layer by the definitions.
+private struct NaiveFigures {
+  let overlap: Double
+  let duplicates: Double
+  let outputError: Double
+
+  init(
+    _ model: SyntheticModel, _ layer: SyntheticModel.Layer, original: NaiveRouting,
+    patched: NaiveRouting, map: [Int]
+  ) {
+    let before = original.functions(Array(0..<model.experts))
+    let after = patched.functions(map)
+    var shared = 0
+    var distinct = 0
+    var difference = 0.0
+    var norm = 0.0
+    for token in before.indices {
+      shared += Set(before[token].keys).intersection(after[token].keys).count
+      distinct += after[token].count
+      let old = naiveOutput(model, layer, token: token, weights: before[token])
+      let new = naiveOutput(model, layer, token: token, weights: after[token])
+      for (a, b) in zip(old, new) {
+        difference += (b - a) * (b - a)
+        norm += a * a
+      }
+    }
+    let assignments = Double(before.count * model.topK)
+    overlap = Double(shared) / assignments
+    duplicates = 1 - Double(distinct) / assignments
+    outputError = (difference / norm).squareRoot()
+  }
+}
+
+extension Workbench {
+  fileprivate func requireFigures(
+    _ validation: Validation, patched: (Int) throws -> NaiveRouting, maps: [[Int]]
+  ) throws {
+    #expect(validation.tokens == model.tokens)
+    #expect(validation.layers.map(\.index) == model.layers.map(\.index))
+    for (place, layer) in model.layers.enumerated() {
+      let report = validation.layers[place]
+      let before = naiveRoute(model, layer)
+      let after = try patched(place)
+      #expect(report.original.load == before.load(model.experts))
+      #expect(report.patched.load == after.load(model.experts))
+      #expect(isClose(report.original.metrics.gini, gini(before.load(model.experts))))
+      let load = after.load(model.experts)
+      #expect(isClose(report.patched.metrics.gini, gini(load)))
+      #expect(isClose(report.patched.metrics.minOverMax, Double(load.min() ?? 0) / Double(load.max() ?? 0)))
+      let figures = NaiveFigures(model, layer, original: before, patched: after, map: maps[place])
+      #expect(isClose(report.agreement.overlap, figures.overlap))
+      #expect(abs(report.agreement.duplicateRate - figures.duplicates) < 1e-9)
+      #expect(isClose(report.outputError, figures.outputError, within: 1e-3))
+      #expect(report.functions == Set(maps[place]).count)
+    }
+  }
+}
+
+private let stockSamples = [
+  Sample.safetensors[1], Sample.safetensors[3], Sample.safetensors[9], Sample.safetensors[12],
+  Sample.gguf[1], Sample.gguf[2], Sample.gguf[5],
+]
+
+@Test(arguments: stockSamples)
+func `validation of a stock output agrees with brute force`(_ sample: Sample) throws {
+  let bench = try Workbench(sample, tokens: 400)
+  let (stock, maps) = try bench.convertStock(to: "out")
+  let output =
+    FileManager.default.fileExists(atPath: bench.directory.path("out/out-00001-of-00002.gguf"))
+    ? bench.directory.path("out/out-00001-of-00002.gguf") : bench.output("out")
+  let validation = try Validation.run(
+    .init(original: bench.source, patched: output, captures: [bench.capture], threads: 2),
+    progress: Silent())
+  try bench.requireFigures(
+    validation,
+    patched: { place in
+      naiveRoute(
+        bench.model, bench.model.layers[place], gate: stock.gates[place], bias: stock.biases[place])
+    }, maps: maps)
+}
+
+@Test(arguments: [Sample.safetensors[0], Sample.safetensors[8], Sample.safetensors[12]])
+func `validation of a native output agrees with brute force`(_ sample: Sample) throws {
+  let bench = try Workbench(sample, tokens: 400)
+  try bench.convert(to: "out")
+  let patched = try Model.open(bench.directory.path("out"))
+  let validation = try Validation.run(
+    .init(
+      original: bench.source, patched: patched.checkpoint.path, captures: [bench.capture],
+      threads: 2), progress: Silent())
+  try bench.requireFigures(
+    validation,
+    patched: { place in
+      let layer = bench.model.layers[place]
+      let routes = try patched.router(of: patched.layout.layers[place]).router.route(
+        Matrix(rows: bench.model.tokens, columns: bench.model.hidden, values: layer.inputs),
+        threads: 1)
+      return NaiveRouting(
+        choices: (0..<routes.tokens).map { token in
+          (0..<routes.topK).map { rank in
+            let entry = token * routes.topK + rank
+            return (Int(routes.slots[entry]), Double(routes.weights[entry]))
+          }
+        })
+    }, maps: bench.claimedMaps("out"))
+}
+
+@Test func `an output against itself has no error and full overlap`() throws {
+  let bench = try Workbench(Sample.safetensors[6], tokens: 300)
+  let validation = try Validation.run(
+    .init(original: bench.source, patched: bench.source, captures: [bench.capture], threads: 2),
+    progress: Silent())
+  for layer in validation.layers {
+    #expect(layer.outputError == 0)
+    #expect(layer.agreement.overlap == 1)
+    #expect(layer.agreement.divergence < 1e-12)
+    #expect(layer.functions == bench.model.experts)
+  }
+}
+
+@Test(arguments: ["missing", "lying"])
+func `functions are told by bytes whatever the manifest says`(_ manifest: String) throws {
+  let bench = try Workbench(Sample.safetensors[7], tokens: 300)
+  let (stock, maps) = try bench.convertStock(to: "out")
+  let path = bench.directory.path("out/regate.json")
+  if manifest == "missing" {
+    try FileManager.default.removeItem(atPath: path)
+  } else {
+    var json = try JSONValue(contentsOf: path)
+    let none = JSONValue.array((0..<bench.model.experts).map { .integer($0) })
+    json["layers"] = .array((0..<2).map { ["index": .integer($0), "slot_function": none] })
+    try Data(json.serialised(.compact)).write(to: URL(filePath: path))
+  }
+  let validation = try Validation.run(
+    .init(
+      original: bench.source, patched: bench.directory.path("out"), captures: [bench.capture],
+      threads: 2), progress: Silent())
+  try bench.requireFigures(
+    validation,
+    patched: {
+      naiveRoute(bench.model, bench.model.layers[$0], gate: stock.gates[$0], bias: stock.biases[$0])
+    }, maps: maps)
+}
+
+@Test(arguments: SyntheticModel.Family.allCases)
+func `a renumbered model is the same model`(_ family: SyntheticModel.Family) throws {
+  // A seed for which no token has two equal scores: ties depend on the numbering.
+  let bench = try Workbench(
+    Sample(family: family, storage: .directory(.init(.scattered))), seed: 4, tokens: 300)
+  var renumbered = bench.model
+  // Groups stay whole: the order is reversed, groups included.
+  let order = Array((0..<bench.model.experts).reversed())
+  for place in renumbered.layers.indices {
+    let layer = bench.model.layers[place]
+    let width = bench.model.hidden
+    renumbered.layers[place].experts = order.map { layer.experts[$0] }
+    renumbered.layers[place].gate = order.flatMap { layer.gate[$0 * width..<($0 + 1) * width] }
+    renumbered.layers[place].bias = layer.bias.map { bias in order.map { bias[$0] } }
+  }
+  try renumbered.writeSafetensors(.init(.scattered), to: bench.folder("renumbered"))
+  let validation = try Validation.run(
+    .init(
+      original: bench.source, patched: bench.directory.path("renumbered"),
+      captures: [bench.capture], threads: 2), progress: Silent())
+  for layer in validation.layers {
+    #expect(layer.agreement.overlap == 1)
+    #expect(try #require(layer.outputError) < 1e-6)
+    #expect(layer.functions == bench.model.experts)
+    #expect(layer.patched.load == layer.original.load.reversed())
+  }
+}
