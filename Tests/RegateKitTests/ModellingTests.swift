@@ -13,12 +13,6 @@ import Testing
 private let repository = fixtures.deletingLastPathComponent()
   .appending(path: "Sources/RegateKit/Modelling")
 
-private struct NoProgress: ProgressSink {
-  func begin(_ label: String, total: Int) {}
-  func advance(_ count: Int) {}
-  func end() {}
-}
-
 private func family(_ name: String) throws -> Family {
   try #require(Family.all.first { $0.name == name })
 }
@@ -120,7 +114,7 @@ func `a native configuration names classes that the modelling files define`(
     let output = directory.path(form.rawValue)
     request.form = form
     request.output = output
-    _ = try Conversion(request, progress: NoProgress()).run()
+    _ = try Conversion(request, progress: Silent()).run()
     for (name, bytes) in NativeModelling.files {
       let written = try? Data(contentsOf: URL(filePath: output).appending(path: name))
       #expect(written == (form == .lpr ? Data(bytes) : nil))
