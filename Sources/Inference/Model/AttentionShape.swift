@@ -33,8 +33,8 @@ struct AttentionShape: Sendable {
 
   /// Floats per token that a block of attention needs beside the hidden states.
   var floatsPerToken: Int {
-    let bottleneck = latent.map { ($0.queryRank ?? 0) + $0.keyRank + rope.dimensions } ?? 0
-    return heads * (keySize + valueSize) + keyHeads * (keySize + valueSize) + bottleneck
+    let queriesAndKeys = heads * keySize + keyHeads * (keySize + valueSize)
+    return latent == nil ? queriesAndKeys : queriesAndKeys + heads * valueSize + rope.dimensions
   }
 
   static func read(

@@ -22,7 +22,7 @@ struct AttentionPass {
   let threads: Int
 
   /// Tokens per block of a projection, and query positions per block of scores.
-  private static let blockTokens = 256
+  private static let blockTokens = 512
   private static let blockQueries = 128
   /// Floats that a group's queries, keys, values and context may take: 128 MB.
   private static let groupFloats = 32 << 20

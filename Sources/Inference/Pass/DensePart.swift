@@ -14,7 +14,7 @@ struct DensePart {
   private let scale: Panel?
 
   /// Tokens per block.
-  static let blockTokens = 256
+  static let blockTokens = 512
 
   /// The network of a dense layer.
   init(dense model: InferenceModel, layer: Int, threads: Int) throws(RegateError) {
