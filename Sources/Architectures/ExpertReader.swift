@@ -86,7 +86,8 @@ public struct ExpertReader: Sendable {
     if let scale {
       let scales = try values(of: scale, expert: expert)
       if block != nil {
-        blocks = try decoder(scale, scales, expert: expert, rows: target.rows, columns: target.columns)
+        blocks = try decoder(
+          scale, scales, expert: expert, rows: target.rows, columns: target.columns)
       } else {
         guard scales.count == 1 else { throw wrongScale(scale.slice(expert: expert).tensor, [1]) }
         factor = scales[0]

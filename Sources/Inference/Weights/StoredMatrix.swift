@@ -104,7 +104,9 @@ struct StoredMatrix: Sendable {
   }
 
   /// All rows, decoded.
-  func panel(threads: Int) throws(RegateError) -> Panel { try panel(rows: 0..<rows, threads: threads) }
+  func panel(threads: Int) throws(RegateError) -> Panel {
+    try panel(rows: 0..<rows, threads: threads)
+  }
 
   /// Decodes row `indices[i]` into row i of `target`.
   func gather(_ indices: ArraySlice<Int32>, into target: Panel) throws(RegateError) {
