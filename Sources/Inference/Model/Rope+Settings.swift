@@ -33,8 +33,9 @@ extension Rope {
     let dimensions = Int(Double(headSize) * part)
     guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
       throw settings.mismatch(
-        "partial_rotary_factor", "leaves \(dimensions) of \(headSize) dimensions to rotate, expected an even number"
-          + " up to \(sizeLimit)")
+        "partial_rotary_factor",
+        "leaves \(dimensions) of \(headSize) dimensions to rotate, expected an even"
+          + " number up to \(sizeLimit)")
     }
     let kind = try inner?.string(Key("rope_type", "type", default: "default")) ?? "default"
     var scaling = Scaling.none
