@@ -28,6 +28,7 @@ public struct ExpertReader: Sendable {
 
   /// The matrices of expert `expert` of `layer`.
   public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
+<<<<<<< HEAD
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     let down = try matrix(.down, of: expert, in: layer, rows: hidden, columns: width)
     if let both = try matrixIfPresent(
@@ -38,70 +39,110 @@ public struct ExpertReader: Sendable {
         gate: Matrix(rows: width, columns: hidden, values: Array(both.values[..<half])),
         up: Matrix(rows: width, columns: hidden, values: Array(both.values[half...])), down: down)
     }
+=======
+    let panels = try panels(of: expert, in: layer)
+>>>>>>> inference
     return ExpertWeights(
-      gate: try matrix(.gate, of: expert, in: layer, rows: width, columns: hidden),
-      up: try matrix(.up, of: expert, in: layer, rows: width, columns: hidden), down: down)
+      gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix)
   }
 
-  private func matrix(
+  /// The same as panels, whose memory is used again when they are dropped.
+  package func panels(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertPanels {
+    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
+    let down = try panel(.down, of: expert, in: layer, rows: hidden, columns: width)
+    let both = try panelIfPresent(
+      .gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
+    if let both {
+      return ExpertPanels(gate: both[0..<width], up: both[width..<2 * width], down: down)
+    }
+    return ExpertPanels(
+      gate: try panel(.gate, of: expert, in: layer, rows: width, columns: hidden),
+      up: try panel(.up, of: expert, in: layer, rows: width, columns: hidden), down: down)
+  }
+
+  private func panel(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> Matrix {
-    guard
-      let matrix = try matrixIfPresent(role, of: expert, in: layer, rows: rows, columns: columns)
-    else {
+  ) throws(RegateError) -> Panel {
+    let panel = try panelIfPresent(role, of: expert, in: layer, rows: rows, columns: columns)
+    guard let panel else {
       throw RegateError(
         .missing, file: checkpoint.path, subject: "layer \(layer.index)",
         "the experts have no \(role.rawValue) matrix")
     }
-    return matrix
+    return panel
   }
 
-  private func matrixIfPresent(
+  private func panelIfPresent(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> Matrix? {
+  ) throws(RegateError) -> Panel? {
     let parts = layer.experts.filter { $0.role == role }
     guard let weight = parts.first(where: { $0.kind == .weight }) else { return nil }
     // [in,out] storage is decoded as it lies, scales included, and then turned.
-    let stored = weight.transposed ? (rows: columns, columns: rows) : (rows: rows, columns: columns)
-    let values = try values(
-      of: weight, expert: expert, rows: stored.rows, columns: stored.columns,
+    let stored =
+      weight.transposed
+      ? Panel(rows: columns, columns: rows) : Panel(rows: rows, columns: columns)
+    try decode(
+      weight, expert: expert, into: stored,
       scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" })
-    let matrix = Matrix(rows: stored.rows, columns: stored.columns, values: values)
-    return weight.transposed ? matrix.swappingAxes : matrix
+    guard weight.transposed else { return stored }
+    let turned = Panel(rows: rows, columns: columns)
+    turned.copyTransposed(stored)
+    return turned
   }
 
-  private func values(
-    of weight: ExpertPart, expert: Int, rows: Int, columns: Int, scale: ExpertPart?
-  ) throws(RegateError) -> [Float] {
+  private func decode(
+    _ weight: ExpertPart, expert: Int, into target: Panel, scale: ExpertPart?
+  ) throws(RegateError) {
     let (tensor, bytes) = weight.slice(expert: expert)
-    guard let scale else {
-      return try checkpoint.floats(of: tensor, part: bytes, count: rows * columns)
-    }
-    let (scaleTensor, scaleBytes) = scale.slice(expert: expert)
-    let shape = scale.shape(expert: expert)
-    let scales = try checkpoint.naming(scaleTensor) { () throws(RegateError) in
-      try checkpoint.withBytes(of: scaleTensor, part: scaleBytes) { bytes throws(RegateError) in
-        try BlockScaledDecoder.scales(
-          bytes, type: scaleTensor.type, count: shape.reduce(1, *))
+    var blocks: BlockScaledDecoder?
+    var factor: Float = 1
+    if let scale {
+      let scales = try values(of: scale, expert: expert)
+      if block != nil {
+        blocks = try decoder(
+          scale, scales, expert: expert, rows: target.rows, columns: target.columns)
+      } else {
+        guard scales.count == 1 else { throw wrongScale(scale.slice(expert: expert).tensor, [1]) }
+        factor = scales[0]
       }
     }
-    guard let block else {
-      guard scales.count == 1 else { throw wrongScale(scaleTensor, [1]) }
-      return try checkpoint.floats(of: tensor, part: bytes, count: rows * columns)
-        .map { $0 * scales[0] }
+    try checkpoint.naming(tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
+        if let blocks {
+          try blocks.decode(bytes, type: tensor.type, rows: 0..<target.rows, into: target)
+        } else {
+          try target.withContiguous { result throws(RegateError) in
+            try TensorDecoder.decode(bytes, type: tensor.type, into: result)
+          }
+          if factor != 1 { target.multiply(by: factor) }
+        }
+      }
     }
-    let decoder = try checkpoint.naming(scaleTensor) { () throws(RegateError) in
+  }
+
+  private func values(of scale: ExpertPart, expert: Int) throws(RegateError) -> [Float] {
+    let (tensor, bytes) = scale.slice(expert: expert)
+    let count = scale.shape(expert: expert).reduce(1, *)
+    return try checkpoint.naming(tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
+        try BlockScaledDecoder.scales(bytes, type: tensor.type, count: count)
+      }
+    }
+  }
+
+  private func decoder(
+    _ scale: ExpertPart, _ scales: [Float], expert: Int, rows: Int, columns: Int
+  ) throws(RegateError) -> BlockScaledDecoder? {
+    guard let block else { return nil }
+    let tensor = scale.slice(expert: expert).tensor
+    let decoder = try checkpoint.naming(tensor) { () throws(RegateError) in
       try BlockScaledDecoder(
         rows: rows, columns: columns, blockRows: block.rows, blockColumns: block.columns,
         scales: scales)
     }
     let grid = [decoder.gridRows, decoder.gridColumns]
-    guard shape == grid else { throw wrongScale(scaleTensor, grid) }
-    return try checkpoint.naming(tensor) { () throws(RegateError) in
-      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
-        try decoder.decode(bytes, type: tensor.type)
-      }
-    }
+    guard scale.shape(expert: expert) == grid else { throw wrongScale(tensor, grid) }
+    return decoder
   }
 
   private func wrongScale(_ tensor: TensorInfo, _ expected: [Int]) -> RegateError {
@@ -110,6 +151,7 @@ public struct ExpertReader: Sendable {
       "has shape \(tensor.shape), expected \(expected) for each expert")
   }
 }
+<<<<<<< HEAD
 
 extension Matrix {
   fileprivate var swappingAxes: Matrix {
@@ -122,3 +164,5 @@ extension Matrix {
     return result
   }
 }
+=======
+>>>>>>> inference

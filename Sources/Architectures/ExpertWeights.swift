@@ -28,21 +28,29 @@ public struct ExpertWeights: Sendable {
   public func apply(_ inputs: Matrix, threads: Int = 1) -> Matrix {
     Matrix(rows: inputs.rows, columns: down.rows) { result in
       inputs.withPanel { inputs in
-        forEachBlock(count: inputs.rows, blockSize: Self.blockRows, threads: threads) { _, rows in
-          apply(inputs[rows], into: result[rows])
+        gate.withPanel { gate in
+          up.withPanel { up in
+            down.withPanel { down in
+              let panels = ExpertPanels(gate: gate, up: up, down: down)
+              forEachBlock(
+                count: inputs.rows, blockSize: Self.blockRows, threads: threads
+              ) { _, rows in panels.apply(inputs[rows], into: result[rows]) }
+            }
+          }
         }
       }
     }
   }
+}
+
+/// The same matrices as panels.
+package struct ExpertPanels: Sendable {
+  package let gate: Panel
+  package let up: Panel
+  package let down: Panel
 
   /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
   package func apply(_ inputs: Panel, into result: Panel) {
-    gate.withPanel { gate in
-      up.withPanel { up in
-        down.withPanel { down in
-          result.feedForward(inputs, gate: gate, up: up, down: down)
-        }
-      }
-    }
+    result.feedForward(inputs, gate: gate, up: up, down: down)
   }
 }

@@ -73,17 +73,34 @@ package struct BlockScaledDecoder: Sendable {
   package func decode(
     _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>
   ) throws(RegateError) -> [Float] {
+    try TensorDecoder.floats(count: selection.count * columns) { (result) throws(RegateError) in
+      try decode(bytes, type: type, rows: selection, into: result)
+    }
+  }
+
+  /// The same, into a panel without gaps between its rows.
+  package func decode(
+    _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>,
+    into panel: Panel
+  ) throws(RegateError) {
+    precondition(panel.rows == selection.count && panel.columns == columns)
+    try panel.withContiguous { (result) throws(RegateError) in
+      try decode(bytes, type: type, rows: selection, into: result)
+    }
+  }
+
+  private func decode(
+    _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>,
+    into result: UnsafeMutableBufferPointer<Float>
+  ) throws(RegateError) {
     precondition(selection.lowerBound >= 0 && selection.upperBound <= rows)
     guard type.blockElements == 1, type.blockBits == 8 else {
       throw RegateError(
         .unsupported, "block-scaled weights are \(type.rawValue), expected an eight-bit type")
     }
-    return try TensorDecoder.floats(count: selection.count * columns) {
-      (result) throws(RegateError) in
-      try TensorDecoder.decode(bytes, type: type, into: result)
-      for row in selection {
-        scale(row, in: result, at: (row - selection.lowerBound) * columns)
-      }
+    try TensorDecoder.decode(bytes, type: type, into: result)
+    for row in selection {
+      scale(row, in: result, at: (row - selection.lowerBound) * columns)
     }
   }
 

@@ -49,6 +49,12 @@ extension Panel {
       rg_best_path(), base + target * stride, other.base + source * other.stride, factor, columns)
   }
 
+  /// Multiplies every value by `factor`.
+  package func multiply(by factor: Float) {
+    let path = rg_best_path()
+    forEachRow { row, _ in rg_scale(path, row, factor, columns) }
+  }
+
   /// Adds `bias` [columns] to every row.
   package func add(toEachRow bias: [Float]) {
     precondition(bias.count == columns)

@@ -1,29 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Windows into shared float storage, so that a forward pass can work on heads, token blocks and
-// weight panels without copying them. Pointers stay in this file and `Panel+Rows.swift`.
+// weight panels without copying them. Pointers stay in this file, `FloatStorage.swift` and `Panel+Rows.swift`.
 
 import COpenBLAS
-
-/// Floats on the heap, not initialised, freed with the last window into them; or an array's, for as
-/// long as a call lasts.
-final class FloatStorage: Sendable {
-  nonisolated(unsafe) let base: UnsafeMutablePointer<Float>
-  private let isOwner: Bool
-
-  init(count: Int) {
-    precondition(count >= 0)
-    base = .allocate(capacity: max(count, 1))
-    isOwner = true
-  }
-
-  init(borrowing base: UnsafeMutablePointer<Float>) {
-    self.base = base
-    isOwner = false
-  }
-
-  deinit { if isOwner { base.deallocate() } }
-}
 
 /// A row-major window [rows, columns] with a distance between its rows.
 ///

@@ -29,8 +29,9 @@ import Testing
 
   @Test func `no tokens, or none to predict, are refused`() throws {
     let model = try Variant("olmoe").model
-    #expect(message { _ = try ForwardPass(model, sequences: [[]], threads: 1) }
-      .contains("there is no token to run"))
+    #expect(
+      message { _ = try ForwardPass(model, sequences: [[]], threads: 1) }
+        .contains("there is no token to run"))
     let pass = try ForwardPass(model, sequences: [[1], [2]], threads: 1)
     try pass.finish()
     #expect(message { _ = try pass.scores() }.contains("no sequence has a position"))
@@ -58,14 +59,16 @@ import Testing
     ("model.embed_tokens.weight", "[20, 48]", "expected [vocabulary, 24]"),
   ])
   func `a misshapen weight is named`(name: String, shape: String, expected: String) throws {
-    let altered = try AlteredModel("olmoe", tensors: { tensor, _, dimensions, _ in
-      if tensor == name {
-        dimensions = shape.dropFirst().dropLast().split(separator: ",").compactMap {
-          Int($0.trimmingCharacters(in: .whitespaces))
+    let altered = try AlteredModel(
+      "olmoe",
+      tensors: { tensor, _, dimensions, _ in
+        if tensor == name {
+          dimensions = shape.dropFirst().dropLast().split(separator: ",").compactMap {
+            Int($0.trimmingCharacters(in: .whitespaces))
+          }
         }
-      }
-      return true
-    })
+        return true
+      })
     let text = message {
       let pass = try ForwardPass(altered.model(), sequences: [[1, 2, 3]], threads: 1)
       try pass.finish()
@@ -74,24 +77,27 @@ import Testing
     #expect(text.contains(name) && text.contains("has shape \(shape), \(expected)"))
   }
 
-  @Test(arguments: [
-    ("model.embed_tokens.weight", "the embedding"),
-    ("model.layers.0.self_attn.v_proj.weight", "the attention of layer 0"),
-    ("model.layers.0.mlp.experts.0.down_proj.weight", "the output of layer 0"),
-    ("model.layers.1.mlp.experts.0.down_proj.weight", "the output of layer 1"),
-  ], [UInt8(0xC0), 0x80])
+  @Test(
+    arguments: [
+      ("model.embed_tokens.weight", "the embedding"),
+      ("model.layers.0.self_attn.v_proj.weight", "the attention of layer 0"),
+      ("model.layers.0.mlp.experts.0.down_proj.weight", "the output of layer 0"),
+      ("model.layers.1.mlp.experts.0.down_proj.weight", "the output of layer 1"),
+    ], [UInt8(0xC0), 0x80])
   func `NaN and infinite activations name their layer`(
     place: (tensor: String, text: String), low: UInt8
   ) throws {
     // BF16 0x7FC0 is NaN, 0x7F80 infinity.
-    let altered = try AlteredModel("olmoe", tensors: { tensor, _, _, bytes in
-      if tensor == place.tensor {
-        for index in stride(from: 0, to: bytes.count, by: 2) {
-          (bytes[index], bytes[index + 1]) = (low, 0x7F)
+    let altered = try AlteredModel(
+      "olmoe",
+      tensors: { tensor, _, _, bytes in
+        if tensor == place.tensor {
+          for index in stride(from: 0, to: bytes.count, by: 2) {
+            (bytes[index], bytes[index + 1]) = (low, 0x7F)
+          }
         }
-      }
-      return true
-    })
+        return true
+      })
     let variant = try Variant("olmoe")
     let text = message {
       let pass = try ForwardPass(altered.model(), sequences: variant.sequences, threads: 1)
@@ -103,14 +109,17 @@ import Testing
 
   @Test func `a vocabulary that does not fit the embedding is refused`() throws {
     let altered = try AlteredModel("olmoe", config: { $0["vocab_size"] = 41 })
-    #expect(message { _ = try altered.model() }
-      .contains("has 40 rows, but vocab_size says 41 tokens"))
+    #expect(
+      message { _ = try altered.model() }
+        .contains("has 40 rows, but vocab_size says 41 tokens"))
   }
 
   @Test(arguments: [
     ("num_key_value_heads", 3 as any Sendable, "which does not divide the 4 query heads"),
     ("clip_qkv", 8.0, "does not clip queries, keys and values"),
     ("rope_parameters", ["rope_type": "dynamic", "rope_theta": "1"], "expected a finite number"),
+    ("partial_rotary_factor", 1e300, "expected above 0, up to 1"),
+    ("head_dim", 1 << 30, "number up to 65536"),
     ("hidden_act", "gelu", "only silu is supported"),
   ])
   func `a configuration that cannot be run is refused`(
@@ -121,11 +130,14 @@ import Testing
   }
 
   @Test func `an unknown rope scaling is refused by name`() throws {
-    let altered = try AlteredModel("olmoe", config: {
-      $0["rope_parameters"] = ["rope_type": "longrope", "rope_theta": 100.0] as [String: Any]
-    })
-    #expect(message { _ = try altered.model() }
-      .contains("is \"longrope\", expected default, linear, yarn or llama3"))
+    let altered = try AlteredModel(
+      "olmoe",
+      config: {
+        $0["rope_parameters"] = ["rope_type": "longrope", "rope_theta": 100.0] as [String: Any]
+      })
+    #expect(
+      message { _ = try altered.model() }
+        .contains("is \"longrope\", expected default, linear, yarn or llama3"))
   }
 
   @Test func `llama-perplexity's windows and counted positions`() throws {
@@ -139,7 +151,8 @@ import Testing
     let all = try pass.scores()[0].nll
     // Positions 4, 5 and 6 of each window of 8.
     #expect(try pass.scores(.llama)[0].nll == [4, 5, 6, 11, 12, 13].map { all[$0] })
-    #expect(message { _ = try PerplexityProtocol.llamaWindows([1, 2, 3], length: 2, bos: nil) }
-      .contains("needs two windows of 2"))
+    #expect(
+      message { _ = try PerplexityProtocol.llamaWindows([1, 2, 3], length: 2, bos: nil) }
+        .contains("needs two windows of 2"))
   }
 }

@@ -80,7 +80,8 @@ struct AlteredModel {
 
   init(
     _ name: String, config alter: (inout [String: Any]) -> Void = { _ in },
-    tensors change: (String, inout ElementType, inout [Int], inout [UInt8]) -> Bool = { _, _, _, _ in
+    tensors change: (String, inout ElementType, inout [Int], inout [UInt8]) -> Bool = {
+      _, _, _, _ in
       true
     }
   ) throws {

@@ -121,7 +121,7 @@ func `side files are copied and the configuration says what the routers are`(
   // The classes that load it are in files beside it.
   let classes = try #require(new["auto_map"]?.objectValue)
   for name in classes.values.compactMap(\.stringValue) {
-    let file = try #require(name.split(separator: ".").first) + ".py"
+    let file = String(try #require(name.split(separator: ".").first)) + ".py"
     #expect(after[file] != nil, "\(name)")
   }
   #expect(

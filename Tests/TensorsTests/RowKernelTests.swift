@@ -59,7 +59,8 @@ import Testing
         var (halves, pairs) = (source, source)
         rg_rotate_halves(path, &halves, other, source, count / 2)
         rg_rotate_pairs(path, &pairs, other, source, count / 2)
-        let floats = exp + silu + soft + norm + sum + halves + pairs
+        let floats =
+          exp + silu + soft + norm + sum + halves + pairs
           + [squares, rg_max(path, source, count)]
         return floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,

@@ -33,8 +33,8 @@ struct AttentionShape: Sendable {
 
   /// Floats per token that a block of attention needs beside the hidden states.
   var floatsPerToken: Int {
-    let bottleneck = latent.map { ($0.queryRank ?? 0) + $0.keyRank + rope.dimensions } ?? 0
-    return heads * (keySize + valueSize) + keyHeads * (keySize + valueSize) + bottleneck
+    let queriesAndKeys = heads * keySize + keyHeads * (keySize + valueSize)
+    return latent == nil ? queriesAndKeys : queriesAndKeys + heads * valueSize + rope.dimensions
   }
 
   static func read(
@@ -62,7 +62,8 @@ struct AttentionShape: Sendable {
     return try grouped(
       heads: heads, keyHeads: keyHeads, size: size ?? hiddenSize / heads,
       rope: try Rope.read(
-        huggingFace: &settings, headSize: size ?? hiddenSize / heads, traits: traits).rope,
+        huggingFace: &settings, headSize: size ?? hiddenSize / heads, traits: traits
+      ).rope,
       settings, keyHeadsKey: "num_key_value_heads")
   }
 
@@ -83,7 +84,8 @@ struct AttentionShape: Sendable {
       return try grouped(
         heads: heads, keyHeads: keyHeads, size: size,
         rope: try Rope.read(
-          gguf: &settings, headSize: size, traits: traits, divisors: divisors).rope,
+          gguf: &settings, headSize: size, traits: traits, divisors: divisors
+        ).rope,
         settings, keyHeadsKey: "attention.head_count_kv")
     }
     // Files from before the split of kv_b give the unabsorbed sizes under the plain keys.

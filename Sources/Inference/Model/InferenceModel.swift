@@ -69,9 +69,11 @@ package struct InferenceModel: Sendable {
     self.layout = layout
     self.traits = traits
     self.weights = weights.with(
-      biases: isGGUF ? nil : try traits.bias.map { key throws(RegateError) in
-        try settings.bool(key) ?? false
-      } ?? false)
+      biases: isGGUF
+        ? nil
+        : try traits.bias.map { key throws(RegateError) in
+          try settings.bool(key) ?? false
+        } ?? false)
     hiddenSize = layout.hiddenSize
     embedding = try weights.embedding()
     vocabularySize = embedding.shape[0]
@@ -96,7 +98,8 @@ package struct InferenceModel: Sendable {
   ) throws(RegateError) -> [Int?] {
     let none = [Int?](repeating: nil, count: count)
     if case .none = kind { return none }
-    if case .key = kind {} else {
+    if case .key = kind {
+    } else {
       let key = Key("use_sliding_window", default: false)
       guard try settings.bool(key) == true else { return none }
     }

@@ -4,6 +4,9 @@ import Architectures
 import ByteStorage
 
 extension Rope {
+  /// Wider heads are corrupt files: published models have up to 576.
+  private static let sizeLimit = 1 << 16
+
   /// What `config.json` says: `rope_parameters` (transformers 5), or `rope_theta` with
   /// `rope_scaling`. Also the factor by which YaRN's `mscale_all_dim` grows the softmax scale of
   /// latent attention.
@@ -12,19 +15,27 @@ extension Rope {
   ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
     var inner = settings.nested("rope_parameters") ?? settings.nested("rope_scaling")
     let plainTheta = try settings.number(Key("rope_theta", default: nil))
-    let theta = try inner?.number(Key("rope_theta", default: nil)) ?? plainTheta
+    let theta =
+      try inner?.number(Key("rope_theta", default: nil)) ?? plainTheta
       ?? traits.defaultTheta
     guard theta > 1 else { throw settings.mismatch("rope_theta", "is \(theta), expected above 1") }
     let plainPart = try settings.number(Key("partial_rotary_factor", default: nil))
-    let part = try inner?.number(Key("partial_rotary_factor", default: nil)) ?? plainPart
+    let part =
+      try inner?.number(Key("partial_rotary_factor", default: nil)) ?? plainPart
       ?? traits.partialRotation
-    let interleaved = traits.latent
+    let interleaved =
+      traits.latent
       ? try settings.bool(Key("rope_interleave", default: traits.interleaved.huggingFace)) ?? true
       : traits.interleaved.huggingFace
+    guard part > 0, part <= 1 else {
+      throw settings.mismatch("partial_rotary_factor", "is \(part), expected above 0, up to 1")
+    }
     let dimensions = Int(Double(headSize) * part)
-    guard dimensions > 0, dimensions <= headSize, dimensions % 2 == 0 else {
+    guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
       throw settings.mismatch(
-        "partial_rotary_factor", "leaves \(dimensions) of \(headSize) dimensions to rotate")
+        "partial_rotary_factor",
+        "leaves \(dimensions) of \(headSize) dimensions to rotate, expected an even"
+          + " number up to \(sizeLimit)")
     }
     let kind = try inner?.string(Key("rope_type", "type", default: "default")) ?? "default"
     var scaling = Scaling.none
@@ -96,7 +107,7 @@ extension Rope {
     gguf settings: inout Settings, headSize: Int, traits: AttentionTraits, divisors: [Float]?
   ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
     let dimensions = try settings.required(Key("rope.dimension_count", default: headSize))
-    guard dimensions > 0, dimensions <= headSize, dimensions % 2 == 0 else {
+    guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
       throw settings.mismatch(
         "rope.dimension_count", "is \(dimensions), expected an even number up to \(headSize)")
     }

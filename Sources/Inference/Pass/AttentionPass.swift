@@ -22,7 +22,7 @@ struct AttentionPass {
   let threads: Int
 
   /// Tokens per block of a projection, and query positions per block of scores.
-  private static let blockTokens = 256
+  private static let blockTokens = 512
   private static let blockQueries = 128
   /// Floats that a group's queries, keys, values and context may take: 128 MB.
   private static let groupFloats = 32 << 20
@@ -49,8 +49,8 @@ struct AttentionPass {
     var finite = true
     for sequences in batch.groups(limit: max(1, Self.groupFloats / shape.floatsPerToken)) {
       let tokens =
-        batch.sequences[sequences.lowerBound].lowerBound
-        ..< batch.sequences[sequences.upperBound - 1].upperBound
+        batch.sequences[sequences.lowerBound]
+        .lowerBound..<batch.sequences[sequences.upperBound - 1].upperBound
       let group = makeGroup(tokens)
       let outcomes = mapBlocks(
         count: tokens.count, blockSize: Self.blockTokens, threads: threads
@@ -175,8 +175,8 @@ struct AttentionPass {
 
   /// The context of one head over one sequence.
   private func attend(_ head: Int, _ sequence: Range<Int>, _ group: Group) {
-    let rows = sequence.lowerBound - group.tokens.lowerBound
-      ..< sequence.upperBound - group.tokens.lowerBound
+    let rows =
+      sequence.lowerBound - group.tokens.lowerBound..<sequence.upperBound - group.tokens.lowerBound
     let (size, valueSize) = (shape.keySize, shape.valueSize)
     let queries = group.queries[rows, head * size..<(head + 1) * size]
     let context = group.context[rows, head * valueSize..<(head + 1) * valueSize]

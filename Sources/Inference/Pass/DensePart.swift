@@ -14,7 +14,7 @@ struct DensePart {
   private let scale: Panel?
 
   /// Tokens per block.
-  static let blockTokens = 256
+  static let blockTokens = 512
 
   /// The network of a dense layer.
   init(dense model: InferenceModel, layer: Int, threads: Int) throws(RegateError) {
@@ -36,7 +36,8 @@ struct DensePart {
   ) throws(RegateError) {
     let (reader, hidden) = (model.weights, model.hiddenSize)
     let width = try reader.rows(of: gate, layer: layer)
-    self.gate = try reader.matrix(gate, layer: layer, rows: width, columns: hidden, threads: threads)
+    self.gate = try reader.matrix(
+      gate, layer: layer, rows: width, columns: hidden, threads: threads)
     self.up = try reader.matrix(up, layer: layer, rows: width, columns: hidden, threads: threads)
     self.down = try reader.matrix(
       down, layer: layer, rows: hidden, columns: width, threads: threads)

@@ -33,8 +33,8 @@ package struct StreamScores: Sendable {
 
 extension ForwardPass {
   /// Vocabulary rows that are decoded at a time, and positions per task.
-  private static let panelRows = 4096
-  private static let blockPositions = 256
+  private static let panelRows = 2048
+  private static let blockPositions = 1024
 
   /// What is known of a stream at a position after some of the vocabulary.
   private struct Tally {

@@ -14,7 +14,8 @@ package enum PerplexityProtocol: String, Sendable {
   func positions(_ sequences: [Range<Int>]) -> [Int32] {
     sequences.flatMap { sequence in
       let first = self == .llama ? sequence.count / 2 : 0
-      return (sequence.lowerBound + first..<max(sequence.upperBound - 1, sequence.lowerBound + first))
+      return
+        (sequence.lowerBound + first..<max(sequence.upperBound - 1, sequence.lowerBound + first))
         .map(Int32.init)
     }
   }

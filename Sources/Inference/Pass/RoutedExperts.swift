@@ -38,7 +38,7 @@ struct RoutedExperts {
   private final class SharedExpert: Sendable {
     let index: Int
     private struct State {
-      var weights: Result<ExpertWeights, RegateError>?
+      var weights: Result<ExpertPanels, RegateError>?
       var remaining: Int
     }
     private let state: Mutex<State>
@@ -49,8 +49,8 @@ struct RoutedExperts {
     }
 
     func weights(
-      _ load: () throws(RegateError) -> ExpertWeights
-    ) throws(RegateError) -> ExpertWeights {
+      _ load: () throws(RegateError) -> ExpertPanels
+    ) throws(RegateError) -> ExpertPanels {
       try state.withLock { state in
         let weights = state.weights ?? Result { () throws(RegateError) in try load() }
         state.weights = weights
@@ -110,7 +110,7 @@ struct RoutedExperts {
       defer { task.expert.finish() }
       return Result { () throws(RegateError) in
         let weights = try task.expert.weights { () throws(RegateError) in
-          try reader.weights(of: task.expert.index, in: layer)
+          try reader.panels(of: task.expert.index, in: layer)
         }
         let gathered = Panel(rows: task.rows.count, columns: layer.hiddenSize)
         gather(task.rows, from: inputs, into: gathered)

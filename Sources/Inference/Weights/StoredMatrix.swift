@@ -75,16 +75,13 @@ struct StoredMatrix: Sendable {
     let part = selection.lowerBound * rowBytes..<selection.upperBound * rowBytes
     try checkpoint.naming(tensor) { () throws(RegateError) in
       try checkpoint.withBytes(of: tensor, part: part) { bytes throws(RegateError) in
-        try target.withContiguous { result throws(RegateError) in
-          if let blocks {
-            let values = try blocks.decode(bytes, type: tensor.type, rows: selection)
-            _ = result.update(fromContentsOf: values)
-          } else {
+        if let blocks {
+          try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
+        } else {
+          try target.withContiguous { result throws(RegateError) in
             try TensorDecoder.decode(bytes, type: tensor.type, into: result)
-            if let factor {
-              for index in result.indices { result[index] *= factor }
-            }
           }
+          if let factor { target.multiply(by: factor) }
         }
       }
     }
@@ -107,7 +104,9 @@ struct StoredMatrix: Sendable {
   }
 
   /// All rows, decoded.
-  func panel(threads: Int) throws(RegateError) -> Panel { try panel(rows: 0..<rows, threads: threads) }
+  func panel(threads: Int) throws(RegateError) -> Panel {
+    try panel(rows: 0..<rows, threads: threads)
+  }
 
   /// Decodes row `indices[i]` into row i of `target`.
   func gather(_ indices: ArraySlice<Int32>, into target: Panel) throws(RegateError) {
