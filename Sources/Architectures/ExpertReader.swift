@@ -28,20 +28,7 @@ public struct ExpertReader: Sendable {
 
   /// The matrices of expert `expert` of `layer`.
   public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
-<<<<<<< HEAD
-    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
-    let down = try matrix(.down, of: expert, in: layer, rows: hidden, columns: width)
-    if let both = try matrixIfPresent(
-      .gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
-    {
-      let half = width * hidden
-      return ExpertWeights(
-        gate: Matrix(rows: width, columns: hidden, values: Array(both.values[..<half])),
-        up: Matrix(rows: width, columns: hidden, values: Array(both.values[half...])), down: down)
-    }
-=======
     let panels = try panels(of: expert, in: layer)
->>>>>>> inference
     return ExpertWeights(
       gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix)
   }
@@ -151,18 +138,3 @@ public struct ExpertReader: Sendable {
       "has shape \(tensor.shape), expected \(expected) for each expert")
   }
 }
-<<<<<<< HEAD
-
-extension Matrix {
-  fileprivate var swappingAxes: Matrix {
-    var result = Matrix(rows: columns, columns: rows)
-    for row in 0..<rows {
-      for column in 0..<columns {
-        result.values[column * rows + row] = values[row * columns + column]
-      }
-    }
-    return result
-  }
-}
-=======
->>>>>>> inference
