@@ -56,14 +56,21 @@ public enum LayerRouter: Sendable {
     }
   }
 
-  /// Row norms, cosines and rank of the gate; for the native form, of the function prototypes.
+  /// The gate's rows [E,H]; for the native form, the function prototypes [E,R].
+  var gate: Matrix {
+    switch self {
+    case .family(let router): router.gate
+    case .native(let router): router.functionPrototypes
+    }
+  }
+
+  /// Row norms, cosines and rank of the rows of `gate`.
   func statistics() throws(RegateError) -> GateStatistics {
     switch self {
     case .family(let router):
-      try GateStatistics(gate: router.gate, bias: router.selectionBias ?? router.logitBias)
+      try GateStatistics(gate: gate, bias: router.selectionBias ?? router.logitBias)
     case .native(let router):
-      try GateStatistics(
-        gate: router.functionPrototypes, bias: router.functionPotentials.filter(\.isFinite))
+      try GateStatistics(gate: gate, bias: router.functionPotentials.filter(\.isFinite))
     }
   }
 }

@@ -5,9 +5,9 @@ public struct TextTable: Sendable {
   /// How a column's cells are placed.
   public enum Alignment: Sendable { case left, right }
 
-  private let titles: [String]
-  private let alignments: [Alignment]
-  private var rows: [[String]?] = []
+  let titles: [String]
+  let alignments: [Alignment]
+  private(set) var rows: [[String]?] = []
 
   /// A table with these columns; the first is left-aligned unless `alignments` says otherwise.
   public init(_ titles: [String], alignments: [Alignment]? = nil) {

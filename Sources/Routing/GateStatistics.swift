@@ -9,6 +9,11 @@ public import Tensors
 
 /// Figures of one gate.
 public struct GateStatistics: Sendable, Hashable {
+  /// Euclidean norm of each row [E].
+  public let rowNorms: [Double]
+  /// Each row's largest signed cosine with another row [E]; nil for a row of zeros, or without
+  /// another.
+  public let nearestCosines: [Double?]
   public let minRowNorm: Double
   public let meanRowNorm: Double
   public let maxRowNorm: Double
@@ -29,14 +34,18 @@ public struct GateStatistics: Sendable, Hashable {
     maxRowNorm = norms.max() ?? 0
     meanRowNorm = norms.reduce(0, +) / Double(count)
 
-    var largest: Double?
+    rowNorms = norms
+
+    var nearest = [Double?](repeating: nil, count: count)
     for row in 0..<count where norms[row] > 0 {
       for other in 0..<row where norms[other] > 0 {
         let cosine = gram[row * count + other] / (norms[row] * norms[other])
-        largest = max(largest ?? -1, cosine)
+        nearest[row] = max(nearest[row] ?? -1, cosine)
+        nearest[other] = max(nearest[other] ?? -1, cosine)
       }
     }
-    maxCosine = largest
+    nearestCosines = nearest
+    maxCosine = nearest.compactMap { $0 }.max()
 
     let singular = try LinearAlgebra.symmetricEigen(gram, size: count).values
       .map { max(0, $0).squareRoot() }
@@ -49,6 +58,20 @@ public struct GateStatistics: Sendable, Hashable {
     } else {
       biasRange = nil
     }
+  }
+
+  /// The cosines of all pairs of rows [E,E]; NaN where a row is zero.
+  package static func cosines(of gate: Matrix) -> Matrix {
+    let count = gate.rows
+    let gram = LinearAlgebra.gram(gate.transposed())
+    let norms = (0..<count).map { max(0, gram[$0 * count + $0]).squareRoot() }
+    var result = Matrix(rows: count, columns: count)
+    for row in 0..<count {
+      for other in 0..<count {
+        result[row, other] = Float(gram[row * count + other] / (norms[row] * norms[other]))
+      }
+    }
+    return result
   }
 }
 

@@ -29,6 +29,23 @@ struct CommonOptions: ParsableArguments {
   }
 }
 
+/// Options on the page that a command can write.
+struct PageArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("Write the report as a self-contained page.", valueName: "file.html"))
+  var html: String?
+
+  @Flag(help: "Replace a file at --html that is no page of Regate.")
+  var overwrite = false
+
+  func validate() throws {
+    if overwrite, html == nil { throw ValidationError("--overwrite goes with --html.") }
+  }
+
+  /// The page's place, checked before the work; nil without.
+  func file() throws -> PageFile? { try html.map { try PageFile($0, overwrite: overwrite) } }
+}
+
 /// A comma-separated list of expert-parallel rank counts.
 struct RankCounts: ExpressibleByArgument {
   let values: [Int]

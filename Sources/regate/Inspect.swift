@@ -15,6 +15,7 @@ struct Inspect: ParsableCommand {
         regate inspect Mixtral-8x7B-v0.1
         regate inspect model.gguf --imatrix model.imatrix.gguf --ep 2,4,8
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
+        regate inspect Qwen3-30B-A3B --calibration capture.safetensors --html routers.html
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
@@ -33,6 +34,7 @@ struct Inspect: ParsableCommand {
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
   var ranks: RankCounts?
 
+  @OptionGroup var page: PageArguments
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -42,11 +44,13 @@ struct Inspect: ParsableCommand {
   }
 
   func run() throws {
+    let file = try page.file()
     let inspection = try Inspection.run(
       Inspection.Request(
         checkpoint: checkpoint, captures: captures, imatrix: imatrix, ranks: ranks?.values ?? [],
         threads: common.threads),
       progress: ProgressLine(quiet: common.quiet))
+    try file?.write(inspection.page)
     common.show(text: inspection.text, json: inspection.json)
   }
 }

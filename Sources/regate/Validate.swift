@@ -17,6 +17,7 @@ struct Validate: ParsableCommand {
         regate validate original balanced --calibration heldout.jsonl
         regate validate model.gguf balanced.gguf --calibration heldout.safetensors \\
           --max-gini 0.1 --json
+        regate validate original balanced --calibration heldout.jsonl --html balance.html
       """)
 
   @Argument(help: "The checkpoint that the patched one was made from.")
@@ -62,9 +63,11 @@ struct Validate: ParsableCommand {
   var ranks: RankCounts?
 
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var page: PageArguments
   @OptionGroup var common: CommonOptions
 
   func run() throws {
+    let file = try page.file()
     let validation = try Validation.run(
       Validation.Request(
         original: original, patched: patched, calibration: calibration,
@@ -74,6 +77,7 @@ struct Validate: ParsableCommand {
           maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
         ranks: ranks?.values ?? [], threads: common.threads),
       progress: ProgressLine(quiet: common.quiet))
+    try file?.write(validation.page)
     common.show(text: validation.text, json: validation.json)
     if !validation.passed { throw ExitCode(1) }
   }

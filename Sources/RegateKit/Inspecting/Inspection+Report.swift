@@ -29,11 +29,11 @@ extension Inspection {
     return lines.joined(separator: "\n")
   }
 
-  private var samplingFloor: Double? {
+  var samplingFloor: Double? {
     layers.compactMap { $0.load?.metrics.samplingFloor }.max()
   }
 
-  private func describe(_ layer: MoELayer) -> String {
+  func describe(_ layer: MoELayer) -> String {
     let rule = layer.rule
     var words = ["\(rule.experts) experts, top-\(rule.topK), \(rule.scoring.rawValue)"]
     if rule.normalise { words.append("renormalised") }
@@ -44,7 +44,7 @@ extension Inspection {
     return words.joined(separator: ", ")
   }
 
-  private var gateTable: TextTable {
+  var gateTable: TextTable {
     var table = TextTable([
       "layer", "router", "norm min", "mean", "max", "max cosine", "eff. rank", "bias",
     ])
@@ -63,7 +63,7 @@ extension Inspection {
     return table
   }
 
-  private var loadTable: TextTable {
+  var loadTable: TextTable {
     let ranks = layers.first?.load?.rankImbalance.map(\.ranks) ?? []
     var table = TextTable(
       ["layer", "Gini", "min/max", "CV", "max/mean", "dead", "entropy"]

@@ -23,6 +23,8 @@ public struct Inspection: Sendable {
   /// Tokens that the load was counted on.
   public let tokens: Int?
   public let warnings: [String]
+  /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
+  let closest: (layer: Int, cosines: Matrix)?
 
   /// What an inspection is asked for.
   public struct Request: Sendable {
@@ -62,6 +64,7 @@ public struct Inspection: Sendable {
     let captures =
       request.captures.isEmpty ? nil : try Captures(request.captures, for: model)
     var layers: [Layer] = []
+    var closest: (layer: Int, gate: Matrix, cosine: Double)?
     progress.begin("Inspecting routers", total: model.layout.layers.count)
     for layer in model.layout.layers {
       let router = try model.router(of: layer)
@@ -74,16 +77,18 @@ public struct Inspection: Sendable {
       } else if let counts {
         load = LoadSummary(load: try counts.load(of: layer.index), ranks: request.ranks)
       }
-      layers.append(
-        Layer(
-          layer: layer,
-          gate: try router.statistics(), load: load))
+      let statistics = try router.statistics()
+      if let cosine = statistics.maxCosine, cosine > closest?.cosine ?? -.infinity {
+        closest = (layer.index, router.gate, cosine)
+      }
+      layers.append(Layer(layer: layer, gate: statistics, load: load))
       progress.advance(1)
     }
     progress.end()
     return Inspection(
       path: request.checkpoint, layout: model.layout, layers: layers,
       loadSource: captures.map { _ in "captured activations" } ?? counts.map { _ in "imatrix" },
-      tokens: captures?.tokens ?? counts?.tokens, warnings: model.warnings)
+      tokens: captures?.tokens ?? counts?.tokens, warnings: model.warnings,
+      closest: closest.map { ($0.layer, GateStatistics.cosines(of: $0.gate)) })
   }
 }

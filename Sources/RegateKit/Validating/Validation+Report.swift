@@ -6,7 +6,7 @@ import Reports
 import Routing
 
 extension Validation {
-  private static func mean(_ values: [Double?]) -> Double? {
+  static func mean(_ values: [Double?]) -> Double? {
     LayerStatistics(values, largestIsWorst: true).mean
   }
 
@@ -39,11 +39,12 @@ extension Validation {
     return lines.joined(separator: "\n")
   }
 
-  private var table: TextTable {
+  /// The figures of every layer, and their means.
+  var table: TextTable {
     let ranks = layers.first?.patched.rankImbalance.map(\.ranks) ?? []
     var table = TextTable(
       [
-        "layer", "Gini", "patched", "min/max", "patched", "max/mean", "patched", "experts",
+        "layer", "Gini", "patched", "floor", "min/max", "patched", "max/mean", "patched", "experts",
         "overlap", "output error",
       ] + ranks.flatMap { ["EP\($0)", "patched"] })
     for layer in layers {
@@ -54,6 +55,7 @@ extension Validation {
       table.append(
         [
           String(layer.index), Format.number(a.gini), Format.number(b.gini),
+          Format.number(b.samplingFloor),
           Format.number(a.minOverMax), Format.number(b.minOverMax), Format.number(a.maxOverMean),
           Format.number(b.maxOverMean), String(layer.functions),
           Format.percent(layer.agreement.overlap), Format.number(layer.outputError),
@@ -65,6 +67,7 @@ extension Validation {
     table.append(
       [
         "mean", cell { $0.original.metrics.gini }, cell { $0.patched.metrics.gini },
+        cell { $0.patched.metrics.samplingFloor },
         cell { $0.original.metrics.minOverMax }, cell { $0.patched.metrics.minOverMax },
         cell { $0.original.metrics.maxOverMean }, cell { $0.patched.metrics.maxOverMean },
         Format.number(Self.mean(layers.map { Double($0.functions) }), decimals: 1),

@@ -40,31 +40,6 @@ public struct Validation: Sendable {
     public let topAgreement: Double
   }
 
-  /// Limits that decide whether a validation passes; nil means no limit.
-  public struct Thresholds: Sendable {
-    /// On the mean Gini over layers.
-    public var maxGini: Double?
-    /// On the worst layer's Gini.
-    public var maxLayerGini: Double?
-    /// On the mean min/max over layers.
-    public var minRatio: Double?
-    /// On the mean output error over layers.
-    public var maxOutputError: Double?
-    /// On the relative increase of the perplexity, 0.01 for one percent.
-    public var maxPerplexityIncrease: Double?
-
-    public init(
-      maxGini: Double? = nil, maxLayerGini: Double? = nil, minRatio: Double? = nil,
-      maxOutputError: Double? = nil, maxPerplexityIncrease: Double? = nil
-    ) {
-      self.maxGini = maxGini
-      self.maxLayerGini = maxLayerGini
-      self.minRatio = minRatio
-      self.maxOutputError = maxOutputError
-      self.maxPerplexityIncrease = maxPerplexityIncrease
-    }
-  }
-
   /// What a validation is asked for.
   public struct Request: Sendable {
     public var original: String
@@ -100,11 +75,14 @@ public struct Validation: Sendable {
   public let samplingFloor: Double?
   /// Why there is no output error; nil if there is.
   public let undecodable: String?
-  /// One line per threshold that was not met.
-  public let failures: [String]
+  /// The thresholds that were set, with what was found.
+  public let checks: [Check]
   public let warnings: [String]
 
-  public var passed: Bool { failures.isEmpty }
+  public var passed: Bool { checks.allSatisfy(\.met) }
+
+  /// One line per threshold that was not met.
+  public var failures: [String] { checks.filter { !$0.met }.map(\.description) }
 
   /// Compares the two checkpoints.
   public static func run(
@@ -135,7 +113,7 @@ public struct Validation: Sendable {
       tokens: calibration.tokens, quality: quality,
       samplingFloor: layers.compactMap(\.patched.metrics.samplingFloor).max(),
       undecodable: pair.original.layout.undecodable,
-      failures: request.thresholds.failures(layers, quality), warnings: pair.original.warnings)
+      checks: request.thresholds.checks(layers, quality), warnings: pair.original.warnings)
   }
 
   private static func compare(
@@ -163,31 +141,5 @@ public struct Validation: Sendable {
       agreement: RoutingAgreement(
         original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
       outputError: error, functions: Set(map.patched).count)
-  }
-}
-
-extension Validation.Thresholds {
-  /// One line for each limit that `layers` do not meet.
-  func failures(_ layers: [Validation.Layer], _ quality: Validation.Quality?) -> [String] {
-    func mean(_ values: [Double?]) -> Double? {
-      LayerStatistics(values, largestIsWorst: true).mean
-    }
-    let ginis = layers.map(\.patched.metrics.gini)
-    let checks: [(String, Double?, Double?, below: Bool)] = [
-      ("mean Gini", mean(ginis), maxGini, true),
-      ("worst layer's Gini", ginis.compactMap { $0 }.max(), maxLayerGini, true),
-      ("mean min/max", mean(layers.map(\.patched.metrics.minOverMax)), minRatio, false),
-      ("mean output error", mean(layers.map(\.outputError)), maxOutputError, true),
-      (
-        "perplexity increase", quality.map { $0.patched.perplexity / $0.original.perplexity - 1 },
-        maxPerplexityIncrease, true
-      ),
-    ]
-    return checks.compactMap { name, value, limit, below in
-      guard let limit else { return nil }
-      guard let value else { return "\(name) is undefined, but a limit of \(limit) was set" }
-      let met = below ? value <= limit : value >= limit
-      return met ? nil : "\(name) is \(value), \(below ? "above" : "below") the limit of \(limit)"
-    }
   }
 }
