@@ -68,6 +68,6 @@ enum PageStyle {
     @media print{:root{color-scheme:light}main,footer{max-width:none;padding:0}\
     *{print-color-adjust:exact;-webkit-print-color-adjust:exact}\
     figure,.tile,tr{break-inside:avoid}h2{break-after:avoid}.scroll{overflow:visible}\
-    thead{display:table-header-group}svg{min-width:0!important}}
+    thead{display:table-header-group}table{font-size:.68rem}svg{min-width:0!important}}
     """
 }
