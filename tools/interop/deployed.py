@@ -11,7 +11,7 @@ GGUF of the same model; TEXT is what llama.cpp reads. One fit serves all of them
     nll          mean NLL of the patched model over all shifted positions, in nats
     load         largest total variation over layers between two counts of the experts' load
     perplexity   under llama-perplexity's own protocol
-    agreement    share of token-slots in which the safetensors and the GGUF choose the same experts
+    agreement    share of token-slots in which safetensors and GGUF choose different experts
 
 Prints a table and exits with 1 if a difference is above its limit.
 """
@@ -26,6 +26,9 @@ import tempfile
 
 import numpy as np
 import torch
+from gguf import GGUFReader
+from safetensors import safe_open
+from test_router_goldens import route
 from transformers import AutoModelForCausalLM
 
 CONTEXT = 128
@@ -90,12 +93,72 @@ def in_transformers(folder, ids):
     return total / len(ids), {layer: load.numpy() for layer, load in loads.items()}
 
 
+def gates(checkpoint):
+    """{layer: {"gate": [E,H], "bias": [E]}} of a folder of safetensors or a GGUF file."""
+    found = {}
+
+    def keep(layer, kind, values):
+        found.setdefault(int(layer), {})[kind] = values
+
+    if checkpoint.is_file():
+        for tensor in GGUFReader(checkpoint).tensors:
+            if match := re.fullmatch(r"blk\.(\d+)\.(ffn_gate_inp\.weight|exp_probs_b\.bias)", tensor.name):
+                keep(match[1], "gate" if "gate" in match[2] else "bias", np.array(tensor.data, np.float32))
+        return found
+    for file in checkpoint.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():
+                if match := re.fullmatch(
+                        r"model\.layers\.(\d+)\.\w+\.gate\.(weight|e_score_correction_bias)", name):
+                    kind = "gate" if match[2] == "weight" else "bias"
+                    keep(match[1], kind, tensors.get_tensor(name).float().numpy())
+    return found
+
+
+def rule(config, biased):
+    """What decides the choice of experts; its weights are of no interest here."""
+    groups = config.get("n_group") or 1
+    return {
+        "experts": config.get("n_routed_experts") or config.get("num_experts")
+        or config["num_local_experts"],
+        "top_k": config["num_experts_per_tok"], "normalise": False, "scale": 1.0,
+        "scoring": "sigmoid" if biased else "softmax", "bias": "selection" if biased else "none",
+        "groups": {"count": groups, "kept": config["topk_group"], "score": "top2", "mask": "zero"}
+        if groups > 1 else None}
+
+
+def choices(checkpoint, capture, config):
+    """The experts [T,K] that every layer's router chooses on the inputs of a capture."""
+    with safe_open(capture, "np") as inputs:
+        return {
+            layer: route(
+                {"inputs": inputs.get_tensor(f"layers.{layer}.router_input"), **router},
+                rule(config, "bias" in router))[0]
+            for layer, router in gates(checkpoint).items()}
+
+
+def disagreement(a, b):
+    """Share of token-slots of the layers in `a` that are not in `b`."""
+    same = total = 0
+    for layer in a:
+        same += (a[layer][:, :, None] == b[layer][:, None, :]).any(-1).sum()
+        total += a[layer].size
+    return 1 - same / total
+
+
 class Bench:
     def __init__(self, options, work):
         self.regate, self.llama, self.work = options.regate, options.llama_bin, work
         self.original = options.model
         self.judge, self.text = options.judge, options.text
         self.table = Table()
+        self.config = json.loads((self.original / "config.json").read_text())
+
+    def choices(self, checkpoint):
+        capture = self.work / (checkpoint.name + ".capture.safetensors")
+        run(self.regate, "capture", checkpoint, "--calibration", self.judge, "--output", capture,
+            "--float32", "-q")
+        return choices(checkpoint, capture, self.config)
 
     def validate(self, original, patched, calibration, *more):
         return json.loads(run(
@@ -118,12 +181,17 @@ class Bench:
     def gguf(self, source, fit):
         output = self.work / pathlib.Path(source).name
         run(self.regate, "convert", source, "--fit", fit, "--output", output, "-q")
+        name = pathlib.Path(source).stem
+        # A quantised model's activations are others; then the share is stated, but has no limit.
+        limit = 0.01 if name.upper().endswith("F16") else 1
+        self.table.add(
+            name, "both containers", "agreement", None, None,
+            disagreement(self.choices(self.work / "stock"), self.choices(output)), limit)
         if self.llama is None or self.text is None:
             return output
         predicted = self.validate(
             source, output, self.text, "--ppl-protocol", "llama", "--length", CONTEXT,
             "--max-tokens", 1 << 30)
-        name = pathlib.Path(source).stem
         log = run(self.llama / "llama-perplexity", "-m", output, "-f", self.text, "-c", CONTEXT, "-t", 2)
         measured = float(re.search(r"Final estimate: PPL = ([\d.]+)", log.stdout + log.stderr)[1])
         expected = predicted["perplexity"]["patched"]
