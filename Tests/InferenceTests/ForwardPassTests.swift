@@ -145,8 +145,10 @@ import Testing
       try pass.applyExperts([assignments[0], moved], functions: [nil, map])
     }
     let scores = try pass.scores()
-    #expect(scores[0].nll == original.nll)
-    #expect(zip(scores[1].nll, original.nll).allSatisfy { abs($0 - $1) < 1e-6 })
+    // Streams share matrix products, and a BLAS may round a row by where it lies in one.
+    for stream in scores {
+      #expect(zip(stream.nll, original.nll).allSatisfy { abs($0 - $1) < 1e-6 })
+    }
   }
 
   @Test func `weights of two clones of one function add up`() throws {
