@@ -62,6 +62,7 @@ struct Validate: ParsableCommand {
   var ranks: RankCounts?
 
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -72,7 +73,7 @@ struct Validate: ParsableCommand {
         thresholds: Validation.Thresholds(
           maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
           maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-        ranks: ranks?.values ?? [], threads: common.threads),
+        ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options),
       progress: ProgressLine(quiet: common.quiet))
     common.show(text: validation.text, json: validation.json)
     if !validation.passed { throw ExitCode(1) }
