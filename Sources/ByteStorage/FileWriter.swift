@@ -20,6 +20,31 @@ package struct FileWriter: ~Copyable {
     self.path = path
   }
 
+  /// Continues the file at `path`, of which the first `offset` bytes stand and the rest is dropped.
+  package init(continuing path: String, at offset: Int) throws(RegateError) {
+    descriptor = try FileWriter.reopen(path, cutAt: offset)
+    self.path = path
+    self.offset = offset
+  }
+
+  private static func reopen(_ path: String, cutAt offset: Int) throws(RegateError) -> Int32 {
+    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .system("cannot be opened for writing", path: path) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, Int(status.st_size) >= offset else {
+      close(descriptor)
+      throw RegateError(
+        .mismatch, file: path, "has \(status.st_size) bytes, expected \(offset) or more",
+        advice: "start the run anew")
+    }
+    guard ftruncate(descriptor, off_t(offset)) == 0 else {
+      let error = RegateError.system("cannot be cut off", path: path)
+      close(descriptor)
+      throw error
+    }
+    return descriptor
+  }
+
   deinit { close(descriptor) }
 
   /// Appends `bytes`.
@@ -41,6 +66,16 @@ package struct FileWriter: ~Copyable {
   package mutating func write(_ bytes: [UInt8]) throws(RegateError) {
     var failure: RegateError?
     bytes.withUnsafeBytes { raw in
+      do throws(RegateError) { try write(raw) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+
+  /// Appends `values` as little-endian F32.
+  package mutating func write(_ values: [Float]) throws(RegateError) {
+    var failure: RegateError?
+    // Every platform that Swift runs on is little-endian.
+    values.withUnsafeBytes { raw in
       do throws(RegateError) { try write(raw) } catch { failure = error }
     }
     if let failure { throw failure }

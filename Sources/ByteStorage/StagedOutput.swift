@@ -52,6 +52,11 @@ package struct StagedOutput: ~Copyable {
     return path
   }
 
+  /// Takes the finished file at `path`, on the same volume, into the stage under `name`.
+  package borrowing func adopt(_ path: String, as name: String) throws(RegateError) {
+    try StagedOutput.move(path, to: stage + "/" + name)
+  }
+
   /// Gives the output its final name or names. A directory that it replaces is moved aside first
   /// and removed afterwards.
   package consuming func commit() throws(RegateError) {
@@ -85,7 +90,7 @@ package struct StagedOutput: ~Copyable {
   }
 
   /// Refuses a path at which something stands that must not be replaced.
-  private static func requireVacant(
+  package static func requireVacant(
     _ path: String, isDirectory: Bool, overwrite: Bool
   ) throws(RegateError) {
     var status = stat()

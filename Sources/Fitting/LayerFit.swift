@@ -6,14 +6,14 @@ public import Tensors
 /// The result of fitting one layer.
 public struct LayerFit: Sendable {
   /// Balance and agreement of a routing on one set of tokens.
-  public struct Figures: Sendable, Hashable {
+  public struct Figures: Sendable, Hashable, Codable {
     public let load: [Int]
     public let metrics: LoadMetrics
     public let agreement: RoutingAgreement
   }
 
   /// The same router on the tokens it was fitted on and on the part held out from that fit.
-  public struct Evidence: Sendable, Hashable {
+  public struct Evidence: Sendable, Hashable, Codable {
     public let calibration: Figures
     /// Nil where the calibration set is too small to hold anything out.
     public let heldOut: Figures?

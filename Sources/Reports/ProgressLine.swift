@@ -8,8 +8,13 @@ import Synchronization
 public final class ProgressLine: Sendable {
   private struct State {
     var label = ""
+    var stage = ""
     var total = 0
     var done = 0
+    /// Part of `done` that an earlier run did: it says nothing about this one's speed.
+    var skipped = 0
+    /// Tokens that go through a model in all; 0 where none do.
+    var tokens = 0
     var start = ContinuousClock.now
     var printed: ContinuousClock.Instant?
     var open = false
@@ -26,12 +31,18 @@ public final class ProgressLine: Sendable {
   }
 
   /// Begins a piece of work of `total` units.
-  public func begin(_ label: String, total: Int) {
+  public func begin(_ label: String, total: Int) { begin(label, total: total, tokens: 0) }
+
+  /// Begins a piece of work of `total` units in which so many tokens go through a model.
+  public func begin(_ label: String, total: Int, tokens: Int) {
     state.withLock { state in
       close(&state)
-      state = State(label: label, total: max(total, 1))
+      state = State(label: label, total: max(total, 1), tokens: tokens)
     }
   }
+
+  /// Notes what is being done now.
+  public func enter(_ stage: String) { state.withLock { $0.stage = stage } }
 
   /// Notes that `count` more units are done.
   public func advance(_ count: Int = 1) {
@@ -47,19 +58,53 @@ public final class ProgressLine: Sendable {
     }
   }
 
+  /// Notes `count` units that an earlier run did.
+  public func skip(_ count: Int) {
+    state.withLock { state in
+      state.done += count
+      state.skipped += count
+      state.start = .now
+    }
+  }
+
   /// Ends the piece of work and clears the line.
   public func end() {
     state.withLock { close(&$0) }
   }
 
+  /// Says what went wrong without ending the work.
+  public func warn(_ text: String) {
+    state.withLock { state in
+      close(&state)
+      if !quiet { write("warning: \(text)\n") }
+    }
+  }
+
   private func show(_ state: inout State, now: ContinuousClock.Instant) {
     guard !quiet else { return }
     let elapsed = Double((now - state.start) / .milliseconds(1)) / 1000
-    let share = min(1, Double(state.done) / Double(state.total))
-    let left = share > 0 ? elapsed * (1 - share) / share : .infinity
-    let text = "\(state.label): \(Format.percent(share)), \(Format.duration(left)) left"
+    let text = ProgressLine.text(
+      label: state.label, stage: state.stage, done: state.done, skipped: state.skipped,
+      total: state.total, tokens: state.tokens, elapsed: elapsed)
     write(terminal ? "\r\u{1B}[2K\(text)" : "\(text)\n")
     state.open = terminal
+  }
+
+  /// The line: what is done, how much of it, the time left and the tokens per second at this run's
+  /// speed so far.
+  package static func text(
+    label: String, stage: String, done: Int, skipped: Int, total: Int, tokens: Int,
+    elapsed: Double
+  ) -> String {
+    let share = min(1, Double(done) / Double(total))
+    let own = share - Double(skipped) / Double(total)
+    let left = own > 0 ? elapsed * (1 - share) / own : .infinity
+    var parts = [Format.percent(share), "\(Format.duration(left)) left"]
+    if !stage.isEmpty { parts.insert(stage, at: 0) }
+    if tokens > 0, elapsed > 0 {
+      parts.append("\(Format.number(own * Double(tokens) / elapsed, decimals: 0)) tokens/s")
+    }
+    return "\(label): \(parts.joined(separator: ", "))"
   }
 
   private func close(_ state: inout State) {

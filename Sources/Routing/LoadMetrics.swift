@@ -15,7 +15,7 @@
 import Foundation
 
 /// Balance figures of one load vector.
-public struct LoadMetrics: Sendable, Hashable {
+public struct LoadMetrics: Sendable, Hashable, Codable {
   public let gini: Double?
   public let minOverMax: Double?
   public let coefficientOfVariation: Double?

@@ -13,7 +13,7 @@
 import Foundation
 
 /// Agreement of two routings of the same tokens.
-public struct RoutingAgreement: Sendable, Hashable {
+public struct RoutingAgreement: Sendable, Hashable, Codable {
   /// e above: a token that lost all its functions counts 4.6 nats.
   public static let smoothing = 0.01
 

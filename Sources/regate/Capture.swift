@@ -41,6 +41,7 @@ struct Capture: ParsableCommand {
   var overwrite = false
 
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -48,7 +49,7 @@ struct Capture: ParsableCommand {
       CaptureRun.Request(
         checkpoint: checkpoint, calibration: calibration, output: output,
         tokens: tokens.options(seed: seed), type: float32 ? .f32 : .bf16, threads: common.threads,
-        overwrite: overwrite),
+        overwrite: overwrite, resume: resuming.options),
       progress: ProgressLine(quiet: common.quiet))
     common.show(text: result.text, json: result.json)
   }

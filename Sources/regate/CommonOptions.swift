@@ -46,6 +46,28 @@ struct PageArguments: ParsableArguments {
   func file() throws -> PageFile? { try html.map { try PageFile($0, overwrite: overwrite) } }
 }
 
+/// Options of long runs on how their state is kept.
+struct ResumeArguments: ParsableArguments {
+  @Flag(
+    help: ArgumentHelp(
+      "Continue an interrupted run from the state that it kept in a folder beside the output, "
+        + "named with .regate-resume added."))
+  var resume = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Seconds of work between two saves of that state.", valueName: "seconds"))
+  var resumeEvery = 60.0
+
+  func validate() throws {
+    guard resumeEvery >= 0 else {
+      throw ValidationError("--resume-every must be 0 or more, not \(resumeEvery).")
+    }
+  }
+
+  var options: ResumeOptions { ResumeOptions(resumes: resume, interval: resumeEvery) }
+}
+
 /// A comma-separated list of expert-parallel rank counts.
 struct RankCounts: ExpressibleByArgument {
   let values: [Int]

@@ -85,6 +85,7 @@ struct Convert: ParsableCommand {
   var overwrite = false
 
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
 
   /// `arguments` with a `--fit` that no value follows as the flag that it means.
@@ -132,7 +133,7 @@ struct Convert: ParsableCommand {
       clones: levers.clone,
       balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
       latentSize: latent.size, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
-      overwrite: overwrite)
+      overwrite: overwrite, resume: resuming.options)
   }
 
   func run() throws {

@@ -64,6 +64,7 @@ struct Validate: ParsableCommand {
 
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var page: PageArguments
+  @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -75,7 +76,7 @@ struct Validate: ParsableCommand {
         thresholds: Validation.Thresholds(
           maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
           maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-        ranks: ranks?.values ?? [], threads: common.threads),
+        ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options),
       progress: ProgressLine(quiet: common.quiet))
     try file?.write(validation.page)
     common.show(text: validation.text, json: validation.json)

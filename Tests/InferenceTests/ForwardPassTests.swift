@@ -177,10 +177,15 @@ import Testing
     let variant = try Variant("deepseek-v2")
     let whole = try ForwardPass(variant.model, sequences: variant.sequences, threads: 1)
     try whole.advance()
-    let state = whole.state
+    var state: [Float] = []
+    try whole.withState(stream: 0) { state += $0 }
     try whole.finish()
     let resumed = try ForwardPass(variant.model, sequences: variant.sequences, threads: 1)
-    resumed.restore(layer: 1, state: state)
+    let width = variant.model.hiddenSize
+    try resumed.restore(layer: 1, distinctStreams: 1) { _, rows in
+      Array(state[rows.lowerBound * width..<rows.upperBound * width])
+    }
+    #expect(resumed.layer == 1)
     try resumed.finish()
     #expect(try resumed.scores()[0].nll == whole.scores()[0].nll)
   }

@@ -23,9 +23,9 @@ package final class ForwardPass {
   /// Tokens per stream, T.
   package var tokenCount: Int { batch.count }
   /// The layer that comes next; `layerCount` when only the head is left.
-  package private(set) var layer = 0
+  package internal(set) var layer = 0
   /// Whether the next layer's attention is done, so that its feed-forward part comes next.
-  package private(set) var isAfterAttention = false
+  package internal(set) var isAfterAttention = false
 
   let batch: TokenBatch
   let threads: Int
@@ -33,7 +33,7 @@ package final class ForwardPass {
   private let cosine: Panel
   private let sine: Panel
   /// [T,H]; one that all streams share, or one each.
-  private(set) var hidden: [Panel]
+  var hidden: [Panel]
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
   private var inputs: [Matrix] = []
   private let layers: [Int: MoELayer]
@@ -262,24 +262,5 @@ package final class ForwardPass {
   /// Runs all layers that are left, as `advance` does.
   package func finish() throws(RegateError) {
     while layer < model.layerCount { try advance() }
-  }
-
-  // MARK: Resuming
-
-  /// The hidden states before the next layer, one [T,H] per stream or one that all share; not
-  /// between a layer's attention and its experts.
-  package var state: [Matrix] {
-    precondition(!isAfterAttention)
-    return hidden.map(\.matrix)
-  }
-
-  /// Continues a pass over the same sequences that had come to `layer` with `state`.
-  package func restore(layer: Int, state: [Matrix]) {
-    precondition(layer >= 0 && layer <= model.layerCount && !isAfterAttention)
-    precondition(state.count == 1 || state.count == streams)
-    precondition(state.allSatisfy { $0.rows == tokenCount && $0.columns == model.hiddenSize })
-    self.layer = layer
-    hidden = state.map(Panel.init)
-    progress.advance(tokenCount * state.count * 2 * layer)
   }
 }

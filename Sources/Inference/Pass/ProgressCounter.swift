@@ -9,13 +9,15 @@ package struct ForwardProgress: Sendable {
   /// Work done and to be done, in tokens times parts of the network.
   package let completed: Int
   package let total: Int
+  /// Part of `completed` that an earlier run did.
+  package let skipped: Int
 }
 
 /// Adds up work done by several threads and reports it.
 final class ProgressCounter: Sendable {
   private let total: Int
   private let report: (@Sendable (ForwardProgress) -> Void)?
-  private let state = Mutex((stage: "", completed: 0))
+  private let state = Mutex((stage: "", completed: 0, skipped: 0))
 
   init(total: Int, report: (@Sendable (ForwardProgress) -> Void)?) {
     self.total = total
@@ -24,11 +26,19 @@ final class ProgressCounter: Sendable {
 
   func enter(_ stage: String) { state.withLock { $0.stage = stage } }
 
-  func advance(_ work: Int) {
+  func advance(_ work: Int) { add(work, isSkipped: false) }
+
+  /// Notes work that an earlier run did.
+  func skip(_ work: Int) { add(work, isSkipped: true) }
+
+  private func add(_ work: Int, isSkipped: Bool) {
     guard let report else { return }
     state.withLock {
       $0.completed += work
-      report(ForwardProgress(stage: $0.stage, completed: $0.completed, total: total))
+      if isSkipped { $0.skipped += work }
+      report(
+        ForwardProgress(
+          stage: $0.stage, completed: $0.completed, total: total, skipped: $0.skipped))
     }
   }
 }

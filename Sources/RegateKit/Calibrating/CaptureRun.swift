@@ -6,6 +6,7 @@
 import Architectures
 public import ByteStorage
 public import Checkpoints
+import Foundation
 import Inference
 import OrderedCollections
 import Reports
@@ -24,10 +25,12 @@ public struct CaptureRun: Sendable {
     public var type: ElementType
     public var threads: Int
     public var overwrite: Bool
+    public var resume: ResumeOptions
 
     public init(
       checkpoint: String, calibration: [String], output: String, tokens: TokenOptions = .init(),
-      type: ElementType = .bf16, threads: Int, overwrite: Bool = false
+      type: ElementType = .bf16, threads: Int, overwrite: Bool = false,
+      resume: ResumeOptions = .init()
     ) {
       self.checkpoint = checkpoint
       self.calibration = calibration
@@ -36,6 +39,7 @@ public struct CaptureRun: Sendable {
       self.type = type
       self.threads = threads
       self.overwrite = overwrite
+      self.resume = resume
     }
   }
 
@@ -66,54 +70,114 @@ public struct CaptureRun: Sendable {
         .refused, file: request.calibration.first, "is a capture already",
         advice: "give text or token ids")
     }
+    let folder = request.output.directory
+    try StagedOutput.requireVacant(
+      request.output, isDirectory: false, overwrite: request.overwrite)
+    var key = try ResumeKey("capture", checkpoint: model.checkpoint, calibration: .tokens(set))
+    key["dtype"] = request.type.rawValue
+    let point = try ResumePoint(
+      beside: request.output, key: key, options: request.resume,
+      leftover: request.overwrite ? .remove : .refuse, progress: progress)
     let pass = try model.forwardPass(
       set, streams: 1, threads: request.threads, label: "Capturing", progress: progress)
+    do throws(RegateError) {
+      try write(try header(request, model, set), set, request, pass, point)
+      try pass.finish()
+      let nll = try pass.scores()[0].meanNLL
+      progress.end()
+      let name = request.output.lastPathComponent
+      let staged = try StagedOutput(
+        destination: folder, kind: .files([name]), overwrite: request.overwrite)
+      try staged.adopt(point.folder + "/" + partialName, as: name)
+      try staged.commit()
+      point.discard()
+      return CaptureRun(
+        output: request.output, layers: model.layout.layers.count,
+        sequences: set.sequences.count, tokens: set.tokens, meanNLL: nll,
+        seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+    } catch {
+      // Nothing to continue from: nothing is left behind.
+      if !point.isSaved { point.discard() }
+      throw error
+    }
+  }
+
+  /// The capture while it grows, in the folder of the run's state.
+  private static let partialName = "capture.partial"
+
+  private static func header(
+    _ request: Request, _ model: Model, _ set: TokenSet
+  ) throws(RegateError) -> SafetensorsHeader {
     var gates: [(layer: Int, gate: Matrix)] = []
     for layer in model.layout.layers {
       gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
     }
-    var tensors = [idTensor(set)]
-    for layer in model.layout.layers {
-      tensors.append(
-        SafetensorsWriter.Tensor(
-          name: Captures.name(ofLayer: layer.index), type: request.type,
-          shape: [set.tokens, layer.hiddenSize]
-        ) { (file) throws(RegateError) in
-          while pass.layer < layer.index { try pass.advance() }
-          try pass.attention()
-          try file.write(
-            try TensorEncoder.encode(pass.routerInputs(stream: 0).values, type: request.type))
-          try pass.advance()
-        })
-    }
-    try SafetensorsWriter.write(
-      tensors,
+    let length = set.sequences.map(\.count).max() ?? 0
+    return try SafetensorsHeader(
+      [(idName, ElementType.i32, [set.sequences.count, length])]
+        + model.layout.layers.map {
+          (Captures.name(ofLayer: $0.index), request.type, [set.tokens, $0.hiddenSize])
+        },
       metadata: [
         "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
         "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
         "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
         "sequences": String(set.sequences.count), "tokens": String(set.tokens),
         "compute_dtype": "float32", "regate": RegateVersion.current,
-      ], order: .given, to: request.output, overwrite: request.overwrite)
-    try pass.finish()
-    let nll = try pass.scores()[0].meanNLL
-    progress.end()
-    return CaptureRun(
-      output: request.output, layers: model.layout.layers.count, sequences: set.sequences.count,
-      tokens: set.tokens, meanNLL: nll,
-      seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+      ], order: .given)
   }
 
+  /// Writes ids and router inputs, from the layer on at which an earlier run stopped.
+  private static func write(
+    _ header: SafetensorsHeader, _ set: TokenSet, _ request: Request, _ pass: ForwardPass,
+    _ point: ResumePoint
+  ) throws(RegateError) {
+    let stage = try ResumeStage(point, name: "capture", pass: pass)
+    _ = try stage.restore()
+    let opening = try header.serialised()
+    let layers = header.entries.dropFirst()
+    try point.makeFolder()
+    let path = point.folder + "/" + partialName
+    var file: FileWriter
+    if point.isSaved {
+      // Entries whose layer was done lie before the first byte of what is still to come.
+      let done = pass.model.layout.layers.count { $0.index < pass.layer }
+      let end = header.entries[done].range.upperBound
+      file = try FileWriter(continuing: path, at: opening.count + end)
+    } else {
+      try? FileManager.default.removeItem(atPath: path)
+      file = try FileWriter(creating: path)
+      try file.write(opening)
+      try file.write(idBytes(set))
+    }
+    for (layer, entry) in zip(pass.model.layout.layers, layers) where layer.index >= pass.layer {
+      while pass.layer < layer.index {
+        try pass.advance()
+        try stage.ended(layer: pass.layer - 1, next: pass.layer) { () throws(RegateError) in
+          try file.sync()
+        }
+      }
+      try pass.attention()
+      try file.write(
+        try TensorEncoder.encode(pass.routerInputs(stream: 0).values, type: entry.type))
+      try pass.advance()
+      try stage.ended(layer: layer.index, next: pass.layer) { () throws(RegateError) in
+        try file.sync()
+      }
+    }
+    try file.sync()
+  }
+
+  private static let idName = "token_ids"
+
   /// `token_ids` I32 [S,L], -1 for padding.
-  private static func idTensor(_ set: TokenSet) -> SafetensorsWriter.Tensor {
+  private static func idBytes(_ set: TokenSet) -> [UInt8] {
     let length = set.sequences.map(\.count).max() ?? 0
-    let bytes = set.sequences.flatMap { sequence in
+    return set.sequences.flatMap { sequence in
       (sequence + [Int](repeating: -1, count: length - sequence.count)).flatMap { id in
         withUnsafeBytes(of: Int32(truncatingIfNeeded: id).littleEndian) { Array($0) }
       }
     }
-    return SafetensorsWriter.Tensor(
-      name: "token_ids", type: .i32, shape: [set.sequences.count, length], bytes: bytes)
   }
 
   /// The result as text for a terminal.

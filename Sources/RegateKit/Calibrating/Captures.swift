@@ -38,6 +38,15 @@ struct Captures: Sendable {
     if checkingGates { try checkFingerprints(model) }
   }
 
+  /// The files that hold the captures.
+  func files() throws(RegateError) -> [MappedFile] {
+    var files: [MappedFile] = []
+    for path in Set(containers.flatMap { $0.arrays.values.map(\.path) }).sorted() {
+      files.append(try MappedFile(path: path))
+    }
+    return files
+  }
+
   static func name(ofLayer index: Int) -> String { "layers.\(index).router_input" }
 
   /// The router inputs [T,H] of a layer, all captures one after the other; every value is finite.

@@ -49,9 +49,7 @@ extension Conversion {
       "strength": .number(fit.strength),
       "layers": .array(fit.layers.map { $0.json(form) }),
       "held_out_gini": .optional(fit.heldOutGini(form)),
-      "calibration_nll": fit.quality.map {
-        ["original": .number($0.original.meanNLL), "patched": .number($0.patched.meanNLL)]
-      } ?? .null,
+      "calibration_nll": fit.quality?.json["nll"] ?? .null,
     ]
   }
 }
@@ -72,7 +70,8 @@ extension ModelFit.Layer {
       "index": .integer(fitted.index), "original": figures(fit.original),
       "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
       "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
-      "output_error": .optional(outputError), "kept_energy": .number(fit.keptEnergy), "feasible_gini": .number(fit.feasibleGini),
+      "output_error": .optional(fit.outputError), "kept_energy": .number(fit.keptEnergy),
+      "feasible_gini": .number(fit.feasibleGini),
     ]
   }
 }
@@ -89,7 +88,7 @@ extension Conversion.Result {
           + "tokens. Judge them with regate validate on text of its own.")
     }
     if let quality = fit?.quality {
-      let (before, after) = (quality.original.meanNLL, quality.patched.meanNLL)
+      let (before, after) = (quality.original, quality.patched)
       lines.append(
         "Mean NLL of the whole model on the calibration text itself: "
           + "\(Format.number(before, decimals: 4)) before, \(Format.number(after, decimals: 4)) "
@@ -135,9 +134,10 @@ extension Conversion.Result {
       "layers": fit.map { fit in .array(fit.layers.map { $0.json(plan.form) }) } ?? .null,
       "strength": fit.map { .number($0.strength) } ?? .null,
       "held_out_gini": fit.map { .optional($0.heldOutGini(plan.form)) } ?? .null,
-      "calibration_nll": fit?.quality.map {
-        ["original": .number($0.original.meanNLL), "patched": .number($0.patched.meanNLL)]
-      } ?? .null,
+      "calibration_nll": fit?.quality?.json["nll"] ?? .null,
+      "calibration_perplexity": fit?.quality?.json["perplexity"] ?? .null,
+      "calibration_kl": fit?.quality?.json["kl"] ?? .null,
+      "calibration_top1_agreement": fit?.quality?.json["top1_agreement"] ?? .null,
       "written": written.map {
         [
           "files": .array($0.files.map { .string($0) }), "bytes": .integer($0.byteCount),

@@ -62,31 +62,65 @@ public struct Conversion: Sendable {
     let clock = ContinuousClock.now
     let plan = try plan()
     var fit: ModelFit?
+    var point: ResumePoint?
     let layers: [FittedLayer]
     if let path = request.fit {
       layers = try FitFile.read(path, for: model)
     } else {
       let calibration = try Calibration(
         request.calibration, for: model, options: request.tokens)
-      let fitted = try ModelFitter(
-        model: model, calibration: calibration, request: request, form: form, forms: neededForms,
-        progress: progress
-      ).run()
+      if writing { point = try resumePoint(calibration) }
+      let fitted = try makeFit(calibration, point)
       fit = fitted
       layers = fitted.layers.map(\.fitted)
-    }
-    if writing, let path = request.saveFit {
-      try FitFile.write(
-        layers, family: model.layout.family.name, figures: figures(fit), to: path,
-        overwrite: request.overwrite)
     }
     var written: OutputWriter.Summary?
     if writing, let output = request.output {
       written = try write(layers, fit: fit, to: output)
     }
+    // Last: an output that could not be written leaves no fit behind.
+    if writing, let path = request.saveFit {
+      try FitFile.write(
+        layers, family: model.layout.family.name, figures: figures(fit), to: path,
+        overwrite: request.overwrite)
+    }
+    point?.discard()
     return Result(
       plan: plan, fit: fit, written: written,
       seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+  }
+
+  private func makeFit(
+    _ calibration: Calibration, _ point: ResumePoint?
+  ) throws(RegateError) -> ModelFit {
+    do throws(RegateError) {
+      return try ModelFitter(
+        model: model, calibration: calibration, request: request, form: form, forms: neededForms,
+        progress: progress, resume: point
+      ).run()
+    } catch {
+      // A target that is out of reach stays so: there is nothing to continue.
+      if error.code == .unreached { point?.discard() }
+      throw error
+    }
+  }
+
+  /// Where the state is kept: beside the output, or the fit file.
+  private func resumePoint(_ calibration: Calibration) throws(RegateError) -> ResumePoint? {
+    guard let output = request.output ?? request.saveFit else { return nil }
+    var key = try ResumeKey("convert", checkpoint: model.checkpoint, calibration: calibration)
+    key["--router"] = form.rawValue
+    key["fitted forms"] = neededForms.map(\.rawValue).sorted().joined(separator: "+")
+    key["--levers"] = request.clones ? "clone,route" : "route"
+    switch request.balance {
+    case .strength(let strength): key["--strength"] = "\(strength)"
+    case .targetGini(let target): key["--target-gini"] = "\(target)"
+    }
+    key["--latent"] = request.latentSize.map { "\($0)" } ?? "auto"
+    key["--seed"] = "\(request.seed)"
+    return try ResumePoint(
+      beside: output, key: key, options: request.resume,
+      leftover: request.overwrite ? .remove : .refuse, progress: progress)
   }
 
   private var neededForms: Set<RouterForm> {
@@ -98,8 +132,7 @@ public struct Conversion: Sendable {
   ) throws(RegateError) -> OutputWriter.Summary {
     var patches: [LayerPatch] = []
     for (layer, fitted) in zip(model.layout.layers, layers) {
-      // Strength 0 asks for nothing: not a byte of the layer changes, in either form.
-      if fit?.strength == 0 { continue }
+      if fitted.isUnchanged { continue }
       patches.append(
         LayerPatch(
           layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer)))

@@ -39,11 +39,14 @@ public struct ConvertRequest: Sendable {
   /// A fit file to use instead of fitting.
   public var fit: String?
   public var overwrite: Bool
+  public var resume: ResumeOptions
 
   public init(
-    checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(), output: String? = nil, form: RouterForm? = nil,
+    checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
+    output: String? = nil, form: RouterForm? = nil,
     clones: Bool = true, balance: Balance = .strength(1), latentSize: Int? = nil, seed: UInt64 = 0,
-    threads: Int, saveFit: String? = nil, fit: String? = nil, overwrite: Bool = false
+    threads: Int, saveFit: String? = nil, fit: String? = nil, overwrite: Bool = false,
+    resume: ResumeOptions = .init()
   ) {
     self.checkpoint = checkpoint
     self.calibration = calibration
@@ -58,5 +61,6 @@ public struct ConvertRequest: Sendable {
     self.saveFit = saveFit
     self.fit = fit
     self.overwrite = overwrite
+    self.resume = resume
   }
 }

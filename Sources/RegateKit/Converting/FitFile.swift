@@ -4,7 +4,8 @@
 // serves the original and all its quantisations, in both containers.
 //
 // 1. `__metadata__`: `format` = regate.fit.v1, `family`, `figures` (JSON: options and held-out
-//    figures of the fit, for people).
+//    figures of the fit, for people), `unchanged` (numbers of the layers for which nothing was asked,
+//    with commas: they stay as they are).
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
@@ -31,6 +32,8 @@ struct FittedLayer: Sendable {
   let native: PrototypeRouter
   /// Gate [E,H] and selection bias [E] of the stock form; nil if it was not fitted.
   let stock: FamilyRouter?
+  /// Nothing was asked for: not a byte of the layer changes, whatever the form.
+  let isUnchanged: Bool
 
   var slotFunction: [Int] { native.slotFunction }
 }
@@ -49,12 +52,17 @@ enum FitFile {
         SafetensorsWriter.Tensor(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes)
       },
       metadata: [
-        "format": format, "family": family,
+        "format": format, "family": family, "unchanged": unchanged(layers),
         "figures": String(decoding: figures.serialised(.compact), as: UTF8.self),
       ], to: path, overwrite: overwrite)
   }
 
-  private static func encoded(_ layer: FittedLayer) throws(RegateError) -> [NativeTensor] {
+  static func unchanged(_ layers: [FittedLayer]) -> String {
+    layers.filter(\.isUnchanged).map { String($0.index) }.joined(separator: ",")
+  }
+
+  /// The tensors of one layer.
+  static func encoded(_ layer: FittedLayer) throws(RegateError) -> [NativeTensor] {
     let prefix = "layers.\(layer.index)."
     func floats(_ name: String, _ values: [Float], _ shape: [Int]) throws(RegateError)
       -> NativeTensor
@@ -98,9 +106,16 @@ enum FitFile {
     }
     var layers: [FittedLayer] = []
     for layer in model.layout.layers {
-      layers.append(try LayerReader(container: container, layer: layer).read(model))
+      layers.append(try self.layer(layer, in: container, for: model))
     }
     return layers
+  }
+
+  /// Reads what `encoded` made of one layer.
+  static func layer(
+    _ layer: MoELayer, in container: ArrayContainer, for model: Model
+  ) throws(RegateError) -> FittedLayer {
+    try LayerReader(container: container, layer: layer).read(model)
   }
 }
 
@@ -131,13 +146,19 @@ private struct LayerReader {
       slotPrototypes: try matrix("slot_prototypes", rows: experts, columns: latent),
       slotPotentials: try vector("slot_potentials"), rule: layer.rule)
     return FittedLayer(
-      index: layer.index, sketch: sketch, native: native, stock: try stock())
+      index: layer.index, sketch: sketch, native: native,
+      stock: try stock(logitBias: router.gateBias), isUnchanged: isUnchanged)
   }
 
-  private func stock() throws(RegateError) -> FamilyRouter? {
+  private var isUnchanged: Bool {
+    container.metadata["unchanged"]?.split(separator: ",").contains("\(layer.index)") ?? false
+  }
+
+  private func stock(logitBias: [Float]?) throws(RegateError) -> FamilyRouter? {
     guard container.arrays[name("stock_gate")] != nil else { return nil }
     return FamilyRouter(
       gate: try matrix("stock_gate", rows: experts, columns: layer.hiddenSize),
+      logitBias: logitBias,
       selectionBias: container.arrays[name("stock_bias")] == nil ? nil : try vector("stock_bias"),
       rule: layer.rule)
   }

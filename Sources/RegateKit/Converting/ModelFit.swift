@@ -18,15 +18,12 @@ struct ModelFit: Sendable {
   /// One layer with the evidence for it.
   struct Layer: Sendable {
     let fitted: FittedLayer
-    let fit: LayerFit
-    /// Relative error of the routed experts' output in the full patched pass; nil for captures.
-    let outputError: Double?
-  }
+    let fit: FitFigures
 
-  /// Next-token figures of the whole model on the calibration tokens.
-  struct Quality: Sendable {
-    let original: StreamScores
-    let patched: StreamScores
+    init(fitted: FittedLayer, fit: FitFigures) {
+      self.fitted = fitted
+      self.fit = fit
+    }
   }
 
   let layers: [Layer]
@@ -42,16 +39,6 @@ struct ModelFit: Sendable {
   }
 }
 
-extension LayerFit {
-  /// The figures of one form's router.
-  func evidence(of form: RouterForm) -> Evidence? {
-    switch form {
-    case .lpr: evidence
-    case .stock: stock?.evidence
-    }
-  }
-}
-
 /// Runs fits for a model and its captures.
 struct ModelFitter {
   let model: Model
@@ -62,12 +49,14 @@ struct ModelFitter {
   /// The forms that are needed: a fit file holds both.
   let forms: Set<RouterForm>
   let progress: any ProgressSink
+  /// Where the state of a long run is kept; each pass over the layers is a stage of its own.
+  let resume: ResumePoint?
 
   /// Fits that reach the asked balance: one strength, or the least that meets a target.
   func run() throws(RegateError) -> ModelFit {
     switch request.balance {
     case .strength(let strength):
-      return try fit(strengths: [strength])[0]
+      return try fit(strengths: [strength], stage: 0)[0]
     case .targetGini(let target):
       return try search(target)
     }
@@ -78,7 +67,7 @@ struct ModelFitter {
   private static let steps = 5
 
   private func search(_ target: Double) throws(RegateError) -> ModelFit {
-    let fits = try fit(strengths: ModelFitter.coarse)
+    let fits = try fit(strengths: ModelFitter.coarse, stage: 0)
     guard let first = fits.firstIndex(where: { ($0.heldOutGini(form) ?? 1) <= target }) else {
       let best = fits.min { ($0.heldOutGini(form) ?? 1) < ($1.heldOutGini(form) ?? 1) }
       throw RegateError(
@@ -92,30 +81,43 @@ struct ModelFitter {
     let between = (1..<ModelFitter.steps).map {
       low + (high - low) * Double($0) / Double(ModelFitter.steps)
     }
-    let finer = try fit(strengths: between)
+    let finer = try fit(strengths: between, stage: 1)
     return finer.first { ($0.heldOutGini(form) ?? 1) <= target } ?? fits[first]
   }
 
-  /// One fit for each strength, in one pass over captures and experts.
-  private func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+  /// One fit for each strength, in one pass over the layers and their experts.
+  private func fit(strengths: [Double], stage: Int) throws(RegateError) -> [ModelFit] {
+    let name = "fit " + strengths.map { "\($0)" }.joined(separator: " ")
     switch calibration {
-    case .captures(let captures): try fit(captures, strengths: strengths)
-    case .tokens(let tokens): try fit(tokens, strengths: strengths)
+    case .captures(let captures):
+      let stage = try ResumeStage(resume, number: stage, name: name)
+      return try fit(captures, strengths: strengths, stage)
+    case .tokens(let tokens):
+      let pass = try model.forwardPass(
+        tokens, streams: strengths.count + 1, threads: request.threads, label: "Fitting",
+        progress: progress)
+      let stage = try ResumeStage(resume, number: stage, name: name, pass: pass)
+      return try fit(pass, strengths: strengths, stage)
     }
   }
 
   /// Layer after layer, one patched stream for each strength beside the original's.
   private func fit(
-    _ tokens: TokenSet, strengths: [Double]
+    _ pass: ForwardPass, strengths: [Double], _ stage: ResumeStage
   ) throws(RegateError) -> [ModelFit] {
-    let pass = try model.forwardPass(
-      tokens, streams: strengths.count + 1, threads: request.threads, label: "Fitting",
-      progress: progress)
-    var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
+    var fits = try restored(stage, count: strengths.count)
+    if let summary = stage.summary {
+      let found = try qualities(summary)
+      guard found.count == fits.count else { throw ResumeState.damaged(model.checkpoint.path) }
+      return zip(fits.indices, found).map { index, quality in
+        ModelFit(layers: fits[index], strength: strengths[index], quality: quality)
+      }
+    }
     while pass.layer < model.layout.layerCount {
       try pass.attention()
       guard let layer = pass.moeLayer else {
         try pass.applyDense()
+        try stage.ended(layer: pass.layer - 1, next: pass.layer)
         continue
       }
       let original = try pass.originalRouter()
@@ -134,26 +136,35 @@ struct ModelFitter {
       }
       let errors = try pass.applyExperts(assignments, functions: maps, measuringError: true)
       for (index, (new, fit)) in fitted.enumerated() {
-        fits[index].append(ModelFit.Layer(fitted: new, fit: fit, outputError: errors[index + 1]))
+        fits[index].append(
+          ModelFit.Layer(
+            fitted: new, fit: FitFigures(fit, outputError: errors[index + 1])))
       }
+      try stage.ended(layer: layer.index, next: pass.layer, try records(fits))
     }
     let scores = try pass.scores()
     progress.end()
+    let qualities = strengths.indices.map {
+      ModelFit.Quality(original: scores[0], patched: scores[$0 + 1])
+    }
+    try stage.finish(.string(try ResumeRecord.text(qualities)))
     return strengths.indices.map {
-      ModelFit(
-        layers: fits[$0], strength: strengths[$0],
-        quality: ModelFit.Quality(original: scores[0], patched: scores[$0 + 1]))
+      ModelFit(layers: fits[$0], strength: strengths[$0], quality: qualities[$0])
     }
   }
 
   private func fit(
-    _ captures: Captures, strengths: [Double]
+    _ captures: Captures, strengths: [Double], _ stage: ResumeStage
   ) throws(RegateError) -> [ModelFit] {
     let layers = model.layout.layers
     let experts = layers.reduce(0) { $0 + $1.rule.experts }
+    var fits = try restored(stage, count: strengths.count)
     progress.begin("Fitting", total: experts + layers.count * strengths.count * fitUnits)
-    var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
-    for layer in layers {
+    for (number, layer) in layers.enumerated() {
+      if fits.allSatisfy({ number < $0.count }) {
+        progress.skip(layer.rule.experts + strengths.count * fitUnits)
+        continue
+      }
       let inputs = try captures.inputs(layer: layer.index)
       let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
       let original = FamilyRouter(
@@ -164,10 +175,13 @@ struct ModelFitter {
         let (fitted, fit) = try fit(
           layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
         progress.advance(fitUnits)
-        fits[index].append(ModelFit.Layer(fitted: fitted, fit: fit, outputError: nil))
+        fits[index].append(
+          ModelFit.Layer(fitted: fitted, fit: FitFigures(fit, outputError: nil)))
       }
+      try stage.ended(layer: layer.index, next: layer.index + 1, try records(fits))
     }
     progress.end()
+    try stage.finish([:])
     return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1, quality: nil) }
   }
 
@@ -196,7 +210,7 @@ struct ModelFitter {
     }
     let fitted = FittedLayer(
       index: layer.index, sketch: GateFingerprint.sketch(of: original.gate), native: fit.native,
-      stock: stock)
+      stock: stock, isUnchanged: fit.isUnchanged)
     return (fitted, fit)
   }
 

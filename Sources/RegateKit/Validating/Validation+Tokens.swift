@@ -8,6 +8,7 @@ import Architectures
 import ByteStorage
 import Checkpoints
 import Inference
+import OrderedCollections
 import Routing
 import Tensors
 
@@ -17,13 +18,25 @@ extension Validation {
     _ pair: ModelPair, _ maps: [ModelPair.FunctionMap], _ tokens: TokenSet, _ request: Request,
     _ progress: any ProgressSink
   ) throws(RegateError) -> ([Layer], Quality) {
+    // Several validations of one checkpoint may run at once: the first keeps a state.
+    let point = try ResumePoint(
+      beside: request.patched, key: try key(pair, tokens), options: request.resume,
+      leftover: .leave, progress: progress)
     let pass = try pair.original.forwardPass(
       tokens, streams: 2, threads: request.threads, label: "Validating", progress: progress)
+    let stage = try ResumeStage(point, name: "validate", pass: pass)
     var layers: [Layer] = []
+    for (layer, records) in zip(pair.layers, try stage.restore()) {
+      for record in records {
+        let saved: SavedLayer = try ResumeRecord.figures(of: record)
+        layers.append(Layer(saved, index: layer.0.index, ranks: request.ranks))
+      }
+    }
     while pass.layer < pair.original.layout.layerCount {
       try pass.attention()
       guard pass.moeLayer != nil else {
         try pass.applyDense()
+        try stage.ended(layer: pass.layer - 1, next: pass.layer)
         continue
       }
       let (original, patched) = pair.layers[layers.count]
@@ -35,16 +48,19 @@ extension Validation {
       let errors = try pass.applyExperts(
         [before, after], functions: [map.original, map.patched], measuringError: true)
       let experts = original.rule.experts
-      layers.append(
-        Layer(
-          index: original.index,
-          original: LoadSummary(before, experts: experts, ranks: request.ranks),
-          patched: LoadSummary(after, experts: experts, ranks: request.ranks),
-          agreement: RoutingAgreement(
-            original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
-          outputError: errors[1], functions: Set(map.patched).count))
+      let layer = Layer(
+        index: original.index,
+        original: LoadSummary(before, experts: experts, ranks: request.ranks),
+        patched: LoadSummary(after, experts: experts, ranks: request.ranks),
+        agreement: RoutingAgreement(
+          original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
+        outputError: errors[1], functions: Set(map.patched).count)
+      layers.append(layer)
+      try stage.ended(
+        layer: layer.index, next: pass.layer, [try ResumeRecord(SavedLayer(layer))])
     }
     let scores = try pass.scores()
+    point.discard()
     return (
       layers,
       Quality(
@@ -52,5 +68,58 @@ extension Validation {
         patched: .init(nll: scores[1].meanNLL, perplexity: scores[1].perplexity),
         divergence: scores[1].meanDivergence, topAgreement: scores[1].topAgreement)
     )
+  }
+
+  private static func key(
+    _ pair: ModelPair, _ tokens: TokenSet
+  ) throws(RegateError) -> ResumeKey {
+    var key = try ResumeKey(
+      "validate", checkpoint: pair.original.checkpoint, calibration: .tokens(tokens))
+    key["patched checkpoint"] = ContentDigest.of(pair.patched.checkpoint)
+    return key
+  }
+}
+
+/// What a resumed validation keeps of a layer; the rest follows from it.
+private struct SavedLayer: Codable {
+  struct Load: Codable {
+    let load: [Int]
+    let batches: [Int]
+    let batchValues: [Double?]
+
+    init(_ summary: LoadSummary) {
+      load = summary.load
+      batches = summary.batchImbalance.map(\.tokens)
+      batchValues = summary.batchImbalance.map(\.value)
+    }
+
+    func summary(_ ranks: [Int]) -> LoadSummary {
+      LoadSummary(
+        load: load, ranks: ranks,
+        batches: zip(batches, batchValues).map { (tokens: $0, value: $1) })
+    }
+  }
+
+  let original: Load
+  let patched: Load
+  let agreement: RoutingAgreement
+  let outputError: Double?
+  let functions: Int
+
+  init(_ layer: Validation.Layer) {
+    original = Load(layer.original)
+    patched = Load(layer.patched)
+    agreement = layer.agreement
+    outputError = layer.outputError
+    functions = layer.functions
+  }
+}
+
+extension Validation.Layer {
+  fileprivate init(_ saved: SavedLayer, index: Int, ranks: [Int]) {
+    self.init(
+      index: index, original: saved.original.summary(ranks),
+      patched: saved.patched.summary(ranks), agreement: saved.agreement,
+      outputError: saved.outputError, functions: saved.functions)
   }
 }

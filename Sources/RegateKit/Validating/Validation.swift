@@ -50,10 +50,12 @@ public struct Validation: Sendable {
     public var thresholds: Thresholds
     public var ranks: [Int]
     public var threads: Int
+    public var resume: ResumeOptions
 
     public init(
       original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
-      thresholds: Thresholds = .init(), ranks: [Int] = [], threads: Int
+      thresholds: Thresholds = .init(), ranks: [Int] = [], threads: Int,
+      resume: ResumeOptions = .init()
     ) {
       self.original = original
       self.patched = patched
@@ -62,6 +64,7 @@ public struct Validation: Sendable {
       self.thresholds = thresholds
       self.ranks = ranks
       self.threads = threads
+      self.resume = resume
     }
   }
 

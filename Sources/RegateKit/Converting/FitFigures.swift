@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Fitting
+import Foundation
+import Inference
+import OrderedCollections
+
+/// What is known of a layer's fit beside the routers themselves.
+struct FitFigures: Sendable, Hashable, Codable {
+  let original: LayerFit.Figures
+  let native: LayerFit.Evidence
+  /// nil where the stock form was not fitted.
+  let stock: LayerFit.Evidence?
+  let clones: Int
+  let latentSize: Int
+  let keptEnergy: Double
+  let feasibleGini: Double
+  /// Relative error of the routed experts' output in the full patched pass; nil for captures.
+  let outputError: Double?
+
+  init(_ fit: LayerFit, outputError: Double?) {
+    original = fit.original
+    native = fit.evidence
+    stock = fit.stock?.evidence
+    clones = fit.clones
+    latentSize = fit.latentSize
+    keptEnergy = fit.keptEnergy
+    feasibleGini = fit.feasibleGini
+    self.outputError = outputError
+  }
+
+  /// The figures of one form's router.
+  func evidence(of form: RouterForm) -> LayerFit.Evidence? {
+    switch form {
+    case .lpr: native
+    case .stock: stock
+    }
+  }
+}
+
+extension ModelFit {
+  /// Next-token figures of the whole model on the calibration tokens: mean negative log-likelihoods
+  /// and mean KL divergence, in nats.
+  struct Quality: Sendable, Hashable, Codable {
+    let original: Double
+    let patched: Double
+    let divergence: Double
+    let topAgreement: Double
+
+    init(original: StreamScores, patched: StreamScores) {
+      self.original = original.meanNLL
+      self.patched = patched.meanNLL
+      divergence = patched.meanDivergence
+      topAgreement = patched.topAgreement
+    }
+
+    var json: JSONValue {
+      [
+        "nll": ["original": .number(original), "patched": .number(patched)],
+        "perplexity": [
+          "original": .optional(exp(original)), "patched": .optional(exp(patched)),
+        ],
+        "kl": .number(divergence), "top1_agreement": .number(topAgreement),
+      ]
+    }
+  }
+}
+
+// MARK: In resume records
+
+extension ResumeRecord {
+  private static let figures = "figures"
+
+  /// `value` as JSON text in which every Double reads back as itself.
+  static func text(_ value: some Encodable) throws(RegateError) -> String {
+    let encoder = JSONEncoder()
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+    do { return String(decoding: try encoder.encode(value), as: UTF8.self) } catch {
+      throw RegateError(.unsupported, subject: figures, "cannot be kept: \(error)")
+    }
+  }
+
+  /// What `text` was made of, kept in the file at `path`.
+  static func value<T: Decodable>(
+    _ text: String?, as type: T.Type = T.self, path: String
+  ) throws(RegateError) -> T {
+    let decoder = JSONDecoder()
+    decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+      positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+    guard let text, let value = try? decoder.decode(type, from: Data(text.utf8)) else {
+      throw ResumeState.damaged(path)
+    }
+    return value
+  }
+
+  /// A record of tensors and figures.
+  init(_ figures: some Encodable, tensors: [NativeTensor] = []) throws(RegateError) {
+    self.init(tensors: tensors, metadata: [Self.figures: try Self.text(figures)])
+  }
+
+  /// The figures of a record.
+  static func figures<T: Decodable>(
+    of container: ArrayContainer, as type: T.Type = T.self
+  ) throws(RegateError) -> T {
+    try value(container.metadata[figures], path: container.path)
+  }
+}
+
+extension ModelFit.Layer {
+  /// The layer as a record of a run that can be resumed.
+  func record() throws(RegateError) -> ResumeRecord {
+    var record = try ResumeRecord(fit, tensors: try FitFile.encoded(fitted))
+    record.metadata["unchanged"] = FitFile.unchanged([fitted])
+    return record
+  }
+
+  /// Reads the record of a layer.
+  init(_ container: ArrayContainer, _ layer: MoELayer, _ model: Model) throws(RegateError) {
+    fitted = try FitFile.layer(layer, in: container, for: model)
+    fit = try ResumeRecord.figures(of: container)
+  }
+}

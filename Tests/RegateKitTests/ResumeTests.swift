@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs that are stopped after a save and continued: their output is the uninterrupted run's.
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import OrderedCollections
+import RegateKit
+import Synchronization
+import TestSupport
+import Testing
+
+private enum Stopped {
+  static let text = "stopped by the test"
+
+  /// Saves after each layer, and fails after the save of that number (from 1).
+  static func after(_ save: Int) -> ResumeOptions {
+    let saves = Counter()
+    var options = ResumeOptions(interval: 0)
+    options.afterSave = { _ throws(RegateError) in
+      if saves.next() == save { throw RegateError(.io, text) }
+    }
+    return options
+  }
+
+  private final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    func next() -> Int {
+      count.withLock {
+        $0 += 1
+        return $0
+      }
+    }
+  }
+}
+
+private func requireStopped(_ body: () throws -> Void) throws {
+  let error = #expect(throws: RegateError.self) { try body() }
+  try #require(error?.problem == Stopped.text)
+}
+
+/// Continues from each layer's end: nothing is done again, and less is saved.
+private let resumed = ResumeOptions(resumes: true, interval: 0)
+
+private struct Folder {
+  let directory: TemporaryDirectory
+  let model: TinyModel
+
+  init(_ model: TinyModel) throws {
+    self.model = model
+    directory = try TemporaryDirectory()
+  }
+
+  func path(_ name: String) -> String { directory.path(name) }
+  func exists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
+
+  func convert(
+    to name: String, _ resume: ResumeOptions = .init(),
+    _ change: (inout ConvertRequest) -> Void = { _ in }
+  ) throws {
+    var request = ConvertRequest(
+      checkpoint: model.path, calibration: [model.ids("calibration")], output: path(name),
+      threads: 2, resume: resume)
+    change(&request)
+    _ = try Conversion(request, progress: Silent()).run()
+  }
+
+  func capture(to name: String, _ resume: ResumeOptions = .init()) throws {
+    _ = try CaptureRun.run(
+      CaptureRun.Request(
+        checkpoint: model.path, calibration: [model.ids("heldout")], output: path(name),
+        threads: 2, resume: resume), progress: Silent())
+  }
+
+  func files(_ name: String) throws -> [String: Data] {
+    try fileTree(directory.url.appending(path: name))
+  }
+}
+
+@Test(arguments: [TinyModel.qwen3, .deepseek], [1, 2, 3])
+func `a resumed conversion writes the bytes of an uninterrupted one`(
+  _ model: TinyModel, _ stop: Int
+) throws {
+  let folder = try Folder(model)
+  try folder.convert(to: "whole")
+  #expect(!folder.exists("whole.regate-resume"))
+  // Two layers and the finished fit: three saves.
+  try requireStopped { try folder.convert(to: "out", Stopped.after(stop)) }
+  #expect(folder.exists("out.regate-resume/state.json"))
+  #expect(!folder.exists("out"))
+  try folder.convert(to: "out", resumed)
+  #expect(try folder.files("out") == folder.files("whole"))
+  #expect(!folder.exists("out.regate-resume"))
+}
+
+@Test(arguments: [2, 4])
+func `a search resumes in either of its passes`(_ stop: Int) throws {
+  let folder = try Folder(.qwen3)
+  func change(_ request: inout ConvertRequest) {
+    request.balance = .targetGini(0.45)
+    request.saveFit = folder.path("fit-\(request.output == folder.path("out") ? 1 : 2)")
+  }
+  try folder.convert(to: "whole") { change(&$0) }
+  try requireStopped { try folder.convert(to: "out", Stopped.after(stop)) { change(&$0) } }
+  try folder.convert(to: "out", resumed) { change(&$0) }
+  #expect(try folder.files("out") == folder.files("whole"))
+  #expect(
+    try Data(contentsOf: URL(filePath: folder.path("fit-1")))
+      == Data(contentsOf: URL(filePath: folder.path("fit-2"))))
+}
+
+@Test func `a fit to captures resumes`() throws {
+  let folder = try Folder(.qwen3)
+  func change(_ request: inout ConvertRequest) {
+    request.calibration = [folder.model.data("heldout.capture.safetensors")]
+  }
+  try folder.convert(to: "whole") { change(&$0) }
+  try requireStopped { try folder.convert(to: "out", Stopped.after(1)) { change(&$0) } }
+  try folder.convert(to: "out", resumed) { change(&$0) }
+  #expect(try folder.files("out") == folder.files("whole"))
+}
+
+@Test(arguments: [TinyModel.qwen3, .deepseek], [1, 2])
+func `a resumed capture is the uninterrupted one`(_ model: TinyModel, _ stop: Int) throws {
+  let folder = try Folder(model)
+  try folder.capture(to: "whole.safetensors")
+  try requireStopped { try folder.capture(to: "out.safetensors", Stopped.after(stop)) }
+  #expect(!folder.exists("out.safetensors"))
+  try folder.capture(to: "out.safetensors", resumed)
+  #expect(
+    try Data(contentsOf: URL(filePath: folder.path("out.safetensors")))
+      == Data(contentsOf: URL(filePath: folder.path("whole.safetensors"))))
+  #expect(!folder.exists("out.safetensors.regate-resume"))
+}
+
+@Test(arguments: [1, 2])
+func `a resumed validation reports the same`(_ stop: Int) throws {
+  let folder = try Folder(.deepseek)
+  try folder.convert(to: "out")
+  func validate(_ resume: ResumeOptions) throws -> JSONValue {
+    try Validation.run(
+      Validation.Request(
+        original: folder.model.path, patched: folder.path("out"),
+        calibration: [folder.model.ids("heldout")], ranks: [2, 4], threads: 2, resume: resume),
+      progress: Silent()
+    ).json
+  }
+  let whole = try validate(.init())
+  try requireStopped { _ = try validate(Stopped.after(stop)) }
+  // Another validation of the same pair neither uses the state nor takes it away.
+  #expect(try validate(.init(interval: 0)) == whole)
+  #expect(folder.exists("out.regate-resume/state.json"))
+  #expect(try validate(resumed) == whole)
+  #expect(!folder.exists("out.regate-resume"))
+}
+
+@Suite struct ResumeRefusalTests {
+  private func message(_ body: () throws -> Void) -> String {
+    let error = #expect(throws: RegateError.self) { try body() }
+    return error?.description ?? ""
+  }
+
+  @Test func `a state is never used without being asked for`() throws {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(1)) }
+    let text = message { try folder.convert(to: "out") }
+    #expect(text.contains("holds the state of an interrupted run; continue it with --resume"))
+    #expect(folder.exists("out.regate-resume/state.json"))
+    try folder.convert(to: "out") { $0.overwrite = true }
+    #expect(!folder.exists("out.regate-resume"))
+    try folder.convert(to: "whole")
+    #expect(try folder.files("out") == folder.files("whole"))
+  }
+
+  @Test func `a state of another run is refused by what differs`() throws {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(1)) }
+    let before = try folder.files("out.regate-resume")
+    let cases: [(String, (inout ConvertRequest) -> Void)] = [
+      ("--seed 0 instead of 7", { $0.seed = 7 }),
+      ("--strength 1.0 instead of 0.5", { $0.balance = .strength(0.5) }),
+      ("--levers clone,route instead of route", { $0.clones = false }),
+      ("--router lpr instead of stock", { $0.form = .stock }),
+      ("another calibration set", { $0.calibration = [folder.model.ids("heldout")] }),
+      ("another calibration set", { $0.tokens.maxTokens = 512 }),
+      ("another checkpoint", { $0.checkpoint = TinyModel.qwen3.path }),
+    ]
+    for (fragment, change) in cases {
+      let text = message {
+        try folder.convert(to: "out", resumed) {
+          change(&$0)
+          if $0.checkpoint != folder.model.path { $0.calibration = [folder.model.ids("heldout")] }
+        }
+      }
+      #expect(text.contains("the interrupted run had ") && text.contains(fragment), "\(text)")
+      #expect(text.contains("or remove"), "\(text)")
+    }
+    #expect(try folder.files("out.regate-resume") == before)
+    #expect(!folder.exists("out"))
+  }
+
+  @Test(arguments: ["hidden", "stage", "state"])
+  func `a damaged state is refused`(_ part: String) throws {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(2)) }
+    let name = try #require(
+      try folder.files("out.regate-resume").keys.first { $0.hasPrefix(part) })
+    try folder.directory.write([0x7B], to: "out.regate-resume/" + name)
+    let text = message { try folder.convert(to: "out", resumed) }
+    #expect(text.contains(name), "\(text)")
+    #expect(!folder.exists("out"))
+  }
+
+  @Test func `a fit whose target is out of reach leaves no state`() throws {
+    let folder = try Folder(.mixtral)
+    let text = message {
+      try folder.convert(to: "out", .init(interval: 0)) { $0.balance = .targetGini(0) }
+    }
+    #expect(text.contains("was not reached"))
+    #expect(try folder.files("").isEmpty)
+  }
+}
