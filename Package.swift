@@ -92,8 +92,8 @@ let package = Package(
     tests(
       "RegateKit",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
-        collections,
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Tokenizers",
+        "Inference", "Reports", collections,
       ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
