@@ -70,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "regate",
       dependencies: [
-        "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Reports",
+        "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Inference", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
@@ -92,8 +92,8 @@ let package = Package(
     tests(
       "RegateKit",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Reports",
-        collections,
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Tokenizers",
+        "Inference", "Reports", collections,
       ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),

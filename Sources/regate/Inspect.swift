@@ -9,11 +9,13 @@ struct Inspect: ParsableCommand {
     abstract: "Show a checkpoint's routers, and how even its expert load is.",
     discussion: """
       Reads headers and routers only, whatever the size of the checkpoint. Load comes from \
-      captured activations (tools/capture.py) or from llama.cpp's importance matrix.
+      running the model on text or token ids, from captured activations, or from llama.cpp's \
+      importance matrix.
 
       EXAMPLES
         regate inspect Mixtral-8x7B-v0.1
         regate inspect model.gguf --imatrix model.imatrix.gguf --ep 2,4,8
+        regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --max-tokens 16384
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --html routers.html
       """)
@@ -23,11 +25,18 @@ struct Inspect: ParsableCommand {
 
   @Option(
     name: .customLong("calibration"),
-    help: ArgumentHelp("Captured activations to count the load on. Repeatable.", valueName: "file"))
-  var captures: [String] = []
+    help: ArgumentHelp(
+      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
+        + "count the load on. Repeatable.", valueName: "file"))
+  var calibration: [String] = []
 
-  @Option(help: ArgumentHelp("llama.cpp importance matrix (GGUF) to take the load from.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "llama.cpp importance matrix (GGUF) to take the load from.", valueName: "file"))
   var imatrix: String?
+
+  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
+  var seed: UInt64 = 0
 
   @Option(
     name: .customLong("ep"),
@@ -35,10 +44,11 @@ struct Inspect: ParsableCommand {
   var ranks: RankCounts?
 
   @OptionGroup var page: PageArguments
+  @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if imatrix != nil, !captures.isEmpty {
+    if imatrix != nil, !calibration.isEmpty {
       throw ValidationError("Give either --calibration or --imatrix.")
     }
   }
@@ -47,8 +57,8 @@ struct Inspect: ParsableCommand {
     let file = try page.file()
     let inspection = try Inspection.run(
       Inspection.Request(
-        checkpoint: checkpoint, captures: captures, imatrix: imatrix, ranks: ranks?.values ?? [],
-        threads: common.threads),
+        checkpoint: checkpoint, calibration: calibration, tokens: tokens.options(seed: seed),
+        imatrix: imatrix, ranks: ranks?.values ?? [], threads: common.threads),
       progress: ProgressLine(quiet: common.quiet))
     try file?.write(inspection.page)
     common.show(text: inspection.text, json: inspection.json)

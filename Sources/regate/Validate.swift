@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
+public import Inference
 import RegateKit
 import Reports
 
@@ -62,17 +63,30 @@ struct Validate: ParsableCommand {
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
   var ranks: RankCounts?
 
+  @Option(
+    help: ArgumentHelp(
+      "Which positions count for NLL, perplexity and KL: all, or llama for llama-perplexity's "
+        + "figures (windows of --length tokens as its -c, the second half of each, the tail "
+        + "dropped).", valueName: "protocol"))
+  var pplProtocol = PerplexityProtocol.all
+
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var page: PageArguments
   @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
+
+  private var tokenOptions: TokenOptions {
+    var options = tokens.options(seed: seed)
+    options.perplexity = pplProtocol
+    return options
+  }
 
   func run() throws {
     let file = try page.file()
     let validation = try Validation.run(
       Validation.Request(
         original: original, patched: patched, calibration: calibration,
-        tokens: tokens.options(seed: seed),
+        tokens: tokenOptions,
         thresholds: Validation.Thresholds(
           maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
           maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
@@ -83,3 +97,5 @@ struct Validate: ParsableCommand {
     if !validation.passed { throw ExitCode(1) }
   }
 }
+
+extension PerplexityProtocol: ExpressibleByArgument {}

@@ -10,7 +10,7 @@ private let sample = Sample.safetensors[11]
 
 private func loads(_ bench: Workbench, _ captures: [String]) throws -> [[Int]?] {
   try Inspection.run(
-    .init(checkpoint: bench.source, captures: captures, threads: 2), progress: Silent()
+    .init(checkpoint: bench.source, calibration: captures, threads: 2), progress: Silent()
   ).layers.map { $0.load?.load }
 }
 

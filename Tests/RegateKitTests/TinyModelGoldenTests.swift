@@ -67,7 +67,7 @@ import Testing
   func `load on the held-out capture is transformers' load`(name: String) throws {
     let inspection = try Inspection.run(
       Inspection.Request(
-        checkpoint: path(name), captures: [path("\(name)-data/heldout.capture.safetensors")],
+        checkpoint: path(name), calibration: [path("\(name)-data/heldout.capture.safetensors")],
         threads: 2),
       progress: Silence())
     let reference = try JSONValue(contentsOf: path("\(name)-data/reference.json"))

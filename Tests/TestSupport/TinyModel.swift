@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Foundation
+import Foundation
 
 /// One of the trained models under `fixtures`: small, and whole, so that it can be run.
 public struct TinyModel: Sendable, CustomStringConvertible {

@@ -6,6 +6,7 @@
 import ByteStorage
 import Checkpoints
 import Foundation
+public import Inference
 import OrderedCollections
 import Tokenizers
 
@@ -18,12 +19,19 @@ public struct TokenOptions: Sendable, Hashable {
   /// The key of a JSON line's text.
   public var field: String
   public var seed: UInt64
+  /// Which positions perplexity is about, and how text is cut for it: `llama` takes consecutive
+  /// windows from the beginning of each text, drops its tail, and chooses the first ones.
+  public var perplexity: PerplexityProtocol
 
-  public init(length: Int = 512, maxTokens: Int = 65536, field: String = "text", seed: UInt64 = 0) {
+  public init(
+    length: Int = 512, maxTokens: Int = 65536, field: String = "text", seed: UInt64 = 0,
+    perplexity: PerplexityProtocol = .all
+  ) {
     self.length = length
     self.maxTokens = maxTokens
     self.field = field
     self.seed = seed
+    self.perplexity = perplexity
   }
 }
 
@@ -45,26 +53,53 @@ struct TokenSet: Sendable {
   ) throws(RegateError) {
     var sequences: [[Int]] = []
     if !texts.isEmpty {
-      var encoder = DocumentEncoder(try TokenSet.tokenizer(of: model))
+      let tokenizer = try TokenSet.tokenizer(of: model)
+      var encoder = DocumentEncoder(tokenizer)
       for path in texts {
         var documents = try TextDocuments(path: path, field: options.field)
         while let document = try documents.next() {
-          let ids = encoder.encode(document.text, addSpecial: true)
-          sequences += TokenSet.cut(ids, options.length)
+          sequences += TokenSet.sequences(document, &encoder, bos: tokenizer.prefix.first, options)
         }
       }
     }
     for container in arrays {
-      sequences += try TokenSet.ids(of: container).flatMap { TokenSet.cut($0, options.length) }
+      sequences += try TokenSet.ids(of: container).flatMap {
+        options.perplexity == .llama
+          ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)
+          : TokenSet.cut($0, options.length)
+      }
     }
     // A single token predicts nothing and attends to nothing.
     sequences.removeAll { $0.count < 2 }
-    guard !sequences.isEmpty else {
+    let path = texts.first ?? arrays.first?.path
+    guard !sequences.isEmpty || options.perplexity == .llama else {
       throw RegateError(
-        .missing, file: texts.first ?? arrays.first?.path, subject: "--calibration",
-        "holds no sequence of two tokens or more", advice: "give more text")
+        .missing, file: path, subject: "--calibration", "holds no sequence of two tokens or more",
+        advice: "give more text")
+    }
+    // llama-perplexity's own condition.
+    guard sequences.count > 1 || options.perplexity == .all else {
+      throw RegateError(
+        .missing, file: path, subject: "--ppl-protocol llama",
+        "needs two windows of \(options.length) tokens, found \(sequences.count)",
+        advice: "give more text, or a shorter --length")
     }
     self.sequences = TokenSet.chosen(sequences, options)
+  }
+
+  /// The sequences of one document.
+  private static func sequences(
+    _ document: TextDocuments.Document, _ encoder: inout DocumentEncoder, bos: Int?,
+    _ options: TokenOptions
+  ) -> [[Int]] {
+    guard options.perplexity == .llama else {
+      return cut(encoder.encode(document.text, addSpecial: true), options.length)
+    }
+    // llama.cpp drops the last line feed of a file, and takes control tokens in it as plain text.
+    let isFile = document.line == nil && document.text.last == UInt8(ascii: "\n")
+    let ids = encoder.encode(
+      isFile ? Array(document.text.dropLast()) : document.text, addSpecial: true, special: false)
+    return PerplexityProtocol.llamaWindows(ids, length: options.length, bos: bos)
   }
 
   private static func tokenizer(of model: Model) throws(RegateError) -> Tokenizer {
@@ -112,6 +147,9 @@ struct TokenSet: Sendable {
   /// Whole sequences up to the budget, in their order; a seeded choice of a larger set.
   private static func chosen(_ sequences: [[Int]], _ options: TokenOptions) -> [[Int]] {
     guard sequences.reduce(0, { $0 + $1.count }) > options.maxTokens else { return sequences }
+    if options.perplexity == .llama {
+      return Array(sequences.prefix(max(2, options.maxTokens / options.length)))
+    }
     var random = SplitMix(state: options.seed)
     var order = Array(sequences.indices)
     for index in order.indices.dropLast() {

@@ -24,7 +24,7 @@ extension Inspection {
       lines += ["", "Load from \(loadSource), \(Format.count(tokens)) tokens", loadTable.render()]
       lines += ["", "Sampling floor of the Gini: \(Format.number(samplingFloor))"]
     } else {
-      lines += ["", "Load is not known: give --calibration (a capture) or --imatrix."]
+      lines += ["", "Load is not known: give --calibration (text, token ids or a capture) or --imatrix."]
     }
     return lines.joined(separator: "\n")
   }

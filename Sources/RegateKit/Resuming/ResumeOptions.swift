@@ -12,8 +12,8 @@ public struct ResumeOptions: Sendable {
   public var resumes: Bool
   /// Seconds of work after which the end of a layer saves the state.
   public var interval: Double
-  /// Called with the next layer after each save: where a test stops a run.
-  package var afterSave: (@Sendable (_ layer: Int) throws(RegateError) -> Void)?
+  /// Called with the next layer after each save; what it returns ends the run, as a test may want.
+  package var afterSave: (@Sendable (_ layer: Int) -> RegateError?)?
 
   public init(resumes: Bool = false, interval: Double = 60) {
     self.resumes = resumes

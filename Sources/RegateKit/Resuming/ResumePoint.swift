@@ -103,7 +103,7 @@ final class ResumePoint {
       return
     }
     lastSave = .now
-    try options.afterSave?(changed.layer)
+    if let error = options.afterSave?(changed.layer) { throw error }
   }
 
   private func write(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Checkpoints
+import Inference
 import OrderedCollections
 import Reports
 import Routing
@@ -32,9 +33,12 @@ extension Validation {
           + "\(Format.number(quality.original.perplexity)), patched "
           + "\(Format.number(quality.patched.perplexity)); next-token KL "
           + "\(Format.number(quality.divergence, decimals: 4)), same top token "
-          + "\(Format.percent(quality.topAgreement)). All shifted positions.")
+          + "\(Format.percent(quality.topAgreement)). Counted: "
+          + "\(quality.perplexityProtocol.description), \(Format.count(quality.positions)) tokens.")
     }
-    if let undecodable { lines.append("No output error: the experts cannot be decoded (\(undecodable))") }
+    if let undecodable {
+      lines.append("No output error: the experts cannot be decoded (\(undecodable))")
+    }
     lines += failures.map { "NOT MET: \($0)" }
     return lines.joined(separator: "\n")
   }
@@ -113,6 +117,8 @@ extension Validation {
         "original": .optional(quality?.original.perplexity),
         "patched": .optional(quality?.patched.perplexity),
       ],
+      "ppl_protocol": .optional(quality?.perplexityProtocol.rawValue),
+      "scored_tokens": quality.map { .integer($0.positions) } ?? .null,
       "kl": .optional(quality?.divergence), "top1_agreement": .optional(quality?.topAgreement),
       "tokens": .integer(tokens), "sampling_floor": .optional(samplingFloor),
       "failures": .array(failures.map { .string($0) }),

@@ -20,7 +20,7 @@ extension Validation {
   ) throws(RegateError) -> ([Layer], Quality) {
     // Several validations of one checkpoint may run at once: the first keeps a state.
     let point = try ResumePoint(
-      beside: request.patched, key: try key(pair, tokens), options: request.resume,
+      beside: request.patched, key: try key(pair, tokens, request), options: request.resume,
       leftover: .leave, progress: progress)
     let pass = try pair.original.forwardPass(
       tokens, streams: 2, threads: request.threads, label: "Validating", progress: progress)
@@ -59,22 +59,25 @@ extension Validation {
       try stage.ended(
         layer: layer.index, next: pass.layer, [try ResumeRecord(SavedLayer(layer))])
     }
-    let scores = try pass.scores()
+    let counted = request.tokens.perplexity
+    let scores = try pass.scores(counted)
     point.discard()
     return (
       layers,
       Quality(
         original: .init(nll: scores[0].meanNLL, perplexity: scores[0].perplexity),
         patched: .init(nll: scores[1].meanNLL, perplexity: scores[1].perplexity),
-        divergence: scores[1].meanDivergence, topAgreement: scores[1].topAgreement)
+        divergence: scores[1].meanDivergence, topAgreement: scores[1].topAgreement,
+        perplexityProtocol: counted, positions: scores[0].nll.count)
     )
   }
 
   private static func key(
-    _ pair: ModelPair, _ tokens: TokenSet
+    _ pair: ModelPair, _ tokens: TokenSet, _ request: Request
   ) throws(RegateError) -> ResumeKey {
     var key = try ResumeKey(
       "validate", checkpoint: pair.original.checkpoint, calibration: .tokens(tokens))
+    key["--ppl-protocol"] = request.tokens.perplexity.rawValue
     key["patched checkpoint"] = ContentDigest.of(pair.patched.checkpoint)
     return key
   }

@@ -6,6 +6,7 @@
 import Architectures
 public import ByteStorage
 import Checkpoints
+public import Inference
 import OrderedCollections
 public import Routing
 import Tensors
@@ -38,6 +39,9 @@ public struct Validation: Sendable {
     public let divergence: Double
     /// Share of positions with the same most likely token.
     public let topAgreement: Double
+    /// Which positions all of this is about, and how many they are.
+    public let perplexityProtocol: PerplexityProtocol
+    public let positions: Int
   }
 
   /// What a validation is asked for.

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Text, ids and models that cannot be run, given to the commands: code 1, one line, nothing written.
+
+import Foundation
+import TestSupport
+import Testing
+
+/// One bad input.
+private struct BadInput: Sendable, CustomTestStringConvertible {
+  let label: String
+  let fragment: String
+  /// Whether the message names the file.
+  let names: Bool
+  /// Writes the files; returns the checkpoint, the calibration set, and the path that is named.
+  let build: @Sendable (TemporaryDirectory) throws -> (model: String, set: String, named: String)
+
+  var testDescription: String { label }
+
+  /// A sound model with bad text or ids.
+  static func set(
+    _ label: String, says fragment: String, names: Bool = true,
+    _ write: @escaping @Sendable (TemporaryDirectory) throws -> String
+  ) -> BadInput {
+    BadInput(label: label, fragment: fragment, names: names) {
+      let path = try write($0)
+      return (TinyModel.qwen3.path, path, path)
+    }
+  }
+
+  static func file(_ name: String, says fragment: String, _ bytes: [UInt8]) -> BadInput {
+    set(name, says: fragment) { try $0.write(bytes, to: name) }
+  }
+
+  /// A model that is not sound with sound ids.
+  static func model(
+    _ label: String, says fragment: String,
+    config: @escaping @Sendable (inout [String: Any]) -> Void = { _ in },
+    weight: @escaping @Sendable (String, TinyModel.Weight) -> TinyModel.Weight? = { $1 }
+  ) -> BadInput {
+    BadInput(label: label, fragment: fragment, names: true) {
+      let folder = $0.url.appending(path: "model")
+      try TinyModel.qwen3.write(to: folder, config: config, weight: weight)
+      return (
+        folder.path(percentEncoded: false), TinyModel.qwen3.ids("heldout"),
+        String(folder.path(percentEncoded: false).trimmingPrefix("/"))
+      )
+    }
+  }
+
+  static let sets: [BadInput] = [
+    file("empty.txt", says: "is empty", []),
+    file("one.txt", says: "holds no sequence of two tokens or more", Array("a".utf8)),
+    file("blank.jsonl", says: "holds no sequence of two tokens or more", Array("\n \n".utf8)),
+    file(
+      "latin.txt", says: "line 2: byte 5 of the file is not valid UTF-8",
+      [97, 10, 98, 99, 32, 0xE9, 32]),
+    file(
+      "chat.jsonl", says: "python tools/render_chat.py MODEL",
+      Array(#"{"messages": [{"role": "user", "content": "hello"}]}"#.utf8)),
+    file("other.jsonl", says: "name the member that holds the text with --field",
+      Array(#"{"content": "hello there"}"#.utf8)),
+    file("broken.jsonl", says: "each line must be one JSON object", Array(#"{"text": "#.utf8)),
+    file("plain.txt.gz", says: "does not begin as a gzip file", Array("hello there".utf8)),
+    file("cut.txt.gz", says: "member at byte 0", [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0x4B]),
+    set("rank 3", says: "expected [sequences, tokens] or [tokens]") {
+      try $0.write(
+        npyBytes(npyDictionary("<i4", "(1, 1, 2)"), data: [1, 0, 0, 0, 2, 0, 0, 0]), to: "i.npy")
+    },
+    set("floats", says: "layers.0.router_input: no such array") {
+      try $0.write(
+        npyBytes(npyDictionary("<f4", "(1, 2)"), data: [UInt8](repeating: 0, count: 8)),
+        to: "i.npy")
+    },
+    set("no rows", says: "holds no sequence of two tokens or more") {
+      try $0.write(npyBytes(npyDictionary("<i4", "(0, 4)"), data: []), to: "i.npy")
+    },
+    set("an id above the vocabulary", says: "token id 384 is out of range", names: false) {
+      try $0.writeIDs([[1, 2], [3, 384]], to: "i.npy")
+    },
+  ]
+
+  static let models: [BadInput] = [
+    model(
+      "missing weight", says: "model.layers.1.self_attn.k_proj.weight: no such tensor",
+      weight: { $0 == "model.layers.1.self_attn.k_proj.weight" ? nil : $1 }),
+    model(
+      "misshapen head", says: "lm_head.weight: has shape [64, 384], expected [384, 64]",
+      weight: { name, weight in
+        var weight = weight
+        if name == "lm_head.weight" { weight.shape.reverse() }
+        return weight
+      }),
+    model(
+      "vocabulary", says: "has 384 rows, but vocab_size says 385 tokens",
+      config: { $0["vocab_size"] = 385 }),
+    model(
+      "NaN", says: "the attention of layer 1: gives NaN or infinite activations",
+      weight: { name, weight in
+        var weight = weight
+        if name == "model.layers.1.self_attn.v_proj.weight" {
+          for place in stride(from: 0, to: weight.bytes.count, by: 2) {
+            (weight.bytes[place], weight.bytes[place + 1]) = (0xC0, 0x7F)
+          }
+        }
+        return weight
+      }),
+  ]
+}
+
+/// Runs every command that runs a model on the input, in a directory where nothing may appear.
+private func requireRefusals(_ input: BadInput) throws {
+  let scratch = try TemporaryDirectory()
+  let (model, set, named) = try input.build(scratch)
+  let before = try fileTree(scratch.url)
+  let output = scratch.path("out")
+  let commands = [
+    ["capture", model, "--calibration", set, "--output", output + ".safetensors"],
+    [
+      "convert", model, "--calibration", set, "--output", output, "--save-fit", output + ".fit",
+      "--quiet", "--resume-every", "0",
+    ],
+    ["validate", model, model, "--calibration", set],
+  ]
+  for arguments in commands {
+    let outcome = try Tool.run(arguments)
+    requireRefusal(
+      outcome, naming: input.names ? named : nil, says: input.fragment,
+      "\(arguments[0]): \(input.label)")
+  }
+  // A run that failed in a later layer may have kept its state: that is what it is for.
+  let after = try fileTree(scratch.url).filter { !$0.key.hasPrefix("out.regate-resume") }
+  #expect(after == before, "\(input.label)")
+}
+
+@Suite struct TokenCommandTests {
+  @Test(arguments: BadInput.sets)
+  fileprivate func `text and ids that cannot be used`(_ input: BadInput) throws {
+    try requireRefusals(input)
+  }
+
+  @Test(arguments: BadInput.models)
+  fileprivate func `models that cannot be run`(_ input: BadInput) throws {
+    try requireRefusals(input)
+  }
+
+  @Test func `inspect runs the model on text`() throws {
+    let outcome = try Tool.run(
+      "inspect", TinyModel.deepseek.path, "--calibration", TinyModel.text("heldout"),
+      "--max-tokens", "512", "--length", "64", "--ep", "2", "--json", "--quiet")
+    #expect(outcome.code == 0, "\(outcome.error)")
+    let report = try outcome.json()
+    #expect(report["tokens"] as? Int == 512)
+    #expect(report["load_source"] as? String == "a run of the model on 8 sequences")
+    let layers = try #require(report["layers"] as? [[String: Any]])
+    #expect(layers.count == 1)
+    #expect((layers[0]["load"] as? [Int])?.reduce(0, +) == 512 * 4)
+  }
+
+  @Test func `llama's protocol needs two windows`() throws {
+    let model = TinyModel.mixtral
+    let scratch = try TemporaryDirectory()
+    let text = try scratch.write(Array("A short text, and no more.".utf8), to: "short.txt")
+    let arguments = ["validate", model.path, model.path, "--calibration", text]
+    requireRefusal(
+      try Tool.run(arguments + ["--ppl-protocol", "llama"]), naming: text,
+      says: "needs two windows of 512 tokens, found 0", "short text")
+    let outcome = try Tool.run(
+      arguments + ["--ppl-protocol", "llama", "--length", "4", "--json", "--quiet"])
+    #expect(outcome.code == 0, "\(outcome.error)")
+    #expect(try outcome.json()["ppl_protocol"] as? String == "llama")
+    #expect(try Tool.run(arguments + ["--ppl-protocol", "half"]).code == 2)
+  }
+
+  @Test func `an output that cannot be written leaves no fit behind`() throws {
+    let scratch = try TemporaryDirectory()
+    let model = TinyModel.mixtral
+    let fit = scratch.path("my.fit")
+    let outcome = try Tool.run(
+      [
+        "convert", model.path, "--calibration", model.ids("calibration"), "--output",
+        scratch.path("out"), "--save-fit", fit, "--quiet",
+      ], through: "ulimit -f 1000; trap '' XFSZ")
+    #expect(outcome.code == 1, "\(outcome.error)")
+    #expect(try fileTree(scratch.url).isEmpty)
+  }
+}
