@@ -66,7 +66,7 @@ enum FitFile {
     let gate = prefix + NativeRouterFormat.encoder
     var tensors = try NativeRouterFormat.tensors(of: layer.native, gate: gate)
       .filter { $0.name != gate }
-    let encoder = layer.native.linearEncoder
+    let encoder = try layer.native.linearEncoder
     tensors.append(try floats("encoder", encoder.values, [encoder.rows, encoder.columns]))
     tensors.append(
       try floats("sketch", layer.sketch.values, [layer.sketch.rows, layer.sketch.columns]))

@@ -39,7 +39,7 @@ package enum NativeRouterFormat {
   package static func tensors(
     of router: PrototypeRouter, gate: String
   ) throws(RegateError) -> [NativeTensor] {
-    let weight = router.linearEncoder
+    let weight = try router.linearEncoder
     guard weight.columns != router.experts else {
       // [H,R] must differ from every stock gate [E,H]: that is what stops stock code.
       throw RegateError(
@@ -145,10 +145,17 @@ extension NativeRouterFormat {
 }
 
 extension PrototypeRouter {
-  /// [R,H]
+  /// [R,H] of a router with the linear encoder and the dot product, which is what the native form
+  /// holds so far.
   var linearEncoder: Matrix {
-    switch encoder {
-    case .linear(let weight): weight
+    get throws(RegateError) {
+      guard case .linear(let weight) = encoder, similarity == .dot, similarityScale == 1 else {
+        throw RegateError(
+          .unsupported, subject: "native router",
+          "has the encoder \(encoder.kind.rawValue) and the similarity "
+            + "\(similarity.kind.rawValue), expected linear and dot")
+      }
+      return weight
     }
   }
 }
