@@ -110,7 +110,7 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// What the similarity needs of `inputs` [T,H].
-  private func latent(_ inputs: Matrix, threads: Int) -> LatentGaussian {
+  package func latent(_ inputs: Matrix, threads: Int) -> LatentGaussian {
     similarity.comparesDistributions
       ? encodeGaussian(inputs, threads: threads)
       : LatentGaussian(mean: encode(inputs, threads: threads))
@@ -131,19 +131,15 @@ public struct PrototypeRouter: Router, Equatable {
     logits(latent(inputs, threads: threads), threads: threads)
   }
 
-  /// pi [T,F] of latent vectors `z` [T,R].
-  ///
-  /// Where the encoder has a variance and the similarity uses it, take `logits` instead.
-  public func scores(latent z: Matrix, threads: Int) -> Matrix {
-    precondition(!similarity.comparesDistributions || encoder.kind == .linear)
-    return rule.scores(logits(LatentGaussian(mean: z), threads: threads), threads: threads)
+  /// pi [T,F] of latent Gaussians.
+  package func scores(_ latent: LatentGaussian, threads: Int) -> Matrix {
+    rule.scores(logits(latent, threads: threads), threads: threads)
   }
 
   public func route(_ inputs: Matrix, threads: Int) -> Assignment {
     let latent = latent(inputs, threads: threads)
     return route(
-      latent: latent.mean, scores: rule.scores(logits(latent, threads: threads), threads: threads),
-      threads: threads)
+      latent: latent.mean, scores: scores(latent, threads: threads), threads: threads)
   }
 
   /// Routes tokens whose latent vectors [T,R] and scores [T,F] are known.

@@ -5,6 +5,7 @@ import ByteStorage
 import Foundation
 public import RegateKit
 import Reports
+public import Routing
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -56,8 +57,25 @@ struct Convert: ParsableCommand {
       "Use the least strength that brings the mean held-out Gini down to this.", valueName: "g"))
   var targetGini: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "Encoder of the native router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
+      valueName: "linear|lpr"))
+  var encoder = PrototypeRouter.EncoderKind.linear
+
+  @Option(
+    help: ArgumentHelp(
+      "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
+  var similarity = SimilarityName()
+
   @Option(help: ArgumentHelp("Latent size of the prototypes.", valueName: "auto|n"))
   var latent = LatentSize()
+
+  @Option(
+    help: ArgumentHelp(
+      "Gradient steps of the native router towards the original's routing; auto: none for linear "
+        + "and dot, 400 for every other encoder or similarity.", valueName: "auto|n"))
+  var refine = RefinementSteps()
 
   @Option(help: "Seed of everything random; the same seed gives the same bytes.")
   var seed: UInt64 = 0
@@ -131,7 +149,9 @@ struct Convert: ParsableCommand {
       output: output, form: router,
       clones: levers.clone,
       balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
-      latentSize: latent.size, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
+      latentSize: latent.size,
+      latentForm: .init(encoder: encoder, similarity: similarity.kind),
+      refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
       overwrite: overwrite)
   }
 
@@ -172,6 +192,49 @@ struct Levers: ExpressibleByArgument {
   }
 
   var defaultValueDescription: String { "clone,route" }
+}
+
+extension PrototypeRouter.EncoderKind: ExpressibleByArgument {}
+
+/// A similarity by its name on the command line, which has hyphens.
+struct SimilarityName: ExpressibleByArgument {
+  let kind: PrototypeRouter.Similarity.Kind
+
+  static var all: String {
+    PrototypeRouter.Similarity.Kind.allCases.map(name).joined(separator: ", ")
+  }
+
+  init() { kind = .dot }
+
+  init?(argument: String) {
+    let found = PrototypeRouter.Similarity.Kind.allCases.first { Self.name($0) == argument }
+    guard let found else { return nil }
+    kind = found
+  }
+
+  private static func name(_ kind: PrototypeRouter.Similarity.Kind) -> String {
+    String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
+  }
+
+  var defaultValueDescription: String { Self.name(kind) }
+}
+
+/// `auto` or a number of gradient steps.
+struct RefinementSteps: ExpressibleByArgument {
+  let steps: Int?
+
+  init() { steps = nil }
+
+  init?(argument: String) {
+    if argument == "auto" {
+      steps = nil
+    } else {
+      guard let number = Int(argument), number >= 0 else { return nil }
+      steps = number
+    }
+  }
+
+  var defaultValueDescription: String { "auto" }
 }
 
 /// `auto` or a number of dimensions.

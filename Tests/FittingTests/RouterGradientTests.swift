@@ -67,14 +67,11 @@ struct RouterGradientTests {
   ) throws {
     let rule = kind == .cosine ? SyntheticLayer.nodes : SyntheticLayer.softmax
     let layer = SyntheticLayer(rule: rule, tokens: 1024, seed: 21)
-    let logits = layer.router.logits(layer.calibration, threads: 2)
-    var router = try LatentInitialiser.initialise(
-      inputs: layer.calibration, logits: logits, router: layer.router, encoder: encoder,
-      similarity: kind, size: 6, threads: 2)
+    var router = try layer.start(.init(encoder: encoder, similarity: kind), size: 6)
     var generator = SeededGenerator(seed: 22)
     // Away from the start, where many parameters are equal.
-    let parts = Part.all(router)
-    for part in parts { part.move(&router, part.direction(router, &generator), by: 0.1) }
+    let parts = Learned.all(in: router)
+    for part in parts { router.move(part, direction(router[part], &generator), by: 0.1) }
     let tokens = Array(0..<64)
     let inputs = layer.heldOut.gathering(rows: tokens)
     let targets = layer.router.logits(inputs, threads: 1)
@@ -89,19 +86,31 @@ struct RouterGradientTests {
     }
     let gradient = objective.evaluate(router, inputs: inputs, logits: targets)
     for part in parts {
-      let direction = part.direction(router, &generator)
-      let step: Float = 0.005
-      var (ahead, behind) = (router, router)
-      part.move(&ahead, direction, by: step)
-      part.move(&behind, direction, by: -step)
-      let slope = (value(ahead) - value(behind)) / (2 * Double(step))
-      let found = part.gradient(gradient)
+      let direction = direction(router[part], &generator)
+      let found = gradient[part]
       let along = zip(found.values, direction.values).reduce(0.0) {
         $0 + Double($1.0) * Double($1.1)
       }
+      // Far enough for Float32 values, near enough for a difference of second order.
+      let step = Float(min(0.005, 0.003 / max(abs(along), 1e-9)))
+      var (ahead, behind) = (router, router)
+      ahead.move(part, direction, by: step)
+      behind.move(part, direction, by: -step)
+      let slope = (value(ahead) - value(behind)) / (2 * Double(step))
       let size = found.norm * direction.norm
       #expect(abs(slope - along) < 0.01 * size + 2e-4, "\(part): \(slope), expected \(along)")
     }
+  }
+
+  /// Random, of about the size of what it moves.
+  private func direction(_ values: Matrix, _ generator: inout SeededGenerator) -> Matrix {
+    var direction = values
+    let count = Double(max(1, direction.values.count))
+    let size = max(Float(direction.norm / count.squareRoot()), 0.01)
+    for index in direction.values.indices {
+      direction.values[index] = size * Float.random(in: -1...1, using: &generator)
+    }
+    return direction
   }
 
   /// Float32 sums of a few hundred terms, relative to the largest value.
@@ -113,56 +122,11 @@ struct RouterGradientTests {
   }
 }
 
-/// One thing that learns in a router.
-private enum Part {
-  case encoder(Int), similarity(Int), prototypes, bias, scale
-
-  static func all(_ router: PrototypeRouter) -> [Part] {
-    router.encoder.parameters.indices.map { .encoder($0) }
-      + router.similarity.parameters.indices.map { .similarity($0) } + [.prototypes, .bias, .scale]
-  }
-
-  func value(_ router: PrototypeRouter) -> Matrix {
-    switch self {
-    case .encoder(let index): router.encoder.parameters[index]
-    case .similarity(let index): router.similarity.parameters[index]
-    case .prototypes: router.functionPrototypes
-    case .bias: Matrix(row: router.functionBias ?? [])
-    case .scale: Matrix(row: [logf(router.similarityScale)])
-    }
-  }
-
-  func gradient(_ gradient: RouterGradient) -> Matrix {
-    switch self {
-    case .encoder(let index): gradient.encoder[index]
-    case .similarity(let index): gradient.similarity[index]
-    case .prototypes: gradient.prototypes
-    case .bias: gradient.bias
-    case .scale: Matrix(row: [gradient.logScale])
-    }
-  }
-
-  /// Random, of about the size of what it moves.
-  func direction(_ router: PrototypeRouter, _ generator: inout SeededGenerator) -> Matrix {
-    var direction = value(router)
-    let count = Double(max(1, direction.values.count))
-    let size = max(Float(direction.norm / count.squareRoot()), 0.01)
-    for index in direction.values.indices {
-      direction.values[index] = size * Float.random(in: -1...1, using: &generator)
-    }
-    return direction
-  }
-
-  func move(_ router: inout PrototypeRouter, _ direction: Matrix, by step: Float) {
-    var moved = value(router)
+extension PrototypeRouter {
+  fileprivate mutating func move(_ part: Learned, _ direction: Matrix, by step: Float) {
+    var moved = self[part]
     moved.add(direction, scale: step)
-    switch self {
-    case .encoder(let index): router.encoder.parameters[index] = moved
-    case .similarity(let index): router.similarity.parameters[index] = moved
-    case .prototypes: router.functionPrototypes = moved
-    case .bias: router.functionBias = moved.values
-    case .scale: router.similarityScale = expf(moved.values[0])
-    }
+    self[part] = moved
   }
 }
 

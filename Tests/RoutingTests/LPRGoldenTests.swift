@@ -20,7 +20,8 @@ struct LPRGoldenTests {
     let latent = encoder.encode(inputs, threads: 1)
     expectClose(latent.mean, try golden["mean"].matrix)
     expectClose(try #require(latent.logVariance), try golden["log_variance"].matrix)
-    #expect(encoder.mean(inputs, threads: 2) == latent.mean)
+    // The mean alone is another product of matrices, which may round otherwise.
+    expectClose(encoder.mean(inputs, threads: 2), latent.mean)
   }
 
   @Test(arguments: PrototypeRouter.Similarity.Kind.allCases)

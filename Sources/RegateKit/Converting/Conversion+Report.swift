@@ -30,7 +30,11 @@ extension Conversion {
   private var options: JSONValue {
     var options: JSONValue = [
       "levers": request.clones ? ["clone", "route"] : ["route"],
+      "encoder": .string(request.latentForm.encoder.rawValue),
+      "similarity": .string(request.latentForm.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
+      "refine": .integer(
+        request.refinementSteps ?? FitOptions.defaultRefinement(of: request.latentForm)),
       "seed": .integer(Int(truncatingIfNeeded: request.seed)),
       "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),

@@ -6,8 +6,9 @@
 // 1. Never worse: part of the tokens is held out; the router with the best outcome there (distance
 //    plus balance term) is returned, which is the one that came in where no step helped.
 // 2. Deterministic: one seeded generator, batches and sums in fixed order.
-// 3. Rates without tuning: each matrix moves in steps relative to its own size, the columns of the
-//    first linear map relative to what feeds them.
+// 3. Rates without tuning: steps are measured in what they do to the logits (Learner), and
+//    backtracking halves them: whenever the outcome got worse, the steps since the last look are
+//    taken back.
 //
 // Potentials and slot prototypes stay: they are solved again afterwards.
 
@@ -18,9 +19,9 @@ import Tensors
 package struct RouterRefinement: Sendable {
   package struct Options: Sendable, Hashable {
     package var weights = LossWeights()
-    package var steps = 800
+    package var steps = 400
     package var batch = 512
-    /// The first step relative to the root mean square of what moves.
+    /// What the first step of each part alone does to the logits, relative to their spread.
     package var rate: Float = 0.02
     package var seed: UInt64 = 0
     package var threads = 1
@@ -38,10 +39,11 @@ package struct RouterRefinement: Sendable {
     package let after: Double
   }
 
-  private static let evaluateEvery = 50
-  /// Evaluations without gain before stopping.
-  private static let patience = 5
+  private static let evaluateEvery = 20
+  /// Looks in a row that found nothing better before stopping: steps are then 1/64 of what they were.
+  private static let patience = 6
   private static let heldOutTokens = 4096
+  private static let probeTokens = 1024
 
   package let set: CalibrationSet
   package let options: Options
@@ -61,34 +63,70 @@ package struct RouterRefinement: Sendable {
   }
 
   package func refine(_ start: PrototypeRouter) -> Result {
-    var learner = Learner(start, inputs: heldOut.inputs, rate: options.rate)
     var generator = SplitMix64(seed: options.seed)
+    var batches = Batches(tokens: fitted, size: options.batch)
+    var learner = learner(start)
     let before = outcome(start)
     var best = (outcome: before, step: 0, router: start)
-    var order: [Int] = []
+    var scale: Float = 1
+    var misses = 0
     for step in 1...max(1, options.steps) where step <= options.steps {
-      if order.count < min(options.batch, fitted.count) {
-        order = fitted.shuffled(using: &generator)
-      }
-      let tokens = Array(order.suffix(options.batch))
-      order.removeLast(tokens.count)
-      let noise = options.weights.alignment == 0
-        ? nil : Self.normal(tokens.count, start.latentSize, using: &generator)
-      let gradient = objective.evaluate(
-        learner.router, inputs: set.inputs.gathering(rows: tokens),
-        logits: set.logits.gathering(rows: tokens), noise: noise)
+      let gradient = gradient(learner.router, batches.next(using: &generator), &generator)
       let progress = Float(step - 1) / Float(options.steps)
-      learner.step(gradient, decay: 0.5 * (1 + cosf(.pi * progress)))
+      learner.step(gradient, decay: scale * 0.5 * (1 + cosf(.pi * progress)))
       guard step % Self.evaluateEvery == 0 || step == options.steps else { continue }
       let now = outcome(learner.router)
-      if now < best.outcome { best = (now, step, learner.router) }
-      if !now.isFinite || step - best.step >= Self.patience * Self.evaluateEvery { break }
+      if now < best.outcome {
+        best = (now, step, learner.router)
+        misses = 0
+      } else {
+        learner.router = best.router
+        scale *= 0.5
+        misses += 1
+        if misses == Self.patience { break }
+      }
     }
     return Result(router: best.router, step: best.step, before: before, after: best.outcome)
   }
 
   private func outcome(_ router: PrototypeRouter) -> Double {
     objective.outcome(router, inputs: heldOut.inputs, logits: heldOut.logits)
+  }
+
+  private func learner(_ start: PrototypeRouter) -> Learner {
+    let sample = heldOut.sample(Self.probeTokens)
+    return Learner(
+      start, inputs: sample.inputs,
+      gradient: objective.evaluate(start, inputs: sample.inputs, logits: sample.logits),
+      rate: options.rate)
+  }
+
+  private func gradient(
+    _ router: PrototypeRouter, _ tokens: [Int], _ generator: inout SplitMix64
+  ) -> RouterGradient {
+    let noise = options.weights.alignment == 0
+      ? nil : Self.normal(tokens.count, router.latentSize, using: &generator)
+    return objective.evaluate(
+      router, inputs: set.inputs.gathering(rows: tokens),
+      logits: set.logits.gathering(rows: tokens), noise: noise)
+  }
+
+  /// Tokens in batches, each once before any comes again.
+  private struct Batches {
+    let tokens: [Int]
+    let size: Int
+    var order: [Int] = []
+
+    init(tokens: [Int], size: Int) {
+      self.tokens = tokens
+      self.size = min(size, tokens.count)
+    }
+
+    mutating func next(using generator: inout SplitMix64) -> [Int] {
+      if order.count < size { order = tokens.shuffled(using: &generator) }
+      defer { order.removeLast(size) }
+      return Array(order.suffix(size))
+    }
   }
 
   /// Standard normal values, by Box and Muller.

@@ -36,10 +36,11 @@ struct LatentFrame {
 
   var size: Int { prototypes.columns }
 
+  /// All dimensions, r = E.
   init(
-    _ set: CalibrationSet, basis: LatentBasis, encoder: PrototypeRouter.EncoderKind, size: Int,
-    threads: Int
+    _ set: CalibrationSet, basis: LatentBasis, encoder: PrototypeRouter.EncoderKind, threads: Int
   ) throws(RegateError) {
+    let size = basis.fullSize
     let weight = basis.encoder(size: size)
     let target = LinearAlgebra.multiply(set.inputs, transposed: weight, threads: threads)
     let mean = target.columnMeans(threads: threads)
@@ -57,6 +58,16 @@ struct LatentFrame {
       map = try Self.gaussian(set.inputs, target, threads: threads)
     }
   }
+
+  private init(_ frame: LatentFrame, size: Int) {
+    map = frame.map
+    mean = Array(frame.mean[..<size])
+    variance = Array(frame.variance[..<size])
+    prototypes = frame.prototypes.columns(0..<size)
+  }
+
+  /// The first `size` dimensions, which are the best so many.
+  func prefix(_ size: Int) -> LatentFrame { LatentFrame(self, size: size) }
 
   private static func gaussian(
     _ inputs: Matrix, _ target: Matrix, threads: Int

@@ -21,51 +21,73 @@
 package import ByteStorage
 import Foundation
 package import Routing
-package import Tensors
+import Tensors
 
-package enum LatentInitialiser {
+/// Makes starting points of one form for one layer.
+package struct LatentInitialiser {
+  /// A starting point, and its overlap with the original's choice on a sample.
+  package struct Start: Sendable {
+    package let router: PrototypeRouter
+    package let overlap: Double
+  }
+
   private static let fitTokens = 8192
   private static let sampleTokens = 2048
 
-  /// The router of the given form and latent size R that best keeps what `router` does with
-  /// `inputs` [T,H], whose `logits` [T,E] are known. R is at most `size`: E suffices for a dot
-  /// product and E + 1 for all.
-  package static func initialise(
-    inputs: Matrix, logits: Matrix, router: FamilyRouter,
-    encoder: PrototypeRouter.EncoderKind, similarity: PrototypeRouter.Similarity.Kind, size: Int,
-    threads: Int
-  ) throws(RegateError) -> PrototypeRouter {
-    precondition(size > 0 && logits.rows == inputs.rows && inputs.rows > 0)
-    let basis = try LatentBasis(router: router, logits: logits, threads: threads)
-    let count = max(fitTokens, 4 * inputs.columns)
-    let stride = max(1, (inputs.rows + count - 1) / count)
-    let set = CalibrationSet(
-      inputs: stride == 1
-        ? inputs
-        : inputs.gathering(rows: Array(Swift.stride(from: 0, to: inputs.rows, by: stride))),
-      router: router, threads: threads)
-    let frame = try LatentFrame(
-      set, basis: basis, encoder: encoder, size: min(size, basis.fullSize), threads: threads)
-    let sample = set.sample(sampleTokens)
-    var best: (overlap: Double, router: PrototypeRouter)?
-    for candidate in LatentShapes(frame: frame, size: size).candidates(similarity) {
-      guard let fitted = calibrated(candidate, sample, threads: threads) else { continue }
+  private let frame: LatentFrame
+  private let sample: CalibrationSet
+  private let form: PrototypeRouter.LatentForm
+  private let threads: Int
+
+  package init(
+    _ set: CalibrationSet, basis: LatentBasis, form: PrototypeRouter.LatentForm, threads: Int
+  ) throws(RegateError) {
+    // The regressions have H unknowns for each dimension.
+    let set = set.sample(max(Self.fitTokens, 4 * set.inputs.columns))
+    frame = try LatentFrame(set, basis: basis, encoder: form.encoder, threads: threads)
+    sample = set.sample(Self.sampleTokens)
+    self.form = form
+    self.threads = threads
+  }
+
+  /// The fewest dimensions, in steps of E/16, whose overlap reaches `wanted`, or comes as near to
+  /// the overlap of all dimensions as `wanted` is to 1.
+  package func smallest(overlap wanted: Double, atLeast least: Int) throws(RegateError) -> Start {
+    let experts = frame.size
+    let extra = form.similarity.largestSize(experts: experts) - experts
+    let largest = try start(size: experts + extra)
+    let enough = min(wanted, largest.overlap - (1 - wanted))
+    let step = max(1, experts / 16)
+    var size = (least + step - 1) / step * step
+    while size < experts {
+      let start = try start(size: size + extra)
+      if start.overlap >= enough { return start }
+      size += step
+    }
+    return largest
+  }
+
+  /// The best start of latent size R, at most `size`.
+  package func start(size: Int) throws(RegateError) -> Start {
+    precondition(size > 0)
+    let shapes = LatentShapes(frame: frame.prefix(min(size, frame.size)), size: size)
+    var best: Start?
+    for candidate in shapes.candidates(form.similarity) {
+      guard let fitted = calibrated(candidate) else { continue }
       if fitted.overlap > best?.overlap ?? -1 { best = fitted }
     }
     guard let best else {
       throw RegateError(
-        .unreached, subject: "\(similarity.rawValue) router",
+        .unreached, subject: "\(form.similarity.rawValue) router",
         "no starting point follows the original logits",
         advice: "use --similarity dot or a larger calibration set")
     }
-    return best.router
+    return best
   }
 
-  /// The candidate with its scale and biases, and its overlap with the original; nil where its
-  /// similarities do not rise with the original's logits.
-  private static func calibrated(
-    _ candidate: LatentShapes.Candidate, _ sample: CalibrationSet, threads: Int
-  ) -> (overlap: Double, router: PrototypeRouter)? {
+  /// The candidate with its scale and biases; nil where its similarities do not rise with the
+  /// original's logits.
+  private func calibrated(_ candidate: LatentShapes.Candidate) -> Start? {
     let experts = sample.router.experts
     let zeros = [Float](repeating: 0, count: experts)
     let identity = Array(0..<experts)
@@ -75,29 +97,25 @@ package enum LatentInitialiser {
       functionPotentials: sample.router.selectionBias ?? zeros, slotFunction: identity,
       slotPrototypes: Matrix(rows: experts, columns: candidate.prototypes.columns),
       slotPotentials: zeros, rule: sample.router.rule)
-    let latent = router.encodeGaussian(sample.inputs, threads: threads)
+    let latent = router.latent(sample.inputs, threads: threads)
     let values = router.similarity.values(
       latent, prototypes: candidate.prototypes, threads: threads)
-    guard let (scale, bias) = leastSquares(values, sample, threads: threads) else { return nil }
+    guard let (scale, bias) = leastSquares(values) else { return nil }
     router.functionBias = bias
     router.setScale(scale)
     let patched = router.route(
-      latent: latent.mean,
-      scores: router.rule.scores(router.logits(latent, threads: threads), threads: threads),
-      threads: threads)
+      latent: latent.mean, scores: router.scores(latent, threads: threads), threads: threads)
     let agreement = RoutingAgreement(
       original: sample.assignment, originalMap: identity, patched: patched, patchedMap: identity)
-    return (agreement.overlap, router)
+    return Start(router: router, overlap: agreement.overlap)
   }
 
   /// The scale and biases that bring `values` [T,F] nearest to the original's logits, up to a shift
   /// per token where the family does not see it.
-  private static func leastSquares(
-    _ values: Matrix, _ set: CalibrationSet, threads: Int
-  ) -> (scale: Float, bias: [Float])? {
-    let shiftFree = set.router.rule.isShiftInvariant
+  private func leastSquares(_ values: Matrix) -> (scale: Float, bias: [Float])? {
+    let shiftFree = sample.router.rule.isShiftInvariant
     let means = values.columnMeans(threads: threads)
-    let logitMeans = set.logits.columnMeans(threads: threads)
+    let logitMeans = sample.logits.columnMeans(threads: threads)
     let count = values.columns
     var product = 0.0
     var square = 0.0
@@ -108,7 +126,7 @@ package enum LatentInitialiser {
       var squares = 0.0
       for column in 0..<count {
         let x = Double(values[token, column]) - means[column]
-        let y = Double(set.logits[token, column]) - logitMeans[column]
+        let y = Double(sample.logits[token, column]) - logitMeans[column]
         own += x
         target += y
         both += x * y
@@ -128,13 +146,16 @@ package enum LatentInitialiser {
 }
 
 extension PrototypeRouter {
-  /// Sets the scale; cross-attention takes it into its own norm, as the official form must.
+  /// Sets the scale; a dot product takes it into its prototypes, cross-attention into the norm of
+  /// its keys, as the official form must.
   fileprivate mutating func setScale(_ scale: Float) {
-    if case .crossAttention(var attention) = similarity {
+    switch similarity {
+    case .dot:
+      for index in functionPrototypes.values.indices { functionPrototypes.values[index] *= scale }
+    case .crossAttention(var attention):
       for index in attention.key.norm.indices { attention.key.norm[index] *= scale }
       similarity = .crossAttention(attention)
-    } else {
-      similarityScale = scale
+    default: similarityScale = scale
     }
   }
 }
