@@ -29,6 +29,8 @@ package struct LatentInitialiser {
   package struct Start: Sendable {
     package let router: PrototypeRouter
     package let overlap: Double
+    /// Which of the shapes it is.
+    fileprivate let shape: Int
   }
 
   private static let fitTokens = 8192
@@ -60,20 +62,22 @@ package struct LatentInitialiser {
     let step = max(1, experts / 16)
     var size = (least + step - 1) / step * step
     while size < experts {
-      let start = try start(size: size + extra)
-      if start.overlap >= enough { return start }
+      // The shape that is best for all dimensions is a good one for fewer.
+      let near = try start(size: size + extra, shape: largest.shape)
+      if near.overlap >= enough { return try start(size: size + extra) }
       size += step
     }
     return largest
   }
 
-  /// The best start of latent size R, at most `size`.
-  package func start(size: Int) throws(RegateError) -> Start {
+  /// The best start of latent size R, at most `size`; of one `shape` only, if it is given.
+  package func start(size: Int, shape: Int? = nil) throws(RegateError) -> Start {
     precondition(size > 0)
     let shapes = LatentShapes(frame: frame.prefix(min(size, frame.size)), size: size)
+      .candidates(form.similarity)
     var best: Start?
-    for candidate in shapes.candidates(form.similarity) {
-      guard let fitted = calibrated(candidate) else { continue }
+    for index in shapes.indices where index == shape ?? index {
+      guard let fitted = calibrated(shapes[index], index) else { continue }
       if fitted.overlap > best?.overlap ?? -1 { best = fitted }
     }
     guard let best else {
@@ -87,7 +91,7 @@ package struct LatentInitialiser {
 
   /// The candidate with its scale and biases; nil where its similarities do not rise with the
   /// original's logits.
-  private func calibrated(_ candidate: LatentShapes.Candidate) -> Start? {
+  private func calibrated(_ candidate: LatentShapes.Candidate, _ shape: Int) -> Start? {
     let experts = sample.router.experts
     let zeros = [Float](repeating: 0, count: experts)
     let identity = Array(0..<experts)
@@ -107,7 +111,7 @@ package struct LatentInitialiser {
       latent: latent.mean, scores: router.scores(latent, threads: threads), threads: threads)
     let agreement = RoutingAgreement(
       original: sample.assignment, originalMap: identity, patched: patched, patchedMap: identity)
-    return Start(router: router, overlap: agreement.overlap)
+    return Start(router: router, overlap: agreement.overlap, shape: shape)
   }
 
   /// The scale and biases that bring `values` [T,F] nearest to the original's logits, up to a shift

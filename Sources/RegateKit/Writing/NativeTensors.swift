@@ -12,10 +12,10 @@ import Tensors
 
 /// One tensor of the native form, ready to be written.
 package struct NativeTensor: Sendable {
-  let name: String
+  package let name: String
   let type: ElementType
-  let shape: [Int]
-  let bytes: [UInt8]
+  package let shape: [Int]
+  package let bytes: [UInt8]
 }
 
 package enum NativeRouterFormat {
