@@ -25,8 +25,8 @@ public struct ModelLayout: Sendable {
   public let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
   public let scaleBlock: ScaleBlock?
-  /// The form of Regate's native routers, if these are ones: each layer's `gate` is then the encoder
-  /// [hidden size, latent size], or [hidden size, 2 x latent size] with a log-variance half.
+  /// The form of Regate's native routers, if these are ones: each layer's `gate` is then the
+  /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
   public let nativeForm: PrototypeRouter.LatentForm?
   /// Why the experts' matrices cannot be decoded; nil if they can.
   public let undecodable: String?

@@ -55,7 +55,8 @@ public struct FitOptions: Sendable, Hashable {
 
   public init(
     levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
-    form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil, seed: UInt64 = 0, threads: Int = 1
+    form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
+    seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.levers = levers

@@ -4,7 +4,7 @@
 //
 //   u       = (x - mean x) / sqrt(var x + 1e-5) * g + c        LayerNorm over H, biased variance
 //   v       = u / (1 + exp(-u))                                SiLU
-//   [mu lv] = v · Wᵀ + b                                       W [2R,H]: mean rows, then log-variance
+//   [mu lv] = v · Wᵀ + b                                     W [2R,H]: mean rows, then log-variance
 //
 // Only mu routes. lv serves the KL loss, the sample that the alignment loss and the EMA update
 // take, and the similarities between distributions.

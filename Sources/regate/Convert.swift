@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
+import ArgumentParser
 import ByteStorage
 import Foundation
-public import RegateKit
+import RegateKit
 import Reports
-public import Routing
+import Routing
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -138,7 +138,8 @@ struct Convert: ParsableCommand {
       throw ValidationError("Give --output, --save-fit or --dry-run.")
     }
     if !dryRun, fit == nil, captures.isEmpty {
-      throw ValidationError("Give --calibration (text, token ids or a capture), or a fit with --fit.")
+      throw ValidationError(
+        "Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
   }
 
@@ -151,8 +152,8 @@ struct Convert: ParsableCommand {
       balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
       latentSize: latent.size,
       latentForm: .init(encoder: encoder, similarity: similarity.kind),
-      refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
-      overwrite: overwrite)
+      refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit,
+      fit: fit, overwrite: overwrite)
   }
 
   func run() throws {
@@ -173,84 +174,4 @@ struct Convert: ParsableCommand {
     let result = try conversion.run()
     common.show(text: result.text, json: result.json)
   }
-}
-
-extension RouterForm: ExpressibleByArgument {}
-
-/// The levers of `--levers`: route always, clone or not.
-struct Levers: ExpressibleByArgument {
-  let clone: Bool
-
-  init() { clone = true }
-
-  init?(argument: String) {
-    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard words.contains("route"), words.allSatisfy({ ["clone", "route"].contains($0) }) else {
-      return nil
-    }
-    clone = words.contains("clone")
-  }
-
-  var defaultValueDescription: String { "clone,route" }
-}
-
-extension PrototypeRouter.EncoderKind: ExpressibleByArgument {}
-
-/// A similarity by its name on the command line, which has hyphens.
-struct SimilarityName: ExpressibleByArgument {
-  let kind: PrototypeRouter.Similarity.Kind
-
-  static var all: String {
-    PrototypeRouter.Similarity.Kind.allCases.map(name).joined(separator: ", ")
-  }
-
-  init() { kind = .dot }
-
-  init?(argument: String) {
-    let found = PrototypeRouter.Similarity.Kind.allCases.first { Self.name($0) == argument }
-    guard let found else { return nil }
-    kind = found
-  }
-
-  private static func name(_ kind: PrototypeRouter.Similarity.Kind) -> String {
-    String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
-  }
-
-  var defaultValueDescription: String { Self.name(kind) }
-}
-
-/// `auto` or a number of gradient steps.
-struct RefinementSteps: ExpressibleByArgument {
-  let steps: Int?
-
-  init() { steps = nil }
-
-  init?(argument: String) {
-    if argument == "auto" {
-      steps = nil
-    } else {
-      guard let number = Int(argument), number >= 0 else { return nil }
-      steps = number
-    }
-  }
-
-  var defaultValueDescription: String { "auto" }
-}
-
-/// `auto` or a number of dimensions.
-struct LatentSize: ExpressibleByArgument {
-  let size: Int?
-
-  init() { size = nil }
-
-  init?(argument: String) {
-    if argument == "auto" {
-      size = nil
-    } else {
-      guard let number = Int(argument), number > 0 else { return nil }
-      size = number
-    }
-  }
-
-  var defaultValueDescription: String { "auto" }
 }

@@ -105,7 +105,7 @@ struct LPRLossTests {
     expectClose(average.prototypes, try golden.matrix("ema.prototypes"))
   }
 
-  @Test func `the mended average starts at the prototypes, and stays where no token comes`() throws {
+  @Test func `the mended average starts at the prototypes, and stays where no token is`() throws {
     let prototypes = try golden.matrix("prototypes")
     var average = PrototypeAverage(prototypes: prototypes, decay: 0.8)
     #expect(average.prototypes == prototypes)

@@ -74,13 +74,14 @@ class NativeRouter:
 
     def compare(self, z, lv):
         """s sim(z, p) of one token with every function [E], in Float64."""
-        z, lv, p = z.astype(float), np.maximum(lv.astype(float), np.log(1e-6)), self.p.astype(float)
-        name = self.similarity
+        z, lv, p = (values.astype(float) for values in (z, lv, self.p))
+        lv, name = np.maximum(lv, np.log(1e-6)), self.similarity
         if name == "dot":
             return p @ z
         if name == "cross_attention":
             def side(which, rows):
-                rows = rows @ self.get(which + "_weight").T.astype(float) + self.get(which + "_bias")
+                weight, bias = self.get(which + "_weight"), self.get(which + "_bias")
+                rows = rows @ weight.T.astype(float) + bias
                 norm = np.sqrt((rows**2).mean(-1, keepdims=True) + 1e-6)
                 return rows / norm * self.get(which + "_norm")
             return side("key", p) @ side("query", z) / np.sqrt(len(z))
@@ -98,8 +99,8 @@ class NativeRouter:
         if name == "js":
             # Both KL from the midpoint, a Gaussian with the mean of means and of variances.
             m = (v + w) / 2
-            kl = lambda u: (np.log(m) - np.log(u) + (u + square / 4) / m - 1).sum(1) / 2  # noqa: E731
-            return -scale * (kl(v) + kl(w)) / 2
+            both = (2 * np.log(m) - lv - lw + (v + w + square / 2) / m - 2).sum(1) / 2
+            return -scale * both / 2
         if name == "hellinger":
             s = v + w + 1e-6
             factors = np.sqrt(2 * np.sqrt(v * w) / s) * np.exp(-square / (4 * s))

@@ -16,7 +16,8 @@
 //
 // Small tau and large M come nearer to the dot product but leave less of Float's precision and of
 // the similarity's own character to refinement; the candidate with the largest overlap with the
-// original's choice on a sample is kept. Scale and biases are fitted to the logits by least squares.
+// original's choice on a sample is kept. Scale and biases are fitted to the logits by least
+// squares.
 
 package import ByteStorage
 import Foundation
@@ -63,15 +64,26 @@ package struct LatentInitialiser {
     var size = (least + step - 1) / step * step
     while size < experts {
       // The shape that is best for all dimensions is a good one for fewer.
-      let near = try start(size: size + extra, shape: largest.shape)
-      if near.overlap >= enough { return try start(size: size + extra) }
+      let near = best(size: size + extra, shape: largest.shape)
+      if let near, near.overlap >= enough { return try start(size: size + extra) }
       size += step
     }
     return largest
   }
 
-  /// The best start of latent size R, at most `size`; of one `shape` only, if it is given.
-  package func start(size: Int, shape: Int? = nil) throws(RegateError) -> Start {
+  /// The best start of latent size R, at most `size`.
+  package func start(size: Int) throws(RegateError) -> Start {
+    guard let best = best(size: size, shape: nil) else {
+      throw RegateError(
+        .unreached, subject: "\(form.similarity.rawValue) router",
+        "no starting point follows the original logits",
+        advice: "use --similarity dot or a larger calibration set")
+    }
+    return best
+  }
+
+  /// The best of all shapes, or of one; nil where none follows the original.
+  private func best(size: Int, shape: Int?) -> Start? {
     precondition(size > 0)
     let shapes = LatentShapes(frame: frame.prefix(min(size, frame.size)), size: size)
       .candidates(form.similarity)
@@ -79,12 +91,6 @@ package struct LatentInitialiser {
     for index in shapes.indices where index == shape ?? index {
       guard let fitted = calibrated(shapes[index], index) else { continue }
       if fitted.overlap > best?.overlap ?? -1 { best = fitted }
-    }
-    guard let best else {
-      throw RegateError(
-        .unreached, subject: "\(form.similarity.rawValue) router",
-        "no starting point follows the original logits",
-        advice: "use --similarity dot or a larger calibration set")
     }
     return best
   }

@@ -45,6 +45,8 @@ package struct PrototypeAverage: Sendable, Equatable {
     for index in sums.values.indices {
       sums.values[index] = decay * sums.values[index] + (1 - decay) * batch.values[index]
     }
-    for index in counts.indices { counts[index] = decay * counts[index] + (1 - decay) * added[index] }
+    for index in counts.indices {
+      counts[index] = decay * counts[index] + (1 - decay) * added[index]
+    }
   }
 }

@@ -41,7 +41,9 @@ package struct RidgeRegression: Sendable {
     var sides = [Double](repeating: 0, count: outputs * width)
     for row in 0..<width {
       for column in 0..<width { matrix[row * width + column] = moments[row * all + column] }
-      for output in 0..<outputs { sides[output * width + row] = moments[row * all + width + output] }
+      for output in 0..<outputs {
+        sides[output * width + row] = moments[row * all + width + output]
+      }
     }
     let trace = (0..<width).reduce(0) { $0 + matrix[$1 * width + $1] } / Double(width)
     // Constant inputs carry nothing: any positive penalty gives W = 0.

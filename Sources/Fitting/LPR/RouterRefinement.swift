@@ -40,7 +40,7 @@ package struct RouterRefinement: Sendable {
   }
 
   private static let evaluateEvery = 20
-  /// Looks in a row that found nothing better before stopping: steps are then 1/64 of what they were.
+  /// Looks in a row that found nothing better before stopping: steps are then 1/64 of the first.
   private static let patience = 6
   private static let heldOutTokens = 4096
   private static let probeTokens = 1024

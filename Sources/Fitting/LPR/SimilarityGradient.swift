@@ -85,7 +85,8 @@ extension Matrix {
   /// One row.
   package init(row: [Float]) { self.init(rows: 1, columns: row.count, values: row) }
 
-  /// This gradient with respect to rows divided by max(norm, `floor`), taken to the rows themselves.
+  /// This gradient with respect to rows divided by max(norm, `floor`), taken to the rows as they
+  /// are.
   package func throughNormalisation(of rows: Matrix, floor: Float) -> Matrix {
     precondition(self.rows == rows.rows && columns == rows.columns)
     var result = self

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fit file, version 1 (linear encoder and dot product) or 2 (any form): a safetensors file that holds the new routers of a model, so that one fit
-// serves the original and all its quantisations, in both containers.
+// A fit file, version 1 (linear encoder and dot product) or 2 (any form): a safetensors file that
+// holds the new routers of a model, so that one fit serves the original and all its quantisations,
+// in both containers.
 //
-// 1. `__metadata__`: `format` = regate.fit.v1 or regate.fit.v2, `family`, in version 2 `encoder` and
-//    `similarity` (named as in a native checkpoint), `figures` (JSON: options and held-out
+// 1. `__metadata__`: `format` = regate.fit.v1 or regate.fit.v2, `family`, in version 2 `encoder`
+//    and `similarity` (named as in a native checkpoint), `figures` (JSON: options and held-out
 //    figures of the fit, for people).
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the

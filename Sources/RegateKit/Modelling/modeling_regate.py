@@ -107,9 +107,11 @@ class RegateRouter(nn.Module):
             self.log_sigma = constant(0.0, latent_size)
         elif self.similarity == "cross_attention":
             self.query_weight = parameter(latent_size, latent_size)
-            self.query_bias, self.query_norm = constant(0.0, latent_size), constant(1.0, latent_size)
+            self.query_bias = constant(0.0, latent_size)
+            self.query_norm = constant(1.0, latent_size)
             self.key_weight = parameter(latent_size, latent_size)
-            self.key_bias, self.key_norm = constant(0.0, latent_size), constant(1.0, latent_size)
+            self.key_bias = constant(0.0, latent_size)
+            self.key_norm = constant(1.0, latent_size)
         elif self.similarity in DIVERGENCES:
             self.prototype_log_variances = parameter(experts, latent_size)
         self.slot_prototypes = parameter(experts, latent_size)  # c

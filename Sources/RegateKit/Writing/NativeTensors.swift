@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of the native router, versions 1 and 2 (see "The native router" in the documentation):
-// weight [H,R] (encoder lpr: [H,2R]), function_prototypes [E,R], function_bias [E], function_potentials [E],
-// slot_function [E], slot_prototypes [E,R], slot_potentials [E], and what LatentFormTensors lists.
+// The tensors of the native router, versions 1 and 2 (see "The native router" in the
+// documentation): weight [H,R] (encoder lpr: [H,2R]), function_prototypes [E,R], function_bias [E],
+// function_potentials [E], slot_function [E], slot_prototypes [E,R], slot_potentials [E], and what LatentFormTensors lists.
 
 import Architectures
 package import ByteStorage
@@ -120,9 +120,11 @@ extension NativeRouterFormat {
       guard tensor.shape.count == 2, tensor.shape[0] == hiddenSize,
         let latent = LatentFormTensors.latentSize(kind, outputs: tensor.shape[1])
       else {
-        throw mismatch(tensor, "[\(hiddenSize), \(kind == .linear ? "R" : "2R")], R the latent size")
+        throw mismatch(
+          tensor, "[\(hiddenSize), \(kind == .linear ? "R" : "2R")], R the latent size")
       }
-      return (try matrix(NativeRouterFormat.encoder, hiddenSize, tensor.shape[1]).transposed(), latent)
+      let weight = try matrix(NativeRouterFormat.encoder, hiddenSize, tensor.shape[1])
+      return (weight.transposed(), latent)
     }
 
     func floats(_ name: String, shape: [Int]) throws(RegateError) -> [Float] {
