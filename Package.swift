@@ -70,7 +70,7 @@ let package = Package(
     .executableTarget(
       name: "regate",
       dependencies: [
-        "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Inference", "Reports",
+        "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Routing", "Inference", "Reports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),

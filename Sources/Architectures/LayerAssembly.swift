@@ -83,9 +83,13 @@ struct LayerAssembly {
         "the layer has a second router, \(gates[1].name)", advice: "remove one of them")
     }
     guard [.f32, .f16, .bf16].contains(gate.type) else { throw quantisedRouter(gate) }
-    if reader.nativeRouter {
+    if let form = reader.nativeForm {
+      let outputs = form.encoder == .gaussian ? 2 : 1
       try check(
-        gate, (1...reader.experts).map { [reader.hiddenSize, $0] }, "[hidden size, latent size]")
+        gate,
+        (1...form.similarity.largestSize(experts: reader.experts)).map {
+          [reader.hiddenSize, outputs * $0]
+        }, "[hidden size, \(outputs == 2 ? "2 x " : "")latent size]")
     } else {
       try check(gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]")
     }
@@ -126,7 +130,7 @@ struct LayerAssembly {
 
   /// Router tensors that the runtimes of this container do not read.
   private func ignoredTensors() -> [String] {
-    if reader.nativeRouter { return [] }
+    if reader.nativeForm != nil { return [] }
     var ignored = reader.selectionBias == .ignored ? selectionBiases : []
     if !reader.gateBias { ignored += gateBiases }
     ignored += gateCompanions

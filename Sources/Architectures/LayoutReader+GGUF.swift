@@ -37,7 +37,7 @@ extension LayoutReader {
     routing = traits.routing
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
-    nativeRouter = false
+    nativeForm = nil
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil

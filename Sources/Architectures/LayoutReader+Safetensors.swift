@@ -52,7 +52,7 @@ extension LayoutReader {
     routing = traits.routing
     // A native router's potentials hold what the selection bias held.
     selectionBias = original == nil ? traits.selectionBias : .ignored
-    nativeRouter = original != nil
+    nativeForm = original == nil ? nil : try NativeForm.form(of: written, file: file)
     gateBias = !traits.names.gateBias.isEmpty
     tensors = LayerTensors(checkpoint, names: .huggingFace(traits.names))
     scaleBlock = quantisation.block

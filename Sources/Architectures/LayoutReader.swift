@@ -26,7 +26,7 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
-  let nativeRouter: Bool
+  let nativeForm: PrototypeRouter.LatentForm?
   let tensors: LayerTensors
   let scaleBlock: ModelLayout.ScaleBlock?
   let quantisation: String?
@@ -56,7 +56,7 @@ struct LayoutReader {
       layerCount: layerCount, layers: layers,
       extraRouters: tensors.extraRouters(beyond: layerCount),
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
-      prefix: tensors.prefix, scaleBlock: scaleBlock, nativeRouter: nativeRouter,
+      prefix: tensors.prefix, scaleBlock: scaleBlock, nativeForm: nativeForm,
       undecodable: undecodable(layers))
   }
 

@@ -2,6 +2,7 @@
 
 public import ByteStorage
 public import Checkpoints
+public import Routing
 
 /// What a checkpoint is, and where the parts of its MoE layers lie. Every statement was checked
 /// against the checkpoint's actual tensors.
@@ -24,13 +25,16 @@ public struct ModelLayout: Sendable {
   public let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
   public let scaleBlock: ScaleBlock?
-  /// Whether the routers are Regate's native ones: each layer's `gate` is then the encoder
-  /// [hidden size, latent size].
-  public let nativeRouter: Bool
+  /// The form of Regate's native routers, if these are ones: each layer's `gate` is then the
+  /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
+  public let nativeForm: PrototypeRouter.LatentForm?
   /// Why the experts' matrices cannot be decoded; nil if they can.
   public let undecodable: String?
 
   public var tier: Family.Tier { family.tier }
+
+  /// Whether the routers are Regate's native ones.
+  public var nativeRouter: Bool { nativeForm != nil }
 
   /// Why one expert cannot be copied over another; nil if it can.
   public var unclonable: String? {

@@ -3,6 +3,7 @@
 import ByteStorage
 import Checkpoints
 import OrderedCollections
+package import Routing
 
 /// The mark that Regate's native router leaves in `config.json`.
 package enum NativeForm {
@@ -10,8 +11,12 @@ package enum NativeForm {
   package static let key = "regate"
   /// Before the original's `model_type`.
   package static let modelTypePrefix = "regate_"
-  /// The version of tensors, keys and equations that this code reads and writes.
-  package static let version = 1
+  /// The versions of tensors, keys and equations that this code reads.
+  private static let versions = 1...2
+
+  /// The version that holds routers of `form`: 1 is linear encoder and dot product, 2 all forms.
+  package static func version(of form: PrototypeRouter.LatentForm) -> Int { form.isLinear ? 1 : 2 }
+
   /// The activation that a Mixtral's native form names, so that every stock class stops there and
   /// says so; the real one is in the `regate` object under the same key.
   ///
@@ -27,10 +32,11 @@ package enum NativeForm {
     guard let mark = config[key],
       config["model_type"]?.stringValue?.hasPrefix(modelTypePrefix) == true
     else { return nil }
-    guard mark["version"]?.intValue == version else {
+    guard let version = mark["version"]?.intValue, versions.contains(version) else {
       throw RegateError(
         .unsupported, file: file, subject: "\(key).version",
-        "is \(mark["version"]?.intValue.map(String.init) ?? "missing"), expected \(version)",
+        "is \(mark["version"]?.intValue.map(String.init) ?? "missing"), expected "
+          + "\(versions.lowerBound) or \(versions.upperBound)",
         advice: "use the version of Regate that wrote the checkpoint")
     }
     guard let type = mark["base_model_type"]?.stringValue else {
@@ -42,5 +48,39 @@ package enum NativeForm {
     original["model_type"] = .string(type)
     if let activation = mark[activationKey] { original[activationKey] = activation }
     return original
+  }
+
+  /// Encoder and similarity of the native routers that `config` describes.
+  static func form(
+    of config: JSONValue, file: String
+  ) throws(RegateError) -> PrototypeRouter.LatentForm {
+    let mark = config[key]
+    let encoder = mark?["encoder"]?.stringValue
+    let similarity = mark?["similarity"]?.stringValue
+    guard let encoderKind = encoder.flatMap(PrototypeRouter.EncoderKind.init),
+      let similarityKind = similarity.flatMap(PrototypeRouter.Similarity.Kind.init)
+    else {
+      throw RegateError(
+        .unsupported, file: file, subject: "\(key).encoder, \(key).similarity",
+        "are \(encoder ?? "missing") and \(similarity ?? "missing"), expected one of "
+          + names(PrototypeRouter.EncoderKind.self) + " and one of "
+          + names(PrototypeRouter.Similarity.Kind.self),
+        advice: "use the version of Regate that wrote the checkpoint")
+    }
+    let form = PrototypeRouter.LatentForm(encoder: encoderKind, similarity: similarityKind)
+    guard let version = mark?["version"]?.intValue, version >= Self.version(of: form) else {
+      throw RegateError(
+        .mismatch, file: file, subject: "\(key).version",
+        "is 1, which has the encoder linear and the similarity dot only, not "
+          + "\(encoderKind.rawValue) and \(similarityKind.rawValue)",
+        advice: "the configuration is damaged: convert the original again")
+    }
+    return form
+  }
+
+  private static func names<Kind: CaseIterable & RawRepresentable<String>>(
+    _: Kind.Type
+  ) -> String {
+    Kind.allCases.map(\.rawValue).joined(separator: ", ")
   }
 }

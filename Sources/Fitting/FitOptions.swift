@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Routing
+
 /// What a fit may change and how far it goes.
 public struct FitOptions: Sendable, Hashable {
   /// The levers that act inside a layer's routing.
@@ -32,10 +34,20 @@ public struct FitOptions: Sendable, Hashable {
     }
   }
 
+  /// Gradient steps if nothing else is asked for: none where the start is exact up to the size of
+  /// the latent space.
+  public static func defaultRefinement(of form: PrototypeRouter.LatentForm) -> Int {
+    form.isLinear ? 0 : 400
+  }
+
   public var levers: Levers
   /// s in 0...1: every slot's target is (1-s) x its natural load + s x uniform.
   public var strength: Double
   public var latent: Latent
+  /// Encoder and similarity of the native router.
+  public var form: PrototypeRouter.LatentForm
+  /// Gradient steps towards the original's function-level routing.
+  public var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
   public var stock: Stock?
   public var seed: UInt64
@@ -43,12 +55,15 @@ public struct FitOptions: Sendable, Hashable {
 
   public init(
     levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
-    stock: Stock? = nil, seed: UInt64 = 0, threads: Int = 1
+    form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
+    seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.levers = levers
     self.strength = strength
     self.latent = latent
+    self.form = form
+    self.refinementSteps = refinementSteps ?? Self.defaultRefinement(of: form)
     self.stock = stock
     self.seed = seed
     self.threads = threads

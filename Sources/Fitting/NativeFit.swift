@@ -13,8 +13,6 @@ package struct NativeFit: Sendable {
   package let keptEnergy: Double
   package let givenUp: [Int]
 
-  /// Overlap with the original's functions that the automatic latent size must reach.
-  private static let wantedOverlap = 0.995
   private static let sampleTokens = 8192
 
   /// Fits to all tokens of `set`.
@@ -24,29 +22,32 @@ package struct NativeFit: Sendable {
     let threads = options.threads
     let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
     let sample = set.sample(sampleTokens)
-    let size = latentSize(basis, sample, options: options)
-    var router = identityRouter(set.router, basis: basis, size: size)
+    var router = options.form.isLinear
+      ? identityRouter(
+        set.router, basis: basis, size: latentSize(basis, sample, options: options))
+      : try formedStart(set, basis: basis, options: options)
+    router = refined(router, set, options: options)
 
     var moves = 0
     var plan: ClonePlan?
     if options.levers.contains(.clone) {
-      let latent = router.encode(sample.inputs, threads: threads)
+      let latent = router.latent(sample.inputs, threads: threads)
       let search = PlanSearch(
-        set: sample, scores: router.scores(latent: latent, threads: threads), saliency: saliency,
+        set: sample, scores: router.scores(latent, threads: threads), saliency: saliency,
         threads: threads)
       let chosen = search.plan(loads: set.load.map(Double.init))
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.slotFunction = chosen.slotFunction(moves: moves)
       plan = chosen
     }
-    let latent = router.encode(set.inputs, threads: threads)
-    let scores = router.scores(latent: latent, threads: threads)
+    let latent = router.latent(set.inputs, threads: threads)
+    let scores = router.scores(latent, threads: threads)
     if options.levers.contains(.route) {
       router.functionPotentials = potentials(router, scores: scores, options: options)
     }
-    try split(&router, latent: latent, scores: scores, threads: threads)
+    try split(&router, latent: latent.mean, scores: scores, threads: threads)
     return NativeFit(
-      router: router, keptEnergy: basis.keptEnergy(size: size),
+      router: router, keptEnergy: basis.keptEnergy(size: router.latentSize),
       givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [])
   }
 

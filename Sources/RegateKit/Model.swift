@@ -33,8 +33,8 @@ public struct Model: Sendable {
 
   /// The router of a layer, decoded.
   public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
-    if layout.nativeRouter {
-      return .native(try NativeRouterFormat.router(of: layer, in: checkpoint))
+    if let form = layout.nativeForm {
+      return .native(try NativeRouterFormat.router(of: layer, form: form, in: checkpoint))
     }
     let (gate, gateBias, selectionBias) = try layer.router(from: checkpoint)
     return .family(

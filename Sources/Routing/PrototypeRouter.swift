@@ -4,7 +4,7 @@
 // Routing (arXiv 2506.21328).
 //
 //   z      = Enc(x)                                        [T,R]
-//   l_f    = sim(z, p_f) + a_f                             [T,F]
+//   l_f    = scale sim(z, p_f) + a_f                       [T,F]
 //   pi_f   = the family's score function of l
 //   select = top-K over selectable functions of (pi_f + b_f), under the family's node limit
 //   slot   = inside a chosen function: argmax_j (z . c_j + beta_j)
@@ -23,16 +23,22 @@ public struct PrototypeRouter: Router, Equatable {
   public enum Encoder: Sendable, Equatable {
     /// z = x · weightᵀ, weight [R,H].
     case linear(Matrix)
-  }
+    /// LPR's Linear(SiLU(LayerNorm(x))); z is its mean half.
+    case gaussian(GaussianEncoder)
 
-  /// How near a latent vector is to a prototype.
-  public enum Similarity: String, Sendable, Equatable {
-    /// z . p_f
-    case dot
+    public var kind: EncoderKind {
+      switch self {
+      case .linear: .linear
+      case .gaussian: .gaussian
+      }
+    }
   }
 
   public var encoder: Encoder
   public var similarity: Similarity
+  /// Multiplies the similarities. The official code has none, so that its bounded similarities give
+  /// nearly equal weights (cosine: at most a factor e² apart); 1 is its behaviour.
+  public var similarityScale: Float
   /// p [F,R].
   public var functionPrototypes: Matrix
   /// a [F], added to the similarities before the score function: changes pi.
@@ -49,7 +55,8 @@ public struct PrototypeRouter: Router, Equatable {
   public var rule: RoutingRule
 
   public init(
-    encoder: Encoder, similarity: Similarity = .dot, functionPrototypes: Matrix,
+    encoder: Encoder, similarity: Similarity = .dot, similarityScale: Float = 1,
+    functionPrototypes: Matrix,
     functionBias: [Float]? = nil, functionPotentials: [Float], slotFunction: [Int],
     slotPrototypes: Matrix, slotPotentials: [Float], rule: RoutingRule
   ) {
@@ -62,6 +69,7 @@ public struct PrototypeRouter: Router, Equatable {
     precondition(slotFunction.allSatisfy { (0..<count).contains($0) })
     self.encoder = encoder
     self.similarity = similarity
+    self.similarityScale = similarityScale
     self.functionPrototypes = functionPrototypes
     self.functionBias = functionBias
     self.functionPotentials = functionPotentials
@@ -89,22 +97,49 @@ public struct PrototypeRouter: Router, Equatable {
     switch encoder {
     case .linear(let weight):
       LinearAlgebra.multiply(inputs, transposed: weight, threads: threads)
+    case .gaussian(let encoder): encoder.mean(inputs, threads: threads)
     }
   }
 
-  /// pi [T,F] of latent vectors `z` [T,R].
-  public func scores(latent z: Matrix, threads: Int) -> Matrix {
-    var logits =
-      switch similarity {
-      case .dot: LinearAlgebra.multiply(z, transposed: functionPrototypes, threads: threads)
-      }
+  /// Mean and log-variance of `inputs` [T,H]; the log-variance only where the encoder has one.
+  public func encodeGaussian(_ inputs: Matrix, threads: Int) -> LatentGaussian {
+    switch encoder {
+    case .linear: LatentGaussian(mean: encode(inputs, threads: threads))
+    case .gaussian(let encoder): encoder.encode(inputs, threads: threads)
+    }
+  }
+
+  /// What the similarity needs of `inputs` [T,H].
+  package func latent(_ inputs: Matrix, threads: Int) -> LatentGaussian {
+    similarity.comparesDistributions
+      ? encodeGaussian(inputs, threads: threads)
+      : LatentGaussian(mean: encode(inputs, threads: threads))
+  }
+
+  /// l [T,F] of latent Gaussians.
+  public func logits(_ latent: LatentGaussian, threads: Int) -> Matrix {
+    var logits = similarity.values(latent, prototypes: functionPrototypes, threads: threads)
+    if similarityScale != 1 {
+      for index in logits.values.indices { logits.values[index] *= similarityScale }
+    }
     if let functionBias { logits.add(toEachRow: functionBias) }
-    return rule.scores(logits, threads: threads)
+    return logits
+  }
+
+  /// l [T,F] of `inputs` [T,H].
+  public func logits(_ inputs: Matrix, threads: Int) -> Matrix {
+    logits(latent(inputs, threads: threads), threads: threads)
+  }
+
+  /// pi [T,F] of latent Gaussians.
+  package func scores(_ latent: LatentGaussian, threads: Int) -> Matrix {
+    rule.scores(logits(latent, threads: threads), threads: threads)
   }
 
   public func route(_ inputs: Matrix, threads: Int) -> Assignment {
-    let z = encode(inputs, threads: threads)
-    return route(latent: z, scores: scores(latent: z, threads: threads), threads: threads)
+    let latent = latent(inputs, threads: threads)
+    return route(
+      latent: latent.mean, scores: scores(latent, threads: threads), threads: threads)
   }
 
   /// Routes tokens whose latent vectors [T,R] and scores [T,F] are known.

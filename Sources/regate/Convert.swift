@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
+import ArgumentParser
 import ByteStorage
 import Foundation
-public import RegateKit
+import RegateKit
 import Reports
+import Routing
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -56,8 +57,25 @@ struct Convert: ParsableCommand {
       "Use the least strength that brings the mean held-out Gini down to this.", valueName: "g"))
   var targetGini: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "Encoder of the native router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
+      valueName: "linear|lpr"))
+  var encoder = PrototypeRouter.EncoderKind.linear
+
+  @Option(
+    help: ArgumentHelp(
+      "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
+  var similarity = SimilarityName()
+
   @Option(help: ArgumentHelp("Latent size of the prototypes.", valueName: "auto|n"))
   var latent = LatentSize()
+
+  @Option(
+    help: ArgumentHelp(
+      "Gradient steps of the native router towards the original's routing; auto: none for linear "
+        + "and dot, 400 for every other encoder or similarity.", valueName: "auto|n"))
+  var refine = RefinementSteps()
 
   @Option(help: "Seed of everything random; the same seed gives the same bytes.")
   var seed: UInt64 = 0
@@ -121,7 +139,8 @@ struct Convert: ParsableCommand {
       throw ValidationError("Give --output, --save-fit or --dry-run.")
     }
     if !dryRun, fit == nil, captures.isEmpty {
-      throw ValidationError("Give --calibration (text, token ids or a capture), or a fit with --fit.")
+      throw ValidationError(
+        "Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
   }
 
@@ -132,8 +151,10 @@ struct Convert: ParsableCommand {
       output: output, form: router,
       clones: levers.clone,
       balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
-      latentSize: latent.size, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
-      overwrite: overwrite, resume: resuming.options)
+      latentSize: latent.size,
+      latentForm: .init(encoder: encoder, similarity: similarity.kind),
+      refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit,
+      fit: fit, overwrite: overwrite, resume: resuming.options)
   }
 
   func run() throws {
@@ -154,41 +175,4 @@ struct Convert: ParsableCommand {
     let result = try conversion.run()
     common.show(text: result.text, json: result.json)
   }
-}
-
-extension RouterForm: ExpressibleByArgument {}
-
-/// The levers of `--levers`: route always, clone or not.
-struct Levers: ExpressibleByArgument {
-  let clone: Bool
-
-  init() { clone = true }
-
-  init?(argument: String) {
-    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard words.contains("route"), words.allSatisfy({ ["clone", "route"].contains($0) }) else {
-      return nil
-    }
-    clone = words.contains("clone")
-  }
-
-  var defaultValueDescription: String { "clone,route" }
-}
-
-/// `auto` or a number of dimensions.
-struct LatentSize: ExpressibleByArgument {
-  let size: Int?
-
-  init() { size = nil }
-
-  init?(argument: String) {
-    if argument == "auto" {
-      size = nil
-    } else {
-      guard let number = Int(argument), number > 0 else { return nil }
-      size = number
-    }
-  }
-
-  var defaultValueDescription: String { "auto" }
 }

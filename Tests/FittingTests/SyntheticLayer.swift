@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fitting
 import Foundation
 import Routing
 import Tensors
@@ -34,6 +35,16 @@ struct SyntheticLayer {
   /// The native router's held-out load metrics.
   func heldOutMetrics(_ router: some Router) -> LoadMetrics {
     LoadMetrics(load: router.route(heldOut, threads: 1).load(experts: router.experts))
+  }
+
+  /// The starting point of a form.
+  func start(
+    _ form: PrototypeRouter.LatentForm, size: Int, threads: Int = 2
+  ) throws -> PrototypeRouter {
+    let set = CalibrationSet(inputs: calibration, router: router, threads: threads)
+    let basis = try LatentBasis(router: router, logits: set.logits, threads: threads)
+    return try LatentInitialiser(set, basis: basis, form: form, threads: threads)
+      .start(size: size).router
   }
 
   static func normal(_ rows: Int, _ columns: Int, _ generator: inout SeededGenerator) -> Matrix {

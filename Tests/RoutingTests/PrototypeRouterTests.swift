@@ -26,7 +26,7 @@ struct PrototypeRouterTests {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .softmax, normalise: false)
     var native = router(encoder: identity(3), rule: rule)
     let x = Matrix(rows: 1, columns: 3, values: [3, 2, 1])
-    let before = native.scores(latent: native.encode(x, threads: 1), threads: 1)
+    let before = native.scores(native.latent(x, threads: 1), threads: 1)
     native.slotFunction = [1, 1, 2]
     let assignment = native.route(x, threads: 1)
     #expect(native.slotFunction[Int(assignment.slots[0])] == 1)

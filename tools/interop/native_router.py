@@ -43,7 +43,8 @@ class NativeRouter:
     def __init__(self, checkpoint, layer):
         prefix = router_prefix(checkpoint, layer)
         config = self.config = checkpoint.config
-        get = lambda name: checkpoint[prefix + name].numpy()  # noqa: E731
+        get = self.get = lambda name: checkpoint[prefix + name].numpy()
+        self.encoder, self.similarity = config["regate"]["encoder"], config["regate"]["similarity"]
         self.A, self.p, self.a = get("weight"), get("function_prototypes"), get("function_bias")
         self.b, self.function = get("function_potentials"), get("slot_function")
         self.c, self.beta = get("slot_prototypes"), get("slot_potentials")
@@ -60,8 +61,57 @@ class NativeRouter:
             return (number, kept) if kept < number else None
         return None
 
-    def scores(self, z):
-        logits = z @ self.p.T + self.a
+    def latent(self, x):
+        """z [T,R] of router inputs, and its log-variance; 0 where the encoder has none."""
+        if self.encoder == "linear":
+            z = x @ self.A
+            return z, np.zeros_like(z)
+        deviation = x - x.mean(-1, keepdims=True)
+        u = deviation / np.sqrt((deviation**2).mean(-1, keepdims=True) + np.float32(1e-5))
+        u = u * self.get("norm_weight") + self.get("norm_bias")
+        both = u / (1 + np.exp(-u)) @ self.A + self.get("encoder_bias")
+        return np.split(both, 2, axis=-1)
+
+    def compare(self, z, lv):
+        """s sim(z, p) of one token with every function [E], in Float64."""
+        z, lv, p = (values.astype(float) for values in (z, lv, self.p))
+        lv, name = np.maximum(lv, np.log(1e-6)), self.similarity
+        if name == "dot":
+            return p @ z
+        if name == "cross_attention":
+            def side(which, rows):
+                weight, bias = self.get(which + "_weight"), self.get(which + "_bias")
+                rows = rows @ weight.T.astype(float) + bias
+                norm = np.sqrt((rows**2).mean(-1, keepdims=True) + 1e-6)
+                return rows / norm * self.get(which + "_norm")
+            return side("key", p) @ side("query", z) / np.sqrt(len(z))
+        scale, square = float(self.get("similarity_scale")[0]), (z - p) ** 2
+        if name == "cosine":
+            return scale * (p @ z) / (np.linalg.norm(p, axis=1) * np.linalg.norm(z))
+        if name == "gaussian":
+            return scale * np.exp(-square.sum(1) / 2)
+        if name == "mahalanobis":
+            return scale / (1 + (square / np.exp(self.get("log_sigma").astype(float))).sum(1))
+        lw = np.maximum(self.get("prototype_log_variances").astype(float), np.log(1e-6))
+        v, w = np.exp(lv), np.exp(lw)
+        if name == "kl":
+            return -scale * (lw - lv + (v + square) / w - 1).sum(1) / 2
+        if name == "js":
+            # Both KL from the midpoint, a Gaussian with the mean of means and of variances.
+            m = (v + w) / 2
+            both = (2 * np.log(m) - lv - lw + (v + w + square / 2) / m - 2).sum(1) / 2
+            return -scale * both / 2
+        if name == "hellinger":
+            s = v + w + 1e-6
+            factors = np.sqrt(2 * np.sqrt(v * w) / s) * np.exp(-square / (4 * s))
+            return -scale * np.sqrt(1 - np.clip(factors, 1e-6, 1).prod(1))
+        if name == "wasserstein":
+            spread = (np.sqrt(v) - np.sqrt(w)) ** 2
+            return -scale * np.sqrt((square + spread).sum(1) + 1e-6)
+        raise ValueError(name)
+
+    def scores(self, z, lv):
+        logits = np.array([self.compare(*row) for row in zip(z, lv)], np.float32) + self.a
         if self.family == "deepseek_v3":
             return 1 / (1 + np.exp(-logits))
         powers = np.exp(logits - logits.max(-1, keepdims=True))
@@ -103,8 +153,8 @@ class NativeRouter:
 
     def __call__(self, x):
         """Slots and weights [T,K] of router inputs x [T,H], Float32."""
-        z = x.astype(np.float32) @ self.A
-        pi = self.scores(z)
+        z, lv = self.latent(x.astype(np.float32))
+        pi = self.scores(z, lv)
         functions = [self.chosen(row) for row in pi]
         slots = [[self.slot(z[t], f) for f in row] for t, row in enumerate(functions)]
         weights = [self.weights(pi[t, row]) for t, row in enumerate(functions)]

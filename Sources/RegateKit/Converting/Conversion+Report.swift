@@ -15,7 +15,7 @@ extension Conversion {
       "regate": .string(RegateVersion.current), "manifest": .integer(RegateVersion.manifest),
       "router": .string(form.rawValue), "source": .string(request.checkpoint.lastPathComponent),
       "family": .string(model.layout.family.name),
-      "container": .string(model.layout.container.rawValue), "options": options,
+      "container": .string(model.layout.container.rawValue), "options": options(patches),
       "figures": figures(fit),
       "layers": .array(
         patches.map { patch in
@@ -27,10 +27,19 @@ extension Conversion {
     ]
   }
 
-  private var options: JSONValue {
+  private func options(_ patches: [LayerPatch]) -> JSONValue {
+    // A fit file has a form of its own.
+    let forms = patches.lazy.compactMap { patch in
+      if case .native(let router) = patch.router { router.form } else { nil }
+    }
+    let form = forms.first ?? request.latentForm
+    let steps = request.refinementSteps ?? FitOptions.defaultRefinement(of: form)
     var options: JSONValue = [
       "levers": request.clones ? ["clone", "route"] : ["route"],
+      "encoder": .string(form.encoder.rawValue),
+      "similarity": .string(form.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
+      "refine": request.fit == nil ? .integer(steps) : .null,
       "seed": .integer(Int(truncatingIfNeeded: request.seed)),
       "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Routing
+
 /// The form in which the new router is written.
 public enum RouterForm: String, Sendable, CaseIterable {
   /// The native prototype router, with tensors and code of its own.
@@ -32,6 +34,10 @@ public struct ConvertRequest: Sendable {
   public var balance: Balance
   /// nil: from the spectrum.
   public var latentSize: Int?
+  /// Encoder and similarity of the native router.
+  public var latentForm: PrototypeRouter.LatentForm
+  /// Gradient steps of the native router; nil: as many as help its form.
+  public var refinementSteps: Int?
   public var seed: UInt64
   public var threads: Int
   /// A fit file to write.
@@ -44,7 +50,8 @@ public struct ConvertRequest: Sendable {
   public init(
     checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
     output: String? = nil, form: RouterForm? = nil,
-    clones: Bool = true, balance: Balance = .strength(1), latentSize: Int? = nil, seed: UInt64 = 0,
+    clones: Bool = true, balance: Balance = .strength(1), latentSize: Int? = nil,
+    latentForm: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, seed: UInt64 = 0,
     threads: Int, saveFit: String? = nil, fit: String? = nil, overwrite: Bool = false,
     resume: ResumeOptions = .init()
   ) {
@@ -56,6 +63,8 @@ public struct ConvertRequest: Sendable {
     self.clones = clones
     self.balance = balance
     self.latentSize = latentSize
+    self.latentForm = latentForm
+    self.refinementSteps = refinementSteps
     self.seed = seed
     self.threads = threads
     self.saveFit = saveFit

@@ -114,7 +114,7 @@ extension ModelFit.Layer {
   /// The layer as a record of a run that can be resumed.
   func record() throws(RegateError) -> ResumeRecord {
     var record = try ResumeRecord(fit, tensors: try FitFile.encoded(fitted))
-    record.metadata["unchanged"] = FitFile.unchanged([fitted])
+    record.metadata.merge(FitFile.metadata([fitted])) { $1 }
     return record
   }
 

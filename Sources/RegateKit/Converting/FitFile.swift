@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fit file, version 1: a safetensors file that holds the new routers of a model, so that one fit
-// serves the original and all its quantisations, in both containers.
+// A fit file, version 1 (linear encoder and dot product) or 2 (any form): a safetensors file that
+// holds the new routers of a model, so that one fit serves the original and all its quantisations,
+// in both containers.
 //
-// 1. `__metadata__`: `format` = regate.fit.v1, `family`, `figures` (JSON: options and held-out
+// 1. `__metadata__`: `format` = regate.fit.v1 or regate.fit.v2, `family`, in version 2 `encoder`
+//    and `similarity` (named as in a native checkpoint), `figures` (JSON: options and held-out
 //    figures of the fit, for people), `unchanged` (numbers of the layers for which nothing was asked,
 //    with commas: they stay as they are).
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
 //    `slot_function`        I64 [E]
-//    `encoder`              F32 [R,H]
+//    `encoder`              F32 [R,H], or [2R,H] with a log-variance half
 //    `function_prototypes`  F32 [E,R]
 //    `function_bias`, `function_potentials`, `slot_potentials`  F32 [E]
 //    `slot_prototypes`      F32 [E,R]
+//    and what LatentFormTensors lists for the form
 //    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
 //    `stock_bias`           F32 [E]    where the architecture has a selection bias
 
@@ -39,7 +42,12 @@ struct FittedLayer: Sendable {
 }
 
 enum FitFile {
-  static let format = "regate.fit.v\(RegateVersion.fitFile)"
+  private static let format = "regate.fit.v"
+
+  /// The version that holds routers of `form`.
+  private static func version(of form: PrototypeRouter.LatentForm) -> Int {
+    form.isLinear ? 1 : RegateVersion.fitFile
+  }
 
   /// Writes `layers` to `path`.
   static func write(
@@ -47,18 +55,29 @@ enum FitFile {
   ) throws(RegateError) {
     var tensors: [NativeTensor] = []
     for layer in layers { tensors += try encoded(layer) }
+    var metadata = self.metadata(layers)
+    metadata["family"] = family
+    metadata["figures"] = String(decoding: figures.serialised(.compact), as: UTF8.self)
     try SafetensorsWriter.write(
       tensors.map {
         SafetensorsWriter.Tensor(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes)
       },
-      metadata: [
-        "format": format, "family": family, "unchanged": unchanged(layers),
-        "figures": String(decoding: figures.serialised(.compact), as: UTF8.self),
-      ], to: path, overwrite: overwrite)
+      metadata: metadata, to: path, overwrite: overwrite)
   }
 
-  static func unchanged(_ layers: [FittedLayer]) -> String {
-    layers.filter(\.isUnchanged).map { String($0.index) }.joined(separator: ",")
+  /// What the container of `layers` says of their form.
+  static func metadata(_ layers: [FittedLayer]) -> OrderedDictionary<String, String> {
+    let form = layers.first?.native.form ?? .init()
+    let unchanged = layers.filter(\.isUnchanged).map { String($0.index) }
+    var metadata: OrderedDictionary<String, String> = [
+      "format": format + String(version(of: form)),
+      "unchanged": unchanged.joined(separator: ","),
+    ]
+    if version(of: form) > 1 {
+      metadata["encoder"] = form.encoder.rawValue
+      metadata["similarity"] = form.similarity.rawValue
+    }
+    return metadata
   }
 
   /// The tensors of one layer.
@@ -74,7 +93,7 @@ enum FitFile {
     let gate = prefix + NativeRouterFormat.encoder
     var tensors = try NativeRouterFormat.tensors(of: layer.native, gate: gate)
       .filter { $0.name != gate }
-    let encoder = layer.native.linearEncoder
+    let encoder = LatentFormTensors.matrix(of: layer.native.encoder)
     tensors.append(try floats("encoder", encoder.values, [encoder.rows, encoder.columns]))
     tensors.append(
       try floats("sketch", layer.sketch.values, [layer.sketch.rows, layer.sketch.columns]))
@@ -91,12 +110,7 @@ enum FitFile {
   /// Reads the fit at `path` for `model`, whose gates it must have been made for.
   static func read(_ path: String, for model: Model) throws(RegateError) -> [FittedLayer] {
     let container = try ArrayContainer.openSafetensors(path)
-    guard container.metadata["format"] == format else {
-      throw RegateError(
-        .mismatch, file: path, subject: "format",
-        "is \(container.metadata["format"] ?? "missing"), expected \(format)",
-        advice: "give a file that --save-fit of this version wrote")
-    }
+    let form = try form(of: container)
     guard container.metadata["family"] == model.layout.family.name else {
       throw RegateError(
         .mismatch, file: path, subject: "family",
@@ -106,7 +120,7 @@ enum FitFile {
     }
     var layers: [FittedLayer] = []
     for layer in model.layout.layers {
-      layers.append(try self.layer(layer, in: container, for: model))
+      layers.append(try LayerReader(container: container, layer: layer, form: form).read(model))
     }
     return layers
   }
@@ -115,35 +129,64 @@ enum FitFile {
   static func layer(
     _ layer: MoELayer, in container: ArrayContainer, for model: Model
   ) throws(RegateError) -> FittedLayer {
-    try LayerReader(container: container, layer: layer).read(model)
+    try LayerReader(container: container, layer: layer, form: try form(of: container)).read(model)
+  }
+}
+
+extension FitFile {
+  /// The form of the routers in `container`.
+  private static func form(
+    of container: ArrayContainer
+  ) throws(RegateError) -> PrototypeRouter.LatentForm {
+    let found = container.metadata["format"]
+    if found == format + "1" { return PrototypeRouter.LatentForm() }
+    guard found == format + String(RegateVersion.fitFile) else {
+      throw RegateError(
+        .mismatch, file: container.path, subject: "format",
+        "is \(found ?? "missing"), expected \(format)1 or \(format)\(RegateVersion.fitFile)",
+        advice: "give a file that --save-fit of this version wrote")
+    }
+    let names = (container.metadata["encoder"], container.metadata["similarity"])
+    guard let encoder = names.0.flatMap(PrototypeRouter.EncoderKind.init),
+      let similarity = names.1.flatMap(PrototypeRouter.Similarity.Kind.init)
+    else {
+      throw RegateError(
+        .unsupported, file: container.path, subject: "encoder, similarity",
+        "are \(names.0 ?? "missing") and \(names.1 ?? "missing"), which this version does not know",
+        advice: "give a file that --save-fit of this version wrote")
+    }
+    return PrototypeRouter.LatentForm(encoder: encoder, similarity: similarity)
   }
 }
 
 /// Reads one layer of a fit file; every shape is checked.
-private struct LayerReader {
+private struct LayerReader: RouterTensorSource {
   let container: ArrayContainer
   let layer: MoELayer
+  let form: PrototypeRouter.LatentForm
 
   private var experts: Int { layer.rule.experts }
 
   func read(_ model: Model) throws(RegateError) -> FittedLayer {
     let router = try layer.router(from: model.checkpoint)
-    let sketch = try matrix("sketch", rows: experts, columns: GateFingerprint.sketchSize)
+    let sketch = try matrix("sketch", experts, GateFingerprint.sketchSize)
     guard GateFingerprint.agree(sketch, GateFingerprint.sketch(of: router.gate)) else {
       throw RegateError(
         .mismatch, file: container.path, subject: "layers.\(layer.index).sketch",
         "was fitted for other routers than those of \(model.checkpoint.path)",
         advice: "fit this checkpoint, or give the one that was fitted")
     }
-    let encoder = try matrix("encoder", rows: nil, columns: layer.hiddenSize)
-    let latent = encoder.rows
+    let (weight, latent) = try encoder()
     let slotFunction = try self.slotFunction()
+    let (similarity, scale) = try LatentFormTensors.similarity(
+      form.similarity, experts: experts, latent: latent, from: self)
     let native = PrototypeRouter(
-      encoder: .linear(encoder),
-      functionPrototypes: try matrix("function_prototypes", rows: experts, columns: latent),
+      encoder: try LatentFormTensors.encoder(form.encoder, weight: weight, from: self),
+      similarity: similarity, similarityScale: scale,
+      functionPrototypes: try matrix("function_prototypes", experts, latent),
       functionBias: try vector("function_bias"),
       functionPotentials: try vector("function_potentials"), slotFunction: slotFunction,
-      slotPrototypes: try matrix("slot_prototypes", rows: experts, columns: latent),
+      slotPrototypes: try matrix("slot_prototypes", experts, latent),
       slotPotentials: try vector("slot_potentials"), rule: layer.rule)
     return FittedLayer(
       index: layer.index, sketch: sketch, native: native,
@@ -157,7 +200,7 @@ private struct LayerReader {
   private func stock(logitBias: [Float]?) throws(RegateError) -> FamilyRouter? {
     guard container.arrays[name("stock_gate")] != nil else { return nil }
     return FamilyRouter(
-      gate: try matrix("stock_gate", rows: experts, columns: layer.hiddenSize),
+      gate: try matrix("stock_gate", experts, layer.hiddenSize),
       logitBias: logitBias,
       selectionBias: container.arrays[name("stock_bias")] == nil ? nil : try vector("stock_bias"),
       rule: layer.rule)
@@ -176,20 +219,25 @@ private struct LayerReader {
   private func name(_ tensor: String) -> String { "layers.\(layer.index).\(tensor)" }
 
   private func vector(_ tensor: String) throws(RegateError) -> [Float] {
-    let array = try container.array(name(tensor))
-    guard array.shape == [experts] else { throw wrongShape(array, "[\(experts)]") }
-    return try array.floats(rows: 0..<experts)
+    try floats(tensor, shape: [experts])
   }
 
-  private func matrix(_ tensor: String, rows: Int?, columns: Int) throws(RegateError) -> Matrix {
+  func floats(_ tensor: String, shape: [Int]) throws(RegateError) -> [Float] {
     let array = try container.array(name(tensor))
-    guard array.shape.count == 2, array.shape[0] == rows ?? array.shape[0], array.shape[0] > 0,
-      array.shape[1] == columns
+    guard array.shape == shape else { throw wrongShape(array, "\(shape)") }
+    return try array.floats(rows: 0..<shape[0])
+  }
+
+  /// The encoder's matrix and the latent size R.
+  private func encoder() throws(RegateError) -> (weight: Matrix, latent: Int) {
+    let array = try container.array(name("encoder"))
+    guard array.shape.count == 2, array.shape[1] == layer.hiddenSize,
+      let latent = LatentFormTensors.latentSize(form.encoder, outputs: array.shape[0])
     else {
-      throw wrongShape(array, "[\(rows.map(String.init) ?? "latent size"), \(columns)]")
+      throw wrongShape(
+        array, "[\(form.encoder == .linear ? "R" : "2R"), \(layer.hiddenSize)], R the latent size")
     }
-    return Matrix(
-      rows: array.shape[0], columns: columns, values: try array.floats(rows: 0..<array.shape[0]))
+    return (try matrix("encoder", array.shape[0], layer.hiddenSize), latent)
   }
 
   private func wrongShape(_ array: NumericArray, _ expected: String) -> RegateError {

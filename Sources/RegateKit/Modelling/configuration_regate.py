@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of models whose routers Regate replaced (native form, version 1).
+"""Configurations of models whose routers Regate replaced (native form, versions 1 and 2).
 
 A `config.json` of the native form is the original's with another `model_type`, an `auto_map` to
 these files and an object `regate`: version, base_model_type, router, encoder, similarity and
-latent_size (R of each MoE layer, by layer number). These keys switch on the losses of
-`modeling_regate.py`; they are off unless set:
+latent_size (R of each MoE layer, by layer number). Version 1 has the encoder `linear` and the
+similarity `dot` only. These keys switch on the losses of `modeling_regate.py`; they are off unless
+set:
 
     regate_loss_coef          0.0   weight of the sum over layers of the router losses, in training
-    regate_diversity_weight   1.0   latent vectors and prototypes towards orthogonality
+    regate_diversity_weight   1.0   latent vectors, and prototypes, apart from one another
+    regate_diversity_type     orthogonal, cosine or euclidean
     regate_align_weight       0.05  prototypes towards the tokens they serve
+    regate_kl_weight          0.01  latent Gaussians towards the standard one, where there are any
     regate_balance_weight     1.0   even load over slots
 """
 
@@ -17,7 +20,10 @@ from dataclasses import dataclass
 import transformers
 from transformers import DeepseekV2Config, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
-VERSION = 1
+VERSIONS = (1, 2)
+ENCODERS = ("linear", "lpr")
+SIMILARITIES = ("dot", "cosine", "gaussian", "mahalanobis", "cross_attention", "kl", "js",
+                "hellinger", "wasserstein")
 # What a Mixtral's `hidden_act` says on disk, so that stock classes stop; the real one is in
 # `regate`. (Transformers 5's own Mixtral class would find no gate of a `regate_mixtral`, whose
 # tensors it does not rename, and start with a random one instead of stopping at its shape.)
@@ -27,7 +33,9 @@ TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
 LOSS_KEYS = {
     "regate_loss_coef": 0.0,
     "regate_diversity_weight": 1.0,
+    "regate_diversity_type": "orthogonal",
     "regate_align_weight": 0.05,
+    "regate_kl_weight": 0.01,
     "regate_balance_weight": 1.0,
 }
 
@@ -48,14 +56,27 @@ class RoutingRule:
     outside: float = float("-inf")  # what a function outside the kept nodes scores
 
 
+def check(regate):
+    """Refuses an object `regate` that these files do not know how to read."""
+    version, form = regate.get("version"), (regate.get("encoder"), regate.get("similarity"))
+    if version not in VERSIONS:
+        raise ValueError(
+            f"config.json: regate.version is {version}, these files read {VERSIONS}: "
+            "use the modelling files that Regate wrote beside the checkpoint"
+        )
+    known = form[0] in ENCODERS and form[1] in SIMILARITIES
+    if not known or (version == 1 and form != ("linear", "dot")):
+        raise ValueError(
+            f"config.json: regate.encoder and regate.similarity are {form}, which version "
+            f"{version} does not have: convert the original again"
+        )
+
+
 def prepared(keys, experts_key):
     """The keys of config.json as this version of transformers and of these files reads them."""
     regate = keys.get("regate")
-    if regate is not None and regate.get("version") != VERSION:
-        raise ValueError(
-            f"config.json: regate.version is {regate.get('version')}, these files read {VERSION}: "
-            "use the modelling files that Regate wrote beside the checkpoint"
-        )
+    if regate is not None:
+        check(regate)
     keys = {**LOSS_KEYS, **keys}
     if keys.get("hidden_act") == ACTIVATION_GUARD:
         if regate is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose routers Regate replaced by latent prototypes (native form, version 1).
+"""Models whose routers Regate replaced by latent prototypes (native form, versions 1 and 2).
 
 The models are transformers' own; only the gate of each MoE block is another one. A *function* is a
 distinct expert of the original checkpoint, a *slot* an expert as it lies on disk; clones are slots
@@ -7,24 +7,33 @@ that hold the same function. T tokens, H hidden size, R latent size, E slots (an
 numbers), K top-k. All router arithmetic is Float32, and router tensors stay Float32 whatever the
 model's dtype.
 
-    z     = x A                              latent vector [R]
-    pi    = softmax or sigmoid of z p^T + a  score of each function
+    z     = Enc(x)                           latent vector [R]
+    pi    = softmax or sigmoid of s sim(z, p) + a   score of each function
     F     = the K functions that hold a slot and have the largest pi + b, within the kept nodes
     slot  = for f in F, the slot j of f with the largest z . c_j + beta_j
     w     = the family's rule on pi of F     (renormalised or not, scaled)
 
-Trained by the language loss: A, p, a through the weights w; c and beta, where there are clones,
-through a straight-through factor (1 + s - stopgrad(s)) on w, s the share of the chosen slot in a
-softmax over its function's slots. The choice itself has no gradient; b and the slot map are fixed.
-The router losses (see `router_loss`) are added in training if the config key `regate_loss_coef` is
-above zero, never in evaluation.
+Encoders (config key `regate.encoder`): `linear`, x A; `lpr`, SiLU(LayerNorm(x)) A + bias, whose
+2R values are the mean z and the log-variance of a Gaussian. Similarities (`regate.similarity`): see
+`RegateRouter.similarities`.
+
+Trained by the language loss: encoder, p, a, s and what the similarity itself learns, through the
+weights w; c and beta, where there are clones, through a straight-through factor
+(1 + s - stopgrad(s)) on w, s the share of the chosen slot in a softmax over its function's slots.
+The choice itself has no gradient; b and the slot map are fixed. The log-variance is trained by the
+similarities between distributions, and by the KL loss. The router losses (see
+`RegateRouter.loss`) are added in training if the config key `regate_loss_coef` is above zero,
+never in evaluation.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     DeepseekV2ForCausalLM,
     DeepseekV2Model,
@@ -45,10 +54,21 @@ from .configuration_regate import (
 )
 
 
+# Similarities whose prototypes are directions rather than places.
+INNER_PRODUCTS = ("dot", "cosine", "cross_attention")
+# Similarities without a scale of their own: it is in what they multiply.
+UNSCALED = ("dot", "cross_attention")
+DIVERGENCES = ("kl", "js", "hellinger", "wasserstein")
+LOWEST_LOG_VARIANCE = math.log(1e-6)
+# Token-function-dimension triples that exist at a time while distances are computed.
+BLOCK_VALUES = 1 << 23
+
+
 class Routing(NamedTuple):
     """What a router did with a batch, for its losses."""
 
     latent: torch.Tensor  # z [T,R]
+    log_variance: torch.Tensor | None  # [T,R] of the encoder `lpr`
     scores: torch.Tensor  # pi [T,E] of the functions
     share: torch.Tensor  # [T,E] of each slot in its function
     slots: torch.Tensor  # chosen [T,K]
@@ -60,17 +80,40 @@ class RegateRouter(nn.Module):
     def __init__(self, config, latent_size):
         super().__init__()
         self.rule = rule = config.routing_rule()
+        self.encoder = config.regate["encoder"]
+        self.similarity = config.regate["similarity"]
         experts, hidden, std = rule.experts, config.hidden_size, config.initializer_range
 
         def parameter(*shape):
             return nn.Parameter(torch.empty(shape, dtype=torch.float32).normal_(std=std))
 
+        def constant(value, size):
+            return nn.Parameter(torch.full((size,), value, dtype=torch.float32))
+
         def zeros():
             return torch.zeros(experts, dtype=torch.float32)
 
-        self.weight = parameter(hidden, latent_size)  # A
+        if self.encoder == "lpr":
+            self.norm_weight, self.norm_bias = constant(1.0, hidden), constant(0.0, hidden)
+            self.weight = parameter(hidden, 2 * latent_size)  # mean, then log-variance
+            self.encoder_bias = constant(0.0, 2 * latent_size)
+        else:
+            self.weight = parameter(hidden, latent_size)  # A
         self.function_prototypes = parameter(experts, latent_size)  # p
         self.function_bias = nn.Parameter(zeros())  # a
+        if self.similarity not in UNSCALED:
+            self.similarity_scale = constant(1.0, 1)
+        if self.similarity == "mahalanobis":
+            self.log_sigma = constant(0.0, latent_size)
+        elif self.similarity == "cross_attention":
+            self.query_weight = parameter(latent_size, latent_size)
+            self.query_bias = constant(0.0, latent_size)
+            self.query_norm = constant(1.0, latent_size)
+            self.key_weight = parameter(latent_size, latent_size)
+            self.key_bias = constant(0.0, latent_size)
+            self.key_norm = constant(1.0, latent_size)
+        elif self.similarity in DIVERGENCES:
+            self.prototype_log_variances = parameter(experts, latent_size)
         self.slot_prototypes = parameter(experts, latent_size)  # c
         self.slot_potentials = nn.Parameter(zeros())  # beta
         self.register_buffer("function_potentials", zeros())  # b
@@ -91,8 +134,8 @@ class RegateRouter(nn.Module):
         """Slots and weights [T,K], in the order that this transformers' MoE blocks expect."""
         x = hidden_states.reshape(-1, self.weight.shape[0])
         with torch.autocast(x.device.type, enabled=False):
-            z = x.float() @ self.weight
-            logits = z @ self.function_prototypes.T + self.function_bias
+            z, log_variance = self.encode(x.float())
+            logits = self.similarities(z, log_variance) + self.function_bias
             scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
             chosen = self.choose(scores.detach())
             weights = self.weigh(scores.gather(1, chosen))
@@ -103,8 +146,78 @@ class RegateRouter(nn.Module):
                 chosen_share = share.gather(1, slots)
                 weights = weights * (1 + chosen_share - chosen_share.detach())
                 if self.keeps_routing:
-                    self.routing = Routing(z, scores, share, slots)
+                    self.routing = Routing(z, log_variance, scores, share, slots)
         return (logits, weights, slots) if TRANSFORMERS_5 else (slots, weights)
+
+    def encode(self, x):
+        """z [T,R] of router inputs [T,H], and its log-variance where the encoder has one."""
+        if self.encoder == "linear":
+            return x @ self.weight, None
+        u = F.layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, 1e-5)
+        return (F.silu(u) @ self.weight + self.encoder_bias).chunk(2, dim=-1)
+
+    def similarities(self, z, log_variance):
+        """s sim(z, p) [T,E], without the functions' biases.
+
+        dot              z . p
+        cosine           s z . p / (|z| |p|)
+        cross_attention  q . k / sqrt(R), q and k RMS-normed projections of z and p
+        others           s h(Q), Q summed over dimensions: see `distances`
+        """
+        p = self.function_prototypes
+        if self.similarity == "dot":
+            return z @ p.T
+        if self.similarity == "cosine":
+            return self.similarity_scale * (unit(z, 1e-8) @ unit(p, 1e-8).T)
+        if self.similarity == "cross_attention":
+            query = rms(F.linear(z, self.query_weight, self.query_bias)) * self.query_norm
+            key = rms(F.linear(p, self.key_weight, self.key_bias)) * self.key_norm
+            return query @ key.T / math.sqrt(z.shape[-1])
+        # Blocks of tokens, recomputed in the backward pass: [T,E,R] is never held as a whole.
+        block = max(1, BLOCK_VALUES // p.numel())
+        parts = []
+        for start in range(0, len(z), block):
+            rows = slice(start, start + block)
+            mine = z[rows], None if log_variance is None else log_variance[rows]
+            parts.append(
+                checkpoint(self.distances, *mine, use_reentrant=False, preserve_rng_state=False)
+                if torch.is_grad_enabled() else self.distances(*mine)
+            )
+        return self.similarity_scale * torch.cat(parts) if parts else z @ p.T
+
+    def distances(self, z, log_variance):
+        """h(Q) [T,E], with e = z - p, v and w the variances of token and prototype.
+
+        gaussian     exp(-Q / 2),   e^2
+        mahalanobis  1 / (1 + Q),   exp(-log_sigma) e^2
+        kl           -Q,            (log w - log v + (v + e^2) / w - 1) / 2
+        js           -Q,            log m / 2 - (log v + log w) / 4 + e^2 / 8m, m = (v + w) / 2
+        hellinger    -sqrt(1 - exp -Q),  e^2 / 4s - log(2 sqrt(v w) / s) / 2, s = v + w + 1e-6,
+                                         between 0 and -log 1e-6
+        wasserstein  -sqrt(Q + 1e-6),    e^2 + (sqrt v - sqrt w)^2
+        """
+        squares = (z[:, None] - self.function_prototypes).square()
+        if self.similarity == "gaussian":
+            return (-squares.sum(-1) / 2).exp()
+        if self.similarity == "mahalanobis":
+            return 1 / (1 + squares @ (-self.log_sigma).exp())
+        own = torch.zeros_like(z) if log_variance is None else log_variance
+        own = own.clamp_min(LOWEST_LOG_VARIANCE)[:, None]
+        other = self.prototype_log_variances.clamp_min(LOWEST_LOG_VARIANCE)
+        if self.similarity == "wasserstein":
+            spread = ((own / 2).exp() - (other / 2).exp()).square()
+            return -((squares + spread).sum(-1) + 1e-6).sqrt()
+        v, w = own.exp(), other.exp()
+        if self.similarity == "kl":
+            return -((other - own + (v + squares) / w - 1) / 2).sum(-1)
+        if self.similarity == "js":
+            m = (v + w) / 2
+            return -(m.log() / 2 - (own + other) / 4 + squares / (8 * m)).sum(-1)
+        s = v + w + 1e-6
+        q = squares / (4 * s) - (math.log(2) + (own + other) / 2 - s.log()) / 2
+        # The slope of the root is infinite at 0: distances below 1e-4 count as that.
+        apart = -torch.expm1(-q.clamp(0, -LOWEST_LOG_VARIANCE).sum(-1))
+        return -apart.clamp_min(1e-8).sqrt()
 
     def choose(self, scores):
         """The K functions of each token [T,K], best first; ties go to the lowest number."""
@@ -151,36 +264,42 @@ class RegateRouter(nn.Module):
         return powers / self.by_function(powers, "sum", 0.0)[:, self.slot_function]
 
     def loss(self, routing, config):
-        """The router losses of one layer.
+        """The router losses of one layer, the paper's and one for balance.
 
-        diversity  mean over pairs of (unit rows' inner product - identity)^2, of z and of the
-                   prototypes of functions that hold a slot
-        align      mean |p_f - mean z of the tokens that f serves|, both as unit vectors: with
-                   inner products the length of p_f is a temperature, not a place
+        diversity  of z and of the prototypes of functions that hold a slot (see `diversity`)
+        align      mean |p_f - mean z of the tokens that f serves|; as unit vectors where the
+                   similarity is an inner product, whose length is a temperature and not a place
+        KL         of the tokens' Gaussians from the standard one, with the encoder `lpr`
         balance    E * sum_j load_j * mean probability_j: 1 when even (gradient through the latter)
 
-        The paper's KL term needs the variance of a Gaussian encoder; version 1 has none.
+        Where the paper's code differs: it aligns with a sum over tokens, which grows with the
+        batch, weighted by a softmax in which functions that were not chosen keep most of the
+        weight, and with a sample of z. Here it is the mean of z over the tokens that f serves.
         """
-        z, scores, share, slots = routing
-        experts = self.rule.experts
+        z, log_variance, scores, share, slots = routing
+        experts, kind = self.rule.experts, config.regate_diversity_type
         held = self.slot_function.unique()
-        diversity = orthogonality(z) + orthogonality(self.function_prototypes[held])
+        total = config.regate_diversity_weight * (
+            diversity(z, kind) + diversity(self.function_prototypes[held], kind)
+        )
+        if log_variance is not None:
+            divergence = (1 + log_variance - z.square() - log_variance.exp()).sum(-1).mean() / -2
+            total = total + config.regate_kl_weight * divergence
 
         functions = self.slot_function[slots]
         served = torch.zeros_like(scores).scatter(1, functions, 1.0)  # [T,E]
         used = served.any(0)
-        centres = served.T @ z.detach()
-        align = (unit(self.function_prototypes) - unit(centres))[used].abs().mean()
+        centres = served.T @ z.detach() / served.sum(0).clamp_min(1)[:, None]
+        places = self.function_prototypes
+        if self.similarity in INNER_PRODUCTS:
+            places, centres = unit(places), unit(centres)
+        total = total + config.regate_align_weight * (places - centres)[used].abs().mean()
 
         probabilities = scores[:, self.slot_function] * share
         probabilities = probabilities / probabilities.sum(-1, keepdim=True)
         load = slots.flatten().bincount(minlength=experts) / slots.numel()
         balance = experts * (load * probabilities.mean(0)).sum()
-        return (
-            config.regate_diversity_weight * diversity
-            + config.regate_align_weight * align
-            + config.regate_balance_weight * balance
-        )
+        return total + config.regate_balance_weight * balance
 
 
 def ranked(rows):
@@ -188,17 +307,36 @@ def ranked(rows):
     return rows.argsort(dim=-1, descending=True, stable=True)
 
 
-def unit(rows):
-    return nn.functional.normalize(rows, dim=-1, eps=1e-12)
+def unit(rows, floor=1e-12):
+    return F.normalize(rows, dim=-1, eps=floor)
 
 
-def orthogonality(rows):
-    """Mean over all n^2 entries of (U U^T - I)^2, U [n,R] the unit rows; without the n^2 matrix.
+def rms(rows):
+    return rows * (rows.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
 
-    |U U^T - I|^2 = |U^T U|^2 - 2 tr(U^T U) + n, and tr(U^T U) = n.
+
+def diversity(rows, kind):
+    """How alike the rows [n,R] are: 0 for fewer than two. U are the unit rows.
+
+    orthogonal  mean over all n^2 entries of (U U^T - I)^2
+    cosine      mean of the off-diagonal entries of U U^T
+    euclidean   minus the mean off-diagonal distance of the rows as they are
+
+    The first two without an n^2 matrix: |U U^T - I|^2 = |U^T U|^2 - 2 tr(U^T U) + n, and
+    tr(U^T U) = n.
     """
     directions, count = unit(rows), len(rows)
-    return ((directions.T @ directions).square().sum() - count) / count**2
+    if count < 2:
+        return rows.sum() * 0
+    if kind == "orthogonal":
+        return ((directions.T @ directions).square().sum() - count) / count**2
+    if kind == "cosine":
+        return (directions.sum(0).square().sum() - count) / (count * (count - 1))
+    if kind == "euclidean":
+        return -F.pdist(rows).mean()
+    raise ValueError(
+        f"regate_diversity_type is {kind!r}, expected 'orthogonal', 'cosine' or 'euclidean'"
+    )
 
 
 class ExpertList(nn.Module):

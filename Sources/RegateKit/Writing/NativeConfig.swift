@@ -4,7 +4,7 @@ package import Architectures
 package import ByteStorage
 package import Checkpoints
 package import OrderedCollections
-import Routing
+package import Routing
 
 /// `config.json` of the native form: the original's keys, another `model_type`, the classes that
 /// load it, and a `regate` object that says how to read the routers.
@@ -14,19 +14,21 @@ package enum NativeConfig {
     _ config: JSONValue, family: Family, layers: [LayerPatch]
   ) throws(RegateError) -> JSONValue {
     var sizes: OrderedDictionary<String, JSONValue> = [:]
+    var form = PrototypeRouter.LatentForm()
     for patch in layers {
       guard case .native(let router) = patch.router else { continue }
+      form = router.form
       sizes[String(patch.layer.index)] = .integer(router.latentSize)
     }
     return try patched(
-      config, family: family, latentSizes: sizes,
+      config, family: family, form: form, latentSizes: sizes,
       routers: layers.map { NativeRouterFormat.module(of: $0.layer.gate.name) })
   }
 
   /// `config` with the native form's keys; `routers` are the names of the modules that hold them.
   package static func patched(
-    _ config: JSONValue, family: Family, latentSizes: OrderedDictionary<String, JSONValue>,
-    routers: [String]
+    _ config: JSONValue, family: Family, form: PrototypeRouter.LatentForm = .init(),
+    latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
   ) throws(RegateError) -> JSONValue {
     try requireLoadable(config, family: family)
     let prefix = try NativeModelling.classPrefix(of: family)
@@ -39,8 +41,10 @@ package enum NativeConfig {
       native["quantization_config"] = keeping(routers, outOf: quantisation)
     }
     var mark: JSONValue = [
-      "version": .integer(NativeForm.version), "base_model_type": config["model_type"] ?? .null,
-      "router": "lpr", "encoder": "linear", "similarity": "dot",
+      "version": .integer(NativeForm.version(of: form)),
+      "base_model_type": config["model_type"] ?? .null,
+      "router": "lpr", "encoder": .string(form.encoder.rawValue),
+      "similarity": .string(form.similarity.rawValue),
       "latent_size": .object(latentSizes),
     ]
     if family.name == "mixtral" {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of the native router, version 1 (see "The native router" in the documentation):
-// weight [H,R], function_prototypes [E,R], function_bias [E], function_potentials [E],
-// slot_function [E], slot_prototypes [E,R], slot_potentials [E].
+// The tensors of the native router, versions 1 and 2 (see "The native router" in the
+// documentation): weight [H,R] (encoder lpr: [H,2R]), function_prototypes [E,R], function_bias [E],
+// function_potentials [E], slot_function [E], slot_prototypes [E,R], slot_potentials [E], and what LatentFormTensors lists.
 
 import Architectures
 package import ByteStorage
@@ -12,10 +12,10 @@ import Tensors
 
 /// One tensor of the native form, ready to be written.
 package struct NativeTensor: Sendable {
-  let name: String
+  package let name: String
   let type: ElementType
-  let shape: [Int]
-  let bytes: [UInt8]
+  package let shape: [Int]
+  package let bytes: [UInt8]
 }
 
 package enum NativeRouterFormat {
@@ -39,7 +39,7 @@ package enum NativeRouterFormat {
   package static func tensors(
     of router: PrototypeRouter, gate: String
   ) throws(RegateError) -> [NativeTensor] {
-    let weight = router.linearEncoder
+    let weight = LatentFormTensors.matrix(of: router.encoder)
     guard weight.columns != router.experts else {
       // [H,R] must differ from every stock gate [E,H]: that is what stops stock code.
       throw RegateError(
@@ -59,7 +59,7 @@ package enum NativeRouterFormat {
       try floats(name, matrix.values, [matrix.rows, matrix.columns])
     }
     let count = [router.experts]
-    return [
+    var tensors = [
       try floats(encoder, weight.transposed()),
       try floats(functionPrototypes, router.functionPrototypes),
       try floats(
@@ -73,53 +73,63 @@ package enum NativeRouterFormat {
       try floats(slotPrototypes, router.slotPrototypes),
       try floats(slotPotentials, router.slotPotentials, count),
     ]
+    for tensor in LatentFormTensors.added(by: router) {
+      tensors.append(try floats(tensor.name, tensor.values, tensor.shape))
+    }
+    return tensors
   }
 }
 
 extension NativeRouterFormat {
   /// Reads the native router of a layer whose gate tensor is its encoder.
   static func router(
-    of layer: MoELayer, in checkpoint: any Checkpoint
+    of layer: MoELayer, form: PrototypeRouter.LatentForm, in checkpoint: any Checkpoint
   ) throws(RegateError) -> PrototypeRouter {
     let experts = layer.rule.experts
     let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
-    let encoder = try reader.matrix(Self.encoder, rows: layer.hiddenSize, columns: nil)
-    let latent = encoder.columns
+    let (weight, latent) = try reader.encoder(form.encoder, hiddenSize: layer.hiddenSize)
     let functions = try reader.integers(slotFunction, count: experts)
     guard functions.allSatisfy({ (0..<experts).contains($0) }) else {
       throw RegateError(
         .malformed, file: checkpoint.path, subject: reader.prefix + slotFunction,
         "names a function outside 0..<\(experts)", advice: "the checkpoint is damaged")
     }
+    let (similarity, scale) = try LatentFormTensors.similarity(
+      form.similarity, experts: experts, latent: latent, from: reader)
     return PrototypeRouter(
-      encoder: .linear(encoder.transposed()),
-      functionPrototypes: try reader.matrix(functionPrototypes, rows: experts, columns: latent),
-      functionBias: try reader.floats(functionBias, count: experts),
-      functionPotentials: try reader.floats(functionPotentials, count: experts),
+      encoder: try LatentFormTensors.encoder(form.encoder, weight: weight, from: reader),
+      similarity: similarity, similarityScale: scale,
+      functionPrototypes: try reader.matrix(functionPrototypes, experts, latent),
+      functionBias: try reader.floats(functionBias, shape: [experts]),
+      functionPotentials: try reader.floats(functionPotentials, shape: [experts]),
       slotFunction: functions,
-      slotPrototypes: try reader.matrix(slotPrototypes, rows: experts, columns: latent),
-      slotPotentials: try reader.floats(slotPotentials, count: experts), rule: layer.rule)
+      slotPrototypes: try reader.matrix(slotPrototypes, experts, latent),
+      slotPotentials: try reader.floats(slotPotentials, shape: [experts]), rule: layer.rule)
   }
 
   /// Tensors of one layer's router, checked for type and shape.
-  private struct Reader {
+  private struct Reader: RouterTensorSource {
     let checkpoint: any Checkpoint
     let prefix: String
 
-    func matrix(_ name: String, rows: Int, columns: Int?) throws(RegateError) -> Matrix {
-      let tensor = try checkpoint.tensor(prefix + name)
-      guard tensor.shape.count == 2, tensor.shape[0] == rows, tensor.shape[1] > 0,
-        tensor.shape[1] == columns ?? tensor.shape[1]
+    /// The encoder's matrix, outputs as rows, and the latent size R.
+    func encoder(
+      _ kind: PrototypeRouter.EncoderKind, hiddenSize: Int
+    ) throws(RegateError) -> (weight: Matrix, latent: Int) {
+      let tensor = try checkpoint.tensor(prefix + NativeRouterFormat.encoder)
+      guard tensor.shape.count == 2, tensor.shape[0] == hiddenSize,
+        let latent = LatentFormTensors.latentSize(kind, outputs: tensor.shape[1])
       else {
-        throw mismatch(tensor, "[\(rows), \(columns.map(String.init) ?? "latent size")]")
+        throw mismatch(
+          tensor, "[\(hiddenSize), \(kind == .linear ? "R" : "2R")], R the latent size")
       }
-      return Matrix(
-        rows: rows, columns: tensor.shape[1], values: try checkpoint.floats(of: tensor))
+      let weight = try matrix(NativeRouterFormat.encoder, hiddenSize, tensor.shape[1])
+      return (weight.transposed(), latent)
     }
 
-    func floats(_ name: String, count: Int) throws(RegateError) -> [Float] {
+    func floats(_ name: String, shape: [Int]) throws(RegateError) -> [Float] {
       let tensor = try checkpoint.tensor(prefix + name)
-      guard tensor.shape == [count] else { throw mismatch(tensor, "[\(count)]") }
+      guard tensor.shape == shape else { throw mismatch(tensor, "\(shape)") }
       return try checkpoint.floats(of: tensor)
     }
 
@@ -140,15 +150,6 @@ extension NativeRouterFormat {
         .mismatch, file: checkpoint.path, subject: tensor.name,
         "is \(tensor.type.rawValue) \(tensor.shape), expected \(expected)",
         advice: "the checkpoint is damaged, or of another version of the native form")
-    }
-  }
-}
-
-extension PrototypeRouter {
-  /// [R,H]
-  var linearEncoder: Matrix {
-    switch encoder {
-    case .linear(let weight): weight
     }
   }
 }
