@@ -47,19 +47,25 @@ package struct FileWriter: ~Copyable {
 
   deinit { close(descriptor) }
 
+  /// Makes the file, of which nothing may be written yet, share all blocks of `source`, where the
+  /// file system can (btrfs, XFS). False, and nothing done, where it cannot.
+  package mutating func clone(_ source: MappedFile) -> Bool {
+    precondition(offset == 0)
+    guard source.withDescriptor({ regate_clone_file($0, descriptor) }) == 0 else { return false }
+    offset = source.count
+    return true
+  }
+
   /// Appends `bytes`.
   package mutating func write(_ bytes: UnsafeRawBufferPointer) throws(RegateError) {
-    var done = 0
-    while done < bytes.count {
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
-      let written = pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
-      if written < 0 {
-        if errno == EINTR { continue }
-        throw .system("cannot be written", path: path)
-      }
-      done += written
-    }
-    offset += done
+    try descriptor.writeAll(bytes, at: offset, path: path)
+    offset += bytes.count
+  }
+
+  /// Writes `bytes` over what stands at `position`.
+  package func overwrite(_ bytes: UnsafeRawBufferPointer, at position: Int) throws(RegateError) {
+    precondition(position >= 0 && position + bytes.count <= offset)
+    try descriptor.writeAll(bytes, at: position, path: path)
   }
 
   /// Appends `bytes`.
@@ -112,5 +118,23 @@ package struct FileWriter: ~Copyable {
   /// Forces everything to the disk.
   package func sync() throws(RegateError) {
     guard fsync(descriptor) == 0 else { throw .system("cannot be synced", path: path) }
+  }
+}
+
+extension Int32 {
+  /// Writes all of `bytes` to the open file with this descriptor.
+  func writeAll(
+    _ bytes: UnsafeRawBufferPointer, at position: Int, path: String
+  ) throws(RegateError) {
+    var done = 0
+    while done < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+      let written = pwrite(self, rest.baseAddress, rest.count, off_t(position + done))
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw .system("cannot be written", path: path)
+      }
+      done += written
+    }
   }
 }

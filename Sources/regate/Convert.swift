@@ -23,6 +23,9 @@ struct Convert: ParsableCommand {
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --dry-run --fit
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --save-fit my.fit
         regate convert model-Q4_K_M.gguf --fit my.fit --output balanced-Q4_K_M.gguf
+        regate convert model.gguf --levers place --ep 8 --imatrix model.imatrix --output placed.gguf
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --delta balanced.delta
+        regate convert model.gguf --calibration text.txt --levers route --lora balanced-lora.gguf
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
@@ -45,7 +48,8 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What may change: clone (copy hot experts over unused ones), route (the router).",
+      "What may change: place (the experts' numbers, so that expert-parallel ranks carry equal "
+        + "load), clone (copy hot experts over unused ones), route (the router).",
       valueName: "lever,..."))
   var levers = Levers()
 
@@ -102,6 +106,52 @@ struct Convert: ParsableCommand {
   @Flag(help: "Replace an output of Regate that exists already.")
   var overwrite = false
 
+  @Flag(help: "Hard-link output files that do not differ from the original's.")
+  var link = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write only what changes; regate apply makes the output of it.", valueName: "file"))
+  var delta: String?
+
+  @Flag(
+    help: "Change the checkpoint's own files (stock router); regate revert takes it back.")
+  var inPlace = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write a GGUF LoRA adapter that holds the gates only (--levers route).", valueName: "file"))
+  var lora: String?
+
+  @Option(
+    help: ArgumentHelp("Rank of the adapter; exact without.", valueName: "n"))
+  var loraRank: Int?
+
+  @Option(
+    name: .customLong("ep"),
+    help: ArgumentHelp(
+      "Expert-parallel rank counts: the largest is balanced, all are reported (default: 2,4,8).",
+      valueName: "n,..."))
+  var ranks: RankCounts?
+
+  @Option(
+    help: ArgumentHelp(
+      "llama.cpp importance matrix (GGUF) as the load for --levers place or --eplb.",
+      valueName: "file"))
+  var imatrix: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write an expert-parallel plan for SGLang's --init-expert-location; no checkpoint.",
+      valueName: "file"))
+  var eplb: String?
+
+  @Option(help: ArgumentHelp("Machines that the ranks of --eplb are on.", valueName: "n"))
+  var nodes = 1
+
+  @Option(help: ArgumentHelp("Redundant experts in the plan of --eplb.", valueName: "n"))
+  var redundant = 0
+
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
@@ -135,18 +185,64 @@ struct Convert: ParsableCommand {
       throw ValidationError(
         "--fit FILE takes the place of --calibration, --strength, --target-gini and --save-fit.")
     }
-    if !dryRun, output == nil, saveFit == nil {
-      throw ValidationError("Give --output, --save-fit or --dry-run.")
+    if !dryRun, output == nil, saveFit == nil, delta == nil, !inPlace, lora == nil, eplb == nil {
+      throw ValidationError(
+        "Give --output, --delta, --in-place, --lora, --eplb, --save-fit or --dry-run.")
     }
-    if !dryRun, fit == nil, captures.isEmpty {
+    if !dryRun, fit == nil, captures.isEmpty, imatrix == nil {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")
+    }
+    try validateSinks()
+    try validatePlacement()
+  }
+
+  private func validateSinks() throws {
+    if inPlace, output != nil || delta != nil {
+      throw ValidationError("--in-place goes without --output and --delta.")
+    }
+    if lora != nil, levers.clone || levers.place || !levers.route {
+      throw ValidationError("--lora needs --levers route: an adapter holds gates only.")
+    }
+    if loraRank != nil, lora == nil { throw ValidationError("--lora-rank goes with --lora.") }
+    if let loraRank, loraRank < 1 {
+      throw ValidationError("--lora-rank must be 1 or more, not \(loraRank).")
+    }
+    if link, output == nil { throw ValidationError("--link goes with --output.") }
+    if !levers.route, saveFit != nil || fit != nil || strength != nil || targetGini != nil {
+      throw ValidationError("--levers place goes without a fit, --strength and --target-gini.")
+    }
+  }
+
+  private func validatePlacement() throws {
+    if imatrix != nil, !captures.isEmpty {
+      throw ValidationError("Give either --calibration or --imatrix.")
+    }
+    if imatrix != nil, eplb == nil, levers.route || !levers.place {
+      throw ValidationError("--imatrix is enough for --levers place and --eplb only.")
+    }
+    if levers.place, fit != nil {
+      throw ValidationError("--levers place needs the load: give --calibration, not --fit.")
+    }
+    if ranks != nil, !levers.place, eplb == nil {
+      throw ValidationError("--ep goes with --levers place or --eplb.")
+    }
+    if redundant < 0 || redundant > 65_536 {
+      throw ValidationError("--redundant must be between 0 and 65536, not \(redundant).")
+    }
+    if nodes < 1 { throw ValidationError("--nodes must be 1 or more, not \(nodes).") }
+    if nodes > 1, eplb == nil { throw ValidationError("--nodes goes with --eplb.") }
+    if redundant > 0, eplb == nil { throw ValidationError("--redundant goes with --eplb.") }
+    let others: [Any?] = [output, delta, lora, saveFit, fit]
+    if eplb != nil, inPlace || others.contains(where: { $0 != nil }) {
+      throw ValidationError(
+        "--eplb plans for the checkpoint as it is: convert first, then plan for the output.")
     }
   }
 
   /// With --dry-run the output is checked like any, but never written.
   private var request: ConvertRequest {
-    ConvertRequest(
+    var request = ConvertRequest(
       checkpoint: checkpoint, calibration: captures, tokens: tokens.options(seed: seed),
       output: output, form: router,
       clones: levers.clone,
@@ -155,6 +251,19 @@ struct Convert: ParsableCommand {
       latentForm: .init(encoder: encoder, similarity: similarity.kind),
       refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit,
       fit: fit, overwrite: overwrite, resume: resuming.options)
+    request.routes = levers.route
+    request.places = levers.place
+    if let ranks { request.ranks = ranks.values }
+    request.imatrix = imatrix
+    request.delta = delta
+    request.inPlace = inPlace
+    request.links = link
+    request.lora = lora
+    request.loraRank = loraRank
+    request.expertLocations = eplb
+    request.redundantExperts = redundant
+    request.machines = nodes
+    return request
   }
 
   func run() throws {
@@ -169,7 +278,7 @@ struct Convert: ParsableCommand {
       common.show(text: plan.text + "\n\n" + result.text, json: result.json)
       return
     }
-    if !common.json, !common.quiet {
+    if !common.json, !common.quiet, eplb == nil {
       FileHandle.standardError.write(Data((try conversion.plan().headline + "\n").utf8))
     }
     let result = try conversion.run()

@@ -8,18 +8,26 @@ public import Routing
 
 extension RouterForm: ExpressibleByArgument {}
 
-/// The levers of `--levers`: route always, clone or not.
+/// The levers of `--levers`: place, route or both, and clone with route.
 struct Levers: ExpressibleByArgument {
+  let place: Bool
   let clone: Bool
+  let route: Bool
 
-  init() { clone = true }
+  init() {
+    place = false
+    clone = true
+    route = true
+  }
 
   init?(argument: String) {
     let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard words.contains("route"), words.allSatisfy({ ["clone", "route"].contains($0) }) else {
-      return nil
-    }
+    guard !words.isEmpty, words.allSatisfy({ ["place", "clone", "route"].contains($0) }),
+      words.contains("route") || !words.contains("clone")
+    else { return nil }
+    place = words.contains("place")
     clone = words.contains("clone")
+    route = words.contains("route")
   }
 
   var defaultValueDescription: String { "clone,route" }

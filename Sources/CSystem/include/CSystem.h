@@ -6,4 +6,7 @@
 // Copies up to `count` bytes between descriptors inside the kernel, from and to the given offsets.
 // Returns the number of bytes copied, or -1 with errno (ENOSYS where the system has no such call).
 long regate_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, uint64_t count);
+
+// Makes `to`, an empty file, share all blocks of `from` (Linux FICLONE); 0, or -1 with errno.
+int regate_clone_file(int from, int to);
 #endif

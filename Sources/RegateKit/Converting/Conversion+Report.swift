@@ -22,6 +22,7 @@ extension Conversion {
           [
             "index": .integer(patch.layer.index),
             "slot_function": .array(patch.slotFunction.map { .integer($0) }),
+            "placement": request.places ? .array(patch.placement.map { .integer($0) }) : .null,
           ]
         }),
     ]
@@ -35,7 +36,7 @@ extension Conversion {
     let form = forms.first ?? request.latentForm
     let steps = request.refinementSteps ?? FitOptions.defaultRefinement(of: form)
     var options: JSONValue = [
-      "levers": request.clones ? ["clone", "route"] : ["route"],
+      "levers": .array(request.levers.map { .string($0) }),
       "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
@@ -44,6 +45,11 @@ extension Conversion {
       "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),
     ]
+    if request.places {
+      options["ranks"] = .array(request.ranks.map { .integer($0) })
+      if let imatrix = request.imatrix { options["imatrix"] = .string(imatrix.lastPathComponent) }
+    }
+    guard request.routes else { return options }
     switch request.balance {
     case .strength(let strength): options["strength"] = .number(strength)
     case .targetGini(let target): options["target_gini"] = .number(target)
@@ -104,14 +110,54 @@ extension Conversion.Result {
           + "after (\(after >= before ? "+" : "")\(Format.number(after - before, decimals: 4))). "
           + "Judge it on other text with regate validate.")
     }
+    if let placement { lines += [Conversion.Result.table(placement).render(), ""] }
+    lines += sinkLines
     if let written {
       lines.append(
         "Wrote \(written.files.count) files, \(Format.bytes(written.byteCount)) of weights; "
           + "verified: \(Format.count(written.identicalTensors)) tensors byte-identical, "
           + "\(Format.count(written.changedTensors)) routers and expert tensors as planned.")
+      let ways = OutputFile.Method.allCases.compactMap { way in
+        written.methods[way].map { "\($0) \(way.rawValue)" }
+      }
+      lines.append("Files: \(ways.joined(separator: ", ")).")
     }
     lines.append("Took \(Format.duration(seconds)).")
     return lines.joined(separator: "\n")
+  }
+
+  /// What was written beside an output.
+  private var sinkLines: [String] {
+    var lines: [String] = []
+    if let deltaBytes { lines.append("Wrote a delta of \(Format.bytes(deltaBytes)).") }
+    if let inPlace {
+      lines.append(
+        "Changed \(Format.bytes(inPlace.byteCount)) in place in \(inPlace.files.count) files; "
+          + "\(inPlace.undo) (\(Format.bytes(inPlace.undoBytes))) takes it back (regate revert).")
+    }
+    if let lora {
+      lines.append(
+        "Wrote a LoRA adapter of rank \(lora.rank), \(Format.bytes(lora.byteCount)); it changes "
+          + "routers only. Largest relative error of a gate's difference: "
+          + "\(Format.number(lora.largestError, decimals: 6)).")
+    }
+    if let locations {
+      lines.append(
+        "Wrote \(locations.path) for \(locations.ranks) ranks with \(locations.redundant) redundant "
+          + "experts: max/mean rank load \(Format.number(locations.before)) in order, "
+          + "\(Format.number(locations.after)) by the plan (mean of layers).")
+    }
+    return lines
+  }
+
+  private static func table(_ placement: ModelPlacement) -> TextTable {
+    var table = TextTable(["ranks", "max/mean load", "renumbered"])
+    for entry in placement.imbalance {
+      table.append([
+        String(entry.ranks), Format.number(entry.before), Format.number(entry.after),
+      ])
+    }
+    return table
   }
 
   private func samplingFloor(_ fit: ModelFit) -> Double? {
@@ -152,8 +198,24 @@ extension Conversion.Result {
           "files": .array($0.files.map { .string($0) }), "bytes": .integer($0.byteCount),
           "identical_tensors": .integer($0.identicalTensors),
           "changed_tensors": .integer($0.changedTensors),
+          "methods": .object(
+            OrderedDictionary(
+              uniqueKeysWithValues: zip(
+                OutputFile.Method.allCases.map(\.rawValue), $0.counts.map { .integer($0) }))),
         ]
       } ?? .null,
+      "placement": placement.map(\.json) ?? .null,
+      "delta_bytes": deltaBytes.map { .integer($0) } ?? .null,
+      "in_place": inPlace.map {
+        ["bytes": .integer($0.byteCount), "undo": .string($0.undo), "undo_bytes": .integer($0.undoBytes)]
+      } ?? .null,
+      "lora": lora.map {
+        [
+          "rank": .integer($0.rank), "bytes": .integer($0.byteCount),
+          "largest_error": .number($0.largestError),
+        ]
+      } ?? .null,
+      "expert_locations": locations.map(\.json) ?? .null,
       "seconds": .number(seconds),
     ]
   }

@@ -16,8 +16,14 @@ public struct Conversion: Sendable {
     public let plan: ConversionPlan
     /// Figures of the fit; nil where a fit file was used.
     let fit: ModelFit?
-    let written: OutputWriter.Summary?
-    public let seconds: Double
+    var placement: ModelPlacement?
+    var written: OutputWriter.Summary?
+    /// Bytes of the delta.
+    var deltaBytes: Int?
+    var inPlace: InPlaceWriter.Summary?
+    var lora: LoRAAdapter.Summary?
+    var locations: ExpertLocations?
+    public var seconds = 0.0
   }
 
   let request: ConvertRequest
@@ -30,24 +36,63 @@ public struct Conversion: Sendable {
     self.request = request
     self.progress = progress
     model = try Model.open(request.checkpoint)
-    form = request.form ?? (model.checkpoint.container == .gguf ? .stock : .lpr)
+    let isStock =
+      model.checkpoint.container == .gguf || request.inPlace || request.lora != nil
+      || !request.routes
+    form = request.form ?? (isStock ? .stock : .lpr)
     try requireConvertible()
+    try requireSinks()
     if let output = request.output {
       let destination = try OutputDestination(output, for: model, form: form)
       if !request.overwrite { try destination.requireVacant() }
     }
-    if let path = request.saveFit, !request.overwrite,
-      FileManager.default.fileExists(atPath: path)
-    {
+    let files = [request.saveFit, request.delta, request.lora, request.expertLocations]
+    for path in files.compactMap({ $0 })
+    where !request.overwrite && FileManager.default.fileExists(atPath: path) {
       throw RegateError(
         .refused, file: path, "exists already", advice: "choose another file or pass --overwrite")
     }
   }
 
+  /// Refuses, before any long work, what an adapter or a change in place cannot be.
+  private func requireSinks() throws(RegateError) {
+    if form == .lpr, !request.routes || request.inPlace || request.lora != nil {
+      throw RegateError(
+        .refused, subject: "--router lpr",
+        !request.routes
+          ? "goes with the lever route only" : "needs files of its own: not in place, no adapter",
+        advice: "use --router stock")
+    }
+    if request.lora != nil {
+      try LoRAAdapter.requirePossible(model, clones: request.clones, rank: request.loraRank)
+    }
+    if request.inPlace { try InPlaceWriter(writer: writer([], fit: nil)).requirePossible() }
+    try requireNothingLost()
+  }
+
+  /// Refuses an output in which some runtime would silently leave out what the original has not.
+  private func requireNothingLost() throws(RegateError) {
+    let kept = Check(CheckSubject(model)).outcomes.flatMap(\.findings).map(\.rule)
+    for outcome in check.outcomes {
+      for finding in outcome.findings where finding.level == .drops && !kept.contains(finding.rule) {
+        throw RegateError(
+          .refused, file: request.checkpoint, subject: finding.subject,
+          "\(outcome.stack.rawValue): \(finding.text)", advice: "choose another --router")
+      }
+    }
+  }
+
+  /// What serving stacks will make of the output.
+  private var check: Check {
+    Check(
+      CheckSubject(
+        planned: model, form: form, keepsBiasType: request.inPlace || !request.routes))
+  }
+
   /// What the conversion will write and need, from headers only.
   public func plan() throws(RegateError) -> ConversionPlan {
     ConversionPlan(
-      model: model, form: form, request: request,
+      model: model, form: form, request: request, check: check,
       tokens: request.calibration.isEmpty
         ? nil
         : try Calibration(
@@ -60,34 +105,65 @@ public struct Conversion: Sendable {
   /// With `writing` false nothing is written, whatever is asked for.
   public func run(writing: Bool = true) throws(RegateError) -> Result {
     let clock = ContinuousClock.now
-    let plan = try plan()
-    var fit: ModelFit?
+    var result = Result(plan: try plan(), fit: nil)
     var point: ResumePoint?
-    let layers: [FittedLayer]
-    if let path = request.fit {
-      layers = try FitFile.read(path, for: model)
+    if let path = request.expertLocations {
+      let load = try originalLoad()
+      if writing {
+        result.locations = try ExpertLocations.write(
+          load, of: model, ranks: request.ranks.max() ?? 1, machines: request.machines,
+          redundant: request.redundantExperts, to: path, overwrite: request.overwrite)
+      }
     } else {
-      let calibration = try Calibration(
-        request.calibration, for: model, options: request.tokens)
-      if writing { point = try resumePoint(calibration) }
-      let fitted = try makeFit(calibration, point)
-      fit = fitted
-      layers = fitted.layers.map(\.fitted)
-    }
-    var written: OutputWriter.Summary?
-    if writing, let output = request.output {
-      written = try write(layers, fit: fit, to: output)
-    }
-    // Last: an output that could not be written leaves no fit behind.
-    if writing, let path = request.saveFit {
-      try FitFile.write(
-        layers, family: model.layout.family.name, figures: figures(fit), to: path,
-        overwrite: request.overwrite)
+      var layers: [FittedLayer]?
+      if let path = request.fit {
+        layers = try FitFile.read(path, for: model)
+      } else if request.routes {
+        let calibration = try Calibration(
+          request.calibration, for: model, options: request.tokens)
+        if writing { point = try resumePoint(calibration) }
+        let fitted = try makeFit(calibration, point)
+        result = Result(plan: result.plan, fit: fitted)
+        layers = fitted.layers.map(\.fitted)
+      }
+      result.placement = try placement(after: result.fit)
+      if writing { try write(layers, &result) }
     }
     point?.discard()
-    return Result(
-      plan: plan, fit: fit, written: written,
-      seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+    result.seconds = Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000
+    return result
+  }
+
+  /// The load of the original's experts, from an importance matrix or the calibration set.
+  private func originalLoad() throws(RegateError) -> ExpertLoad {
+    if let imatrix = request.imatrix { return try ExpertLoad(imatrix: imatrix, for: model) }
+    return try ExpertLoad(
+      Calibration(request.calibration, for: model, options: request.tokens), of: model,
+      threads: request.threads, progress: progress)
+  }
+
+  /// The renumbering that balances the ranks under the new routers, or the original's.
+  private func placement(after fit: ModelFit?) throws(RegateError) -> ModelPlacement? {
+    guard request.places else { return nil }
+    let load =
+      if let fit {
+        fit.layers.map { layer in
+          (layer.fit.evidence(of: form)?.calibration ?? layer.fit.original).load
+        }
+      } else {
+        try originalLoad().layers
+      }
+    let layers = model.layout.layers
+    let experts = layers.map(\.rule.experts).min() ?? 1
+    let ranks = request.ranks.filter { $0 <= experts }
+    guard let most = ranks.max() else {
+      throw RegateError(
+        .refused, subject: "--ep", "no rank count is at most \(experts), the number of experts")
+    }
+    return ModelPlacement(load, model: model, ranks: ranks) { index, load in
+      Placement.balanced(
+        load: load, groups: layers[index].rule.groups?.count ?? 1, ranks: most)
+    }
   }
 
   private func makeFit(
@@ -107,16 +183,21 @@ public struct Conversion: Sendable {
 
   /// Where the state is kept: beside the output, or the fit file.
   private func resumePoint(_ calibration: Calibration) throws(RegateError) -> ResumePoint? {
-    guard let output = request.output ?? request.saveFit else { return nil }
+    guard
+      let output = request.output ?? request.saveFit ?? request.delta ?? request.lora
+    else { return nil }
     var key = try ResumeKey("convert", checkpoint: model.checkpoint, calibration: calibration)
     key["--router"] = form.rawValue
     key["fitted forms"] = neededForms.map(\.rawValue).sorted().joined(separator: "+")
-    key["--levers"] = request.clones ? "clone,route" : "route"
+    key["--levers"] = request.levers.joined(separator: ",")
     switch request.balance {
     case .strength(let strength): key["--strength"] = "\(strength)"
     case .targetGini(let target): key["--target-gini"] = "\(target)"
     }
     key["--latent"] = request.latentSize.map { "\($0)" } ?? "auto"
+    key["--encoder"] = request.latentForm.encoder.rawValue
+    key["--similarity"] = request.latentForm.similarity.rawValue
+    key["--refine"] = request.refinementSteps.map { "\($0)" } ?? "auto"
     key["--seed"] = "\(request.seed)"
     return try ResumePoint(
       beside: output, key: key, options: request.resume,
@@ -127,22 +208,84 @@ public struct Conversion: Sendable {
     request.saveFit == nil ? [form] : [.lpr, .stock]
   }
 
+  /// Writes everything that is asked for.
   private func write(
-    _ layers: [FittedLayer], fit: ModelFit?, to output: String
-  ) throws(RegateError) -> OutputWriter.Summary {
+    _ layers: [FittedLayer]?, _ result: inout Result
+  ) throws(RegateError) {
+    try writeOutputs(layers, &result)
+    // Last: an output that could not be written leaves no fit behind.
+    if let path = request.saveFit, let layers {
+      try FitFile.write(
+        layers, family: model.layout.family.name, figures: figures(result.fit), to: path,
+        overwrite: request.overwrite)
+    }
+  }
+
+  private func writeOutputs(
+    _ layers: [FittedLayer]?, _ result: inout Result
+  ) throws(RegateError) {
+    if let path = request.lora, let layers {
+      var gates: [Matrix] = []
+      for (layer, fitted) in zip(model.layout.layers, layers) {
+        guard fitted.slotFunction == Array(fitted.slotFunction.indices) else {
+          throw RegateError(
+            .refused, file: request.fit, subject: "layer \(layer.index)",
+            "the fit copies experts, which an adapter cannot",
+            advice: "fit again with --levers route")
+        }
+        guard case .stock(let stock) = try router(fitted, of: layer) else { continue }
+        gates.append(stock.gate)
+      }
+      result.lora = try LoRAAdapter(model: model, gates: gates, rank: request.loraRank)
+        .write(to: path, overwrite: request.overwrite)
+    }
+    guard request.output != nil || request.delta != nil || request.inPlace else { return }
+    let patches = try patches(layers, placement: result.placement)
+    if request.output != nil {
+      result.written = try writer(patches, fit: result.fit).write(overwrite: request.overwrite)
+    }
+    if let path = request.delta {
+      result.deltaBytes = try writer(patches, fit: result.fit, besideOriginal: true)
+        .writeDelta(to: path, overwrite: request.overwrite)
+    }
+    if request.inPlace {
+      result.inPlace = try InPlaceWriter(writer: writer(patches, fit: result.fit)).write()
+    }
+  }
+
+  private func patches(
+    _ layers: [FittedLayer]?, placement: ModelPlacement?
+  ) throws(RegateError) -> [LayerPatch] {
     var patches: [LayerPatch] = []
-    for (layer, fitted) in zip(model.layout.layers, layers) {
-      if fitted.isUnchanged { continue }
+    for (index, layer) in model.layout.layers.enumerated() {
+      let placed = placement?.layers[index]
+      guard let fitted = layers?[index], !fitted.isUnchanged else {
+        if let placed, placed != Array(placed.indices) {
+          patches.append(LayerPatch(renumbering: layer, by: placed, in: model.checkpoint))
+        }
+        continue
+      }
       patches.append(
         LayerPatch(
-          layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer)))
+          layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer),
+          placement: placed))
     }
-    let writer = OutputWriter(
-      model: model, patches: patches, form: form,
-      destination: try OutputDestination(output, for: model, form: form),
+    return patches
+  }
+
+  private func writer(
+    _ patches: [LayerPatch], fit: ModelFit?, besideOriginal: Bool = false
+  ) throws(RegateError) -> OutputWriter {
+    let destination =
+      if let output = request.output, !besideOriginal {
+        try OutputDestination(output, for: model, form: form)
+      } else {
+        OutputDestination(besideOriginal: model, form: form)
+      }
+    return OutputWriter(
+      model: model, patches: patches, form: form, destination: destination,
       manifest: manifest(patches: patches, fit: fit), threads: request.threads,
-      progress: progress)
-    return try writer.write(overwrite: request.overwrite)
+      linking: request.links, progress: progress)
   }
 
   private func router(
@@ -155,6 +298,15 @@ public struct Conversion: Sendable {
         throw RegateError(
           .missing, file: request.fit, subject: "layers.\(layer.index).stock_gate",
           "the fit holds no stock gate", advice: "fit again with --save-fit of this version")
+      }
+      // A bias without a tensor would be left out, and one without new values would stay.
+      guard (stock.selectionBias == nil) == (layer.selectionBias == nil) else {
+        throw RegateError(
+          .refused, file: request.checkpoint, subject: layer.selectionBias?.name ?? layer.gate.name,
+          layer.selectionBias == nil
+            ? "the fit selects by a bias, but the checkpoint has no tensor for it"
+            : "the fit has no values for this selection bias",
+          advice: "fit this checkpoint itself with --calibration")
       }
       return .stock(stock)
     }
@@ -182,9 +334,9 @@ public struct Conversion: Sendable {
     if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {
       try NativeConfig.requireLoadable(config, family: layout.family)
     }
-    if request.clones, let reason = layout.unclonable {
+    if request.clones && request.routes || request.places, let reason = layout.unclonable {
       throw RegateError(
-        .unsupported, file: request.checkpoint, "experts cannot be copied: \(reason)",
+        .unsupported, file: request.checkpoint, "experts cannot be moved: \(reason)",
         advice: "use --levers route")
     }
   }

@@ -35,6 +35,9 @@ public struct ConversionPlan: Sendable {
   let container: Container
   let form: RouterForm
   let clones: Bool
+  let routes: Bool
+  /// What serving stacks will make of the output.
+  let check: Check
   let layers: [Layer]
   /// Bytes of the whole output.
   let outputBytes: Int
@@ -44,12 +47,16 @@ public struct ConversionPlan: Sendable {
   let memoryBytes: Int?
   let seconds: Double
 
-  init(model: Model, form: RouterForm, request: ConvertRequest, tokens: Int?) {
+  init(
+    model: Model, form: RouterForm, request: ConvertRequest, check: Check, tokens: Int?
+  ) {
     checkpoint = model.checkpoint.path
     family = model.layout.family
     container = model.checkpoint.container
     self.form = form
-    clones = request.clones
+    clones = request.clones && request.routes
+    routes = request.routes
+    self.check = check
     self.tokens = tokens
     layers = model.layout.layers.map { layer in
       let tensors = [layer.gate, layer.gateBias, layer.selectionBias].compactMap { $0 }
@@ -104,16 +111,20 @@ public struct ConversionPlan: Sendable {
 
   /// The form, what loads it, and how to choose another.
   public var headline: String {
+    guard routes else {
+      return "Renumbering experts with their routers' rows (--levers place): lossless; loads "
+        + "wherever the original did. Add the levers clone and route to balance the experts too."
+    }
     switch (form, container) {
     case (.lpr, _):
-      "Writing the native prototype router (--router lpr): loads in transformers with "
+      return "Writing the native prototype router (--router lpr): loads in transformers with "
         + "trust_remote_code; stock runtimes refuse it. "
         + "Choose --router stock for an output that loads wherever the original did."
     case (.stock, .gguf):
-      "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
+      return "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
         + "that loaded the original."
     case (.stock, .safetensors):
-      "Writing the stock router (--router stock): loads in transformers, vLLM, SGLang and "
+      return "Writing the stock router (--router stock): loads in transformers, vLLM, SGLang and "
         + "everything else that loaded the original. Choose --router lpr for better balance at "
         + "less loss, in the native form."
     }
@@ -147,6 +158,7 @@ public struct ConversionPlan: Sendable {
     lines.append(
       "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
         + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread.")
+    lines.append("Loading (regate check says why): \(check.summary).")
     return lines.joined(separator: "\n")
   }
 
@@ -159,6 +171,7 @@ public struct ConversionPlan: Sendable {
       "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
       "memory_bytes": memoryBytes.map { .integer($0) } ?? .null,
       "tokens": tokens.map { .integer($0) } ?? .null, "seconds": .number(seconds),
+      "check": check.json,
       "layers": .array(
         layers.map {
           [

@@ -46,6 +46,28 @@ public struct ConvertRequest: Sendable {
   public var fit: String?
   public var overwrite: Bool
   public var resume: ResumeOptions
+  /// Change the router.
+  public var routes = true
+  /// Renumber experts so that ranks carry equal load.
+  public var places = false
+  /// Expert-parallel rank counts: the largest is balanced, all are reported.
+  public var ranks = [2, 4, 8]
+  /// llama.cpp's importance matrix, as the load for renumbering.
+  public var imatrix: String?
+  /// A delta to write.
+  public var delta: String?
+  /// Change the checkpoint's own files.
+  public var inPlace = false
+  /// Hard-link output files that do not differ from the original's.
+  public var links = false
+  /// A GGUF LoRA adapter to write, and its rank; nil: exact.
+  public var lora: String?
+  public var loraRank: Int?
+  /// A file for SGLang's `--init-expert-location` to write, and how many experts are doubled.
+  public var expertLocations: String?
+  public var redundantExperts = 0
+  /// Machines that the ranks are on, for the plan.
+  public var machines = 1
 
   public init(
     checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
@@ -71,5 +93,10 @@ public struct ConvertRequest: Sendable {
     self.fit = fit
     self.overwrite = overwrite
     self.resume = resume
+  }
+
+  /// The levers by name.
+  var levers: [String] {
+    (places ? ["place"] : []) + (clones && routes ? ["clone"] : []) + (routes ? ["route"] : [])
   }
 }

@@ -16,11 +16,11 @@ struct GGUFOutput {
   /// File name of the output; parts of a split model get their numbers from it.
   let name: String
 
-  /// The files of the model.
-  func files() throws(RegateError) -> [OutputFile] {
+  /// The changed ranges; no header is among them.
+  func patchSet() throws(RegateError) -> PatchSet {
     var bytes = PatchSet(files: checkpoint.files.count)
     for patch in patches {
-      try patch.addExperts(to: &bytes, of: checkpoint)
+      try patch.addExperts(to: &bytes, of: checkpoint, renaming: false)
       for change in try patch.routerChanges() {
         guard let replacement = change.replacement, change.keepsLayout else {
           throw RegateError(
@@ -31,6 +31,12 @@ struct GGUFOutput {
         bytes.replace(change.tensor, by: .bytes(replacement.bytes))
       }
     }
+    return bytes
+  }
+
+  /// The files of the model.
+  func files() throws(RegateError) -> [OutputFile] {
+    let bytes = try patchSet()
     var files: [OutputFile] = []
     for (index, part) in checkpoint.parts.enumerated() {
       var header = GGUFHeader(part)
@@ -51,7 +57,11 @@ struct GGUFOutput {
   }
 
   private func partName(_ index: Int) -> String {
-    let count = checkpoint.parts.count
+    GGUFOutput.partName(index, of: checkpoint.parts.count, name: name)
+  }
+
+  /// Name of a part of an output called `name`.
+  static func partName(_ index: Int, of count: Int, name: String) -> String {
     guard count > 1 else { return name }
     let first = GGUFSplit.ending(0, of: count)
     let prefix = name.hasSuffix(first) ? String(name.dropLast(first.count)) : name.deletingExtension

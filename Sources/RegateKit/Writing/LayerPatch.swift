@@ -2,7 +2,7 @@
 
 package import Architectures
 import ByteStorage
-import Checkpoints
+package import Checkpoints
 package import Routing
 import Tensors
 
@@ -13,41 +13,112 @@ package struct LayerPatch: Sendable {
     case native(PrototypeRouter)
     /// The family's own tensors with new values.
     case stock(FamilyRouter)
+    /// The family's own tensors with their rows in another order: stored bytes by tensor.
+    case renumbered([(tensor: TensorInfo, bytes: [UInt8])])
   }
 
   let layer: MoELayer
   /// For each slot, the expert of the original whose bytes it holds [E].
   let slotFunction: [Int]
   let router: NewRouter
+  /// For each slot, the slot that it was before the renumbering [E]; the identity without one.
+  let placement: [Int]
 
-  package init(layer: MoELayer, slotFunction: [Int], router: NewRouter) {
+  /// A layer whose slots hold the experts `slotFunction` and are then renumbered: slot j becomes
+  /// what was slot `placement[j]`. `router` is as before the renumbering.
+  package init(
+    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil
+  ) {
     self.layer = layer
-    self.slotFunction = slotFunction
-    self.router = router
+    self.placement = placement ?? Array(slotFunction.indices)
+    self.slotFunction = placement?.map { slotFunction[$0] } ?? slotFunction
+    self.router = placement.map(router.renumbered) ?? router
+  }
+
+  /// A layer that is renumbered and otherwise stays as it is, router values included.
+  package init(
+    renumbering layer: MoELayer, by placement: [Int], in checkpoint: any Checkpoint
+  ) {
+    let tensors = [layer.gate, layer.gateBias, layer.selectionBias].compactMap { $0 }
+    let moved = tensors.map { tensor in
+      let row = tensor.range.count / placement.count
+      let bytes = placement.flatMap { slot in
+        checkpoint.withBytes(of: tensor, part: slot * row..<(slot + 1) * row) { [UInt8]($0) }
+      }
+      return (tensor: tensor, bytes: bytes)
+    }
+    self.layer = layer
+    self.placement = placement
+    slotFunction = placement
+    router = .renumbered(moved)
   }
 
   /// Slots that hold another expert's bytes than in the original.
   var changedSlots: [Int] { slotFunction.indices.filter { slotFunction[$0] != $0 } }
 
-  /// Copies each changed slot's expert over what lay there: everything that belongs to it.
-  func addExperts(to patches: inout PatchSet, of checkpoint: any Checkpoint) throws(RegateError) {
-    for slot in changedSlots {
-      let source = slotFunction[slot]
-      for part in layer.experts {
+  /// Copies each slot's expert to where it belongs: everything that belongs to it. With `renaming`,
+  /// experts that have tensors of their own are renumbered by name, and only clones are copied.
+  func addExperts(
+    to patches: inout PatchSet, of checkpoint: any Checkpoint, renaming: Bool
+  ) throws(RegateError) {
+    for part in layer.experts {
+      let renamed = renaming && part.hasOwnTensors
+      for (slot, source) in slotFunction.enumerated() where source != slot {
         guard part.canCopy(from: source, to: slot) else {
           throw RegateError(
             .mismatch, file: checkpoint.path, subject: "layer \(layer.index), \(part.name)",
             "expert \(source) cannot take the place of expert \(slot): their types or shapes differ",
             advice: "use --levers route")
         }
+        let place = renamed ? placement[slot] : slot
+        guard place != source else { continue }
         let (from, bytes) = part.slice(expert: source)
-        let (target, place) = part.slice(expert: slot)
+        let (target, range) = part.slice(expert: place)
         let start = from.range.lowerBound
         patches.replace(
-          target, part: place,
+          target, part: range,
           by: .range(
             checkpoint.files[from.file], start + bytes.lowerBound..<start + bytes.upperBound))
       }
+    }
+  }
+
+  /// New names of the expert tensors that are renumbered by name.
+  var renames: [String: String] {
+    var names: [String: String] = [:]
+    for part in layer.experts where part.hasOwnTensors {
+      for (slot, before) in placement.enumerated() where slot != before {
+        names[part.slice(expert: before).tensor.name] = part.slice(expert: slot).tensor.name
+      }
+    }
+    return names
+  }
+}
+
+extension ExpertPart {
+  /// Whether each expert has a tensor of its own.
+  fileprivate var hasOwnTensors: Bool {
+    if case .separate = storage { true } else { false }
+  }
+}
+
+extension LayerPatch.NewRouter {
+  /// The router of a layer whose slot j becomes what was slot `placement[j]`. Functions keep their
+  /// numbers: they name experts of the original.
+  fileprivate func renumbered(_ placement: [Int]) -> LayerPatch.NewRouter {
+    switch self {
+    case .native(var router):
+      router.slotFunction = placement.map { [old = router.slotFunction] in old[$0] }
+      router.slotPrototypes = router.slotPrototypes.gathering(rows: placement)
+      router.slotPotentials = placement.map { [old = router.slotPotentials] in old[$0] }
+      return .native(router)
+    case .stock(var router):
+      router.gate = router.gate.gathering(rows: placement)
+      router.logitBias = router.logitBias.map { old in placement.map { old[$0] } }
+      router.selectionBias = router.selectionBias.map { old in placement.map { old[$0] } }
+      return .stock(router)
+    case .renumbered:
+      return self
     }
   }
 }

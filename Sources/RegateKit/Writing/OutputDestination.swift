@@ -25,6 +25,19 @@ struct OutputDestination: Sendable {
     try requireFolder()
   }
 
+  /// Where an output would have the names of the original: for a delta, which says what each file
+  /// becomes, and for a change in place.
+  init(besideOriginal model: Model, form: RouterForm) {
+    let checkpoint = model.checkpoint
+    let path = checkpoint.files.first?.path ?? checkpoint.path
+    // The native form has more than one file.
+    isDirectory =
+      checkpoint.container == .safetensors
+      && (form == .lpr || !checkpoint.path.lowercased().hasSuffix(".safetensors"))
+    name = path.lastPathComponent
+    folder = (checkpoint as? SafetensorsCheckpoint)?.directory ?? path.directory
+  }
+
   /// Name of the manifest beside the output.
   var manifestName: String {
     isDirectory ? "regate.json" : name.deletingExtension + ".regate.json"

@@ -30,11 +30,47 @@ struct OutputFile: Sendable {
     }
   }
 
+  /// How a file came to its bytes.
+  enum Method: String, Sendable, CaseIterable {
+    /// A second name of the original's file.
+    case linked = "hard-linked"
+    /// Shares the original's blocks where it does not differ.
+    case shared = "reflinked"
+    case copied
+  }
+
+  /// The file of the original that this is all of.
+  private var whole: MappedFile? {
+    guard segments.count == 1, case .range(let file, let range) = segments[0],
+      range == 0..<file.count
+    else { return nil }
+    return file
+  }
+
+  /// The file of the original that this differs from in some ranges only.
+  private var near: MappedFile? {
+    for case .range(let file, _) in segments where file.count == byteCount { return file }
+    return nil
+  }
+
   /// Writes the file to `path` and syncs it; `progress` gets the bytes done since its last call.
-  func write(to path: String, progress: (Int) -> Void) throws(RegateError) {
+  /// With `linking`, a file that does not differ from the original's becomes a hard link to it.
+  @discardableResult
+  func write(
+    to path: String, linking: Bool = false, progress: (Int) -> Void
+  ) throws(RegateError) -> Method {
+    if linking, let whole, HardLink.make(path, to: whole.path) {
+      progress(byteCount)
+      return .linked
+    }
+    var writer = try FileWriter(creating: path)
+    if let near, writer.clone(near) {
+      try overwrite(differencesFrom: near, with: writer, progress: progress)
+      try writer.sync()
+      return .shared
+    }
     /// Small enough for a smooth progress line, large enough to cost nothing.
     let step = 64 << 20
-    var writer = try FileWriter(creating: path)
     for segment in segments {
       switch segment {
       case .bytes(let bytes):
@@ -51,5 +87,50 @@ struct OutputFile: Sendable {
       }
     }
     try writer.sync()
+    return .copied
+  }
+
+  /// Writes the segments that are not `base`'s own bytes at their own place.
+  private func overwrite(
+    differencesFrom base: MappedFile, with writer: borrowing FileWriter, progress: (Int) -> Void
+  ) throws(RegateError) {
+    var position = 0
+    for segment in segments {
+      switch segment {
+      case .range(let file, let range) where file === base && range.lowerBound == position: break
+      default:
+        try segment.inChunks { (bytes, offset) throws(RegateError) in
+          try writer.overwrite(bytes, at: position + offset)
+        }
+      }
+      progress(segment.count)
+      position += segment.count
+    }
+  }
+}
+
+extension Segment {
+  /// Calls `body` with the bytes, piece by piece, and the place of each piece in the segment.
+  func inChunks(
+    _ body: (UnsafeRawBufferPointer, Int) throws(RegateError) -> Void
+  ) throws(RegateError) {
+    let chunk = 8 << 20
+    switch self {
+    case .bytes(let bytes):
+      let outcome = bytes.withUnsafeBytes { raw in
+        Result { () throws(RegateError) in try body(raw, 0) }
+      }
+      try outcome.get()
+    case .range(let file, let range):
+      var position = range.lowerBound
+      while position < range.upperBound {
+        let part = position..<min(position + chunk, range.upperBound)
+        try file.withBytes(in: part) { (bytes) throws(RegateError) in
+          try body(bytes, part.lowerBound - range.lowerBound)
+        }
+        file.discard(part)
+        position = part.upperBound
+      }
+    }
   }
 }

@@ -6,7 +6,6 @@
 import Architectures
 import ByteStorage
 import Checkpoints
-import Crypto
 import Foundation
 import OrderedCollections
 import Routing
@@ -20,6 +19,8 @@ struct OutputWriter {
   /// What the manifest says beside the files: options, versions, figures.
   let manifest: JSONValue
   let threads: Int
+  /// Hard-link files that do not change.
+  var linking = false
   let progress: any ProgressSink
 
   /// What was written.
@@ -28,35 +29,58 @@ struct OutputWriter {
     let byteCount: Int
     let identicalTensors: Int
     let changedTensors: Int
+    /// How many files came to their bytes in which way.
+    let methods: [OutputFile.Method: Int]
+
+    /// The same in the order of all methods.
+    var counts: [Int] { OutputFile.Method.allCases.map { methods[$0] ?? 0 } }
   }
 
   func write(overwrite: Bool) throws(RegateError) -> Summary {
-    let added = try nativeTensors()
-    let files = try weightFiles(added: added)
-    let byteCount = files.reduce(0) { $0 + $1.byteCount }
+    let contents = try contents()
+    let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
     try requireSpace(byteCount)
     try destination.requireReplaceable()
-    let sides = try sideFiles()
     let manifestName = destination.manifestName
     let stage = try StagedOutput(
       destination: destination.folder,
       kind: destination.isDirectory
-        ? .directory : .files(files.map(\.name) + [manifestName]),
+        ? .directory : .files(contents.weights.map(\.name) + [manifestName]),
       overwrite: overwrite)
 
     progress.begin("Writing", total: byteCount)
-    for file in files + sides {
-      try file.write(to: stage.path(file.name)) { progress.advance($0) }
+    var methods: [OutputFile.Method: Int] = [:]
+    for file in contents.files {
+      let method = try file.write(to: stage.path(file.name), linking: linking) {
+        progress.advance($0)
+      }
+      methods[method, default: 0] += 1
     }
     progress.end()
-    let verified = try verify(stage: stage.stage, files: files, added: added)
-    let json = try hashed(files + sides, in: stage.stage)
+    let verified = try verify(stage: stage.stage, contents)
+    let json = try hashed(contents.files, in: stage.stage)
     try OutputFile(name: manifestName, segments: [.bytes(json.serialised(.pretty))])
       .write(to: stage.path(manifestName)) { _ in }
     try stage.commit()
     return Summary(
-      files: (files + sides).map(\.name) + [manifestName], byteCount: byteCount,
-      identicalTensors: verified.identicalTensors, changedTensors: verified.changedTensors)
+      files: contents.files.map(\.name) + [manifestName], byteCount: byteCount,
+      identicalTensors: verified.identicalTensors, changedTensors: verified.changedTensors,
+      methods: methods)
+  }
+
+  /// The files of an output, but for the manifest, which holds their hashes.
+  struct Contents {
+    let weights: [OutputFile]
+    let sides: [OutputFile]
+    let added: [NativeTensor]
+
+    var files: [OutputFile] { weights + sides }
+  }
+
+  func contents() throws(RegateError) -> Contents {
+    let added = try nativeTensors()
+    return Contents(
+      weights: try weightFiles(added: added), sides: try sideFiles(), added: added)
   }
 
   private func nativeTensors() throws(RegateError) -> [NativeTensor] {
@@ -76,14 +100,40 @@ struct OutputWriter {
       ).files()
     }
     guard let checkpoint = model.checkpoint as? GGUFCheckpoint else { return [] }
-    let provenance: OrderedDictionary<String, GGUFValue> = [
+    return try GGUFOutput(
+      checkpoint: checkpoint, patches: patches, provenance: provenance, name: destination.name
+    ).files()
+  }
+
+  /// What a GGUF's header says of its making.
+  private var provenance: OrderedDictionary<String, GGUFValue> {
+    var keys: OrderedDictionary<String, GGUFValue> = [
       "regate.version": .string(RegateVersion.current),
       "regate.router": .string(form.rawValue),
       "regate.source": .string(model.checkpoint.path.lastPathComponent),
     ]
+    let levers = manifest["options"]?["levers"]?.arrayValue?.compactMap(\.stringValue) ?? []
+    keys["regate.levers"] = .string(levers.joined(separator: ","))
+    if let options = manifest["options"] {
+      keys["regate.options"] = .string(String(decoding: options.serialised(.compact), as: UTF8.self))
+    }
+    if let gini = manifest["figures"]?["held_out_gini"]?.doubleValue {
+      keys["regate.held_out_gini"] = .float32(Float(gini))
+    }
+    return keys
+  }
+
+  /// The ranges that change where the files stay the same files.
+  func inPlacePatches() throws(RegateError) -> PatchSet {
+    if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
+      return try SafetensorsOutput(
+        checkpoint: checkpoint, patches: patches, added: [], fileName: nil
+      ).inPlace()
+    }
+    guard let checkpoint = model.checkpoint as? GGUFCheckpoint else { return PatchSet(files: 0) }
     return try GGUFOutput(
-      checkpoint: checkpoint, patches: patches, provenance: provenance, name: destination.name
-    ).files()
+      checkpoint: checkpoint, patches: patches, provenance: [:], name: destination.name
+    ).patchSet()
   }
 
   /// The files beside the weights, as bytes; for the native form, the configuration with its keys
@@ -91,9 +141,13 @@ struct OutputWriter {
   private func sideFiles() throws(RegateError) -> [OutputFile] {
     guard destination.isDirectory, let checkpoint = model.checkpoint as? SafetensorsCheckpoint
     else { return [] }
-    let native = form == .lpr && !patches.isEmpty
+    let native = patches.contains { if case .native = $0.router { true } else { false } }
     var files: [OutputFile] = []
-    for name in checkpoint.sideFiles where name != destination.manifestName {
+    // Nothing to say about an output in which nothing changed.
+    let carded = !patches.isEmpty
+    let own = [destination.manifestName, UndoFile.directoryName]
+    for name in checkpoint.sideFiles where !own.contains(name) {
+      if carded, name == ModelCard.fileName { continue }
       if native, NativeModelling.files[name] != nil { continue }
       if name == "config.json", native, let config = checkpoint.config {
         let patched = try NativeConfig.patched(
@@ -107,6 +161,9 @@ struct OutputWriter {
     if native {
       files += NativeModelling.files.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
     }
+    if carded {
+      files.append(try ModelCard(manifest: manifest, form: form).file(beside: checkpoint))
+    }
     return files
   }
 
@@ -119,9 +176,10 @@ struct OutputWriter {
   }
 
   private func verify(
-    stage: String, files: [OutputFile], added: [NativeTensor]
+    stage: String, _ contents: Contents
   ) throws(RegateError) -> Verification.Result {
     let output: any Checkpoint
+    let files = contents.weights
     switch model.checkpoint {
     case is GGUFCheckpoint: output = try GGUFCheckpoint(path: stage + "/" + files[0].name)
     default:
@@ -129,7 +187,7 @@ struct OutputWriter {
         path: destination.isDirectory ? stage : stage + "/" + files[0].name)
     }
     return try Verification(
-      original: model.checkpoint, output: output, patches: patches, added: added,
+      original: model.checkpoint, output: output, patches: patches, added: contents.added,
       progress: progress
     ).run()
   }
@@ -149,8 +207,13 @@ struct OutputWriter {
     progress.end()
     var list: [JSONValue] = []
     for digest in digests { list.append(try digest.get()) }
+    return listing(list)
+  }
+
+  /// The manifest with its list of files.
+  func listing(_ files: [JSONValue]) -> JSONValue {
     var json = manifest
-    json["files"] = .array(list)
+    json["files"] = .array(files)
     return json
   }
 }
@@ -158,16 +221,6 @@ struct OutputWriter {
 extension MappedFile {
   /// SHA-256 of the whole file in hexadecimal; `progress` gets the bytes done since its last call.
   func sha256(progress: (Int) -> Void = { _ in }) -> String {
-    let chunk = 16 << 20
-    var hash = SHA256()
-    var position = 0
-    while position < count {
-      let range = position..<min(position + chunk, count)
-      withBytes(in: range) { hash.update(bufferPointer: $0) }
-      discard(range)
-      progress(range.count)
-      position = range.upperBound
-    }
-    return hash.finalize().map { String(format: "%02x", $0) }.joined()
+    [Segment.range(self, 0..<count)].sha256(progress: progress)
   }
 }

@@ -20,7 +20,8 @@ enum Segment: Sendable {
 
 /// Byte ranges of the original files that get other contents, of the same length, in the output.
 struct PatchSet: Sendable {
-  private struct Patch: Sendable {
+  /// One range and its new contents.
+  struct Patch: Sendable {
     let range: Range<Int>
     let source: Segment
   }
@@ -39,15 +40,23 @@ struct PatchSet: Sendable {
     let part = part ?? 0..<tensor.range.count
     precondition(part.upperBound <= tensor.range.count && source.count == part.count)
     let start = tensor.range.lowerBound
-    let range = start + part.lowerBound..<start + part.upperBound
-    var list = patches[tensor.file]
+    replace(start + part.lowerBound..<start + part.upperBound, ofFile: tensor.file, by: source)
+  }
+
+  /// Replaces `range` of file number `file` by `source`.
+  mutating func replace(_ range: Range<Int>, ofFile file: Int, by source: Segment) {
+    precondition(source.count == range.count)
+    var list = patches[file]
     let place = list.firstIndex { $0.range.lowerBound >= range.upperBound } ?? list.count
     precondition(
       place == 0 || list[place - 1].range.upperBound <= range.lowerBound, "patches overlap")
     list.insert(Patch(range: range, source: source), at: place)
-    patches[tensor.file] = list
+    patches[file] = list
     byteCount += range.count
   }
+
+  /// The patches of a file, by position.
+  subscript(file: Int) -> [Patch] { patches[file] }
 
   /// The contents of `range` of a file, patches applied.
   func segments(of file: MappedFile, index: Int, range: Range<Int>) -> [Segment] {

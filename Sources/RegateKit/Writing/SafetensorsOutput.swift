@@ -24,31 +24,91 @@ struct SafetensorsOutput {
   /// Name of an output that is a single file; nil for a directory, whose files keep theirs.
   let fileName: String?
 
-  /// The shards, and the index where there is one.
-  func files() throws(RegateError) -> [OutputFile] {
+  /// The ranges that change in place; `changes` are the router tensors' by name, of which those that
+  /// keep their layout are among the ranges.
+  private func patchSet(
+    _ changes: [String: TensorChange], _ renames: [String: String]
+  ) throws(RegateError) -> PatchSet {
     var bytes = PatchSet(files: checkpoint.files.count)
+    for patch in patches { try patch.addExperts(to: &bytes, of: checkpoint, renaming: true) }
+    for change in changes.values where change.keepsLayout {
+      guard let replacement = change.replacement else { continue }
+      bytes.replace(change.tensor, by: .bytes(replacement.bytes))
+    }
+    for (index, part) in checkpoint.parts.enumerated() {
+      guard let header = try renamedHeader(of: part, renames), header.count == part.dataStart else {
+        continue
+      }
+      bytes.replace(0..<part.dataStart, ofFile: index, by: .bytes(header))
+    }
+    return bytes
+  }
+
+  private func routerChanges() throws(RegateError) -> [String: TensorChange] {
     var changes: [String: TensorChange] = [:]
     for patch in patches {
-      try patch.addExperts(to: &bytes, of: checkpoint)
-      for change in try patch.routerChanges() {
-        changes[change.tensor.name] = change
-        if change.keepsLayout, let replacement = change.replacement {
-          bytes.replace(change.tensor, by: .bytes(replacement.bytes))
-        }
+      for change in try patch.routerChanges() { changes[change.tensor.name] = change }
+    }
+    return changes
+  }
+
+  /// New names of renumbered tensors, by old name.
+  private var renames: [String: String] {
+    patches.reduce(into: [:]) { $0.merge($1.renames) { first, _ in first } }
+  }
+
+  /// The ranges that change where the files stay the same files: refused where a header or the
+  /// index would have to grow.
+  func inPlace() throws(RegateError) -> PatchSet {
+    let changes = try routerChanges()
+    let renames = renames
+    func refused(_ subject: String, _ problem: String) -> RegateError {
+      RegateError(
+        .refused, file: checkpoint.path, subject: subject, "\(problem), which needs new files",
+        advice: "use --output or --delta instead of --in-place")
+    }
+    let widened = changes.values.filter { !$0.keepsLayout }.min { $0.tensor.name < $1.tensor.name }
+    if let widened {
+      throw refused(
+        widened.tensor.name, "is stored as \(widened.tensor.type.rawValue) and must become F32")
+    }
+    for (old, new) in renames.sorted(by: { $0.key < $1.key })
+    where try checkpoint.tensor(old).file != checkpoint.tensor(new).file {
+      throw refused(old, "the experts of its layer lie in several shards, so the index changes")
+    }
+    for part in checkpoint.parts {
+      guard let header = try renamedHeader(of: part, renames) else { continue }
+      guard header.count == part.dataStart else {
+        throw refused(part.file.path.lastPathComponent, "its header would become longer")
       }
     }
+    return try patchSet(changes, renames)
+  }
+
+  /// The shards, and the index where there is one.
+  func files() throws(RegateError) -> [OutputFile] {
+    let changes = try routerChanges()
+    let renames = renames
+    let bytes = try patchSet(changes, renames)
     var files: [OutputFile] = []
     for (index, part) in checkpoint.parts.enumerated() {
       let relaid = part.tensors.contains { !(changes[$0.name]?.keepsLayout ?? true) }
-      files.append(
-        relaid
-          ? try rewritten(part, index: index, changes: changes, patches: bytes)
-          : OutputFile(
-            name: name(ofPart: index),
-            segments: bytes.segments(of: part.file, index: index, range: 0..<part.file.count)))
+      if relaid {
+        files.append(
+          try rewritten(part, index: index, changes: changes, renames: renames, patches: bytes))
+        continue
+      }
+      var file = OutputFile(name: name(ofPart: index))
+      var start = 0
+      if let header = try renamedHeader(of: part, renames), header.count != part.dataStart {
+        file.append([.bytes(header)])
+        start = part.dataStart
+      }
+      file.append(bytes.segments(of: part.file, index: index, range: start..<part.file.count))
+      files.append(file)
     }
     if !added.isEmpty { files.append(try routerFile()) }
-    if let index = try index(changes: changes) {
+    if let index = try index(changes: changes, renames: renames) {
       files.append(
         OutputFile(name: SafetensorsIndex.fileName, segments: [.bytes(index.serialised(.pretty))]))
     }
@@ -61,20 +121,39 @@ struct SafetensorsOutput {
     return name == "model.safetensors" && !added.isEmpty ? SafetensorsOutput.onlyShard : name
   }
 
-  private func rewritten(
-    _ part: SafetensorsFile, index: Int, changes: [String: TensorChange], patches: PatchSet
-  ) throws(RegateError) -> OutputFile {
-    let kept = part.tensors.filter { changes[$0.name].map { $0.replacement != nil } ?? true }
+  /// The header of a part with renumbered tensors, all at their places, as long as the old one
+  /// where it fits in; nil where none is renumbered.
+  private func renamedHeader(
+    of part: SafetensorsFile, _ renames: [String: String]
+  ) throws(RegateError) -> [UInt8]? {
+    guard part.tensors.contains(where: { renames[$0.name] != nil }) else { return nil }
     let header = try SafetensorsHeader(
-      kept.map { ($0.name, changes[$0.name]?.replacement?.type ?? $0.type, $0.shape) },
+      part.tensors.map { (renames[$0.name] ?? $0.name, $0.type, $0.shape) },
+      metadata: part.metadata, order: .given
+    ).serialised()
+    guard header.count < part.dataStart else { return header }
+    let text = header[8...] + repeatElement(0x20, count: part.dataStart - header.count)
+    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+  }
+
+  private func rewritten(
+    _ part: SafetensorsFile, index: Int, changes: [String: TensorChange],
+    renames: [String: String], patches: PatchSet
+  ) throws(RegateError) -> OutputFile {
+    var kept: [String: TensorInfo] = [:]
+    for tensor in part.tensors where changes[tensor.name].map({ $0.replacement != nil }) ?? true {
+      kept[renames[tensor.name] ?? tensor.name] = tensor
+    }
+    let header = try SafetensorsHeader(
+      kept.map { ($0.key, changes[$0.value.name]?.replacement?.type ?? $0.value.type, $0.value.shape) },
       metadata: part.metadata)
     var file = OutputFile(name: name(ofPart: index), segments: [.bytes(try header.serialised())])
     for entry in header.entries {
-      if let change = changes[entry.name], !change.keepsLayout, let new = change.replacement {
+      guard let tensor = kept[entry.name] else { continue }
+      if let change = changes[tensor.name], !change.keepsLayout, let new = change.replacement {
         file.append([.bytes(new.bytes)])
       } else {
-        let range = try checkpoint.tensor(entry.name).range
-        file.append(patches.segments(of: part.file, index: index, range: range))
+        file.append(patches.segments(of: part.file, index: index, range: tensor.range))
       }
     }
     return file
@@ -92,7 +171,9 @@ struct SafetensorsOutput {
 
   /// The index of the output; nil where original and output are a single file. Everything that
   /// the original's index says beside sizes and places stays.
-  private func index(changes: [String: TensorChange]) throws(RegateError) -> JSONValue? {
+  private func index(
+    changes: [String: TensorChange], renames: [String: String]
+  ) throws(RegateError) -> JSONValue? {
     guard checkpoint.index != nil || !added.isEmpty else { return nil }
     var json = checkpoint.index?.raw ?? .object([:])
     var places: OrderedDictionary<String, JSONValue> = [:]
@@ -103,7 +184,7 @@ struct SafetensorsOutput {
         guard let change = changes[tensor.name] else {
           total += tensor.range.count
           parameters += tensor.elementCount
-          places[tensor.name] = .string(name(ofPart: index))
+          places[renames[tensor.name] ?? tensor.name] = .string(name(ofPart: index))
           continue
         }
         guard let new = change.replacement else { continue }

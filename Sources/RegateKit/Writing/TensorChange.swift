@@ -29,6 +29,10 @@ extension LayerPatch {
     case .native:
       return ([layer.gate] + [layer.gateBias, layer.selectionBias].compactMap { $0 })
         .map { TensorChange(tensor: $0, replacement: nil) }
+    case .renumbered(let moved):
+      return moved.map {
+        TensorChange(tensor: $0.tensor, replacement: .init(type: $0.tensor.type, bytes: $0.bytes))
+      }
     case .stock(let router):
       var changes = [
         TensorChange(

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Tensors
+
+/// What a rule of `regate check` says about a checkpoint.
+public enum CheckLevel: String, Sendable, CaseIterable, Comparable {
+  /// Worth knowing; nothing is lost.
+  case note
+  /// It loads, but routes or computes otherwise than other runtimes do with the same model.
+  case differs
+  /// It loads, and something in it is silently left out.
+  case drops
+  /// It does not load.
+  case refuses
+
+  public static func < (a: CheckLevel, b: CheckLevel) -> Bool {
+    (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
+  }
+}
+
+/// One statement about how serving stacks treat checkpoints of some kind.
+struct CheckRule: Sendable {
+  /// Stable name, for programs.
+  let name: String
+  let stacks: [ServingStack]
+  let level: CheckLevel
+  /// What the stack does, and what can be done about it.
+  let text: String
+  /// Where this is known from.
+  let source: String
+  /// Whether it was seen by running that stack; otherwise it was only read.
+  let verified: Bool
+  /// What in the checkpoint the rule is about (a tensor, a key); nil where it does not apply.
+  let applies: @Sendable (CheckSubject) -> String?
+
+  init(
+    _ name: String, _ stacks: [ServingStack], _ level: CheckLevel, _ text: String, source: String,
+    verified: Bool = false, applies: @escaping @Sendable (CheckSubject) -> String?
+  ) {
+    self.name = name
+    self.stacks = stacks
+    self.level = level
+    self.text = text
+    self.source = source
+    self.verified = verified
+    self.applies = applies
+  }
+}
+
+/// A checkpoint as the rules look at it: one that exists, or one that a conversion would write.
+struct CheckSubject: Sendable {
+  let model: Model
+  /// The native form.
+  let native: Bool
+  /// The selection biases are stored as this; nil where there are none.
+  let biasType: ElementType?
+
+  /// A checkpoint as it is.
+  init(_ model: Model) {
+    self.init(
+      model: model, native: model.layout.nativeRouter,
+      biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first)
+  }
+
+  /// What a conversion of `model` to `form` would be.
+  init(planned model: Model, form: RouterForm, keepsBiasType: Bool) {
+    let bias = model.layout.layers.lazy.compactMap(\.selectionBias?.type).first
+    self.init(
+      model: model, native: form == .lpr,
+      biasType: form == .lpr ? nil : bias.map { keepsBiasType ? $0 : .f32 })
+  }
+
+  private init(model: Model, native: Bool, biasType: ElementType?) {
+    self.model = model
+    self.native = native
+    self.biasType = biasType
+  }
+
+  var layout: ModelLayout { model.layout }
+  var family: String { layout.family.name }
+  var isGGUF: Bool { layout.container == .gguf }
+  var safetensors: SafetensorsCheckpoint? { model.checkpoint as? SafetensorsCheckpoint }
+  var gguf: GGUFCheckpoint? { model.checkpoint as? GGUFCheckpoint }
+  /// `config.json`, or the part of it that describes the language model.
+  var config: JSONValue? {
+    safetensors?.config.map { $0["text_config"]?.objectValue == nil ? $0 : $0["text_config"] ?? $0 }
+  }
+
+  /// `quant_method` of `config.json`; `mlx` for MLX's own key.
+  var quantisation: String? {
+    guard let config = safetensors?.config else { return nil }
+    for object in [config, self.config ?? config] {
+      if let found = object["quantization_config"] ?? object["compression_config"],
+        found.objectValue != nil
+      {
+        return found["quant_method"]?.stringValue ?? "unnamed"
+      }
+    }
+    return config["quantization"]?.objectValue == nil ? nil : "mlx"
+  }
+
+  /// The first selection bias that the checkpoint holds although its family reads none.
+  var strayBias: String? {
+    let known = Set(layout.layers.compactMap(\.selectionBias?.name))
+    return model.checkpoint.tensors.keys.first {
+      ($0.hasSuffix(".e_score_correction_bias") || $0.hasSuffix(".exp_probs_b.bias"))
+        && !known.contains($0) && !layout.extraRouters.map(\.layer).contains(where: $0.hasPrefix)
+    }
+  }
+
+  /// The first fused expert matrix.
+  var fusedExperts: String? {
+    for part in layout.layers.lazy.flatMap(\.experts) {
+      if case .fused(let tensor) = part.storage { return tensor.name }
+    }
+    return nil
+  }
+
+  /// A GGUF key of the architecture, as text; nil where it is absent.
+  func setting(_ key: String) -> String? {
+    guard let gguf, let value = gguf.metadata["\(gguf.architecture).\(key)"] else { return nil }
+    if case .bool(let flag) = value { return flag ? "true" : "false" }
+    return value.integer.map(String.init) ?? value.string ?? value.float.map { String($0) }
+  }
+
+  /// Where a rule is about the model as a whole.
+  static let whole = "the checkpoint"
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A delta, version 1: what a conversion changes, without the bytes that it keeps.
+//
+// 1. 8 bytes: "REGDELTA".
+// 2. u64, little-endian: N, the byte count of the header; at most 100,000,000.
+// 3. N bytes: the header, a JSON object in UTF-8.
+//    format   regate.delta.v1 (apply to a copy) or regate.undo.v1 (revert in place)
+//    about    what was done, for people
+//    base     [{"name", "bytes", "sha256", "part"}]: the files that the delta applies to. `part` is
+//             the number of a file that holds tensors, in reading order, and null for others.
+//    files    [{"name", "bytes", "sha256", "part", "pieces": [..]}]: the files that come out, each
+//             from its first byte to its last. A piece [f, start, count] is copied from base file
+//             f; a piece [start, count] stands in the data section.
+// 4. The data section: the bytes that no base file holds, up to the end of the file.
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+
+/// The header of a delta.
+struct Delta: Sendable {
+  enum Kind: String, Sendable {
+    case conversion = "regate.delta.v1"
+    case undo = "regate.undo.v1"
+  }
+
+  /// A file that the delta applies to.
+  struct Base: Sendable {
+    let name: String
+    let byteCount: Int
+    let sha256: String
+    /// Its number among the files that hold tensors.
+    let part: Int?
+  }
+
+  /// Where bytes of a file that comes out lie.
+  enum Piece: Sendable {
+    case base(file: Int, Range<Int>)
+    case data(Range<Int>)
+
+    var count: Int {
+      switch self {
+      case .base(_, let range), .data(let range): range.count
+      }
+    }
+  }
+
+  /// A file that comes out.
+  struct File: Sendable {
+    let name: String
+    let byteCount: Int
+    let sha256: String
+    let part: Int?
+    let pieces: [Piece]
+  }
+
+  static let magic = Array("REGDELTA".utf8)
+  /// As much as safetensors allows for its header.
+  static let headerLimit = 100_000_000
+
+  let kind: Kind
+  let about: JSONValue
+  let base: [Base]
+  let files: [File]
+
+  /// Bytes up to the data section.
+  func serialised() throws(RegateError) -> [UInt8] {
+    let json: JSONValue = [
+      "format": .string(kind.rawValue), "about": about,
+      "base": .array(
+        base.map {
+          [
+            "name": .string($0.name), "bytes": .integer($0.byteCount),
+            "sha256": .string($0.sha256), "part": $0.part.map { .integer($0) } ?? .null,
+          ]
+        }),
+      "files": .array(
+        files.map {
+          [
+            "name": .string($0.name), "bytes": .integer($0.byteCount),
+            "sha256": .string($0.sha256), "part": $0.part.map { .integer($0) } ?? .null,
+            "pieces": .array($0.pieces.map(\.json)),
+          ]
+        }),
+    ]
+    let text = json.serialised(.compact)
+    guard text.count <= Delta.headerLimit else {
+      throw RegateError(
+        .unsupported, "the delta's header would have \(text.count) bytes, more than the "
+          + "\(Delta.headerLimit) allowed", advice: "write the output with --output")
+    }
+    return Delta.magic + withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+  }
+}
+
+extension Delta.Piece {
+  fileprivate var json: JSONValue {
+    switch self {
+    case .base(let file, let range):
+      [.integer(file), .integer(range.lowerBound), .integer(range.count)]
+    case .data(let range): [.integer(range.lowerBound), .integer(range.count)]
+    }
+  }
+}

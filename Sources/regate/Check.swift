@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+public import RegateKit
+
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Say which runtimes will load a checkpoint, and what they would leave out.",
+    discussion: """
+      Reads headers only. Every statement names its source, and whether it was seen by running that \
+      runtime (verified) or only read (unverified). The exit code is 1 where a --target does not \
+      load the checkpoint or leaves something out.
+
+      EXAMPLES
+        regate check Qwen3-30B-A3B
+        regate check balanced --target vllm,llama.cpp
+      """)
+
+  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Runtimes that must load it: vllm, sglang, transformers, llama.cpp, mlx.",
+      valueName: "runtime,..."))
+  var target: StackList?
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    let check = try Check.run(checkpoint, stacks: target?.stacks ?? ServingStack.allCases)
+    common.show(text: check.text, json: check.json)
+    if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
+      throw ExitCode(1)
+    }
+  }
+}
+
+/// A comma-separated list of serving stacks.
+struct StackList: ExpressibleByArgument {
+  let stacks: [ServingStack]
+
+  init?(argument: String) {
+    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
+    let found = words.map { ServingStack(rawValue: String($0)) }
+    guard !found.isEmpty, !found.contains(nil) else { return nil }
+    stacks = found.compactMap { $0 }
+  }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import RegateKit
+import TestSupport
+import Testing
+
+/// A checkpoint, what is changed in it, and what its stacks must say: rule names by stack.
+private struct Case: Sendable, CustomTestStringConvertible {
+  let label: String
+  let sample: Sample
+  var change: @Sendable (inout [String: Any]) -> Void = { _ in }
+  let expected: [(ServingStack, String, CheckLevel)]
+
+  var testDescription: String { label }
+}
+
+private func directory(
+  _ family: SyntheticModel.Family, _ layout: SyntheticModel.Layout = .init(.byLayer)
+) -> Sample { Sample(family: family, storage: .directory(layout)) }
+
+private let cases = [
+  Case(
+    label: "a plain Mixtral", sample: directory(.mixtral),
+    expected: [
+      (.transformers, "stock-loads", .note), (.llamaCpp, "needs-gguf", .refuses),
+    ]),
+  Case(
+    label: "a GGUF", sample: Sample(family: .qwen3, storage: .gguf(.init(.f16))),
+    expected: [
+      (.llamaCpp, "gguf-loads", .note), (.mlx, "needs-safetensors", .refuses),
+      (.sglang, "gguf-qwen-norm", .differs), (.transformers, "gguf-dequantised", .note),
+    ]),
+  Case(
+    label: "a split GGUF", sample: Sample(family: .mixtral, storage: .gguf(.init(.f16, split: true))),
+    expected: [(.vllm, "gguf-split", .refuses)]),
+  Case(
+    label: "a DeepSeek-V3 without topk_method", sample: directory(.deepseek),
+    expected: [(.vllm, "bias-method", .refuses)]),
+  Case(
+    label: "a selection bias in BF16", sample: directory(.deepseek, .init(.single, bias: .bf16)),
+    expected: [(.transformers, "bias-bf16", .differs), (.sglang, "bias-bf16", .differs)]),
+  Case(
+    label: "fused experts", sample: directory(.mixtral, .init(.single, fused: true)),
+    expected: [
+      (.vllm, "fused-experts", .drops), (.sglang, "fused-experts", .drops),
+      (.llamaCpp, "fused-conversion", .refuses),
+    ]),
+  Case(
+    label: "weights that are not renormalised", sample: directory(.qwen3),
+    change: { $0["norm_topk_prob"] = false }, expected: [(.llamaCpp, "qwen-norm", .differs)]),
+  Case(
+    label: "FP8", sample: directory(.qwen3, .init(.single, experts: .fp8)),
+    expected: [
+      (.vllm, "quantised-package", .note), (.mlx, "quantised-elsewhere", .refuses),
+    ]),
+  Case(
+    label: "MLX", sample: directory(.qwen3),
+    change: { $0["quantization"] = ["bits": 4, "group_size": 64] },
+    expected: [
+      (.vllm, "quantised-mlx", .refuses), (.transformers, "quantised-mlx", .refuses),
+    ]),
+]
+
+@Test(arguments: cases)
+private func `check says what each stack does with a checkpoint`(_ test: Case) throws {
+  let bench = try Workbench(test.sample, tokens: 8)
+  if case .directory(let layout) = test.sample.storage {
+    try bench.model.writeSafetensors(layout, to: bench.sourceFolder, change: test.change)
+  }
+  let check = try Check.run(bench.source)
+  #expect(check.outcomes.map(\.stack) == ServingStack.allCases)
+  for (stack, rule, level) in test.expected {
+    let outcome = try #require(check.outcomes.first { $0.stack == stack })
+    let finding = outcome.findings.first { $0.rule == rule }
+    #expect(finding?.level == level, "\(stack.rawValue): \(outcome.findings.map(\.rule))")
+    #expect(finding?.source.isEmpty == false && finding?.subject.isEmpty == false)
+    #expect((outcome.level ?? .note) >= level)
+    #expect(outcome.loads == (outcome.level != .refuses))
+  }
+  // Report and JSON hold every finding.
+  for outcome in check.outcomes {
+    for finding in outcome.findings { #expect(check.text.contains(finding.text)) }
+  }
+  #expect(check.json["stacks"]?.arrayValue?.count == ServingStack.allCases.count)
+}
+
+@Test func `a bias that no one reads is named, and where it goes`() throws {
+  let bench = try Workbench(directory(.qwen3), tokens: 8)
+  try bench.model.writeSafetensors(
+    .init(.byLayer), to: bench.sourceFolder,
+    renaming: (
+      "model.layers.0.input_layernorm.weight", "model.layers.0.mlp.gate.e_score_correction_bias"
+    ))
+  let check = try Check.run(bench.source)
+  let levels = Dictionary(uniqueKeysWithValues: check.outcomes.map { ($0.stack, $0.level) })
+  #expect(levels[.vllm] == .drops)
+  #expect(levels[.sglang] == .drops)
+  #expect(levels[.transformers] == .drops)
+  #expect(levels[.mlx] == .refuses)
+}
+
+@Test func `a sigmoid model without a gating key is caught`() throws {
+  let bench = try Workbench(Sample(family: .deepseek, storage: .gguf(.init(.f16))), tokens: 8)
+  #expect(try Check.run(bench.source, stacks: [.llamaCpp]).outcomes[0].level == .note)
+  var bytes = try Data(contentsOf: URL(filePath: bench.source))
+  // The key, renamed, is no key any more.
+  let key = Data("deepseek2.expert_gating_func".utf8)
+  let range = try #require(bytes.range(of: key))
+  bytes.replaceSubrange(range, with: Data("deepseek2.expert_gating_none".utf8))
+  try bytes.write(to: URL(filePath: bench.source))
+  let outcome = try Check.run(bench.source, stacks: [.llamaCpp]).outcomes[0]
+  #expect(outcome.findings.first?.rule == "gguf-gating-absent")
+  #expect(outcome.findings.first?.verified == true)
+}
+
+@Test func `the plan of a conversion says what will load it`() throws {
+  let bench = try Workbench(directory(.deepseek, .init(.byLayer, bias: .bf16)), tokens: 64)
+  func verdicts(_ form: RouterForm) throws -> [String: String] {
+    var request = bench.request
+    request.form = form
+    let json = try Conversion(request, progress: Silent()).plan().json
+    var result: [String: String] = [:]
+    for stack in json["check"]?["stacks"]?.arrayValue ?? [] {
+      result[stack["stack"]?.stringValue ?? ""] = stack["verdict"]?.stringValue
+    }
+    return result
+  }
+  // The bias is widened: what check says of the original is no longer so.
+  #expect(try Check.run(bench.source, stacks: [.transformers]).outcomes[0].level == .differs)
+  #expect(try verdicts(.stock)["transformers"] == "loads")
+  #expect(try verdicts(.lpr)["transformers"] == "loads")
+  for stack in ["vllm", "sglang", "mlx"] {
+    #expect(try verdicts(.lpr)[stack] == "does not load", "\(stack)")
+  }
+}
+
+@Test func `a fit with a bias for a checkpoint without one is refused`() throws {
+  let bench = try Workbench(Sample(family: .deepseek, storage: .gguf(.init(.f16))))
+  let fit = try bench.stockFit()
+  // A GGUF of the same model whose bias tensors a converter left out, other tensors in their place.
+  var bytes = try Data(contentsOf: URL(filePath: bench.source))
+  for layer in bench.model.layers {
+    let range = try #require(bytes.range(of: Data("blk.\(layer.index).exp_probs_b.bias".utf8)))
+    bytes.replaceSubrange(range, with: Data("blk.\(layer.index).xxp_probs_b.bias".utf8))
+  }
+  try bytes.write(to: URL(filePath: bench.source))
+  let error = #expect(throws: RegateError.self) {
+    try bench.convert(to: "out") {
+      $0.calibration = []
+      $0.fit = fit.path
+    }
+  }
+  #expect(error?.description.contains("bias") == true, "\(error?.description ?? "")")
+}

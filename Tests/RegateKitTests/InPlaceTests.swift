@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Changes of a checkpoint's own files, and the way back.
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import RegateKit
+import TestSupport
+import Testing
+
+extension Workbench {
+  func convertInPlace() throws {
+    let fit = try stockFit()
+    try convert(to: nil) {
+      $0.calibration = []
+      $0.fit = fit.path
+      $0.inPlace = true
+    }
+  }
+
+  func revert() throws {
+    _ = try Reversion(source, threads: 2, progress: Silent()).run()
+  }
+
+  /// Runs `body` and expects a refusal that says `fragment` and changes nothing.
+  fileprivate func requireRefusal(_ fragment: String, _ body: () throws -> Void) throws {
+    let before = try fileTree(sourceFolder)
+    let error = #expect(throws: RegateError.self) { try body() }
+    #expect(error?.description.contains(fragment) == true, "\(error?.description ?? "nothing")")
+    #expect(try fileTree(sourceFolder) == before)
+  }
+}
+
+/// All samples but those whose selection bias would have to be widened.
+private let samples = (Sample.safetensors + Sample.gguf).filter { sample in
+  switch sample.storage {
+  case .directory(let layout), .file(let layout):
+    sample.family != .deepseek || layout.biasType == .f32
+  case .gguf: true
+  }
+}
+
+@Test(arguments: samples)
+func `a change in place holds what an output would, and is taken back`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let source = try fileTree(bench.sourceFolder)
+  _ = try bench.convertStock(to: "out")
+  try bench.convertInPlace()
+  let changed = try fileTree(bench.sourceFolder)
+  #expect(changed != source)
+  let (inPlace, out) = (try bench.weights(), try bench.weights("out"))
+  #expect(Set(inPlace.tensors.keys) == Set(out.tensors.keys))
+  for (name, tensor) in out.tensors {
+    #expect(inPlace.tensors[name]?.bytes == tensor.bytes, "\(name)")
+  }
+  // Side files stay, an undo delta and a manifest come.
+  #expect(changed.count == source.count + 2)
+  try bench.requireRefusal("was converted before") { try bench.convertInPlace() }
+  try bench.revert()
+  #expect(try fileTree(bench.sourceFolder) == source)
+  try bench.requireRefusal("nothing was changed in place, or it was reverted") {
+    try bench.revert()
+  }
+}
+
+@Test(arguments: [Sample.safetensors[6], Sample.safetensors[3], Sample.gguf[1], Sample.gguf[2]])
+func `a change that was interrupted anywhere is taken back`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  let source = try fileTree(bench.sourceFolder)
+  try bench.convertInPlace()
+  let changed = try fileTree(bench.sourceFolder)
+  var random = SeededGenerator(seed: 21)
+  for _ in 0..<12 {
+    // Any mixture of old and new bytes can be on the disk after a kill.
+    for (name, new) in changed where source[name] != nil && source[name] != new {
+      var mixed = new
+      let old = try #require(source[name])
+      for _ in 0..<6 {
+        let start = Int.random(in: 0..<new.count, using: &random)
+        let end = Int.random(in: start...new.count, using: &random)
+        mixed.replaceSubrange(start..<end, with: old[start..<end])
+      }
+      try mixed.write(to: bench.sourceFolder.appending(path: name))
+    }
+    for (name, data) in changed where source[name] == nil {
+      // The manifest comes last: it may not be there.
+      if name.hasSuffix(".delta") || Bool.random(using: &random) {
+        try data.write(to: bench.sourceFolder.appending(path: name))
+      }
+    }
+    try bench.revert()
+    #expect(try fileTree(bench.sourceFolder) == source)
+  }
+}
+
+@Test(arguments: [Sample.safetensors[1], Sample.gguf[0]])
+func `what was changed since is not reverted`(_ sample: Sample) throws {
+  let bench = try Workbench(sample)
+  try bench.convertInPlace()
+  let name = try #require(
+    fileTree(bench.sourceFolder).keys.sorted().last {
+      $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf")
+    })
+  let url = bench.sourceFolder.appending(path: name)
+  let bytes = try Data(contentsOf: url)
+  var other = bytes
+  // The token embedding or the head: no range that was changed.
+  other[other.count - 1] ^= 1
+  try other.write(to: url)
+  try bench.requireRefusal("was changed since the conversion") { try bench.revert() }
+  try bytes.dropLast().write(to: url)
+  try bench.requireRefusal("was changed since the conversion") { try bench.revert() }
+  try bytes.write(to: url)
+  try bench.revert()
+}
+
+@Test func `files with other names are never written in place`() throws {
+  let bench = try Workbench(Sample.safetensors[1])
+  let manager = FileManager.default
+  let name = "model-00002-of-00003.safetensors"
+  try manager.linkItem(
+    atPath: bench.directory.path("source/" + name), toPath: bench.directory.path("second"))
+  try bench.requireRefusal("has 2 names") { try bench.convertInPlace() }
+  try manager.removeItem(atPath: bench.directory.path("second"))
+
+  try manager.moveItem(
+    atPath: bench.directory.path("source/" + name), toPath: bench.directory.path("blob"))
+  try manager.createSymbolicLink(
+    atPath: bench.directory.path("source/" + name), withDestinationPath: "../blob")
+  try bench.requireRefusal("is a symbolic link") { try bench.convertInPlace() }
+  try manager.removeItem(atPath: bench.directory.path("source/" + name))
+  try manager.moveItem(
+    atPath: bench.directory.path("blob"), toPath: bench.directory.path("source/" + name))
+
+  try manager.createSymbolicLink(
+    atPath: bench.directory.path("link"), withDestinationPath: bench.directory.path("source"))
+  let fit = try bench.stockFit()
+  try bench.requireRefusal("is reached through the symbolic link") {
+    var request = ConvertRequest(checkpoint: bench.directory.path("link"), threads: 2, fit: fit.path)
+    request.inPlace = true
+    _ = try Conversion(request, progress: Silent()).run()
+  }
+  // Between conversion and reverting, too.
+  try bench.convertInPlace()
+  try manager.linkItem(
+    atPath: bench.directory.path("source/" + name), toPath: bench.directory.path("second"))
+  try bench.requireRefusal("has 2 names") { try bench.revert() }
+}
+
+@Test func `a selection bias in BF16 is not rounded in place`() throws {
+  let bench = try Workbench(Sample.safetensors[11])
+  try bench.requireRefusal("must become F32") { try bench.convertInPlace() }
+}
+
+@Test func `the native form is not written in place`() throws {
+  let bench = try Workbench(Sample.safetensors[0])
+  try bench.requireRefusal("not in place") {
+    try bench.convert(to: nil) {
+      $0.form = .lpr
+      $0.inPlace = true
+    }
+  }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes with the weights: model card, links, adapters.
+
+import ByteStorage
+import Checkpoints
+import Foundation
+import RegateKit
+import Tensors
+import TestSupport
+import Testing
+
+private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model\n\nText, \u{1F9EA}.\n"
+
+@Suite struct ModelCardTests {
+  private func convert(_ bench: Workbench, to name: String) throws -> String {
+    _ = try bench.convertStock(to: name)
+    return try String(contentsOf: bench.folder(name).appending(path: "README.md"), encoding: .utf8)
+  }
+
+  @Test func `a section is added and the original's text stays`() throws {
+    let bench = try Workbench(Sample.safetensors[1])
+    try bench.directory.write(Array(original.utf8), to: "source/README.md")
+    let card = try convert(bench, to: "out")
+    #expect(card.hasPrefix(original + "\n<!-- regate:begin -->\n"))
+    #expect(card.hasSuffix("<!-- regate:end -->\n"))
+    for word in ["| base model | `source` |", "| levers | clone, route |", "| router | stock |"] {
+      #expect(card.contains(word), "\(word)")
+    }
+  }
+
+  @Test(arguments: ["", "# No line feed at the end"])
+  func `any original is kept`(_ text: String) throws {
+    let bench = try Workbench(Sample.safetensors[1])
+    try bench.directory.write(Array(text.utf8), to: "source/README.md")
+    #expect(try convert(bench, to: "out").hasPrefix(text))
+  }
+
+  @Test func `a model without a card gets one`() throws {
+    let bench = try Workbench(Sample.safetensors[1])
+    #expect(try convert(bench, to: "out").hasPrefix("<!-- regate:begin -->\n## Balanced routing"))
+  }
+
+  @Test func `the section of an earlier conversion is replaced`() throws {
+    let bench = try Workbench(Sample.safetensors[1])
+    let before = original + "\n<!-- regate:begin -->\nold\n<!-- regate:end -->\n"
+    try bench.directory.write(Array((before + "\nMore.\n").utf8), to: "source/README.md")
+    let card = try convert(bench, to: "out")
+    #expect(card.hasPrefix(original + "\n<!-- regate:begin -->\n## Balanced"))
+    #expect(card.hasSuffix("<!-- regate:end -->\n\nMore.\n"))
+    #expect(!card.contains("\nold\n"))
+    #expect(card.components(separatedBy: "<!-- regate:begin -->").count == 2)
+  }
+
+  @Test func `a GGUF carries options in its keys`() throws {
+    let bench = try Workbench(Sample.gguf[0])
+    _ = try bench.convertStock(to: "out")
+    let file = try GGUFCheckpoint(path: bench.output("out"))
+    #expect(file.metadata["regate.levers"] == .string("clone,route"))
+    let text = try #require(file.metadata["regate.options"]?.string)
+    let options = try JSONValue(parsing: Array(text.utf8), file: "options")
+    #expect(options["fit"]?.stringValue == "stock.fit")
+  }
+}
+
+@Suite struct LinkTests {
+  private func links(_ url: URL) throws -> Int {
+    try #require(
+      FileManager.default.attributesOfItem(atPath: url.path(percentEncoded: false))[
+        .referenceCount] as? Int)
+  }
+
+  @Test func `shards that do not change are linked`() throws {
+    let bench = try Workbench(Sample.safetensors[1])
+    let source = try fileTree(bench.sourceFolder)
+    let fit = try bench.stockFit()
+    let result = try bench.convert(to: "out") {
+      $0.calibration = []
+      $0.form = .stock
+      $0.fit = fit.path
+      $0.links = true
+    }
+    // Embedding and head; the layers' shards hold routers.
+    let first = "model-00001-of-00003.safetensors"
+    #expect(try links(bench.folder("out").appending(path: first)) == 2)
+    #expect(try links(bench.folder("out").appending(path: "model-00002-of-00003.safetensors")) == 1)
+    #expect(try fileTree(bench.sourceFolder) == source)
+    let methods = result.json["written"]?["methods"]
+    #expect((methods?["hard-linked"]?.intValue ?? 0) >= 2)
+    #expect(result.text.contains("hard-linked"))
+    _ = try bench.convertStock(to: "copied")
+    var (linked, copied) = (
+      try fileTree(bench.folder("out")), try fileTree(bench.folder("copied"))
+    )
+    for name in ["regate.json", "README.md"] {
+      linked[name] = nil
+      copied[name] = nil
+    }
+    #expect(linked == copied)
+    // A linked file is never written in place afterwards.
+    let error = #expect(throws: RegateError.self) { try bench.convertInPlace() }
+    #expect(error?.problem.contains("has 2 names") == true)
+  }
+}
+
+@Suite struct LoRATests {
+  /// gate + B · A of an adapter, by layer.
+  private func patched(_ path: String, _ bench: Workbench) throws -> [[Float]] {
+    let file = try GGUFFile(path: path)
+    return try bench.model.layers.map { layer in
+      func matrix(_ suffix: String) throws -> (shape: [Int], values: [Float]) {
+        let name = "blk.\(layer.index).ffn_gate_inp.weight.lora_\(suffix)"
+        let tensor = try #require(file.tensors.first { $0.name == name })
+        #expect(tensor.type == .f32)
+        let bytes = file.file.bytes(in: tensor.range)
+        return (
+          tensor.shape,
+          stride(from: 0, to: bytes.count, by: 4).map { start in
+            Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << (8 * $1) })
+          }
+        )
+      }
+      let (a, b) = (try matrix("a"), try matrix("b"))
+      #expect(a.shape[1] == bench.model.hidden && b.shape[0] == bench.model.experts)
+      #expect(a.shape[0] == b.shape[1])
+      var gate = layer.gate
+      for row in 0..<b.shape[0] {
+        for column in 0..<a.shape[1] {
+          var sum: Float = 0
+          for k in 0..<a.shape[0] {
+            sum += b.values[row * a.shape[0] + k] * a.values[k * a.shape[1] + column]
+          }
+          gate[row * a.shape[1] + column] += sum
+        }
+      }
+      return gate
+    }
+  }
+
+  /// Converts with an adapter beside the output; the new gates, by layer.
+  private func convert(
+    _ bench: Workbench, to name: String, rank: Int? = nil
+  ) throws -> (error: Double, gates: [[Float]]) {
+    let result = try bench.convert(to: name) {
+      $0.clones = false
+      $0.form = .stock
+      $0.lora = bench.directory.path("\(name)-lora.gguf")
+      $0.loraRank = rank
+    }
+    let weights = try bench.weights(name)
+    let gates = try bench.model.layers.map { layer in
+      let tensor = try #require(weights.tensors["blk.\(layer.index).ffn_gate_inp.weight"])
+      return stride(from: 0, to: tensor.bytes.count, by: 4).map { start in
+        Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(tensor.bytes[start + $1]) << (8 * $1) })
+      }
+    }
+    return (try #require(result.json["lora"]?["largest_error"]?.doubleValue), gates)
+  }
+
+  @Test(arguments: [Sample.gguf[0], Sample.gguf[3]])
+  func `an adapter of full rank is the new gate`(_ sample: Sample) throws {
+    let bench = try Workbench(sample, tokens: 256)
+    let (error, gates) = try convert(bench, to: "out")
+    #expect(error == 0)
+    let path = bench.directory.path("out-lora.gguf")
+    for (found, expected) in zip(try patched(path, bench), gates) {
+      for (a, b) in zip(found, expected) { #expect(abs(a - b) <= 1e-6 * max(1, abs(b))) }
+    }
+    let file = try GGUFFile(path: path)
+    let architecture = sample.family == .mixtral ? "llama" : "qwen3moe"
+    #expect(file.metadata["general.architecture"] == .string(architecture))
+    #expect(file.metadata["general.type"] == .string("adapter"))
+    #expect(file.metadata["adapter.type"] == .string("lora"))
+    #expect(file.metadata["adapter.lora.alpha"] == .float32(Float(bench.model.experts)))
+    #expect(file.tensors.count == 2 * bench.model.layers.count)
+  }
+
+  @Test func `a lower rank is near, and says how near`() throws {
+    let bench = try Workbench(Sample.gguf[3], tokens: 256)
+    var errors: [Double] = []
+    for rank in [1, 4, 12] {
+      let (error, gates) = try convert(bench, to: "out-\(rank)", rank: rank)
+      errors.append(error)
+      // What is said is what is there.
+      var worst = 0.0
+      let found = try patched(bench.directory.path("out-\(rank)-lora.gguf"), bench)
+      for (place, gate) in found.enumerated() {
+        let (old, new) = (bench.model.layers[place].gate, gates[place])
+        var (wrong, whole) = (0.0, 0.0)
+        for index in gate.indices {
+          wrong += Double(gate[index] - new[index]) * Double(gate[index] - new[index])
+          whole += Double(new[index] - old[index]) * Double(new[index] - old[index])
+        }
+        worst = max(worst, (wrong / whole).squareRoot())
+      }
+      #expect(abs(worst - error) < 1e-4)
+    }
+    #expect(errors == errors.sorted(by: >) && errors[0] < 1)
+  }
+
+  @Test func `a fit that copies experts has no adapter`() throws {
+    let bench = try Workbench(Sample.gguf[3])
+    let fit = try bench.stockFit()
+    let path = bench.directory.path("lora.gguf")
+    let error = #expect(throws: RegateError.self) {
+      try bench.convert(to: nil) {
+        $0.calibration = []
+        $0.clones = false
+        $0.fit = fit.path
+        $0.lora = path
+      }
+    }
+    #expect(error?.problem.contains("copies experts") == true)
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
+  @Test func `what an adapter cannot hold is refused`() throws {
+    let deepseek = try Workbench(Sample.gguf[5], tokens: 64)
+    let bias = #expect(throws: RegateError.self) {
+      try deepseek.convert(to: nil) {
+        $0.clones = false
+        $0.lora = deepseek.directory.path("lora.gguf")
+      }
+    }
+    #expect(bias?.problem.contains("bias") == true)
+    let qwen = try Workbench(Sample.gguf[3], tokens: 64)
+    let clones = #expect(throws: RegateError.self) {
+      try qwen.convert(to: nil) { $0.lora = qwen.directory.path("lora.gguf") }
+    }
+    #expect(clones?.problem.contains("cannot copy experts") == true)
+  }
+}
