@@ -78,7 +78,7 @@ package struct FileWriter: ~Copyable {
   }
 
   /// Appends `values` as little-endian F32.
-  package mutating func write(_ values: [Float]) throws(RegateError) {
+  package mutating func write(floats values: [Float]) throws(RegateError) {
     var failure: RegateError?
     // Every platform that Swift runs on is little-endian.
     values.withUnsafeBytes { raw in

@@ -279,7 +279,7 @@ struct Convert: ParsableCommand {
       return
     }
     if !common.json, !common.quiet, eplb == nil {
-      FileHandle.standardError.write(Data((try conversion.plan().headline + "\n").utf8))
+      FileHandle.standardError.write(Data((conversion.headline + "\n").utf8))
     }
     let result = try conversion.run()
     common.show(text: result.text, json: result.json)

@@ -25,7 +25,7 @@ struct AttentionPass {
   private static let blockTokens = 512
   private static let blockQueries = 128
   /// Floats that a group's queries, keys, values and context may take: 128 MB.
-  private static let groupFloats = 32 << 20
+  static let groupFloats = 32 << 20
 
   private var shape: AttentionShape { model.attention }
 

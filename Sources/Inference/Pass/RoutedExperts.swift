@@ -24,7 +24,7 @@ struct RoutedExperts {
   let threads: Int
 
   /// Floats in a wave's outputs: 128 MB.
-  private static let waveFloats = 32 << 20
+  static let waveFloats = 32 << 20
   /// Tokens per block when outputs are added up.
   private static let blockTokens = 512
 

@@ -89,15 +89,33 @@ public struct Conversion: Sendable {
         planned: model, form: form, keepsBiasType: request.inPlace || !request.routes))
   }
 
-  /// What the conversion will write and need, from headers only.
+  /// The form that is written, what loads it, and how to choose another.
+  public var headline: String {
+    ConversionPlan.headline(form, model.checkpoint.container, routes: request.routes)
+  }
+
+  /// What the conversion will write and need, from headers only (and the texts' tokens).
   public func plan() throws(RegateError) -> ConversionPlan {
-    ConversionPlan(
-      model: model, form: form, request: request, check: check,
-      tokens: request.calibration.isEmpty
-        ? nil
-        : try Calibration(
-          request.calibration, for: model, options: request.tokens, checkingGates: false
-        ).tokens)
+    guard !request.calibration.isEmpty else { return try plan(nil) }
+    return try plan(
+      Calibration(
+        request.calibration, for: model, options: request.tokens, checkingGates: false))
+  }
+
+  private func plan(_ calibration: Calibration?) throws(RegateError) -> ConversionPlan {
+    var run: RunEstimate?
+    if case .tokens(let set) = calibration {
+      let fits =
+        switch request.balance {
+        case .strength: 1
+        case .targetGini: ModelFitter.coarse.count
+        }
+      run = try RunEstimate(
+        model, tokens: set.tokens, streams: fits + 1, threads: request.threads)
+    }
+    return ConversionPlan(
+      model: model, form: form, request: request, check: check, tokens: calibration?.tokens,
+      run: run)
   }
 
   /// Fits, or reads the fit file, and writes the output where one is asked for.
@@ -105,7 +123,10 @@ public struct Conversion: Sendable {
   /// With `writing` false nothing is written, whatever is asked for.
   public func run(writing: Bool = true) throws(RegateError) -> Result {
     let clock = ContinuousClock.now
-    var result = Result(plan: try plan(), fit: nil)
+    let calibration =
+      request.calibration.isEmpty
+      ? nil : try Calibration(request.calibration, for: model, options: request.tokens)
+    var result = Result(plan: try plan(calibration), fit: nil)
     var point: ResumePoint?
     if let path = request.expertLocations {
       let load = try originalLoad()
@@ -119,8 +140,11 @@ public struct Conversion: Sendable {
       if let path = request.fit {
         layers = try FitFile.read(path, for: model)
       } else if request.routes {
-        let calibration = try Calibration(
-          request.calibration, for: model, options: request.tokens)
+        guard let calibration else {
+          throw RegateError(
+            .missing, subject: "--calibration", "nothing was given",
+            advice: "give text, token ids, a capture, or a fit")
+        }
         if writing { point = try resumePoint(calibration) }
         let fitted = try makeFit(calibration, point)
         result = Result(plan: result.plan, fit: fitted)

@@ -45,10 +45,14 @@ public struct ConversionPlan: Sendable {
   let tokens: Int?
   /// Estimated peak of resident memory, mapped files aside.
   let memoryBytes: Int?
-  let seconds: Double
+  /// nil where the model is run: that depends on how fast the machine runs it.
+  let seconds: Double?
+  /// What running the model needs; nil for captures.
+  let run: RunEstimate?
 
   init(
-    model: Model, form: RouterForm, request: ConvertRequest, check: Check, tokens: Int?
+    model: Model, form: RouterForm, request: ConvertRequest, check: Check, tokens: Int?,
+    run: RunEstimate? = nil
   ) {
     checkpoint = model.checkpoint.path
     family = model.layout.family
@@ -67,11 +71,15 @@ public struct ConversionPlan: Sendable {
         cloneLimit: request.clones ? layer.rule.experts - layer.rule.topK : 0)
     }
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
-    memoryBytes = tokens.map { ConversionPlan.memory(model.layout, request, tokens: $0) }
+    self.run = run
+    memoryBytes = tokens.map {
+      ConversionPlan.memory(model.layout, request, tokens: $0) + (run?.memoryBytes ?? 0)
+    }
     let fitting = tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0
     // Written once, read back twice: to verify and to hash.
-    seconds =
-      Double(outputBytes) * 3 / ConversionPlan.diskRate
+    seconds = run != nil
+      ? nil
+      : Double(outputBytes) * 3 / ConversionPlan.diskRate
       + fitting / (ConversionPlan.computeRate * Double(request.threads))
   }
 
@@ -110,7 +118,9 @@ public struct ConversionPlan: Sendable {
   }
 
   /// The form, what loads it, and how to choose another.
-  public var headline: String {
+  public var headline: String { Self.headline(form, container, routes: routes) }
+
+  static func headline(_ form: RouterForm, _ container: Container, routes: Bool) -> String {
     guard routes else {
       return "Renumbering experts with their routers' rows (--levers place): lossless; loads "
         + "wherever the original did. Add the levers clone and route to balance the experts too."
@@ -155,9 +165,16 @@ public struct ConversionPlan: Sendable {
     } else {
       lines.append("Memory: give --calibration for an estimate.")
     }
+    if let run {
+      lines.append(
+        "The model is run on the tokens: of that, \(Format.bytes(run.hiddenBytes)) are hidden "
+          + "states, which the state for --resume also takes on the disk while it runs.")
+    }
     lines.append(
+      seconds.map { seconds in
       "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
-        + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread.")
+        + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread."
+      } ?? "Time: depends on how fast this machine runs the model; the run itself tells.")
     lines.append("Loading (regate check says why): \(check.summary).")
     return lines.joined(separator: "\n")
   }
@@ -170,7 +187,8 @@ public struct ConversionPlan: Sendable {
       "output_bytes": .integer(outputBytes),
       "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
       "memory_bytes": memoryBytes.map { .integer($0) } ?? .null,
-      "tokens": tokens.map { .integer($0) } ?? .null, "seconds": .number(seconds),
+      "tokens": tokens.map { .integer($0) } ?? .null, "seconds": .optional(seconds),
+      "hidden_state_bytes": run.map { .integer($0.hiddenBytes) } ?? .null,
       "check": check.json,
       "layers": .array(
         layers.map {

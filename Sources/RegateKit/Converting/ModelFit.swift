@@ -63,7 +63,7 @@ struct ModelFitter {
   }
 
   /// Strengths tried at first, and between the last that misses and the first that meets.
-  private static let coarse = [0.25, 0.5, 0.75, 1]
+  static let coarse = [0.25, 0.5, 0.75, 1]
   private static let steps = 5
 
   private func search(_ target: Double) throws(RegateError) -> ModelFit {

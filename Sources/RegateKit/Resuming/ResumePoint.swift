@@ -129,7 +129,7 @@ final class ResumePoint {
       var file = try FileWriter(creating: folder + "/" + name)
       for stream in 0..<pass.distinctStreams {
         try pass.withState(stream: stream) { (values) throws(RegateError) in
-          try file.write(values)
+          try file.write(floats: values)
         }
       }
       try file.sync()
