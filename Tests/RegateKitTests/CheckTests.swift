@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
+import Routing
+import Tensors
 import TestSupport
 import Testing
 

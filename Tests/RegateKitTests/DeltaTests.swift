@@ -2,10 +2,14 @@
 //
 // Outputs that are kept as a delta: the same bytes come out, and nothing comes out of a wrong one.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
+import Routing
+import Tensors
 import TestSupport
 import Testing
 

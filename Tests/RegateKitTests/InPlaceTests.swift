@@ -2,10 +2,14 @@
 //
 // Changes of a checkpoint's own files, and the way back.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
+import Routing
+import Tensors
 import TestSupport
 import Testing
 

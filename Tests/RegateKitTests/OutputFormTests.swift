@@ -2,10 +2,13 @@
 //
 // What goes with the weights: model card, links, adapters.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
+import Routing
 import Tensors
 import TestSupport
 import Testing

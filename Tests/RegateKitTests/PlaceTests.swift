@@ -2,10 +2,14 @@
 //
 // Renumbered experts: the same model with other numbers.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
+import Routing
+import Tensors
 import TestSupport
 import Testing
 

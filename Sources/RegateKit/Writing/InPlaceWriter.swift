@@ -75,13 +75,13 @@ struct InPlaceWriter {
       do throws(RegateError) {
         try apply(changes, undo: try DeltaFile(path: undo))
         try verify(changes, after)
+        try writeManifest(changes, after)
       } catch {
         throw RegateError(
           error.code, file: error.file, subject: error.subject, error.problem,
           advice: "regate revert \(path) brings the original back")
       }
     }
-    try writeManifest(changes, after)
     return Summary(
       files: changes.map(\.file.path.lastPathComponent), byteCount: patches.byteCount,
       undo: undo, undoBytes: undoBytes)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs other than a whole copy, in the programs that use them, and on a disk that fills up.
+
+LLAMA_BIN names the folder of llama.cpp's programs; without it the adapter is not tested. The tests
+of a full disk mount a small tmpfs, which needs the right to (root in most containers).
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+REGATE = os.environ.get("REGATE", str(ROOT / ".build/release/regate"))
+FIXTURES = ROOT / "fixtures"
+LLAMA = os.environ.get("LLAMA_BIN")
+MODEL = FIXTURES / "tiny-qwen3-moe"
+DATA = FIXTURES / "tiny-qwen3-moe-data"
+
+
+def regate(*words, code=0):
+    result = subprocess.run([REGATE, *map(str, words)], capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def perplexity(model, *words):
+    text = FIXTURES / "tiny-text/heldout.txt"
+    result = subprocess.run(
+        [f"{LLAMA}/llama-perplexity", "-m", str(model), "-f", str(text), "-c", "128", "-b", "128",
+         "-t", "2", *map(str, words)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return float(re.search(r"PPL = ([0-9.]+)", result.stdout + result.stderr).group(1))
+
+
+@pytest.mark.skipif(not LLAMA, reason="LLAMA_BIN is not set")
+@pytest.mark.parametrize("rank", [None, 8])
+def test_llama_cpp_routes_by_the_adapter(tmp_path, rank):
+    base = DATA / "qwen3-moe-Q8_0.gguf"
+    options = ["--calibration", DATA / "calibration.npy", "--levers", "route", "-q", "--json",
+               "--lora", tmp_path / "lora.gguf", "--output", tmp_path / "whole.gguf"]
+    report = json.loads(
+        regate("convert", base, *options, *(["--lora-rank", rank] if rank else [])).stdout)
+    plain = perplexity(base)
+    whole = perplexity(tmp_path / "whole.gguf")
+    adapted = perplexity(base, "--lora", tmp_path / "lora.gguf")
+    print(f"rank {rank}: original {plain}, whole {whole}, adapter {adapted}, {report['lora']}")
+    assert abs(plain - whole) / plain > 1e-3, "the router changed nothing: no test"
+    if rank is None:
+        assert report["lora"]["largest_error"] == 0
+        assert abs(adapted - whole) / whole < 1e-3
+    else:
+        assert adapted != plain
+
+
+def on_small_disk(folder, size, script):
+    """Runs `script` where `folder` is a fresh tmpfs of `size` bytes; exit code, stderr, what is left."""
+    folder.mkdir()
+    listing = folder.parent / "left"
+    wrapped = (f"mount -t tmpfs -o size={size} tmpfs {folder} || exit 99\n(\n{script}\n)\ncode=$?\n"
+               f"find {folder} -mindepth 1 | sort > {listing}\nexit $code")
+    result = subprocess.run(["unshare", "-m", "bash", "-c", wrapped], capture_output=True, text=True)
+    if result.returncode == 99 or "unshare" in result.stderr:
+        pytest.skip("cannot mount a tmpfs here")
+    return result, listing.read_text().split()
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fit") / "my.fit"
+    regate("convert", MODEL, "--calibration", DATA / "calibration.npy", "--save-fit", path, "-q")
+    return path
+
+
+def test_an_output_on_a_disk_that_fills_up_is_not_there(tmp_path, fit):
+    disk = tmp_path / "disk"
+    weights = (MODEL / "model.safetensors").stat().st_size
+    # Room for the weights, so that the work begins, but not for what comes after them.
+    result, left = on_small_disk(
+        disk, weights + 12288,
+        f"{REGATE} convert {MODEL} --fit {fit} --router stock --output {disk}/out -q")
+    assert result.returncode == 1
+    assert "No space left" in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert left == []
+
+
+def test_a_delta_on_a_disk_that_is_full_is_not_there(tmp_path, fit):
+    disk = tmp_path / "disk"
+    result, left = on_small_disk(
+        disk, 65536, f"{REGATE} convert {MODEL} --fit {fit} --delta {disk}/my.delta -q")
+    assert result.returncode == 1 and "left" in result.stderr
+    assert left == []
+
+
+def test_in_place_on_a_full_disk(tmp_path, fit):
+    disk = tmp_path / "disk"
+    size = sum(f.stat().st_size for f in MODEL.iterdir())
+    # Room for the model, but not for the undo delta: nothing is touched.
+    result, left = on_small_disk(
+        disk, size + 65536,
+        f"cp {MODEL}/* {disk}\n{REGATE} convert {disk} --fit {fit} --in-place -q\ncode=$?\n"
+        f"diff -r {MODEL} {disk} || exit 98\nexit $code")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "needs" in result.stderr
+
+
+def test_in_place_fills_the_disk_after_the_undo_delta(tmp_path, fit):
+    """Every size around the last one that suffices: whatever fails, revert leads back."""
+    trial = tmp_path / "trial"
+    shutil.copytree(MODEL, trial)
+    regate("convert", trial, "--fit", fit, "--in-place", "-q")
+    undo = (trial / "regate-undo.delta").stat().st_size
+    # tmpfs counts whole pages, and directories.
+    pages = sum(-(-f.stat().st_size // 4096) for f in MODEL.iterdir()) + -(-undo // 4096)
+    codes = set()
+    for spare in range(0, 4):
+        disk = tmp_path / f"disk{spare}"
+        result, _ = on_small_disk(
+            disk, (pages + spare) * 4096,
+            f"cp {MODEL}/* {disk}\n{REGATE} convert {disk} --fit {fit} --in-place -q\ncode=$?\n"
+            f"if [ -e {disk}/regate-undo.delta ]; then {REGATE} revert {disk} -q || exit 97; fi\n"
+            f"diff -r {MODEL} {disk} || exit 98\nexit $code")
+        assert result.returncode in (0, 1), result.stdout + result.stderr
+        codes.add(result.returncode)
+    assert 1 in codes, "the disk was never full"
+
+
+def test_transformers_ignores_a_stray_bias(tmp_path):
+    """The rule `stray-bias` of regate check."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    tensors = load_file(folder / "model.safetensors")
+    experts = tensors["model.layers.0.mlp.gate.weight"].shape[0]
+    stray = torch.zeros(experts)
+    stray[0] = 100.0
+    for name in [name for name in tensors if name.endswith("mlp.gate.weight")]:
+        tensors[name.replace("weight", "e_score_correction_bias")] = stray.clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    check = json.loads(regate("check", folder, "--target", "transformers", "--json", code=1).stdout)
+    rules = [finding["rule"] for finding in check["stacks"][0]["findings"]]
+    assert rules[0] == "stray-bias"
+    ids = torch.tensor(np.load(DATA / "heldout.npy")[:1, :32].astype(np.int64))
+    with torch.no_grad():
+        before = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)(ids).logits
+        after = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(ids).logits
+    assert torch.equal(before, after)
+
+
+def test_transformers_reads_renumbered_experts(tmp_path):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM
+
+    regate("convert", MODEL, "--calibration", DATA / "calibration.npy", "--levers", "place", "--ep",
+           "4", "--output", tmp_path / "placed", "-q")
+    ids = torch.tensor(np.load(DATA / "heldout.npy")[:4].astype(np.int64))
+    with torch.no_grad():
+        before = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)(ids).logits
+        after = AutoModelForCausalLM.from_pretrained(
+            tmp_path / "placed", dtype=torch.float32)(ids).logits
+    print(f"largest difference {(before - after).abs().max().item():.2e}")
+    assert (before - after).abs().max() < 1e-3
+
+
+@pytest.mark.skipif(not LLAMA, reason="LLAMA_BIN is not set")
+@pytest.mark.parametrize("name", ["qwen3-moe-Q8_0", "deepseek-Q8_0", "mixtral-Q4_K_M"])
+def test_llama_cpp_reads_renumbered_experts(tmp_path, name):
+    family = name.split("-Q")[0]
+    source = FIXTURES / f"tiny-{family}-data" / f"{name}.gguf"
+    calibration = FIXTURES / f"tiny-{family}-data" / "calibration.npy"
+    regate("convert", source, "--calibration", calibration, "--levers", "place", "--ep", "4",
+           "--output", tmp_path / "placed.gguf", "-q")
+    before, after = perplexity(source), perplexity(tmp_path / "placed.gguf")
+    print(f"{name}: {before} and {after}")
+    assert abs(before - after) / before < 2e-4
