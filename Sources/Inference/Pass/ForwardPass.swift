@@ -50,7 +50,8 @@ package final class ForwardPass {
     self.threads = threads
     batch = try TokenBatch(sequences, vocabularySize: model.vocabularySize)
     let work = batch.count * streams * (2 * model.layerCount + 1)
-    self.progress = ProgressCounter(total: work, report: progress)
+    self.progress = ProgressCounter(
+      total: work, tokens: batch.count * streams, report: progress)
     (cosine, sine) = model.attention.rope.tables(positions: batch.longest)
     layers = Dictionary(uniqueKeysWithValues: model.layout.layers.map { ($0.index, $0) })
     reader = try ExpertReader(model.checkpoint, layout: model.layout)
