@@ -33,18 +33,68 @@ public struct ExpertReader: Sendable {
       gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix)
   }
 
-  /// The same as panels, whose memory is used again when they are dropped.
-  package func panels(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertPanels {
+  private func panels(
+    of expert: Int, in layer: MoELayer
+  ) throws(RegateError) -> (gate: Panel, up: Panel, down: Panel) {
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     let down = try panel(.down, of: expert, in: layer, rows: hidden, columns: width)
     let both = try panelIfPresent(
       .gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
-    if let both {
-      return ExpertPanels(gate: both[0..<width], up: both[width..<2 * width], down: down)
+    if let both { return (both[0..<width], both[width..<2 * width], down) }
+    return (
+      try panel(.gate, of: expert, in: layer, rows: width, columns: hidden),
+      try panel(.up, of: expert, in: layer, rows: width, columns: hidden), down
+    )
+  }
+
+  /// The same matrices, ready for products.
+  package func packed(of expert: Int, in layer: MoELayer) throws(RegateError) -> PackedExpert {
+    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
+    func packed(
+      _ role: ExpertPart.Role, _ rows: Range<Int>, of all: Int, columns: Int
+    ) throws(RegateError) -> PackedMatrix {
+      try self.packed(role, of: expert, in: layer, rows: rows, of: all, columns: columns)
     }
-    return ExpertPanels(
-      gate: try panel(.gate, of: expert, in: layer, rows: width, columns: hidden),
-      up: try panel(.up, of: expert, in: layer, rows: width, columns: hidden), down: down)
+    let isJoined = layer.experts.contains { $0.role == .gateUp && $0.kind == .weight }
+    return PackedExpert(
+      gate: isJoined
+        ? try packed(.gateUp, 0..<width, of: 2 * width, columns: hidden)
+        : try packed(.gate, 0..<width, of: width, columns: hidden),
+      up: isJoined
+        ? try packed(.gateUp, width..<2 * width, of: 2 * width, columns: hidden)
+        : try packed(.up, 0..<width, of: width, columns: hidden),
+      down: try packed(.down, 0..<hidden, of: hidden, columns: width))
+  }
+
+  /// Floats that are decoded before they are packed, so that they stay in a cache: 512 KB.
+  private static let blockFloats = 1 << 17
+
+  /// Rows `selection` of a matrix of `rows` rows.
+  private func packed(
+    _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows selection: Range<Int>,
+    of rows: Int, columns: Int
+  ) throws(RegateError) -> PackedMatrix {
+    let parts = layer.experts.filter { $0.role == role }
+    guard let weight = parts.first(where: { $0.kind == .weight }), !weight.transposed else {
+      // [in,out] storage must be whole to be turned.
+      let panel = try panel(role, of: expert, in: layer, rows: rows, columns: columns)
+      return PackedMatrix(packing: panel[selection])
+    }
+    let stored = try StoredExpert(
+      self, weight, expert: expert, rows: rows, columns: columns,
+      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" })
+    let result = PackedMatrix(
+      rows: selection.count, columns: columns, precision: stored.precision)
+    let unit = PackedMatrix.rowUnit
+    let block = max(Self.blockFloats / max(columns, 1) / unit, 1) * unit
+    for start in stride(from: 0, to: selection.count, by: block) {
+      let part = start..<min(start + block, selection.count)
+      let first = selection.lowerBound + start
+      try result.write(part) { (panel) throws(RegateError) in
+        try stored.decode(first..<first + part.count, into: panel)
+      }
+    }
+    return result
   }
 
   private func panel(
@@ -68,40 +118,69 @@ public struct ExpertReader: Sendable {
     let stored =
       weight.transposed
       ? Panel(rows: columns, columns: rows) : Panel(rows: rows, columns: columns)
-    try decode(
-      weight, expert: expert, into: stored,
-      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" })
+    try StoredExpert(
+      self, weight, expert: expert, rows: stored.rows, columns: stored.columns,
+      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" }
+    ).decode(0..<stored.rows, into: stored)
     guard weight.transposed else { return stored }
     let turned = Panel(rows: rows, columns: columns)
     turned.copyTransposed(stored)
     return turned
   }
 
-  private func decode(
-    _ weight: ExpertPart, expert: Int, into target: Panel, scale: ExpertPart?
-  ) throws(RegateError) {
-    let (tensor, bytes) = weight.slice(expert: expert)
-    var blocks: BlockScaledDecoder?
-    var factor: Float = 1
-    if let scale {
-      let scales = try values(of: scale, expert: expert)
-      if block != nil {
-        blocks = try decoder(
-          scale, scales, expert: expert, rows: target.rows, columns: target.columns)
-      } else {
-        guard scales.count == 1 else { throw wrongScale(scale.slice(expert: expert).tensor, [1]) }
-        factor = scales[0]
+  /// One matrix of one expert, as it lies in its file.
+  private struct StoredExpert {
+    let checkpoint: any Checkpoint
+    let tensor: TensorInfo
+    let bytes: Range<Int>
+    let rows: Int
+    let blocks: BlockScaledDecoder?
+    let factor: Float
+    let precision: ProductPrecision
+
+    init(
+      _ reader: ExpertReader, _ weight: ExpertPart, expert: Int, rows: Int, columns: Int,
+      scale: ExpertPart?
+    ) throws(RegateError) {
+      checkpoint = reader.checkpoint
+      (tensor, bytes) = weight.slice(expert: expert)
+      self.rows = rows
+      precision = ProductPrecision(of: tensor.type, scaled: scale != nil)
+      let scales = try scale.map { scale throws(RegateError) in
+        try reader.values(of: scale, expert: expert)
       }
-    }
-    try checkpoint.naming(tensor) { () throws(RegateError) in
-      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
-        if let blocks {
-          try blocks.decode(bytes, type: tensor.type, rows: 0..<target.rows, into: target)
-        } else {
-          try target.withContiguous { result throws(RegateError) in
-            try TensorDecoder.decode(bytes, type: tensor.type, into: result)
+      guard let scale, let scales, reader.block == nil else {
+        factor = 1
+        blocks =
+          if let scale, let scales {
+            try reader.decoder(scale, scales, expert: expert, rows: rows, columns: columns)
+          } else {
+            nil
           }
-          if factor != 1 { target.multiply(by: factor) }
+        return
+      }
+      guard scales.count == 1 else {
+        throw reader.wrongScale(scale.slice(expert: expert).tensor, [1])
+      }
+      (factor, blocks) = (scales[0], nil)
+    }
+
+    /// Decodes rows `selection`; rows are whole blocks of their type.
+    func decode(_ selection: Range<Int>, into target: Panel) throws(RegateError) {
+      guard !selection.isEmpty else { return }
+      let rowBytes = bytes.count / rows
+      let first = bytes.lowerBound + selection.lowerBound * rowBytes
+      let part = first..<first + selection.count * rowBytes
+      try checkpoint.naming(tensor) { () throws(RegateError) in
+        try checkpoint.withBytes(of: tensor, part: part) { bytes throws(RegateError) in
+          if let blocks {
+            try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
+          } else {
+            try target.withContiguous { result throws(RegateError) in
+              try TensorDecoder.decode(bytes, type: tensor.type, into: result)
+            }
+            if factor != 1 { target.multiply(by: factor) }
+          }
         }
       }
     }

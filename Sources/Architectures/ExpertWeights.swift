@@ -31,10 +31,13 @@ public struct ExpertWeights: Sendable {
         gate.withPanel { gate in
           up.withPanel { up in
             down.withPanel { down in
-              let panels = ExpertPanels(gate: gate, up: up, down: down)
+              let expert = PackedExpert(
+                gate: PackedMatrix(gate, uses: inputs.rows),
+                up: PackedMatrix(up, uses: inputs.rows),
+                down: PackedMatrix(down, uses: inputs.rows))
               forEachBlock(
                 count: inputs.rows, blockSize: Self.blockRows, threads: threads
-              ) { _, rows in panels.apply(inputs[rows], into: result[rows]) }
+              ) { _, rows in expert.apply(inputs[rows], into: result[rows]) }
             }
           }
         }
@@ -43,11 +46,11 @@ public struct ExpertWeights: Sendable {
   }
 }
 
-/// The same matrices as panels.
-package struct ExpertPanels: Sendable {
-  package let gate: Panel
-  package let up: Panel
-  package let down: Panel
+/// The same matrices, ready for products.
+package struct PackedExpert: Sendable {
+  package let gate: PackedMatrix
+  package let up: PackedMatrix
+  package let down: PackedMatrix
 
   /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
   package func apply(_ inputs: Panel, into result: Panel) {

@@ -31,8 +31,10 @@ final class FloatStorage: Sendable {
 private enum FloatPool {
   /// Smaller buffers are malloc's business; larger ones are rare.
   private static let sizes = 1 << 12...8 << 20
-  /// Floats that may lie idle: 128 MB.
-  private static let idleLimit = 32 << 20
+  /// Floats that may lie idle: 64 MB.
+  private static let idleLimit = 16 << 20
+  /// What tiles and vectors of every CPU are content with.
+  private static let alignment = 64
 
   private struct Block: @unchecked Sendable {
     let base: UnsafeMutablePointer<Float>
@@ -58,7 +60,10 @@ private enum FloatPool {
       idle.total -= capacity
       return block
     }
-    return block?.base ?? .allocate(capacity: capacity)
+    return block?.base
+      ?? UnsafeMutableRawPointer.allocate(
+        byteCount: capacity * MemoryLayout<Float>.stride, alignment: alignment
+      ).bindMemory(to: Float.self, capacity: capacity)
   }
 
   static func giveBack(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
@@ -69,6 +74,6 @@ private enum FloatPool {
       idle.total += capacity
       return true
     }
-    if !isKept { base.deallocate() }
+    if !isKept { UnsafeMutableRawPointer(base).deallocate() }
   }
 }

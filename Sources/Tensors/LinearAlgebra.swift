@@ -1,56 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products through BLAS, in fixed blocks of rows, each by a single-threaded call: the same
-// bytes whatever the thread count (on one machine and one BLAS).
+// Matrix products in fixed blocks of rows, each by a single-threaded call: the same bytes whatever
+// the thread count (on one machine and one BLAS).
 
 package import ByteStorage
 import COpenBLAS
 
 package enum LinearAlgebra {
-  /// Rows of the left matrix per BLAS call.
+  /// Rows of the left matrix per call.
   private static let blockRows = 512
   /// Rows that are widened to Double at a time, and rows of the result per BLAS call, in `gram`.
   private static let gramRows = 1024
   private static let gramPanel = 128
 
-  private static let singleThreaded: Void = openblas_set_num_threads(1)
-
   /// `a · bᵀ`: `a` [m,k], `b` [n,k], result [m,n].
   package static func multiply(_ a: Matrix, transposed b: Matrix, threads: Int = 1) -> Matrix {
     precondition(a.columns == b.columns)
-    return product(a, b, columns: b.rows, transpose: CblasTrans, threads: threads)
+    return b.withPanel { b in product(a, PackedMatrix(b, uses: a.rows), threads: threads) }
   }
 
   /// `a · b`: `a` [m,k], `b` [k,n], result [m,n].
   package static func multiply(_ a: Matrix, _ b: Matrix, threads: Int = 1) -> Matrix {
     precondition(a.columns == b.rows)
-    return product(a, b, columns: b.columns, transpose: CblasNoTrans, threads: threads)
+    return b.withPanel { b in
+      product(a, PackedMatrix(transposing: b, uses: a.rows), threads: threads)
+    }
   }
 
-  private static func product(
-    _ a: Matrix, _ b: Matrix, columns n: Int, transpose: CBLAS_TRANSPOSE, threads: Int
-  ) -> Matrix {
-    _ = singleThreaded
-    let k = a.columns
-    guard a.rows > 0, n > 0, k > 0 else { return Matrix(rows: a.rows, columns: n) }
-    let values = [Float](unsafeUninitializedCapacity: a.rows * n) { result, count in
-      // SAFETY: blocks write disjoint rows of `result`, and both inputs outlive the call.
-      nonisolated(unsafe) let result = result
-      a.values.withUnsafeBufferPointer { left in
-        b.values.withUnsafeBufferPointer { right in
-          nonisolated(unsafe) let left = left
-          nonisolated(unsafe) let right = right
-          forEachBlock(count: a.rows, blockSize: blockRows, threads: threads) { _, rows in
-            cblas_sgemm(
-              CblasRowMajor, CblasNoTrans, transpose, blasint(rows.count), blasint(n), blasint(k),
-              1, left.baseAddress! + rows.lowerBound * k, blasint(k), right.baseAddress!,
-              blasint(b.columns), 0, result.baseAddress! + rows.lowerBound * n, blasint(n))
-          }
+  private static func product(_ a: Matrix, _ b: PackedMatrix, threads: Int) -> Matrix {
+    guard a.rows > 0, b.rows > 0, a.columns > 0 else { return Matrix(rows: a.rows, columns: b.rows) }
+    return a.withPanel { a in
+      Matrix(rows: a.rows, columns: b.rows) { result in
+        forEachBlock(count: a.rows, blockSize: blockRows, threads: threads) { _, rows in
+          result[rows].multiply(a[rows], transposed: b)
         }
       }
-      count = a.rows * n
     }
-    return Matrix(rows: a.rows, columns: n, values: values)
   }
 
   /// `aᵀ · a` summed in Double: `a` [m,n], result n*n values, row-major and symmetric.
@@ -58,7 +43,7 @@ package enum LinearAlgebra {
   /// Row blocks are added one after the other; threads share out the columns of the result, so that
   /// memory is bounded by the result and one block whatever the thread count.
   package static func gram(_ a: Matrix, threads: Int = 1) -> [Double] {
-    _ = singleThreaded
+    _ = BLAS.ready
     let n = a.columns
     var total = [Double](repeating: 0, count: n * n)
     guard n > 0 else { return total }
@@ -98,7 +83,7 @@ package enum LinearAlgebra {
   package static func symmetricEigen(
     _ matrix: [Double], size n: Int
   ) throws(RegateError) -> (values: [Double], vectors: [[Double]]) {
-    _ = singleThreaded
+    _ = BLAS.ready
     // dsyevd counts its workspace of 2n² + 6n + 1 values in Int32.
     precondition(matrix.count == n * n && n <= 32_000)
     guard n > 0 else { return ([], []) }

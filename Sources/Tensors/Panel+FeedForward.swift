@@ -6,7 +6,7 @@
 extension Panel {
   /// self = down(silu(gate x) * (up x)), or that added to self, of the rows of `inputs`.
   package func feedForward(
-    _ inputs: Panel, gate: Panel, up: Panel, down: Panel, adding: Bool = false
+    _ inputs: Panel, gate: PackedMatrix, up: PackedMatrix, down: PackedMatrix, adding: Bool = false
   ) {
     let inner = Panel(rows: inputs.rows, columns: gate.rows)
     let factors = Panel(rows: inputs.rows, columns: up.rows)

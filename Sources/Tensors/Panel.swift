@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Windows into shared float storage, so that a forward pass can work on heads, token blocks and
-// weight panels without copying them. Pointers stay in this file, `FloatStorage.swift` and `Panel+Rows.swift`.
-
-import COpenBLAS
+// weight panels without copying them. Pointers stay in this file, `FloatStorage.swift`,
+// `PackedMatrix.swift` and `Panel+Rows.swift`.
 
 /// A row-major window [rows, columns] with a distance between its rows.
 ///
@@ -136,30 +135,21 @@ extension Matrix {
 // MARK: Products
 
 extension Panel {
-  private static let singleThreaded: Void = openblas_set_num_threads(1)
-
   /// self = a · bᵀ (+ self): a [m,k], b [n,k], self [m,n].
   package func multiply(_ a: Panel, transposed b: Panel, adding: Bool = false) {
-    precondition(a.columns == b.columns && rows == a.rows && columns == b.rows)
-    product(a, b.base, leading: b.stride, CblasTrans, adding: adding)
+    multiply(a, transposed: PackedMatrix(b, uses: a.rows), adding: adding)
   }
 
   /// self = a · b: a [m,k], b [k,n], self [m,n].
   package func multiply(_ a: Panel, _ b: Panel) {
-    precondition(a.columns == b.rows && rows == a.rows && columns == b.columns)
-    product(a, b.base, leading: b.stride, CblasNoTrans, adding: false)
+    multiply(a, transposed: PackedMatrix(transposing: b, uses: a.rows))
   }
 
-  private func product(
-    _ a: Panel, _ b: UnsafePointer<Float>, leading: Int, _ transpose: CBLAS_TRANSPOSE,
-    adding: Bool
-  ) {
-    guard rows > 0, columns > 0, a.columns > 0 else { return }
-    _ = Self.singleThreaded
-    // SAFETY: shapes were compared by the callers, and each window lies inside its storage, which
-    // the panels keep alive.
-    cblas_sgemm(
-      CblasRowMajor, CblasNoTrans, transpose, blasint(rows), blasint(columns), blasint(a.columns),
-      1, a.base, blasint(a.stride), b, blasint(leading), adding ? 1 : 0, base, blasint(stride))
+  /// self = a · bᵀ (+ self): a [m,k], b [n,k], self [m,n].
+  package func multiply(_ a: Panel, transposed b: PackedMatrix, adding: Bool = false) {
+    precondition(a.columns == b.columns && rows == a.rows && columns == b.rows)
+    guard rows > 0, columns > 0 else { return }
+    guard a.columns > 0 else { return adding ? () : fill(0) }
+    b.multiply(a, into: self, adding: adding)
   }
 }

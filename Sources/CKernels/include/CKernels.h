@@ -57,5 +57,7 @@ void rg_decode_mxfp4_pairs(
 void rg_scale(rg_path path, float *values, float factor, size_t count);
 
 #include "RowKernels.h"
+#include "BLASKernels.h"
+#include "TileKernels.h"
 
 #endif

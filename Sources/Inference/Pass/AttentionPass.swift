@@ -3,7 +3,8 @@
 // One layer's attention, h += Attn(RMSNorm(h)), over groups of sequences:
 //
 //   1. blocks of tokens   norm, query/key/value projections, head norms, rotation
-//   2. (sequence, head)   scores = scale · q kᵀ, causal and windowed softmax, context = p v
+//   2. (sequence, key head), for each head that shares it
+//                         scores = scale · q kᵀ, causal and windowed softmax, context = p v
 //   3. blocks of tokens   output projection, added to h
 //
 // Every phase's blocks depend on the sequences only, so results do not depend on the threads.
@@ -24,8 +25,8 @@ struct AttentionPass {
   /// Tokens per block of a projection, and query positions per block of scores.
   private static let blockTokens = 512
   private static let blockQueries = 128
-  /// Floats that a group's queries, keys, values and context may take: 128 MB.
-  static let groupFloats = 32 << 20
+  /// Floats that a group's queries, keys, values and context may take: 64 MB.
+  static let groupFloats = 16 << 20
 
   private var shape: AttentionShape { model.attention }
 
@@ -56,10 +57,10 @@ struct AttentionPass {
         count: tokens.count, blockSize: Self.blockTokens, threads: threads
       ) { _, rows in project(hidden, rows, group) }
       finite = finite && outcomes.allSatisfy { $0 }
-      let count = sequences.count * shape.heads
+      let count = sequences.count * shape.keyHeads
       forEachBlock(count: count, blockSize: 1, threads: threads) { index, _ in
-        let (sequence, head) = index.quotientAndRemainder(dividingBy: shape.heads)
-        attend(head, batch.sequences[sequences.lowerBound + sequence], group)
+        let (sequence, keyHead) = index.quotientAndRemainder(dividingBy: shape.keyHeads)
+        attend(keyHead, batch.sequences[sequences.lowerBound + sequence], group)
       }
       forEachBlock(
         count: tokens.count, blockSize: Self.blockTokens, threads: threads
@@ -173,44 +174,53 @@ struct AttentionPass {
 
   // MARK: Attention
 
-  /// The context of one head over one sequence.
-  private func attend(_ head: Int, _ sequence: Range<Int>, _ group: Group) {
+  /// The contexts of the heads that share a key head, over one sequence.
+  private func attend(_ keyHead: Int, _ sequence: Range<Int>, _ group: Group) {
     let rows =
       sequence.lowerBound - group.tokens.lowerBound..<sequence.upperBound - group.tokens.lowerBound
     let (size, valueSize) = (shape.keySize, shape.valueSize)
-    let queries = group.queries[rows, head * size..<(head + 1) * size]
-    let context = group.context[rows, head * valueSize..<(head + 1) * valueSize]
-    let keyHead = head / (shape.heads / shape.keyHeads)
-    let (keys, values): (Panel, Panel)
-    if let latent = shape.latent {
-      let first = head * (latent.nope + valueSize)
-      keys = group.keys[rows, first..<first + latent.nope]
-      values = group.keys[rows, first + latent.nope..<first + latent.nope + valueSize]
-    } else {
-      keys = group.keys[rows, keyHead * size..<(keyHead + 1) * size]
-      values = group.values[rows, keyHead * valueSize..<(keyHead + 1) * valueSize]
-    }
+    let sharing = shape.heads / shape.keyHeads
+    let (keyPanel, valuePanel) = keysAndValues(keyHead, rows, group)
+    let uses = sharing * rows.count
+    let keys = PackedMatrix(keyPanel, uses: uses)
+    let values = PackedMatrix(transposing: valuePanel, uses: uses)
     let window = model.windows[layer] ?? sequence.count
     let buffer = Panel(
       rows: min(Self.blockQueries, sequence.count), columns: sequence.count)
-    for start in stride(from: 0, to: sequence.count, by: Self.blockQueries) {
-      let end = min(start + Self.blockQueries, sequence.count)
-      let visible = max(0, start - window + 1)..<end
-      let scores = buffer[0..<end - start, 0..<visible.count]
-      score(queries[start..<end], keys[visible], group.sharedKeys?[rows][visible], into: scores)
-      scores.softmax(scale: shape.scale) { row in
-        let last = start + row
-        return max(0, last - window + 1) - visible.lowerBound..<last + 1 - visible.lowerBound
+    for head in keyHead * sharing..<(keyHead + 1) * sharing {
+      let queries = group.queries[rows, head * size..<(head + 1) * size]
+      let context = group.context[rows, head * valueSize..<(head + 1) * valueSize]
+      for start in stride(from: 0, to: sequence.count, by: Self.blockQueries) {
+        let end = min(start + Self.blockQueries, sequence.count)
+        let unit = PackedMatrix.columnUnit
+        let visible = max(0, start - window + 1) / unit * unit..<end
+        let scores = buffer[0..<end - start, 0..<visible.count]
+        scores.multiply(queries[start..<end], transposed: keys[visible, 0..<size])
+        scores.softmax(scale: shape.scale) { row in
+          let last = start + row
+          return max(0, last - window + 1) - visible.lowerBound..<last + 1 - visible.lowerBound
+        }
+        context[start..<end].multiply(scores, transposed: values[0..<valueSize, visible])
       }
-      context[start..<end].multiply(scores, values[visible])
     }
   }
 
-  /// scores = q kᵀ; latent keys are summed from their two parts.
-  private func score(_ queries: Panel, _ keys: Panel, _ sharedKeys: Panel?, into scores: Panel) {
-    guard let sharedKeys else { return scores.multiply(queries, transposed: keys) }
-    scores.multiply(queries.columns(0..<keys.columns), transposed: keys)
-    scores.multiply(
-      queries.columns(keys.columns..<queries.columns), transposed: sharedKeys, adding: true)
+  /// A key head's keys [tokens, key size] and values [tokens, value size]; latent keys are put
+  /// together from their two parts.
+  private func keysAndValues(
+    _ keyHead: Int, _ rows: Range<Int>, _ group: Group
+  ) -> (keys: Panel, values: Panel) {
+    let (size, valueSize) = (shape.keySize, shape.valueSize)
+    guard let latent = shape.latent, let shared = group.sharedKeys?[rows] else {
+      return (
+        group.keys[rows, keyHead * size..<(keyHead + 1) * size],
+        group.values[rows, keyHead * valueSize..<(keyHead + 1) * valueSize]
+      )
+    }
+    let middle = keyHead * (latent.nope + valueSize) + latent.nope
+    let keys = Panel(rows: rows.count, columns: size)
+    keys.columns(0..<latent.nope).copy(group.keys[rows, middle - latent.nope..<middle])
+    keys.columns(latent.nope..<size).copy(shared)
+    return (keys, group.keys[rows, middle..<middle + valueSize])
   }
 }

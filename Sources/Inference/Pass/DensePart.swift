@@ -7,9 +7,9 @@ import Tensors
 /// A feed-forward network that every token passes: a dense layer's, or an MoE layer's shared
 /// experts.
 struct DensePart {
-  private let gate: Panel
-  private let up: Panel
-  private let down: Panel
+  private let gate: PackedMatrix
+  private let up: PackedMatrix
+  private let down: PackedMatrix
   /// Weighs the output by sigmoid(x · scale) (Qwen2-MoE) [1,H].
   private let scale: Panel?
 

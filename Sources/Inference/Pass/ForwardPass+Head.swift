@@ -34,7 +34,7 @@ package struct StreamScores: Sendable {
 extension ForwardPass {
   /// Vocabulary rows that are decoded at a time, and positions per task.
   private static let panelRows = 2048
-  private static let blockPositions = 1024
+  private static let blockPositions = 512
 
   /// What is known of a stream at a position after some of the vocabulary.
   private struct Tally {
@@ -68,7 +68,7 @@ extension ForwardPass {
     }
     for start in stride(from: 0, to: model.vocabularySize, by: Self.panelRows) {
       let words = start..<min(start + Self.panelRows, model.vocabularySize)
-      let panel = try head.panel(rows: words, threads: threads)
+      let panel = try head.packed(rows: words, threads: threads)
       let before = tallies
       tallies = mapBlocks(
         count: positions.count, blockSize: Self.blockPositions, threads: threads
@@ -105,7 +105,7 @@ extension ForwardPass {
 
   /// Adds the logits of `words` to the tallies of a block: position after position, streams within.
   private static func add(
-    _ panel: Panel, _ words: Range<Int>, _ inputs: [Panel], _ targets: ArraySlice<Int>,
+    _ panel: PackedMatrix, _ words: Range<Int>, _ inputs: [Panel], _ targets: ArraySlice<Int>,
     to tallies: inout [Tally]
   ) {
     let logits = inputs.map { input in
@@ -171,7 +171,7 @@ extension ForwardPass {
     let inputs = try normalisedRows(positions.map(Int32.init))[min(stream, hidden.count - 1)]
     let head = try model.weights.matrix(
       model.head, rows: model.vocabularySize, columns: model.hiddenSize
-    ).panel(threads: threads)
+    ).packed(threads: threads)
     return Matrix(rows: positions.count, columns: model.vocabularySize) { result in
       result.multiply(inputs, transposed: head)
     }

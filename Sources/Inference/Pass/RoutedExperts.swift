@@ -4,9 +4,9 @@
 //
 //   y_t = sum over the token's experts of weight x expert(x_t)
 //
-// Experts are taken in waves whose outputs fit a buffer. In a wave threads share out blocks of rows,
-// expert after expert: the first to reach an expert decodes it, the last to finish with it drops it,
-// so that about one decoded expert per thread is alive. Then outputs are added to their tokens, in
+// Experts are taken in waves whose outputs fit a buffer. In a wave threads share out the experts,
+// those with very many rows in several tasks: the first to reach an expert decodes it, the last to
+// finish with it drops it, so that about one decoded expert per thread is alive. Then outputs are added to their tokens, in
 // the order of the experts. Waves and blocks depend on the routing only, never on the threads.
 
 import Architectures
@@ -23,8 +23,10 @@ struct RoutedExperts {
   let tokens: Int
   let threads: Int
 
-  /// Floats in a wave's outputs: 128 MB.
-  static let waveFloats = 32 << 20
+  /// Floats in a wave's outputs: 64 MB.
+  static let waveFloats = 16 << 20
+  /// Rows per task, so that an expert is rarely waited for by a second thread.
+  private static let taskRows = 4096
   /// Tokens per block when outputs are added up.
   private static let blockTokens = 512
 
@@ -38,7 +40,7 @@ struct RoutedExperts {
   private final class SharedExpert: Sendable {
     let index: Int
     private struct State {
-      var weights: Result<ExpertPanels, RegateError>?
+      var weights: Result<PackedExpert, RegateError>?
       var remaining: Int
     }
     private let state: Mutex<State>
@@ -49,8 +51,8 @@ struct RoutedExperts {
     }
 
     func weights(
-      _ load: () throws(RegateError) -> ExpertPanels
-    ) throws(RegateError) -> ExpertPanels {
+      _ load: () throws(RegateError) -> PackedExpert
+    ) throws(RegateError) -> PackedExpert {
       try state.withLock { state in
         let weights = state.weights ?? Result { () throws(RegateError) in try load() }
         state.weights = weights
@@ -94,12 +96,12 @@ struct RoutedExperts {
     var tasks: [Task] = []
     for expert in wave {
       let range = rows.range(of: expert)
-      let blocks = stride(from: range.lowerBound, to: range.upperBound, by: ExpertWeights.blockRows)
+      let blocks = stride(from: range.lowerBound, to: range.upperBound, by: Self.taskRows)
       let shared = SharedExpert(expert, tasks: Array(blocks).count)
       for start in blocks {
         tasks.append(
           Task(
-            expert: shared, rows: start..<min(start + ExpertWeights.blockRows, range.upperBound)))
+            expert: shared, rows: start..<min(start + Self.taskRows, range.upperBound)))
       }
     }
     let due = tasks
@@ -110,12 +112,16 @@ struct RoutedExperts {
       defer { task.expert.finish() }
       return Result { () throws(RegateError) in
         let weights = try task.expert.weights { () throws(RegateError) in
-          try reader.panels(of: task.expert.index, in: layer)
+          try reader.packed(of: task.expert.index, in: layer)
         }
-        let gathered = Panel(rows: task.rows.count, columns: layer.hiddenSize)
-        gather(task.rows, from: inputs, into: gathered)
-        weights.apply(
-          gathered, into: results[task.rows.lowerBound - base..<task.rows.upperBound - base])
+        for start in stride(
+          from: task.rows.lowerBound, to: task.rows.upperBound, by: ExpertWeights.blockRows)
+        {
+          let rows = start..<min(start + ExpertWeights.blockRows, task.rows.upperBound)
+          let gathered = Panel(rows: rows.count, columns: layer.hiddenSize)
+          gather(rows, from: inputs, into: gathered)
+          weights.apply(gathered, into: results[rows.lowerBound - base..<rows.upperBound - base])
+        }
       }
     }
     for outcome in outcomes { try outcome.get() }

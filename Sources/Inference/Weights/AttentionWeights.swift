@@ -9,7 +9,7 @@ struct AttentionWeights: Sendable {
   let inputNorm: [Float]
   let projections: Projections
   /// [H, heads · value size].
-  let output: Panel
+  let output: PackedMatrix
   let outputBias: [Float]?
 
   enum Projections: Sendable {
@@ -19,7 +19,7 @@ struct AttentionWeights: Sendable {
 
   struct Grouped: Sendable {
     /// [heads · size, H], [keyHeads · size, H] twice.
-    let query: Panel, key: Panel, value: Panel
+    let query: PackedMatrix, key: PackedMatrix, value: PackedMatrix
     let queryBias: [Float]?, keyBias: [Float]?, valueBias: [Float]?
     let queryNorm: [Float]?, keyNorm: [Float]?
   }
@@ -27,10 +27,10 @@ struct AttentionWeights: Sendable {
   struct Latent: Sendable {
     /// [rank, H], the rank's norm, and [heads · key size, rank]; without a bottleneck only the
     /// last, [heads · key size, H].
-    let queryDown: Panel?, queryDownNorm: [Float], queryUp: Panel
+    let queryDown: PackedMatrix?, queryDownNorm: [Float], queryUp: PackedMatrix
     let queryDownBias: [Float]?
     /// [rank + rotated, H], [rank], [heads · (nope + value size), rank].
-    let keyValueDown: Panel, keyValueDownNorm: [Float], keyValueUp: Panel
+    let keyValueDown: PackedMatrix, keyValueDownNorm: [Float], keyValueUp: PackedMatrix
     let keyValueDownBias: [Float]?
   }
 
@@ -58,11 +58,11 @@ extension AttentionWeights.Grouped {
     let (reader, shape, hidden) = (model.weights, model.attention, model.hiddenSize)
     let (queries, keys) = (shape.heads * shape.keySize, shape.keyHeads * shape.keySize)
     if reader.has(.queryKeyValue, layer: layer) {
-      let all = try reader.matrix(
-        .queryKeyValue, layer: layer, rows: queries + 2 * keys, columns: hidden, threads: threads)
-      query = all[0..<queries]
-      key = all[queries..<queries + keys]
-      value = all[queries + keys..<queries + 2 * keys]
+      let all = try reader.stored(
+        .queryKeyValue, layer: layer, rows: queries + 2 * keys, columns: hidden)
+      query = try all.packed(rows: 0..<queries, threads: threads)
+      key = try all.packed(rows: queries..<queries + keys, threads: threads)
+      value = try all.packed(rows: queries + keys..<queries + 2 * keys, threads: threads)
       let bias = try reader.bias(.queryKeyValue, layer: layer, count: queries + 2 * keys)
       queryBias = bias.map { Array($0[..<queries]) }
       keyBias = bias.map { Array($0[queries..<queries + keys]) }
@@ -126,7 +126,7 @@ extension AttentionWeights.Latent {
   private static func joined(
     _ reader: WeightReader, _ shape: AttentionShape, _ latent: AttentionShape.Latent, layer: Int,
     threads: Int
-  ) throws(RegateError) -> Panel {
+  ) throws(RegateError) -> PackedMatrix {
     let (rank, nope, size) = (latent.keyRank, latent.nope, shape.valueSize)
     let keys = try reader.stored(
       .keyUp, layer: layer, rows: shape.heads * rank, columns: nope,
@@ -142,6 +142,6 @@ extension AttentionWeights.Latent {
       result[first..<first + nope].copyTransposed(keys[head * rank..<(head + 1) * rank])
       result[first + nope..<first + nope + size].copy(values[head * size..<(head + 1) * size])
     }
-    return result
+    return PackedMatrix(packing: result, precision: .full)
   }
 }

@@ -19,7 +19,7 @@ struct StoredMatrix: Sendable {
   private let factor: Float?
 
   /// Elements per task when a whole matrix is decoded.
-  private static let taskElements = 1 << 18
+  private static let taskElements = 1 << 17
 
   /// `tensor` has `rows * columns` elements; `scale` is its companion, if it has one.
   init(
@@ -87,25 +87,47 @@ struct StoredMatrix: Sendable {
     }
   }
 
-  /// The decoded rows of `selection`; threads share out blocks of them.
-  func panel(rows selection: Range<Int>, threads: Int) throws(RegateError) -> Panel {
-    let result = Panel(rows: selection.count, columns: columns)
-    let blockRows = max(1, Self.taskElements / max(columns, 1))
-    let outcomes = mapBlocks(
-      count: selection.count, blockSize: blockRows, threads: threads
-    ) { _, range -> Result<Void, RegateError> in
-      let stored = selection.lowerBound + range.lowerBound
-      return Result { () throws(RegateError) in
-        try decode(stored..<stored + range.count, into: result[range])
-      }
+  private var precision: ProductPrecision {
+    ProductPrecision(of: tensor.type, scaled: blocks != nil || factor != nil)
+  }
+
+  /// The rows of `selection`, ready for products; threads share out blocks of them.
+  func packed(rows selection: Range<Int>, threads: Int) throws(RegateError) -> PackedMatrix {
+    let result = PackedMatrix(rows: selection.count, columns: columns, precision: precision)
+    try forEachTask(selection, threads: threads) { (part, stored) throws(RegateError) in
+      try result.write(part) { (panel) throws(RegateError) in try decode(stored, into: panel) }
     }
-    for outcome in outcomes { try outcome.get() }
     return result
   }
 
-  /// All rows, decoded.
+  /// All rows, ready for products.
+  func packed(threads: Int) throws(RegateError) -> PackedMatrix {
+    try packed(rows: 0..<rows, threads: threads)
+  }
+
+  /// All rows, decoded; threads share out blocks of them.
   func panel(threads: Int) throws(RegateError) -> Panel {
-    try panel(rows: 0..<rows, threads: threads)
+    let result = Panel(rows: rows, columns: columns)
+    try forEachTask(0..<rows, threads: threads) { (part, stored) throws(RegateError) in
+      try decode(stored, into: result[part])
+    }
+    return result
+  }
+
+  /// Runs `body` on blocks of `selection`: as numbered in it, and as stored.
+  private func forEachTask(
+    _ selection: Range<Int>, threads: Int,
+    _ body: @Sendable (_ part: Range<Int>, _ stored: Range<Int>) throws(RegateError) -> Void
+  ) throws(RegateError) {
+    let unit = PackedMatrix.rowUnit
+    let blockRows = max(1, Self.taskElements / max(columns, 1) / unit) * unit
+    let outcomes = mapBlocks(
+      count: selection.count, blockSize: blockRows, threads: threads
+    ) { _, part -> Result<Void, RegateError> in
+      let first = selection.lowerBound + part.lowerBound
+      return Result { () throws(RegateError) in try body(part, first..<first + part.count) }
+    }
+    for outcome in outcomes { try outcome.get() }
   }
 
   /// Decodes row `indices[i]` into row i of `target`.

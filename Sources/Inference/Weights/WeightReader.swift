@@ -91,11 +91,11 @@ struct WeightReader: Sendable {
     return try matrix(tensor, rows: rows, columns: columns)
   }
 
-  /// A decoded matrix [rows, columns].
+  /// A matrix [rows, columns], ready for products.
   func matrix(
     _ name: WeightName, layer: Int, rows: Int, columns: Int, threads: Int
-  ) throws(RegateError) -> Panel {
-    try stored(name, layer: layer, rows: rows, columns: columns).panel(threads: threads)
+  ) throws(RegateError) -> PackedMatrix {
+    try stored(name, layer: layer, rows: rows, columns: columns).packed(threads: threads)
   }
 
   /// The gate of the shared expert as a row [1,H]; GGUF files store it [H].

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Speed and memory of `regate capture` beside llama-perplexity and transformers.
+
+Takes two folders of random_qwen3_moe.py that differ in their number of layers: what one layer costs
+is the difference of the two, the output head and all else the rest. Programs run in turn, `--repeat`
+times; the best time of each counts, so that other load on the machine hurts none of them. The time
+is that of the whole process, without the seconds to load and warm up that transformers needs.
+Memory is sampled from /proc: anonymous pages, and mapped file pages apart.
+
+  python3 tools/bench/throughput.py /tmp/bench1 /tmp/bench2 --regate .build/release/regate \\
+    --llama-perplexity llama.cpp/build/bin/llama-perplexity --transformers
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+WINDOW = 512
+
+
+def memory(pid):
+    """Anonymous and file-backed resident bytes."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0, 0
+    found = dict(re.findall(r"(RssAnon|RssFile):\s+(\d+) kB", text))
+    return int(found.get("RssAnon", 0)) * 1024, int(found.get("RssFile", 0)) * 1024
+
+
+def run(command, environment=None):
+    """Seconds, output, and peaks of anonymous and of mapped memory."""
+    peak = [0, 0]
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env=dict(os.environ, **(environment or {})))
+
+    def sample():
+        while process.poll() is None:
+            peak[:] = map(max, peak, memory(process.pid))
+            time.sleep(0.05)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    output = process.communicate()[0]
+    seconds = time.monotonic() - start
+    sampler.join()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{output[-2000:]}")
+    return seconds, output, peak[0], peak[1]
+
+
+def regate(options, model):
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        seconds, output, anonymous, mapped = run(
+            [options.regate, "capture", model, "--calibration", options.text, "--length", str(WINDOW),
+             "--max-tokens", str(options.tokens), "-o", f"{folder}/capture.safetensors", "--threads",
+             str(options.threads), "--json", "--quiet"])
+    result = json.loads(output[output.index("{"):])
+    return dict(seconds=seconds, tokens=result["tokens"], scored=result["tokens"] - result["sequences"],
+                nll=result["nll"], anonymous=anonymous, mapped=mapped)
+
+
+def llama(options, model):
+    best = None
+    for batch in options.batches:
+        seconds, output, anonymous, mapped = run(
+            [options.llama_perplexity, "-m", model, "-f", options.text, "-c", str(WINDOW), "-b", str(batch),
+             "-ub", str(batch), "-t", str(options.threads), "-tb", str(options.threads)])
+        windows = int(re.search(r"calculating perplexity over (\d+) chunks", output).group(1))
+        entry = dict(seconds=seconds, tokens=windows * WINDOW, scored=windows * (WINDOW // 2 - 1), batch=batch,
+                     anonymous=anonymous, mapped=mapped)
+        if best is None or seconds < best["seconds"]:
+            best = entry
+    return best
+
+
+TRANSFORMERS = """
+import sys, time, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer
+folder, text, window, tokens, threads, batch, kind = sys.argv[1:8]
+torch.set_num_threads(int(threads))
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind)).eval()
+ids = Tokenizer.from_file(folder + "/tokenizer.json").encode(open(text).read()).ids[:int(tokens)]
+window, batch = int(window), int(batch)
+rows = torch.tensor(ids[:len(ids) // window * window]).view(-1, window)
+total, scored = 0.0, 0
+with torch.inference_mode():
+    model(rows[:1])
+    start = time.monotonic()
+    for part in rows.split(batch):
+        hidden = model.model(part).last_hidden_state
+        for states, sequence in zip(hidden, part):
+            logits = model.lm_head(states[:-1]).float()
+            total += torch.nn.functional.cross_entropy(logits, sequence[1:], reduction="sum").item()
+            scored += len(sequence) - 1
+    print("RESULT", time.monotonic() - start, rows.numel(), scored, total / scored)
+"""
+
+
+def transformers(options, folder, kind):
+    best = None
+    for batch in options.transformers_batches:
+        _, output, anonymous, mapped = run(
+            [sys.executable, "-c", TRANSFORMERS, folder, options.text, str(WINDOW), str(options.tokens),
+             str(options.threads), str(batch), kind])
+        seconds, tokens, scored, nll = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+)", output).groups()
+        entry = dict(seconds=float(seconds), tokens=int(tokens), scored=int(scored), nll=float(nll), batch=batch,
+                     anonymous=anonymous, mapped=mapped)
+        if best is None or entry["seconds"] < best["seconds"]:
+            best = entry
+    return best
+
+
+def report(name, one, more, layers):
+    """One line; returns seconds per layer and token, and tokens per second."""
+    per_layer = (more["seconds"] - one["seconds"]) / layers / more["tokens"]
+    speed = more["tokens"] / more["seconds"]
+    nll = f"{more['nll']:.4f}" if "nll" in more else "-"
+    batch = f" (batch {more['batch']})" if "batch" in more else ""
+    print(f"| {name}{batch} | {more['tokens']} | {more['scored']} | {nll} | {more['seconds']:.1f} | {speed:.0f} | "
+          f"{per_layer * 1e6:.0f} | {more['anonymous'] / 2**20:.0f} | {more['mapped'] / 2**20:.0f} |", flush=True)
+    return per_layer, speed
+
+
+def layers_of(folder):
+    return json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs=2, help="the model with fewer layers, the one with more")
+    parser.add_argument("--regate", type=Path, required=True)
+    parser.add_argument("--llama-perplexity", type=Path)
+    parser.add_argument("--batches", type=int, nargs="+", default=[512, 2048], help="of llama.cpp, -b and -ub")
+    parser.add_argument("--transformers", nargs="*", default=[], metavar="DTYPE", help="float32, bfloat16")
+    parser.add_argument("--transformers-batches", type=int, nargs="+", default=[2, 8])
+    parser.add_argument("--tokens", type=int, default=16384)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--scratch", help="where captures are written and deleted")
+    options = parser.parse_args()
+    options.text = str(options.folders[1] / "text.txt")
+    layers = layers_of(options.folders[1]) - layers_of(options.folders[0])
+
+    programs = {"regate, BF16": lambda folder: regate(options, folder)}
+    if (options.folders[1] / "model-Q4_K_M.gguf").exists():
+        programs["regate, Q4_K_M"] = lambda folder: regate(options, folder / "model-Q4_K_M.gguf")
+    if options.llama_perplexity:
+        programs["llama-perplexity, Q4_K_M"] = lambda folder: llama(options, folder / "model-Q4_K_M.gguf")
+    for kind in options.transformers:
+        programs[f"transformers {kind}, BF16"] = lambda folder, kind=kind: transformers(options, folder, kind)
+
+    best = {}
+    for _ in range(options.repeat):
+        for name, program in programs.items():
+            for folder in options.folders:
+                result = program(folder)
+                if (name, folder) not in best or result["seconds"] < best[name, folder]["seconds"]:
+                    best[name, folder] = result
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)
+    print(f"{platform.platform()}, {model}, {options.threads} threads, load {os.getloadavg()[0]:.1f}\n")
+    print("| program | tokens | scored | mean NLL | seconds | tokens/s | us per token and layer | anonymous MB | "
+          "mapped MB |\n|---|---|---|---|---|---|---|---|---|")
+    figures = {name: report(name, best[name, options.folders[0]], best[name, options.folders[1]], layers)
+               for name in programs}
+    print()
+    for name, (layer, speed) in figures.items():
+        rival = "regate, Q4_K_M" if "llama" in name else "regate, BF16"
+        if not name.startswith("regate") and rival in figures:
+            own_layer, own_speed = figures[rival]
+            print(f"{rival} against {name}: {own_speed / speed:.2f} times; per layer, without the head, "
+                  f"{layer / own_layer:.2f} times")
+
+
+if __name__ == "__main__":
+    main()
