@@ -34,11 +34,9 @@ public struct FitOptions: Sendable, Hashable {
     }
   }
 
-  /// Gradient steps if nothing else is asked for: none where the start is exact up to the size of
-  /// the latent space.
-  public static func defaultRefinement(of form: PrototypeRouter.LatentForm) -> Int {
-    form.isLinear ? 0 : 400
-  }
+  /// Gradient steps if nothing else is asked for: none where the latent size is chosen so that the
+  /// start already routes as the original does, which leaves them nothing to gain.
+  public static func defaultRefinement(at latent: Latent) -> Int { latent == .automatic ? 0 : 400 }
 
   public var levers: Levers
   /// s in 0...1: every slot's target is (1-s) x its natural load + s x uniform.
@@ -63,7 +61,7 @@ public struct FitOptions: Sendable, Hashable {
     self.strength = strength
     self.latent = latent
     self.form = form
-    self.refinementSteps = refinementSteps ?? Self.defaultRefinement(of: form)
+    self.refinementSteps = refinementSteps ?? Self.defaultRefinement(at: latent)
     self.stock = stock
     self.seed = seed
     self.threads = threads

@@ -77,8 +77,9 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Gradient steps of the native router towards the original's routing; auto: none for linear "
-        + "and dot, 400 for every other encoder or similarity.", valueName: "auto|n"))
+      "Gradient steps of the native router towards the original's routing; auto: 400 where "
+        + "--latent is a number, none where its size is chosen to keep the routing.",
+      valueName: "auto|n"))
   var refine = RefinementSteps()
 
   @Option(help: "Seed of everything random; the same seed gives the same bytes.")

@@ -34,7 +34,8 @@ struct LatentInitialiserTests {
       if rule.scoring == .softmax || encoder == .gaussian {
         #expect(refined.after < refined.before && refined.step > 0, "\(rule.scoring)")
       }
-      #expect(overlap(layer, refined.router) > start - 0.002, "\(rule.scoring)")
+      // Some 5,000 choices, of which a tenth may change: two standard deviations.
+      #expect(overlap(layer, refined.router) > start - 0.01, "\(rule.scoring)")
     }
   }
 

@@ -58,8 +58,9 @@ struct LatentShapes {
           Float(beta) * prototypes[row, column] + Float(alpha * frame.mean[column])
       }
     }
-    // JS and Hellinger measure distance in units of both variances: keep those near 1.
-    let noise = kind == .jensenShannon || kind == .hellinger ? 1.0 : 0
+    // JS and Hellinger measure distance in units of both variances: keep those near 1. KL adds the
+    // logarithm of the token's, the same for all functions: a large one costs Float32's precision.
+    let noise = [.jensenShannon, .hellinger, .kullbackLeibler].contains(kind) ? 1.0 : 0
     let encoder = frame.encoder(size: frame.size, scale: Float(alpha), noise: noise)
     return Candidate(
       encoder: encoder, similarity: similarity(kind, encoder), prototypes: prototypes)

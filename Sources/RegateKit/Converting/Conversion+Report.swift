@@ -34,13 +34,12 @@ extension Conversion {
       if case .native(let router) = patch.router { router.form } else { nil }
     }
     let form = forms.first ?? request.latentForm
-    let steps = request.refinementSteps ?? FitOptions.defaultRefinement(of: form)
     var options: JSONValue = [
       "levers": .array(request.levers.map { .string($0) }),
       "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
-      "refine": request.fit == nil ? .integer(steps) : .null,
+      "refine": request.fit == nil ? .integer(request.steps) : .null,
       "seed": .integer(Int(truncatingIfNeeded: request.seed)),
       "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),

@@ -106,9 +106,8 @@ public struct ConversionPlan: Sendable {
       let routing = 2.0 * Double(tokens * layer.rule.experts)
       let passes = Double(4 * layer.hiddenSize + 400 * 8)
       let outputs = request.latentForm.encoder == .gaussian ? 2 : 1
-      let steps = request.refinementSteps ?? FitOptions.defaultRefinement(of: request.latentForm)
       // Forward and backward, for the fit that is judged and for the one that is written.
-      let refinement = 12.0 * Double(steps * RouterRefinement.Options().batch)
+      let refinement = 12.0 * Double(request.steps * RouterRefinement.Options().batch)
         * Double((outputs * layer.hiddenSize + layer.rule.experts) * layer.rule.experts)
       let saliency = request.clones
         ? 6.0 * Double(layer.rule.experts * Saliency.sampleTokens * layer.hiddenSize)

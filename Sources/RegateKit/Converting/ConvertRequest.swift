@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fitting
 public import Routing
 
 /// The form in which the new router is written.
@@ -36,7 +37,7 @@ public struct ConvertRequest: Sendable {
   public var latentSize: Int?
   /// Encoder and similarity of the native router.
   public var latentForm: PrototypeRouter.LatentForm
-  /// Gradient steps of the native router; nil: as many as help its form.
+  /// Gradient steps of the native router; nil: as many as help at the latent size.
   public var refinementSteps: Int?
   public var seed: UInt64
   public var threads: Int
@@ -99,4 +100,11 @@ public struct ConvertRequest: Sendable {
   var levers: [String] {
     (places ? ["place"] : []) + (clones && routes ? ["clone"] : []) + (routes ? ["route"] : [])
   }
+}
+
+extension ConvertRequest {
+  var latent: FitOptions.Latent { latentSize.map { .size($0) } ?? .automatic }
+
+  /// Gradient steps, if a fit is made.
+  var steps: Int { refinementSteps ?? FitOptions.defaultRefinement(at: latent) }
 }

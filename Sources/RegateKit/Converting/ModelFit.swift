@@ -194,8 +194,8 @@ struct ModelFitter {
   ) throws(RegateError) -> (FittedLayer, LayerFit) {
     var options = FitOptions(
       levers: request.clones ? [.clone, .route] : [.route], strength: strength,
-      latent: request.latentSize.map { .size($0) } ?? .automatic, form: request.latentForm,
-      refinementSteps: request.refinementSteps, seed: request.seed, threads: request.threads)
+      latent: request.latent, form: request.latentForm, refinementSteps: request.steps,
+      seed: request.seed, threads: request.threads)
     if forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
