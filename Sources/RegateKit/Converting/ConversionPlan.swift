@@ -5,6 +5,7 @@
 import Architectures
 import ByteStorage
 public import Checkpoints
+import Fitting
 import OrderedCollections
 import Reports
 import Routing
@@ -77,22 +78,24 @@ public struct ConversionPlan: Sendable {
       let scores = 8 * tokens * layer.rule.experts
       let expert =
         layout.undecodable == nil && request.clones
-        ? request.threads * (3 * layer.expertWidth + Saliency.sampleTokens) * layer.hiddenSize : 0
+        ? request.threads * (3 * layer.expertWidth + OutputSketch.sampleTokens) * layer.hiddenSize
+        : 0
       return 4 * (inputs + scores + expert)
     }.max() ?? 0
   }
 
-  /// Floating-point operations of fits and saliency.
+  /// Floating-point operations of fits and of sampling the experts.
   private static func operations(
     _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
   ) -> Double {
     layout.layers.reduce(0) { sum, layer in
       let routing = 2.0 * Double(tokens * layer.rule.experts)
       let passes = Double(4 * layer.hiddenSize + 400 * 8)
-      let saliency = request.clones
-        ? 6.0 * Double(layer.rule.experts * Saliency.sampleTokens * layer.hiddenSize)
-          * Double(layer.expertWidth) : 0
-      return sum + routing * passes + saliency
+      let evaluated = OutputSketch.sampleTokens
+        * OutputSketch.candidates(experts: layer.rule.experts, topK: layer.rule.topK)
+      let sampling = request.clones
+        ? 6.0 * Double(evaluated * layer.hiddenSize) * Double(layer.expertWidth) : 0
+      return sum + routing * passes + sampling
     }
   }
 
