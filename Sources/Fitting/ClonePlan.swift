@@ -44,7 +44,9 @@ package struct ClonePlan: Sendable, Equatable {
   }
 
   /// A given apportionment; `values` [E] say which slots go first, `loads` [E] who takes them.
-  package init(rule: RoutingRule, slotsPerFunction slots: [Int], values: [Double], loads: [Double]) {
+  package init(
+    rule: RoutingRule, slotsPerFunction slots: [Int], values: [Double], loads: [Double]
+  ) {
     let count = rule.experts
     precondition(slots.count == count && values.count == count && loads.count == count)
     var moves: [(value: Double, move: Move)] = []

@@ -8,9 +8,9 @@ public import Tensors
 public enum LayerFitter {
   /// Fits `original`'s replacement to `inputs` [T,H].
   ///
-  /// `outputs` are the experts' outputs on a sample of the inputs; without them the clone plan takes
-  /// all outputs for orthogonal and of one norm. Figures on held-out tokens come from a fit that did not see them; the returned
-  /// router is then fitted to all tokens.
+  /// `outputs` are the experts' outputs on a sample of the inputs; without them the clone plan
+  /// takes all outputs for orthogonal and of one norm. Figures on held-out tokens come from a fit
+  /// that did not see them; the returned router is then fitted to all tokens.
   public static func fit(
     inputs: Matrix, original: FamilyRouter, outputs: OutputSketch? = nil, options: FitOptions
   ) throws(RegateError) -> LayerFit {

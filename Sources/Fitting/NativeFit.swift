@@ -52,9 +52,10 @@ package struct NativeFit: Sendable {
     let sketch = outputs ?? OutputSketch(
       orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
     let sample = set.gathering(sketch.tokens)
+    let latent = router.encode(sample.inputs, threads: threads)
     let search = PlanSearch(
       rule: router.rule,
-      scores: router.scores(latent: router.encode(sample.inputs, threads: threads), threads: threads),
+      scores: router.scores(latent: latent, threads: threads),
       original: sample.assignment, sketch: sketch, start: router.functionPotentials,
       threads: threads)
     return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)

@@ -14,8 +14,8 @@ public import Tensors
 public struct OutputSketch: Sendable {
   /// Places of the sampled tokens in the calibration set, ascending.
   package private(set) var tokens: [Int]
-  /// The row of `vectors` that holds an expert's output for a sampled token, [S,E]; -1 for an expert
-  /// that was not evaluated.
+  /// The row of `vectors` that holds an expert's output for a sampled token, [S,E]; -1 where it
+  /// was not evaluated.
   private var rows: [Int32]
   /// Projected outputs [N,D].
   private let vectors: [Float]
