@@ -39,11 +39,21 @@ package struct CalibrationSet: Sendable {
   /// The given tokens only.
   package func gathering(_ tokens: [Int]) -> CalibrationSet { CalibrationSet(self, tokens: tokens) }
 
+  /// Sum of routing weights per original slot.
+  package var routingWeights: [Double] {
+    var sums = [Double](repeating: 0, count: router.experts)
+    for (slot, weight) in zip(assignment.slots, assignment.weights) {
+      sums[Int(slot)] += Double(weight)
+    }
+    return sums
+  }
+
   /// At most `count` tokens, evenly spread.
   package func sample(_ count: Int) -> CalibrationSet {
-    guard tokens > count else { return self }
-    return gathering(Array(stride(from: 0, to: tokens, by: (tokens + count - 1) / count)))
+    tokens > count ? gathering(sampledTokens(count)) : self
   }
+
+  package func sampledTokens(_ count: Int) -> [Int] { evenSample(of: tokens, limit: count) }
 
   /// Every eighth run of tokens apart from the others; nil below eight runs of useful length.
   package func split() -> (fitted: [Int], heldOut: [Int])? {
@@ -83,4 +93,10 @@ extension Assignment {
     }
     return Assignment(tokens: tokens.count, topK: topK, slots: slots, weights: weights)
   }
+}
+
+/// At most `limit` places of `count`, evenly spread, ascending.
+public func evenSample(of count: Int, limit: Int) -> [Int] {
+  guard count > limit else { return Array(0..<count) }
+  return (0..<limit).map { $0 * count / limit }
 }

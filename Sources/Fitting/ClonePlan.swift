@@ -2,8 +2,9 @@
 //
 // How many of the E slots each function gets, and which slots change hands.
 //
-//   value v_f = (load_f x saliency_f)^exponent; slots n_f by highest averages v_f / (n_f + 1/2)
-//   (Sainte-Laguë), inside each node
+//   slots n_f by highest averages v_f / (n_f + 1/2) (Sainte-Laguë), inside each node
+//
+// The values v and exchanges of single slots come from PlanSearch.swift.
 //
 // Constraints: n_f <= floor(E/K), since a token takes a function once and a function of n slots is
 // to carry n T K / E <= T tokens; clones stay in their source's node; whichever nodes a token may
@@ -34,12 +35,22 @@ package struct ClonePlan: Sendable, Equatable {
 
   /// `values` [E] decide the apportionment, `loads` [E] the order of the moves.
   package init(rule: RoutingRule, values: [Double], loads: [Double]) {
-    let count = rule.experts
-    precondition(values.count == count && loads.count == count)
-    var slots = [Int](repeating: 0, count: count)
-    var moves: [(value: Double, move: Move)] = []
+    precondition(values.count == rule.experts)
+    var slots = [Int](repeating: 0, count: rule.experts)
     for node in Self.nodes(of: rule) {
       Self.apportion(node, values: values, rule: rule, to: &slots)
+    }
+    self.init(rule: rule, slotsPerFunction: slots, values: values, loads: loads)
+  }
+
+  /// A given apportionment; `values` [E] say which slots go first, `loads` [E] who takes them.
+  package init(
+    rule: RoutingRule, slotsPerFunction slots: [Int], values: [Double], loads: [Double]
+  ) {
+    let count = rule.experts
+    precondition(slots.count == count && values.count == count && loads.count == count)
+    var moves: [(value: Double, move: Move)] = []
+    for node in Self.nodes(of: rule) {
       let freed = node.filter { slots[$0] == 0 }
         .sorted { (values[$0], $0) < (values[$1], $1) }
       var held = [Int](repeating: 1, count: count)

@@ -33,10 +33,15 @@ package struct FunctionPotentials: Sendable {
   }
 
   /// b [F] that gives `targets` [F], shares of T*K that sum to 1, on `scores` [T,F], from `start`.
-  package func solve(scores: Matrix, targets: [Double], from start: [Float]) -> [Float] {
+  ///
+  /// `passes` limits the work on a small set.
+  package func solve(
+    scores: Matrix, targets: [Double], from start: [Float], passes: Int? = nil
+  ) -> [Float] {
     let unit = scoreSpread(scores)
     guard scores.rows > Self.sampleTokens else {
-      return descend(scores, targets, start, firstStep: 0.1 * unit, passes: Self.samplePasses)
+      return descend(
+        scores, targets, start, firstStep: 0.1 * unit, passes: passes ?? Self.samplePasses)
     }
     let stride = (scores.rows + Self.sampleTokens - 1) / Self.sampleTokens
     let sample = scores.gathering(rows: Array(Swift.stride(from: 0, to: scores.rows, by: stride)))

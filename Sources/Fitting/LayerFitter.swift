@@ -8,13 +8,13 @@ public import Tensors
 public enum LayerFitter {
   /// Fits `original`'s replacement to `inputs` [T,H].
   ///
-  /// `saliency` [E] is the sum over tokens of weight x expert output norm; without it the load
-  /// stands in. Figures on held-out tokens come from a fit that did not see them; the returned
-  /// router is then fitted to all tokens.
+  /// `outputs` are the experts' outputs on a sample of the inputs; without them the clone plan
+  /// takes all outputs for orthogonal and of one norm. Figures on held-out tokens come from a fit
+  /// that did not see them; the returned router is then fitted to all tokens.
   public static func fit(
-    inputs: Matrix, original: FamilyRouter, saliency: [Double]? = nil, options: FitOptions
+    inputs: Matrix, original: FamilyRouter, outputs: OutputSketch? = nil, options: FitOptions
   ) throws(RegateError) -> LayerFit {
-    precondition((saliency?.count ?? original.experts) == original.experts)
+    precondition((outputs?.norms.count ?? original.experts) == original.experts)
     if let place = inputs.values.firstIndex(where: { !$0.isFinite }) {
       throw RegateError(
         .malformed, subject: "router inputs",
@@ -27,10 +27,10 @@ public enum LayerFitter {
         advice: "check the calibration set")
     }
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
-    let whole = try fit(set, saliency, options)
+    let whole = try fit(set, outputs, options)
     let evidence = LayerFit.Evidence(
       calibration: figures(whole.router, set, options),
-      heldOut: try heldOutFigures(set, saliency, options))
+      heldOut: try heldOutFigures(set, outputs, options))
     let map = whole.router.slotFunction
     return LayerFit(
       slotFunction: map, native: whole.router,
@@ -73,10 +73,10 @@ public enum LayerFitter {
   }
 
   private static func fit(
-    _ set: CalibrationSet, _ saliency: [Double]?, _ options: FitOptions
+    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
   ) throws(RegateError) -> NativeFit {
     guard !isUnchanged(options) else { return NativeFit.unchanged(set.router) }
-    return try NativeFit.fit(set, saliency: saliency, options: options)
+    return try NativeFit.fit(set, outputs: outputs, options: options)
   }
 
   private static func figures(
@@ -87,10 +87,10 @@ public enum LayerFitter {
   }
 
   private static func heldOutFigures(
-    _ set: CalibrationSet, _ saliency: [Double]?, _ options: FitOptions
+    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Figures? {
     guard let (fitted, heldOut) = set.split() else { return nil }
-    let partial = try fit(set.gathering(fitted), saliency, options)
+    let partial = try fit(set.gathering(fitted), outputs?.gathering(fitted), options)
     return figures(partial.router, set.gathering(heldOut), options)
   }
 }

@@ -17,7 +17,7 @@ package struct NativeFit: Sendable {
 
   /// Fits to all tokens of `set`.
   package static func fit(
-    _ set: CalibrationSet, saliency: [Double]?, options: FitOptions
+    _ set: CalibrationSet, outputs: OutputSketch?, options: FitOptions
   ) throws(RegateError) -> NativeFit {
     let threads = options.threads
     let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
@@ -31,11 +31,7 @@ package struct NativeFit: Sendable {
     var moves = 0
     var plan: ClonePlan?
     if options.levers.contains(.clone) {
-      let latent = router.latent(sample.inputs, threads: threads)
-      let search = PlanSearch(
-        set: sample, scores: router.scores(latent, threads: threads), saliency: saliency,
-        threads: threads)
-      let chosen = search.plan(loads: set.load.map(Double.init))
+      let chosen = clonePlan(set, router: router, outputs: outputs, threads: threads)
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.slotFunction = chosen.slotFunction(moves: moves)
       plan = chosen
@@ -49,6 +45,20 @@ package struct NativeFit: Sendable {
     return NativeFit(
       router: router, keptEnergy: basis.keptEnergy(size: router.latentSize),
       givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [])
+  }
+
+  private static func clonePlan(
+    _ set: CalibrationSet, router: PrototypeRouter, outputs: OutputSketch?, threads: Int
+  ) -> ClonePlan {
+    let sketch = outputs ?? OutputSketch(
+      orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
+    let sample = set.gathering(sketch.tokens)
+    let latent = router.latent(sample.inputs, threads: threads)
+    let search = PlanSearch(
+      rule: router.rule, scores: router.scores(latent, threads: threads),
+      original: sample.assignment, sketch: sketch, start: router.functionPotentials,
+      threads: threads)
+    return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
 
   /// The original router in latent form, every slot its own function.

@@ -1,99 +1,157 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which clone plan costs least. Plans for several exponents of (load x saliency) are balanced on a
-// sample with the real selection, and the one with the smallest estimated output error is kept:
+// Which clone plan costs least. A plan is balanced on sampled tokens with the real selection, and
+// its error is that of the layer's output there, from the experts' sketched outputs:
 //
-//   error² = sum_t sum_f g_f² (w'_tf - w_tf)²,   g_f = saliency_f / sum_t w_tf
+//   error = sum_t |y'_t - y_t|² / (|y_t|² + mean |y|²)
 //
-// Exponent 0 is the plan without clones. g is the mean output norm of function f; the estimate
-// takes different functions' outputs as orthogonal, so it ranks plans but is no output error.
+// which keeps the few tokens with huge outputs from deciding alone. The search starts from the best
+// apportionment by values (load x saliency)^exponent (exponent 0: no clones), then exchanges single
+// slots. The prices of a balanced routing say where a slot is worth most: a high b_f means that
+// tokens are pushed to function f, a low one that they are kept from it. So the exchanges with the
+// largest price difference come first, and those that failed before come last.
 
 import Foundation
-import Routing
+package import Routing
 package import Tensors
 
 /// The choice of a clone plan.
 package struct PlanSearch: Sendable {
-  package let set: CalibrationSet
-  /// pi [T,F] of the native router on the set's tokens.
-  package let scores: Matrix
-  /// Sum over tokens of weight x expert output norm, [E].
-  package let saliency: [Double]?
-  package let threads: Int
-
-  package init(set: CalibrationSet, scores: Matrix, saliency: [Double]?, threads: Int) {
-    self.set = set
-    self.scores = scores
-    self.saliency = saliency
-    self.threads = threads
-  }
+  private let rule: RoutingRule
+  /// pi [S,F] of the native router on the sampled tokens.
+  private let scores: Matrix
+  private let sketch: OutputSketch
+  private let start: [Float]
+  private let threads: Int
+  /// y [S,D], and the weight of each token's error.
+  private let wanted: Matrix
+  private let tokenWeights: [Double]
 
   private static let exponents = [0, 0.15, 0.225, 0.3, 0.375, 0.45]
+  /// Exchanges tried at most, and in a row without success, per expert.
+  private static let exchanges = 384
+  private static let patience = 3
+  /// Passes of the solver after an exchange of one slot.
+  private static let passes = 25
+  /// An exchange must lower the error by this share: clones cost bytes.
+  private static let smallestGain = 0.003
 
-  /// The best plan for the loads of the whole calibration set.
-  package func plan(loads: [Double]) -> ClonePlan {
-    var best: (error: Double, plan: ClonePlan)?
-    for exponent in Self.exponents {
-      let plan = ClonePlan(
-        rule: set.router.rule,
-        values: zip(loads, saliency ?? loads).map { pow($0 * $1, exponent) }, loads: loads)
-      let error = estimatedError(plan)
-      if error < best?.error ?? .infinity { best = (error, plan) }
+  /// A balanced plan and its error.
+  private struct Point {
+    var slots: [Int]
+    var potentials: [Float]
+    var error: Double
+  }
+
+  /// `original` routes the sketch's tokens; `start` [F] are potentials to begin with.
+  package init(
+    rule: RoutingRule, scores: Matrix, original: Assignment, sketch: OutputSketch, start: [Float],
+    threads: Int
+  ) {
+    precondition(scores.rows == sketch.tokens.count && original.tokens == scores.rows)
+    self.rule = rule
+    self.scores = scores
+    self.sketch = sketch
+    self.start = start
+    self.threads = threads
+    let wanted = sketch.mixtures(original, threads: threads)
+    self.wanted = wanted
+    let energies = (0..<wanted.rows).map { token in
+      wanted.row(token).reduce(0.0) { $0 + Double($1) * Double($1) }
     }
-    return best?.plan
-      ?? ClonePlan(rule: set.router.rule, values: loads, loads: loads)
+    let mean = energies.reduce(0, +) / Double(max(1, energies.count))
+    tokenWeights = energies.map { 1 / max($0 + mean, 1e-30) }
   }
 
-  /// error² above, at full balance.
-  package func estimatedError(_ plan: ClonePlan) -> Double {
-    let experts = set.router.experts
-    let slots = plan.slotsPerFunction
-    let selectable = slots.map { $0 > 0 }
-    let potentials = FunctionPotentials(
-      rule: set.router.rule, selectable: selectable, threads: threads
-    ).solve(
-      scores: scores, targets: slots.map { Double($0) / Double(experts) },
-      from: set.router.selectionBias ?? [Float](repeating: 0, count: experts))
-    let patched = Selection(rule: set.router.rule, bias: potentials, selectable: selectable)
-      .assign(scores, threads: threads) { _, function in function }
-    return squaredDistance(patched)
+  /// The best plan found. `loads` [E] and `weights` [E], the sums of routing weights, are those of
+  /// the whole calibration set.
+  package func plan(loads: [Double], weights: [Double]) -> ClonePlan {
+    let values = zip(loads, zip(weights, sketch.norms)).map { $0 * $1.0 * $1.1 }
+    var best: Point?
+    var seen: Set<[Int]> = []
+    for exponent in Self.exponents {
+      let plan = ClonePlan(rule: rule, values: values.map { pow($0, exponent) }, loads: loads)
+      guard seen.insert(plan.slotsPerFunction).inserted else { continue }
+      let point = balanced(plan.slotsPerFunction, from: start)
+      if point.error < best?.error ?? .infinity { best = point }
+    }
+    let slots = best.map { exchanging($0).slots } ?? [Int](repeating: 1, count: rule.experts)
+    return ClonePlan(rule: rule, slotsPerFunction: slots, values: values, loads: loads)
   }
 
-  private func squaredDistance(_ patched: Assignment) -> Double {
-    let experts = set.router.experts
-    let norms = set.outputNorms(saliency: saliency)
-    let topK = patched.topK
-    var difference = [Double](repeating: 0, count: experts)
-    var sum = 0.0
-    for token in 0..<patched.tokens {
-      for entry in token * topK..<(token + 1) * topK {
-        difference[Int(patched.slots[entry])] += Double(patched.weights[entry])
-        difference[Int(set.assignment.slots[entry])] -= Double(set.assignment.weights[entry])
+  /// The error above of a plan at full balance.
+  package func error(of plan: ClonePlan) -> Double {
+    balanced(plan.slotsPerFunction, from: start).error
+  }
+
+  private func exchanging(_ first: Point) -> Point {
+    var point = first
+    var tries: [Int: Int] = [:]
+    var failures = 0
+    var budget = Self.exchanges
+    while budget > 0, failures < Self.patience * rule.experts {
+      guard let (giver, taker) = nextExchange(point, tries: tries) else { break }
+      tries[giver * rule.experts + taker, default: 0] += 1
+      budget -= 1
+      var slots = point.slots
+      slots[giver] -= 1
+      slots[taker] += 1
+      let next = balanced(slots, from: point.potentials, passes: Self.passes)
+      if next.error < point.error * (1 - Self.smallestGain) {
+        point = next
+        failures = 0
+      } else {
+        failures += 1
       }
-      for entry in token * topK..<(token + 1) * topK {
-        for function in [Int(patched.slots[entry]), Int(set.assignment.slots[entry])] {
-          let change = difference[function] * norms[function]
-          sum += change * change
-          difference[function] = 0
+    }
+    return point
+  }
+
+  /// The legal exchange that was tried least, and among those the one of the largest price
+  /// difference; nil when every one was tried twice.
+  private func nextExchange(
+    _ point: Point, tries: [Int: Int]
+  ) -> (giver: Int, taker: Int)? {
+    let used = point.slots.indices.filter { point.slots[$0] > 0 }
+    let mean = used.reduce(0) { $0 + point.potentials[$1] } / Float(max(1, used.count))
+    let prices = point.slots.indices.map { point.slots[$0] > 0 ? point.potentials[$0] : mean }
+    var best: (tries: Int, gain: Float, giver: Int, taker: Int)?
+    for node in ClonePlan.nodes(of: rule) {
+      let functions = node.count { point.slots[$0] > 0 }
+      for giver in node where point.slots[giver] > 0 {
+        // Giving the last slot must leave enough functions, unless the taker is a new one.
+        let isLast = point.slots[giver] == 1 && functions <= ClonePlan.functionsPerNode(rule)
+        for taker in node where taker != giver && point.slots[taker] < rule.experts / rule.topK {
+          if isLast && point.slots[taker] > 0 { continue }
+          let tried = tries[giver * rule.experts + taker] ?? 0
+          let gain = prices[giver] - prices[taker]
+          if tried < 2, best.map({ (tried, -gain) < ($0.tries, -$0.gain) }) ?? true {
+            best = (tried, gain, giver, taker)
+          }
         }
       }
     }
-    return sum
+    return best.map { ($0.giver, $0.taker) }
   }
-}
 
-extension CalibrationSet {
-  /// g [E], relative to the mean output norm; 1 without `saliency`, and for a function that these
-  /// tokens never use. `saliency` may come from a larger set: only its proportions count.
-  package func outputNorms(saliency: [Double]?) -> [Double] {
-    let experts = router.experts
-    guard let saliency else { return [Double](repeating: 1, count: experts) }
-    var weights = [Double](repeating: 0, count: experts)
-    for (slot, weight) in zip(assignment.slots, assignment.weights) {
-      weights[Int(slot)] += Double(weight)
+  private func balanced(_ slots: [Int], from start: [Float], passes: Int? = nil) -> Point {
+    let selectable = slots.map { $0 > 0 }
+    let solver = FunctionPotentials(rule: rule, selectable: selectable, threads: threads)
+    let potentials = solver.solve(
+      scores: scores, targets: slots.map { Double($0) / Double(rule.experts) }, from: start,
+      passes: passes)
+    let patched = Selection(rule: rule, bias: potentials, selectable: selectable)
+      .assign(scores, threads: threads) { _, function in function }
+    let outputs = sketch.mixtures(patched, threads: threads)
+    var error = 0.0
+    for token in tokenWeights.indices {
+      var square = 0.0
+      for index in token * outputs.columns..<(token + 1) * outputs.columns {
+        let change = Double(outputs.values[index] - wanted.values[index])
+        square += change * change
+      }
+      error += square * tokenWeights[token]
     }
-    let scale = saliency.reduce(0, +) / max(weights.reduce(0, +), 1e-30)
-    guard scale > 0 else { return [Double](repeating: 1, count: experts) }
-    return zip(saliency, weights).map { $1 > 0 ? $0 / $1 / scale : 1 }
+    return Point(slots: slots, potentials: potentials, error: error)
   }
 }

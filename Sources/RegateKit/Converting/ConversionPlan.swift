@@ -93,12 +93,13 @@ public struct ConversionPlan: Sendable {
       let scores = 8 * tokens * layer.rule.experts
       let expert =
         layout.undecodable == nil && request.clones
-        ? request.threads * (3 * layer.expertWidth + Saliency.sampleTokens) * layer.hiddenSize : 0
+        ? request.threads * (3 * layer.expertWidth + OutputSketch.sampleTokens) * layer.hiddenSize
+        : 0
       return 4 * (inputs + scores + expert)
     }.max() ?? 0
   }
 
-  /// Floating-point operations of fits and saliency.
+  /// Floating-point operations of fits and of sampling the experts.
   private static func operations(
     _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
   ) -> Double {
@@ -109,10 +110,11 @@ public struct ConversionPlan: Sendable {
       // Forward and backward, for the fit that is judged and for the one that is written.
       let refinement = 12.0 * Double(request.steps * RouterRefinement.Options().batch)
         * Double((outputs * layer.hiddenSize + layer.rule.experts) * layer.rule.experts)
-      let saliency = request.clones
-        ? 6.0 * Double(layer.rule.experts * Saliency.sampleTokens * layer.hiddenSize)
-          * Double(layer.expertWidth) : 0
-      return sum + routing * passes + refinement + saliency
+      let evaluated = OutputSketch.sampleTokens
+        * OutputSketch.candidates(experts: layer.rule.experts, topK: layer.rule.topK)
+      let sampling = request.clones
+        ? 6.0 * Double(evaluated * layer.hiddenSize) * Double(layer.expertWidth) : 0
+      return sum + routing * passes + refinement + sampling
     }
   }
 

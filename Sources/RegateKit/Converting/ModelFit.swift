@@ -126,9 +126,9 @@ struct ModelFitter {
       var fitted: [(FittedLayer, LayerFit)] = []
       for (index, strength) in strengths.enumerated() {
         let inputs = pass.routerInputs(stream: index + 1)
-        let saliency = try saliency(of: layer, inputs: inputs, original: original, progress: nil)
+        let outputs = try sampledOutputs(of: layer, inputs: inputs, original: original, progress: nil)
         let (new, fit) = try fit(
-          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
+          layer, inputs: inputs, original: original, outputs: outputs, strength: strength)
         let router: any Router = form == .stock ? new.stock ?? original : new.native
         assignments.append(router.route(inputs, threads: request.threads))
         maps.append(new.slotFunction)
@@ -169,11 +169,11 @@ struct ModelFitter {
       let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
       let original = FamilyRouter(
         gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
-      let saliency = try saliency(
+      let outputs = try sampledOutputs(
         of: layer, inputs: inputs, original: original, progress: progress)
       for (index, strength) in strengths.enumerated() {
         let (fitted, fit) = try fit(
-          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
+          layer, inputs: inputs, original: original, outputs: outputs, strength: strength)
         progress.advance(fitUnits)
         fits[index].append(
           ModelFit.Layer(fitted: fitted, fit: FitFigures(fit, outputError: nil)))
@@ -185,11 +185,11 @@ struct ModelFitter {
     return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1, quality: nil) }
   }
 
-  /// Progress units of one layer's fit, in experts of the saliency pass.
+  /// Progress units of one layer's fit, in experts of the sampling pass.
   private var fitUnits: Int { 16 }
 
   private func fit(
-    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, saliency: [Double]?,
+    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, outputs: OutputSketch?,
     strength: Double
   ) throws(RegateError) -> (FittedLayer, LayerFit) {
     var options = FitOptions(
@@ -202,7 +202,7 @@ struct ModelFitter {
         roundsGateToBF16: layer.gate.type == .bf16)
     }
     let fit = try LayerFitter.fit(
-      inputs: inputs, original: original, saliency: saliency, options: options)
+      inputs: inputs, original: original, outputs: outputs, options: options)
     let stock = fit.stock.map {
       FamilyRouter(
         gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
@@ -214,17 +214,17 @@ struct ModelFitter {
     return (fitted, fit)
   }
 
-  /// What each expert contributes; nil where the experts cannot be decoded, or no clone is asked.
-  private func saliency(
+  /// What the experts put out on a sample; nil where the experts cannot be decoded, or no clone is
+  /// asked.
+  private func sampledOutputs(
     of layer: MoELayer, inputs: Matrix, original: FamilyRouter, progress: (any ProgressSink)?
-  ) throws(RegateError) -> [Double]? {
+  ) throws(RegateError) -> OutputSketch? {
     guard request.clones, model.layout.undecodable == nil else {
       progress?.advance(layer.rule.experts)
       return nil
     }
-    return try Saliency.measure(
-      inputs: inputs, assignment: original.route(inputs, threads: request.threads),
-      experts: layer.rule.experts,
+    return try ExpertSampling.sketch(
+      inputs: inputs, original: original,
       pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
   }
 }
