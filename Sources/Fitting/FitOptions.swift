@@ -38,18 +38,21 @@ public struct FitOptions: Sendable, Hashable {
   public var latent: Latent
   /// The stock form to distil, if one is asked for.
   public var stock: Stock?
+  /// Other traffic whose functions must stay.
+  public var demands: [SlotDemand]
   public var seed: UInt64
   public var threads: Int
 
   public init(
     levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
-    stock: Stock? = nil, seed: UInt64 = 0, threads: Int = 1
+    stock: Stock? = nil, demands: [SlotDemand] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.levers = levers
     self.strength = strength
     self.latent = latent
     self.stock = stock
+    self.demands = demands
     self.seed = seed
     self.threads = threads
   }

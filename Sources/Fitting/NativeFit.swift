@@ -33,7 +33,7 @@ package struct NativeFit: Sendable {
       let latent = router.encode(sample.inputs, threads: threads)
       let search = PlanSearch(
         set: sample, scores: router.scores(latent: latent, threads: threads), saliency: saliency,
-        threads: threads)
+        demands: options.demands, threads: threads)
       let chosen = search.plan(loads: set.load.map(Double.init))
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.slotFunction = chosen.slotFunction(moves: moves)

@@ -19,12 +19,18 @@ package struct PlanSearch: Sendable {
   package let scores: Matrix
   /// Sum over tokens of weight x expert output norm, [E].
   package let saliency: [Double]?
+  /// Other traffic whose functions must stay.
+  package let demands: [SlotDemand]
   package let threads: Int
 
-  package init(set: CalibrationSet, scores: Matrix, saliency: [Double]?, threads: Int) {
+  package init(
+    set: CalibrationSet, scores: Matrix, saliency: [Double]?, demands: [SlotDemand] = [],
+    threads: Int
+  ) {
     self.set = set
     self.scores = scores
     self.saliency = saliency
+    self.demands = demands
     self.threads = threads
   }
 
@@ -36,12 +42,28 @@ package struct PlanSearch: Sendable {
     for exponent in Self.exponents {
       let plan = ClonePlan(
         rule: set.router.rule,
-        values: zip(loads, saliency ?? loads).map { pow($0 * $1, exponent) }, loads: loads)
+        values: Self.values(loads, saliency, exponent), loads: loads, keeping: needed(exponent))
       let error = estimatedError(plan)
       if error < best?.error ?? .infinity { best = (error, plan) }
     }
     return best?.plan
-      ?? ClonePlan(rule: set.router.rule, values: loads, loads: loads)
+      ?? ClonePlan(rule: set.router.rule, values: loads, loads: loads, keeping: needed(1))
+  }
+
+  private static func values(
+    _ loads: [Double], _ saliency: [Double]?, _ exponent: Double
+  ) -> [Double] {
+    zip(loads, saliency ?? loads).map { pow($0 * $1, exponent) }
+  }
+
+  /// The functions that any demand's own plan with this exponent keeps.
+  private func needed(_ exponent: Double) -> Set<Int> {
+    demands.reduce(into: []) { needed, demand in
+      let loads = demand.load.map(Double.init)
+      let plan = ClonePlan(
+        rule: set.router.rule, values: Self.values(loads, demand.saliency, exponent), loads: loads)
+      needed.formUnion(plan.slotsPerFunction.indices.filter { plan.slotsPerFunction[$0] > 0 })
+    }
   }
 
   /// error² above, at full balance.

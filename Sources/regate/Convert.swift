@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
+import ArgumentParser
 import ByteStorage
 import Foundation
-public import RegateKit
+import RegateKit
 import Reports
 
 struct Convert: ParsableCommand {
@@ -18,6 +18,8 @@ struct Convert: ParsableCommand {
       EXAMPLES
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
         regate convert model.gguf --calibration capture.safetensors --output balanced.gguf
+        regate convert Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
+          --weights 3,1 --protect papers.txt --max-loss-increase 0.02 --output balanced
         regate convert Qwen3-30B-A3B --dry-run
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --dry-run --fit
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --save-fit my.fit
@@ -28,25 +30,9 @@ struct Convert: ParsableCommand {
   var checkpoint: String
 
   @Option(
-    name: .customLong("calibration"),
-    help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
-        + "fit to. Repeatable; taken as one set.", valueName: "file"))
-  var captures: [String] = []
-
-  @Option(
     name: .shortAndLong,
     help: ArgumentHelp("Directory (safetensors) or .gguf file to write.", valueName: "path"))
   var output: String?
-
-  @Option(help: "Form of the router: lpr (native; default for safetensors) or stock (for GGUF).")
-  var router: RouterForm?
-
-  @Option(
-    help: ArgumentHelp(
-      "What may change: clone (copy hot experts over unused ones), route (the router).",
-      valueName: "lever,..."))
-  var levers = Levers()
 
   @Option(help: ArgumentHelp("0 changes nothing, 1 asks for uniform load.", valueName: "s"))
   var strength: Double?
@@ -56,11 +42,17 @@ struct Convert: ParsableCommand {
       "Use the least strength that brings the mean held-out Gini down to this.", valueName: "g"))
   var targetGini: Double?
 
-  @Option(help: ArgumentHelp("Latent size of the prototypes.", valueName: "auto|n"))
-  var latent = LatentSize()
+  @Option(
+    help: ArgumentHelp(
+      "Take the most balance at which the mean NLL of held-out tokens rises by no more. Needs text "
+        + "or token ids.", valueName: "nats"))
+  var maxLossIncrease: Double?
 
-  @Option(help: "Seed of everything random; the same seed gives the same bytes.")
-  var seed: UInt64 = 0
+  @Option(
+    help: ArgumentHelp(
+      "Take the most balance at which the mean output error on held-out captures is no larger.",
+      valueName: "x"))
+  var maxOutputError: Double?
 
   @Option(
     help: ArgumentHelp(
@@ -84,6 +76,7 @@ struct Convert: ParsableCommand {
   @Flag(help: "Replace an output of Regate that exists already.")
   var overwrite = false
 
+  @OptionGroup var fitting: FitArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
 
@@ -103,36 +96,53 @@ struct Convert: ParsableCommand {
     if let targetGini, !(0...1).contains(targetGini) {
       throw ValidationError("--target-gini must be between 0 and 1, not \(targetGini).")
     }
-    if strength != nil, targetGini != nil {
-      throw ValidationError("Give either --strength or --target-gini.")
+    for (name, limit) in [
+      ("--max-loss-increase", maxLossIncrease), ("--max-output-error", maxOutputError),
+    ] {
+      if let limit, !(limit >= 0 && limit.isFinite) {
+        throw ValidationError("\(name) must be 0 or more, not \(limit).")
+      }
+    }
+    if balances.count > 1 {
+      throw ValidationError(
+        "Give one of --strength, --target-gini, --max-loss-increase and --max-output-error.")
     }
     if fitNow, !dryRun {
       throw ValidationError("--fit without a file goes with --dry-run.")
     }
-    if fitNow, captures.isEmpty {
+    if fitNow, fitting.calibration.isEmpty {
       throw ValidationError("--dry-run --fit needs --calibration.")
     }
-    if fit != nil, !captures.isEmpty || saveFit != nil || strength != nil || targetGini != nil {
+    if fit != nil, !fitting.isEmpty || saveFit != nil || !balances.isEmpty {
       throw ValidationError(
-        "--fit FILE takes the place of --calibration, --strength, --target-gini and --save-fit.")
+        "--fit FILE takes the place of --calibration, --weights, --protect, --save-fit and of what "
+          + "says how much balance.")
     }
     if !dryRun, output == nil, saveFit == nil {
       throw ValidationError("Give --output, --save-fit or --dry-run.")
     }
-    if !dryRun, fit == nil, captures.isEmpty {
+    if !dryRun, fit == nil, fitting.calibration.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
   }
 
+  /// How much balance was asked for, in every way that was given.
+  private var balances: [ConvertRequest.Balance] {
+    [
+      strength.map { .strength($0) }, targetGini.map { .targetGini($0) },
+      maxLossIncrease.map { .maxLossIncrease($0) }, maxOutputError.map { .maxOutputError($0) },
+    ].compactMap { $0 }
+  }
+
   /// With --dry-run the output is checked like any, but never written.
   private var request: ConvertRequest {
-    ConvertRequest(
-      checkpoint: checkpoint, calibration: captures, tokens: tokens.options(seed: seed),
-      output: output, form: router,
-      clones: levers.clone,
-      balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
-      latentSize: latent.size, seed: seed, threads: common.threads, saveFit: saveFit, fit: fit,
-      overwrite: overwrite)
+    var request = fitting.request(checkpoint, tokens: tokens, threads: common.threads)
+    request.balance = balances.first ?? .strength(1)
+    request.output = output
+    request.saveFit = saveFit
+    request.fit = fit
+    request.overwrite = overwrite
+    return request
   }
 
   func run() throws {
@@ -148,46 +158,11 @@ struct Convert: ParsableCommand {
       return
     }
     if !common.json, !common.quiet {
-      FileHandle.standardError.write(Data((try conversion.plan().headline + "\n").utf8))
+      let plan = try conversion.plan()
+      let lines = [plan.headline] + (plan.candidates > 1 ? [plan.memory].compactMap { $0 } : [])
+      FileHandle.standardError.write(Data((lines.joined(separator: "\n") + "\n").utf8))
     }
     let result = try conversion.run()
     common.show(text: result.text, json: result.json)
   }
-}
-
-extension RouterForm: ExpressibleByArgument {}
-
-/// The levers of `--levers`: route always, clone or not.
-struct Levers: ExpressibleByArgument {
-  let clone: Bool
-
-  init() { clone = true }
-
-  init?(argument: String) {
-    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard words.contains("route"), words.allSatisfy({ ["clone", "route"].contains($0) }) else {
-      return nil
-    }
-    clone = words.contains("clone")
-  }
-
-  var defaultValueDescription: String { "clone,route" }
-}
-
-/// `auto` or a number of dimensions.
-struct LatentSize: ExpressibleByArgument {
-  let size: Int?
-
-  init() { size = nil }
-
-  init?(argument: String) {
-    if argument == "auto" {
-      size = nil
-    } else {
-      guard let number = Int(argument), number > 0 else { return nil }
-      size = number
-    }
-  }
-
-  var defaultValueDescription: String { "auto" }
 }

@@ -24,7 +24,9 @@ struct Regate: ParsableCommand {
         0 done; 1 failed, or a target or threshold was not met; 2 usage
       """,
     version: RegateVersion.current,
-    subcommands: [Inspect.self, Capture.self, Convert.self, Validate.self])
+    subcommands: [
+      Inspect.self, Capture.self, Convert.self, Validate.self, SweepCommand.self,
+    ])
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {

@@ -23,7 +23,7 @@ public struct Conversion: Sendable {
   let request: ConvertRequest
   let model: Model
   let form: RouterForm
-  private let progress: any ProgressSink
+  let progress: any ProgressSink
 
   /// Opens the checkpoint and refuses, before any long work, what cannot be done.
   public init(_ request: ConvertRequest, progress: any ProgressSink) throws(RegateError) {
@@ -48,11 +48,8 @@ public struct Conversion: Sendable {
   public func plan() throws(RegateError) -> ConversionPlan {
     ConversionPlan(
       model: model, form: form, request: request,
-      tokens: request.calibration.isEmpty
-        ? nil
-        : try Calibration(
-          request.calibration, for: model, options: request.tokens, checkingGates: false
-        ).tokens)
+      mix: request.calibration.isEmpty
+        ? nil : try CalibrationMix(request, for: model, checkingGates: false))
   }
 
   /// Fits, or reads the fit file, and writes the output where one is asked for.
@@ -66,11 +63,9 @@ public struct Conversion: Sendable {
     if let path = request.fit {
       layers = try FitFile.read(path, for: model)
     } else {
-      let calibration = try Calibration(
-        request.calibration, for: model, options: request.tokens)
       let fitted = try ModelFitter(
-        model: model, calibration: calibration, request: request, form: form, forms: neededForms,
-        progress: progress
+        model: model, mix: try CalibrationMix(request, for: model), request: request, form: form,
+        forms: neededForms, progress: progress
       ).run()
       fit = fitted
       layers = fitted.layers.map(\.fitted)

@@ -39,16 +39,20 @@ public struct ConversionPlan: Sendable {
   let outputBytes: Int
   /// Calibration tokens; nil without captures.
   let tokens: Int?
+  /// Strengths that are fitted side by side.
+  public let candidates: Int
   /// Estimated peak of resident memory, mapped files aside.
   let memoryBytes: Int?
   let seconds: Double
 
-  init(model: Model, form: RouterForm, request: ConvertRequest, tokens: Int?) {
+  init(model: Model, form: RouterForm, request: ConvertRequest, mix: CalibrationMix?) {
+    let tokens = mix?.tokens
     checkpoint = model.checkpoint.path
     family = model.layout.family
     container = model.checkpoint.container
     self.form = form
     clones = request.clones
+    candidates = request.strengths.count
     self.tokens = tokens
     layers = model.layout.layers.map { layer in
       let tensors = [layer.gate, layer.gateBias, layer.selectionBias].compactMap { $0 }
@@ -59,8 +63,10 @@ public struct ConversionPlan: Sendable {
         cloneLimit: request.clones ? layer.rule.experts - layer.rule.topK : 0)
     }
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
-    memoryBytes = tokens.map { ConversionPlan.memory(model.layout, request, tokens: $0) }
-    let fitting = tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0
+    memoryBytes = mix.map { ConversionPlan.memory(model.layout, request, $0) }
+    let fitting =
+      Double(request.strengths.count)
+      * (tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0)
     // Written once, read back twice: to verify and to hash.
     seconds =
       Double(outputBytes) * 3 / ConversionPlan.diskRate
@@ -68,17 +74,21 @@ public struct ConversionPlan: Sendable {
   }
 
   /// The largest layer's inputs, twice while a part is held out, a few matrices of tokens x
-  /// experts, and one decoded expert per thread.
+  /// experts, and one decoded expert per thread; for text, hidden states, router inputs and expert
+  /// outputs of the original and of every candidate's stream.
   private static func memory(
-    _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
+    _ layout: ModelLayout, _ request: ConvertRequest, _ mix: CalibrationMix
   ) -> Int {
-    layout.layers.map { layer in
+    let tokens = mix.tokens
+    let isText = if case .tokens = mix.calibration { true } else { false }
+    return layout.layers.map { layer in
       let inputs = 2 * tokens * layer.hiddenSize
       let scores = 8 * tokens * layer.rule.experts
       let expert =
         layout.undecodable == nil && request.clones
         ? request.threads * (3 * layer.expertWidth + Saliency.sampleTokens) * layer.hiddenSize : 0
-      return 4 * (inputs + scores + expert)
+      let streams = isText ? 3 * (request.strengths.count + 1) * tokens * layer.hiddenSize : 0
+      return 4 * (inputs + scores + expert + streams)
     }.max() ?? 0
   }
 
@@ -113,6 +123,14 @@ public struct ConversionPlan: Sendable {
     }
   }
 
+  /// The memory that it needs, in words; nil without a calibration set.
+  public var memory: String? {
+    guard let memoryBytes, let tokens else { return nil }
+    let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
+    return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
+      + "tokens\(streams), mapped files aside."
+  }
+
   /// The plan as text for a terminal.
   public var text: String {
     var table = TextTable(["layer", "router tensor", "router", "one expert", "clones at most"],
@@ -131,13 +149,7 @@ public struct ConversionPlan: Sendable {
       "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
         + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
     ]
-    if let memoryBytes, let tokens {
-      lines.append(
-        "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
-          + "tokens, mapped files aside.")
-    } else {
-      lines.append("Memory: give --calibration for an estimate.")
-    }
+    lines.append(memory ?? "Memory: give --calibration for an estimate.")
     lines.append(
       "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
         + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread.")

@@ -19,24 +19,35 @@ struct ModelFit: Sendable {
   struct Layer: Sendable {
     let fitted: FittedLayer
     let fit: LayerFit
-    /// Relative error of the routed experts' output in the full patched pass; nil for captures.
+    /// Relative error of the routed experts' output, on held-out tokens where some are held out;
+    /// nil where it is not known.
     let outputError: Double?
+    /// The tokens that were held out, all calibration sets together and then each set; empty
+    /// where none were.
+    let sets: [SetLoad]
   }
 
   /// Next-token figures of the whole model on the calibration tokens.
   struct Quality: Sendable {
     let original: StreamScores
     let patched: StreamScores
+    /// On the held-out tokens of all calibration sets and then of each set; empty where none are.
+    let heldOut: [SetMeasure.Likelihood]
   }
 
   let layers: [Layer]
   let strength: Double
   /// nil where the fit was made from captures.
   let quality: Quality?
+  /// All held-out tokens of the calibration sets; nil where none were held out.
+  let overall: SetMeasure?
+  /// Each set's held-out tokens.
+  let sets: [SetMeasure]
 
   /// Mean over layers of the Gini of the form's router on tokens that its fit did not see.
   func heldOutGini(_ form: RouterForm) -> Double? {
-    LayerStatistics(
+    if let point { return point.gini }
+    return LayerStatistics(
       layers.map { $0.fit.evidence(of: form)?.heldOut?.metrics.gini }, largestIsWorst: true
     ).mean
   }
@@ -55,7 +66,7 @@ extension LayerFit {
 /// Runs fits for a model and its captures.
 struct ModelFitter {
   let model: Model
-  let calibration: Calibration
+  let mix: CalibrationMix
   let request: ConvertRequest
   /// The form whose balance a target is about.
   let form: RouterForm
@@ -63,42 +74,38 @@ struct ModelFitter {
   let forms: Set<RouterForm>
   let progress: any ProgressSink
 
-  /// Fits that reach the asked balance: one strength, or the least that meets a target.
+  /// The fit that reaches the asked balance.
   func run() throws(RegateError) -> ModelFit {
-    switch request.balance {
-    case .strength(let strength):
-      return try fit(strengths: [strength])[0]
-    case .targetGini(let target):
-      return try search(target)
-    }
+    try requireJudge()
+    let fits = try fit(strengths: request.strengths)
+    if case .strength = request.balance { return fits[0] }
+    return fits[try StrengthSearch.choose(fits.compactMap(\.point), for: request.balance)]
   }
 
-  /// Strengths tried at first, and between the last that misses and the first that meets.
-  private static let coarse = [0.25, 0.5, 0.75, 1]
-  private static let steps = 5
-
-  private func search(_ target: Double) throws(RegateError) -> ModelFit {
-    let fits = try fit(strengths: ModelFitter.coarse)
-    guard let first = fits.firstIndex(where: { ($0.heldOutGini(form) ?? 1) <= target }) else {
-      let best = fits.min { ($0.heldOutGini(form) ?? 1) < ($1.heldOutGini(form) ?? 1) }
+  /// What a budget is about must be measurable, told before the long work.
+  private func requireJudge() throws(RegateError) {
+    switch (request.balance, mix.calibration) {
+    case (.maxLossIncrease, .captures):
       throw RegateError(
-        .unreached, subject: "--target-gini",
-        "\(target) was not reached: the nearest is a held-out Gini of "
-          + "\(best?.heldOutGini(form) ?? 1) at strength \(best?.strength ?? 1)",
-        advice: "nothing was written; use more calibration tokens or another --router")
+        .refused, subject: "--max-loss-increase",
+        "captured activations do not tell the loss of the whole model",
+        advice: "calibrate on text or token ids, or give --max-output-error")
+    case (.maxOutputError, .tokens):
+      throw RegateError(
+        .refused, subject: "--max-output-error", "is for captured activations",
+        advice: "give --max-loss-increase, which judges the whole model")
+    case (.maxOutputError, .captures):
+      guard let reason = model.layout.undecodable else { return }
+      throw RegateError(
+        .unsupported, file: request.checkpoint, subject: "--max-output-error",
+        "the experts cannot be decoded: \(reason)", advice: "give --target-gini")
+    default: return
     }
-    let high = ModelFitter.coarse[first]
-    let low = first > 0 ? ModelFitter.coarse[first - 1] : 0
-    let between = (1..<ModelFitter.steps).map {
-      low + (high - low) * Double($0) / Double(ModelFitter.steps)
-    }
-    let finer = try fit(strengths: between)
-    return finer.first { ($0.heldOutGini(form) ?? 1) <= target } ?? fits[first]
   }
 
   /// One fit for each strength, in one pass over captures and experts.
-  private func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
-    switch calibration {
+  func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+    switch mix.calibration {
     case .captures(let captures): try fit(captures, strengths: strengths)
     case .tokens(let tokens): try fit(tokens, strengths: strengths)
     }
@@ -111,6 +118,8 @@ struct ModelFitter {
     let pass = try model.forwardPass(
       tokens, streams: strengths.count + 1, threads: request.threads, label: "Fitting",
       progress: progress)
+    let groups = mix.measuredGroups
+    let rows: [[Int32]?] = groups.isEmpty ? [nil] : groups.map { $0.map(Int32.init) }
     var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
     while pass.layer < model.layout.layerCount {
       try pass.attention()
@@ -124,25 +133,33 @@ struct ModelFitter {
       var fitted: [(FittedLayer, LayerFit)] = []
       for (index, strength) in strengths.enumerated() {
         let inputs = pass.routerInputs(stream: index + 1)
-        let saliency = try saliency(of: layer, inputs: inputs, original: original, progress: nil)
-        let (new, fit) = try fit(
-          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
-        let router: any Router = form == .stock ? new.stock ?? original : new.native
-        assignments.append(router.route(inputs, threads: request.threads))
+        let evidence = try evidence(layer, inputs: inputs, original: original, progress: nil)
+        let (new, fit) = try fit(layer, evidence, original: original, strength: strength)
+        assignments.append(route(new, inputs, original: original))
         maps.append(new.slotFunction)
         fitted.append((new, fit))
       }
-      let errors = try pass.applyExperts(assignments, functions: maps, measuringError: true)
+      let errors = try pass.applyExperts(assignments, functions: maps, errorsOn: rows)
       for (index, (new, fit)) in fitted.enumerated() {
-        fits[index].append(ModelFit.Layer(fitted: new, fit: fit, outputError: errors[index + 1]))
+        fits[index].append(
+          ModelFit.Layer(
+            fitted: new, fit: fit, outputError: errors[0][index + 1],
+            sets: groups.indices.map { group in
+              SetLoad(
+                assignments[0], map: Array(0..<layer.rule.experts), patched: assignments[index + 1],
+                patchedMap: new.slotFunction, rows: groups[group],
+                outputError: errors[group][index + 1])
+            }))
       }
     }
     let scores = try pass.scores()
     progress.end()
     return strengths.indices.map {
-      ModelFit(
-        layers: fits[$0], strength: strengths[$0],
-        quality: ModelFit.Quality(original: scores[0], patched: scores[$0 + 1]))
+      modelFit(
+        fits[$0], strength: strengths[$0],
+        quality: ModelFit.Quality(
+          original: scores[0], patched: scores[$0 + 1],
+          heldOut: likelihoods(tokens, original: scores[0], patched: scores[$0 + 1])))
     }
   }
 
@@ -151,44 +168,152 @@ struct ModelFitter {
   ) throws(RegateError) -> [ModelFit] {
     let layers = model.layout.layers
     let experts = layers.reduce(0) { $0 + $1.rule.experts }
-    progress.begin("Fitting", total: experts + layers.count * strengths.count * fitUnits)
+    let passes = (mix.parts.isEmpty ? 1 : 2) + mix.parts.count { $0.role == .protected }
+    progress.begin(
+      "Fitting", total: experts * passes + layers.count * strengths.count * fitUnits)
     var fits = [[ModelFit.Layer]](repeating: [], count: strengths.count)
     for layer in layers {
       let inputs = try captures.inputs(layer: layer.index)
       let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
       let original = FamilyRouter(
         gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
-      let saliency = try saliency(
-        of: layer, inputs: inputs, original: original, progress: progress)
-      for (index, strength) in strengths.enumerated() {
-        let (fitted, fit) = try fit(
-          layer, inputs: inputs, original: original, saliency: saliency, strength: strength)
+      let evidence = try evidence(layer, inputs: inputs, original: original, progress: progress)
+      var fitted: [(FittedLayer, LayerFit)] = []
+      for strength in strengths {
+        fitted.append(try fit(layer, evidence, original: original, strength: strength))
         progress.advance(fitUnits)
-        fits[index].append(ModelFit.Layer(fitted: fitted, fit: fit, outputError: nil))
+      }
+      let measured = try measure(layer, fitted.map(\.0), inputs: inputs, original: original)
+      for (index, (new, fit)) in fitted.enumerated() {
+        fits[index].append(
+          ModelFit.Layer(
+            fitted: new, fit: fit, outputError: measured[index].first?.outputError,
+            sets: measured[index]))
       }
     }
     progress.end()
-    return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1, quality: nil) }
+    return zip(fits, strengths).map { modelFit($0, strength: $1, quality: nil) }
   }
 
   /// Progress units of one layer's fit, in experts of the saliency pass.
   private var fitUnits: Int { 16 }
 
+  /// What one layer is fitted to.
+  private struct Evidence {
+    /// [T,H] of the tokens that are fitted.
+    let inputs: Matrix
+    let saliency: [Double]?
+    let demands: [SlotDemand]
+  }
+
+  private func evidence(
+    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, progress: (any ProgressSink)?
+  ) throws(RegateError) -> Evidence {
+    let fitted = mix.fittedRows.map { inputs.gathering(rows: $0) } ?? inputs
+    let saliency = try saliency(of: layer, inputs: fitted, original: original, progress: progress)
+    var demands: [SlotDemand] = []
+    for part in mix.parts where part.role == .protected {
+      let inputs = inputs.gathering(rows: part.measured)
+      demands.append(
+        SlotDemand(
+          load: original.route(inputs, threads: request.threads).load(experts: layer.rule.experts),
+          saliency: try self.saliency(
+            of: layer, inputs: inputs, original: original, progress: progress)))
+    }
+    return Evidence(inputs: fitted, saliency: saliency, demands: demands)
+  }
+
+  /// The routing of the form that a target is about.
+  private func route(
+    _ layer: FittedLayer, _ inputs: Matrix, original: FamilyRouter
+  ) -> Assignment {
+    let router: any Router = form == .stock ? layer.stock ?? original : layer.native
+    return router.route(inputs, threads: request.threads)
+  }
+
+  /// Loads and output errors of each fit on captured tokens that it did not see.
+  private func measure(
+    _ layer: MoELayer, _ fitted: [FittedLayer], inputs: Matrix, original: FamilyRouter
+  ) throws(RegateError) -> [[SetLoad]] {
+    let groups = mix.measuredGroups
+    guard !groups.isEmpty else { return fitted.map { _ in [] } }
+    let rows = Array(Set(groups.flatMap { $0 })).sorted()
+    let places = Dictionary(uniqueKeysWithValues: rows.enumerated().map { ($1, $0) })
+    let local = groups.map { $0.compactMap { places[$0] } }
+    let inputs = inputs.gathering(rows: rows)
+    let experts = layer.rule.experts
+    let before = OutputError.Routing(
+      assignment: original.route(inputs, threads: request.threads), map: Array(0..<experts))
+    let after = fitted.map {
+      OutputError.Routing(
+        assignment: route($0, inputs, original: original), map: $0.slotFunction)
+    }
+    var errors = after.map { _ in [Double?](repeating: nil, count: groups.count) }
+    if model.layout.undecodable == nil {
+      errors = try OutputError.relative(
+        inputs: inputs, original: before, candidates: after, groups: local,
+        pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+    } else {
+      progress.advance(experts)
+    }
+    return zip(after, errors).map { routing, errors in
+      local.indices.map { group in
+        SetLoad(
+          before.assignment, map: before.map, patched: routing.assignment,
+          patchedMap: routing.map, rows: local[group], outputError: errors[group])
+      }
+    }
+  }
+
+  /// A whole fit with what its held-out tokens say.
+  private func modelFit(
+    _ layers: [ModelFit.Layer], strength: Double, quality: ModelFit.Quality?
+  ) -> ModelFit {
+    guard !mix.parts.isEmpty else {
+      return ModelFit(
+        layers: layers, strength: strength, quality: quality, overall: nil, sets: [])
+    }
+    func loads(_ group: Int) -> [SetLoad] { layers.map { $0.sets[group] } }
+    let calibration = mix.parts.filter { $0.role == .calibration }
+    return ModelFit(
+      layers: layers, strength: strength, quality: quality,
+      overall: SetMeasure(
+        name: "all calibration sets", role: .calibration, share: 1,
+        tokens: calibration.reduce(0) { $0 + $1.measured.count }, loads: loads(0),
+        likelihood: quality?.heldOut[0]),
+      sets: mix.parts.enumerated().map { place, part in
+        SetMeasure(
+          name: part.name, role: part.role, share: part.share,
+          tokens: part.measured.count, loads: loads(place + 1),
+          likelihood: quality?.heldOut[place + 1])
+      })
+  }
+
+  /// Of the held-out sequences of all calibration sets, then of each set's.
+  private func likelihoods(
+    _ set: TokenSet, original: StreamScores, patched: StreamScores
+  ) -> [SetMeasure.Likelihood] {
+    guard !mix.parts.isEmpty else { return [] }
+    let calibration = mix.parts.filter { $0.role == .calibration }.flatMap(\.measuredSequences)
+    return ([calibration] + mix.parts.map(\.measuredSequences)).map {
+      SetMeasure.Likelihood(set, sequences: $0, original: original, patched: patched)
+    }
+  }
+
   private func fit(
-    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, saliency: [Double]?,
-    strength: Double
+    _ layer: MoELayer, _ evidence: Evidence, original: FamilyRouter, strength: Double
   ) throws(RegateError) -> (FittedLayer, LayerFit) {
     var options = FitOptions(
       levers: request.clones ? [.clone, .route] : [.route], strength: strength,
-      latent: request.latentSize.map { .size($0) } ?? .automatic, seed: request.seed,
-      threads: request.threads)
+      latent: request.latentSize.map { .size($0) } ?? .automatic, demands: evidence.demands,
+      seed: request.seed, threads: request.threads)
     if forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
     }
     let fit = try LayerFitter.fit(
-      inputs: inputs, original: original, saliency: saliency, options: options)
+      inputs: evidence.inputs, original: original, saliency: evidence.saliency, options: options)
     let stock = fit.stock.map {
       FamilyRouter(
         gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
