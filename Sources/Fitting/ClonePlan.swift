@@ -33,12 +33,15 @@ package struct ClonePlan: Sendable, Equatable {
   /// Least valuable slots first, each to the function that is then most loaded per slot.
   package let moves: [Move]
 
-  /// `values` [E] decide the apportionment, `loads` [E] the order of the moves.
-  package init(rule: RoutingRule, values: [Double], loads: [Double]) {
+  /// `values` [E] decide the apportionment, `loads` [E] the order of the moves. Functions of
+  /// `keeping` hold a slot whatever their value.
+  package init(
+    rule: RoutingRule, values: [Double], loads: [Double], keeping: Set<Int> = []
+  ) {
     precondition(values.count == rule.experts)
     var slots = [Int](repeating: 0, count: rule.experts)
     for node in Self.nodes(of: rule) {
-      Self.apportion(node, values: values, rule: rule, to: &slots)
+      Self.apportion(node, values: values, rule: rule, keeping: keeping, to: &slots)
     }
     self.init(rule: rule, slotsPerFunction: slots, values: values, loads: loads)
   }
@@ -81,11 +84,13 @@ package struct ClonePlan: Sendable, Equatable {
   }
 
   private static func apportion(
-    _ node: Range<Int>, values: [Double], rule: RoutingRule, to slots: inout [Int]
+    _ node: Range<Int>, values: [Double], rule: RoutingRule, keeping: Set<Int>,
+    to slots: inout [Int]
   ) {
     let limit = rule.experts / rule.topK
-    let kept = node.sorted { (-values[$0], $0) < (-values[$1], $1) }
+    let best = node.sorted { (-values[$0], $0) < (-values[$1], $1) }
       .prefix(functionsPerNode(rule))
+    let kept = keeping.intersection(node).union(best)
     for function in kept { slots[function] = 1 }
     for _ in 0..<node.count - kept.count {
       var best = -1

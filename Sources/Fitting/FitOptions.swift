@@ -48,13 +48,15 @@ public struct FitOptions: Sendable, Hashable {
   public var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
   public var stock: Stock?
+  /// Other traffic whose functions must stay.
+  public var demands: [SlotDemand]
   public var seed: UInt64
   public var threads: Int
 
   public init(
     levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
     form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
-    seed: UInt64 = 0, threads: Int = 1
+    demands: [SlotDemand] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.levers = levers
@@ -63,6 +65,7 @@ public struct FitOptions: Sendable, Hashable {
     self.form = form
     self.refinementSteps = refinementSteps ?? Self.defaultRefinement(at: latent)
     self.stock = stock
+    self.demands = demands
     self.seed = seed
     self.threads = threads
   }

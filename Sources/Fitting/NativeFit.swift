@@ -31,7 +31,7 @@ package struct NativeFit: Sendable {
     var moves = 0
     var plan: ClonePlan?
     if options.levers.contains(.clone) {
-      let chosen = clonePlan(set, router: router, outputs: outputs, threads: threads)
+      let chosen = clonePlan(set, router: router, outputs: outputs, options: options)
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.slotFunction = chosen.slotFunction(moves: moves)
       plan = chosen
@@ -48,8 +48,9 @@ package struct NativeFit: Sendable {
   }
 
   private static func clonePlan(
-    _ set: CalibrationSet, router: PrototypeRouter, outputs: OutputSketch?, threads: Int
+    _ set: CalibrationSet, router: PrototypeRouter, outputs: OutputSketch?, options: FitOptions
   ) -> ClonePlan {
+    let threads = options.threads
     let sketch = outputs ?? OutputSketch(
       orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
     let sample = set.gathering(sketch.tokens)
@@ -57,7 +58,7 @@ package struct NativeFit: Sendable {
     let search = PlanSearch(
       rule: router.rule, scores: router.scores(latent, threads: threads),
       original: sample.assignment, sketch: sketch, start: router.functionPotentials,
-      threads: threads)
+      demands: options.demands, threads: threads)
     return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
 

@@ -22,6 +22,7 @@ package struct PlanSearch: Sendable {
   private let scores: Matrix
   private let sketch: OutputSketch
   private let start: [Float]
+  private let demands: [SlotDemand]
   private let threads: Int
   /// y [S,D], and the weight of each token's error.
   private let wanted: Matrix
@@ -43,16 +44,18 @@ package struct PlanSearch: Sendable {
     var error: Double
   }
 
-  /// `original` routes the sketch's tokens; `start` [F] are potentials to begin with.
+  /// `original` routes the sketch's tokens; `start` [F] are potentials to begin with. Functions
+  /// that other traffic needs, `demands`, are not given up.
   package init(
     rule: RoutingRule, scores: Matrix, original: Assignment, sketch: OutputSketch, start: [Float],
-    threads: Int
+    demands: [SlotDemand] = [], threads: Int
   ) {
     precondition(scores.rows == sketch.tokens.count && original.tokens == scores.rows)
     self.rule = rule
     self.scores = scores
     self.sketch = sketch
     self.start = start
+    self.demands = demands
     self.threads = threads
     let wanted = sketch.mixtures(original, threads: threads)
     self.wanted = wanted
@@ -67,16 +70,30 @@ package struct PlanSearch: Sendable {
   /// the whole calibration set.
   package func plan(loads: [Double], weights: [Double]) -> ClonePlan {
     let values = zip(loads, zip(weights, sketch.norms)).map { $0 * $1.0 * $1.1 }
-    var best: Point?
+    var best: (point: Point, needed: Set<Int>)?
     var seen: Set<[Int]> = []
     for exponent in Self.exponents {
-      let plan = ClonePlan(rule: rule, values: values.map { pow($0, exponent) }, loads: loads)
+      let needed = needed(exponent)
+      let plan = ClonePlan(
+        rule: rule, values: values.map { pow($0, exponent) }, loads: loads, keeping: needed)
       guard seen.insert(plan.slotsPerFunction).inserted else { continue }
       let point = balanced(plan.slotsPerFunction, from: start)
-      if point.error < best?.error ?? .infinity { best = point }
+      if point.error < best?.point.error ?? .infinity { best = (point, needed) }
     }
-    let slots = best.map { exchanging($0).slots } ?? [Int](repeating: 1, count: rule.experts)
+    let slots =
+      best.map { exchanging($0.point, keeping: $0.needed).slots }
+      ?? [Int](repeating: 1, count: rule.experts)
     return ClonePlan(rule: rule, slotsPerFunction: slots, values: values, loads: loads)
+  }
+
+  /// The functions that any demand's own plan with this exponent keeps.
+  private func needed(_ exponent: Double) -> Set<Int> {
+    demands.reduce(into: []) { needed, demand in
+      let loads = demand.load.map(Double.init)
+      let values = zip(loads, demand.saliency ?? loads).map { pow($0 * $1, exponent) }
+      let slots = ClonePlan(rule: rule, values: values, loads: loads).slotsPerFunction
+      needed.formUnion(slots.indices.filter { slots[$0] > 0 })
+    }
   }
 
   /// The error above of a plan at full balance.
@@ -84,13 +101,13 @@ package struct PlanSearch: Sendable {
     balanced(plan.slotsPerFunction, from: start).error
   }
 
-  private func exchanging(_ first: Point) -> Point {
+  private func exchanging(_ first: Point, keeping: Set<Int>) -> Point {
     var point = first
     var tries: [Int: Int] = [:]
     var failures = 0
     var budget = Self.exchanges
     while budget > 0, failures < Self.patience * rule.experts {
-      guard let (giver, taker) = nextExchange(point, tries: tries) else { break }
+      guard let (giver, taker) = nextExchange(point, tries: tries, keeping: keeping) else { break }
       tries[giver * rule.experts + taker, default: 0] += 1
       budget -= 1
       var slots = point.slots
@@ -110,7 +127,7 @@ package struct PlanSearch: Sendable {
   /// The legal exchange that was tried least, and among those the one of the largest price
   /// difference; nil when every one was tried twice.
   private func nextExchange(
-    _ point: Point, tries: [Int: Int]
+    _ point: Point, tries: [Int: Int], keeping: Set<Int>
   ) -> (giver: Int, taker: Int)? {
     let used = point.slots.indices.filter { point.slots[$0] > 0 }
     let mean = used.reduce(0) { $0 + point.potentials[$1] } / Float(max(1, used.count))
@@ -118,7 +135,7 @@ package struct PlanSearch: Sendable {
     var best: (tries: Int, gain: Float, giver: Int, taker: Int)?
     for node in ClonePlan.nodes(of: rule) {
       let functions = node.count { point.slots[$0] > 0 }
-      for giver in node where point.slots[giver] > 0 {
+      for giver in node where point.slots[giver] > (keeping.contains(giver) ? 1 : 0) {
         // Giving the last slot must leave enough functions, unless the taker is a new one.
         let isLast = point.slots[giver] == 1 && functions <= ClonePlan.functionsPerNode(rule)
         for taker in node where taker != giver && point.slots[taker] < rule.experts / rule.topK {

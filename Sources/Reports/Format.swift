@@ -10,6 +10,12 @@ public enum Format {
     return String(format: "%.\(decimals)f", value)
   }
 
+  /// A difference, with its sign.
+  public static func signed(_ value: Double?, decimals: Int = 3) -> String {
+    guard let value, value.isFinite else { return "-" }
+    return String(format: "%+.\(decimals)f", value)
+  }
+
   /// A share as a percentage with one decimal.
   public static func percent(_ value: Double?) -> String {
     guard let value, value.isFinite else { return "-" }

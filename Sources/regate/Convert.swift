@@ -5,7 +5,6 @@ import ByteStorage
 import Foundation
 import RegateKit
 import Reports
-import Routing
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -19,6 +18,8 @@ struct Convert: ParsableCommand {
       EXAMPLES
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
         regate convert model.gguf --calibration capture.safetensors --output balanced.gguf
+        regate convert Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
+          --weights 3,1 --protect papers.txt --max-loss-increase 0.02 --output balanced
         regate convert Qwen3-30B-A3B --dry-run
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --dry-run --fit
         regate convert Qwen3-30B-A3B --calibration capture.safetensors --save-fit my.fit
@@ -32,26 +33,9 @@ struct Convert: ParsableCommand {
   var checkpoint: String
 
   @Option(
-    name: .customLong("calibration"),
-    help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
-        + "fit to. Repeatable; taken as one set.", valueName: "file"))
-  var captures: [String] = []
-
-  @Option(
     name: .shortAndLong,
     help: ArgumentHelp("Directory (safetensors) or .gguf file to write.", valueName: "path"))
   var output: String?
-
-  @Option(help: "Form of the router: lpr (native; default for safetensors) or stock (for GGUF).")
-  var router: RouterForm?
-
-  @Option(
-    help: ArgumentHelp(
-      "What may change: place (the experts' numbers, so that expert-parallel ranks carry equal "
-        + "load), clone (copy hot experts over unused ones), route (the router).",
-      valueName: "lever,..."))
-  var levers = Levers()
 
   @Option(help: ArgumentHelp("0 changes nothing, 1 asks for uniform load.", valueName: "s"))
   var strength: Double?
@@ -63,27 +47,15 @@ struct Convert: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Encoder of the native router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
-      valueName: "linear|lpr"))
-  var encoder = PrototypeRouter.EncoderKind.linear
+      "Take the most balance at which the mean NLL of held-out tokens rises by no more. Needs text "
+        + "or token ids.", valueName: "nats"))
+  var maxLossIncrease: Double?
 
   @Option(
     help: ArgumentHelp(
-      "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
-  var similarity = SimilarityName()
-
-  @Option(help: ArgumentHelp("Latent size of the prototypes.", valueName: "auto|n"))
-  var latent = LatentSize()
-
-  @Option(
-    help: ArgumentHelp(
-      "Gradient steps of the native router towards the original's routing; auto: 400 where "
-        + "--latent is a number, none where its size is chosen to keep the routing.",
-      valueName: "auto|n"))
-  var refine = RefinementSteps()
-
-  @Option(help: "Seed of everything random; the same seed gives the same bytes.")
-  var seed: UInt64 = 0
+      "Take the most balance at which the mean output error on held-out captures is no larger.",
+      valueName: "x"))
+  var maxOutputError: Double?
 
   @Option(
     help: ArgumentHelp(
@@ -153,6 +125,7 @@ struct Convert: ParsableCommand {
   @Option(help: ArgumentHelp("Redundant experts in the plan of --eplb.", valueName: "n"))
   var redundant = 0
 
+  @OptionGroup var fitting: FitArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var resuming: ResumeArguments
   @OptionGroup var common: CommonOptions
@@ -173,24 +146,33 @@ struct Convert: ParsableCommand {
     if let targetGini, !(0...1).contains(targetGini) {
       throw ValidationError("--target-gini must be between 0 and 1, not \(targetGini).")
     }
-    if strength != nil, targetGini != nil {
-      throw ValidationError("Give either --strength or --target-gini.")
+    for (name, limit) in [
+      ("--max-loss-increase", maxLossIncrease), ("--max-output-error", maxOutputError),
+    ] {
+      if let limit, !(limit >= 0 && limit.isFinite) {
+        throw ValidationError("\(name) must be 0 or more, not \(limit).")
+      }
+    }
+    if balances.count > 1 {
+      throw ValidationError(
+        "Give one of --strength, --target-gini, --max-loss-increase and --max-output-error.")
     }
     if fitNow, !dryRun {
       throw ValidationError("--fit without a file goes with --dry-run.")
     }
-    if fitNow, captures.isEmpty {
+    if fitNow, fitting.calibration.isEmpty {
       throw ValidationError("--dry-run --fit needs --calibration.")
     }
-    if fit != nil, !captures.isEmpty || saveFit != nil || strength != nil || targetGini != nil {
+    if fit != nil, !fitting.isEmpty || saveFit != nil || !balances.isEmpty {
       throw ValidationError(
-        "--fit FILE takes the place of --calibration, --strength, --target-gini and --save-fit.")
+        "--fit FILE takes the place of --calibration, --weights, --protect, --save-fit and of what "
+          + "says how much balance.")
     }
     if !dryRun, output == nil, saveFit == nil, delta == nil, !inPlace, lora == nil, eplb == nil {
       throw ValidationError(
         "Give --output, --delta, --in-place, --lora, --eplb, --save-fit or --dry-run.")
     }
-    if !dryRun, fit == nil, captures.isEmpty, imatrix == nil {
+    if !dryRun, fit == nil, fitting.calibration.isEmpty, imatrix == nil {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
@@ -202,7 +184,7 @@ struct Convert: ParsableCommand {
     if inPlace, output != nil || delta != nil {
       throw ValidationError("--in-place goes without --output and --delta.")
     }
-    if lora != nil, levers.clone || levers.place || !levers.route {
+    if lora != nil, fitting.levers.clone || fitting.levers.place || !fitting.levers.route {
       throw ValidationError("--lora needs --levers route: an adapter holds gates only.")
     }
     if loraRank != nil, lora == nil { throw ValidationError("--lora-rank goes with --lora.") }
@@ -210,22 +192,22 @@ struct Convert: ParsableCommand {
       throw ValidationError("--lora-rank must be 1 or more, not \(loraRank).")
     }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
-    if !levers.route, saveFit != nil || fit != nil || strength != nil || targetGini != nil {
-      throw ValidationError("--levers place goes without a fit, --strength and --target-gini.")
+    if !fitting.levers.route, saveFit != nil || fit != nil || !balances.isEmpty {
+      throw ValidationError("--levers place goes without a fit and without options on balance.")
     }
   }
 
   private func validatePlacement() throws {
-    if imatrix != nil, !captures.isEmpty {
+    if imatrix != nil, !fitting.calibration.isEmpty {
       throw ValidationError("Give either --calibration or --imatrix.")
     }
-    if imatrix != nil, eplb == nil, levers.route || !levers.place {
+    if imatrix != nil, eplb == nil, fitting.levers.route || !fitting.levers.place {
       throw ValidationError("--imatrix is enough for --levers place and --eplb only.")
     }
-    if levers.place, fit != nil {
+    if fitting.levers.place, fit != nil {
       throw ValidationError("--levers place needs the load: give --calibration, not --fit.")
     }
-    if ranks != nil, !levers.place, eplb == nil {
+    if ranks != nil, !fitting.levers.place, eplb == nil {
       throw ValidationError("--ep goes with --levers place or --eplb.")
     }
     if redundant < 0 || redundant > 65_536 {
@@ -241,19 +223,23 @@ struct Convert: ParsableCommand {
     }
   }
 
+  /// How much balance was asked for, in every way that was given.
+  private var balances: [ConvertRequest.Balance] {
+    [
+      strength.map { .strength($0) }, targetGini.map { .targetGini($0) },
+      maxLossIncrease.map { .maxLossIncrease($0) }, maxOutputError.map { .maxOutputError($0) },
+    ].compactMap { $0 }
+  }
+
   /// With --dry-run the output is checked like any, but never written.
   private var request: ConvertRequest {
-    var request = ConvertRequest(
-      checkpoint: checkpoint, calibration: captures, tokens: tokens.options(seed: seed),
-      output: output, form: router,
-      clones: levers.clone,
-      balance: targetGini.map { .targetGini($0) } ?? .strength(strength ?? 1),
-      latentSize: latent.size,
-      latentForm: .init(encoder: encoder, similarity: similarity.kind),
-      refinementSteps: refine.steps, seed: seed, threads: common.threads, saveFit: saveFit,
-      fit: fit, overwrite: overwrite, resume: resuming.options)
-    request.routes = levers.route
-    request.places = levers.place
+    var request = fitting.request(checkpoint, tokens: tokens, threads: common.threads)
+    request.balance = balances.first ?? .strength(1)
+    request.output = output
+    request.saveFit = saveFit
+    request.fit = fit
+    request.overwrite = overwrite
+    request.resume = resuming.options
     if let ranks { request.ranks = ranks.values }
     request.imatrix = imatrix
     request.delta = delta
@@ -280,7 +266,7 @@ struct Convert: ParsableCommand {
       return
     }
     if !common.json, !common.quiet, eplb == nil {
-      FileHandle.standardError.write(Data((conversion.headline + "\n").utf8))
+      FileHandle.standardError.write(Data((try conversion.introduction + "\n").utf8))
     }
     let result = try conversion.run()
     common.show(text: result.text, json: result.json)

@@ -25,8 +25,8 @@ struct Regate: ParsableCommand {
       """,
     version: RegateVersion.current,
     subcommands: [
-      Inspect.self, Capture.self, Convert.self, Validate.self, CheckCommand.self, Apply.self,
-      Revert.self,
+      Inspect.self, Capture.self, Convert.self, Validate.self, SweepCommand.self,
+      CheckCommand.self, Apply.self, Revert.self,
     ])
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.

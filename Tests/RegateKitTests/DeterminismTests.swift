@@ -41,23 +41,29 @@ private func outcome(_ result: Conversion.Result) throws -> (gini: Double, stren
   )
 }
 
+/// Strength and Gini of each point of a sweep, without strength 0.
+private func curve(_ bench: Workbench) throws -> [(strength: Double, gini: Double)] {
+  let sweep = try Sweep.run(.init(bench.request), progress: Silent())
+  return try #require(sweep.json["points"]?.arrayValue).dropFirst().map {
+    (try #require($0["strength"]?.doubleValue), try #require($0["gini"]?.doubleValue))
+  }
+}
+
 @Test(arguments: [Sample.safetensors[6], Sample.safetensors[11]])
 func `a target takes the least strength that meets it`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
-  let (weak, _) = try outcome(bench.convert(to: nil) { $0.balance = .strength(0.25) })
-  let (strong, _) = try outcome(bench.convert(to: nil))
-  try #require(strong < weak)
-  let target = (weak + strong) / 2
+  let curve = try curve(bench)
+  let (weak, strong) = (try #require(curve.first), try #require(curve.last))
+  try #require(strong.gini < weak.gini)
+  let target = (weak.gini + strong.gini) / 2
   let (reached, strength) = try outcome(
     bench.convert(to: "out") { $0.balance = .targetGini(target) })
   #expect(reached <= target)
-  #expect(strength > 0.25 && strength < 1)
+  let expected = try #require(curve.first { $0.gini <= target })
+  #expect(strength == expected.strength && reached == expected.gini)
+  #expect(strength > weak.strength)
   #expect(try bench.manifest("out")["options"]?["target_gini"]?.doubleValue == target)
   #expect(try bench.manifest("out")["figures"]?["strength"]?.doubleValue == strength)
-  // The step below misses it.
-  let step = (0.25 / 5)
-  let below = try outcome(bench.convert(to: nil) { $0.balance = .strength(strength - step) })
-  #expect(below.gini > target)
 }
 
 @Test func `a target out of reach writes nothing`() throws {
@@ -82,6 +88,6 @@ func `a target takes the least strength that meets it`(_ sample: Sample) throws 
   let match = try #require(
     error?.problem.firstMatch(of: /held-out Gini of ([0-9.e-]+) at strength ([0-9.]+)/))
   let strength = try #require(Double(match.2))
-  let result = try bench.convert(to: nil) { $0.balance = .strength(strength) }
-  #expect(result.json["held_out_gini"]?.doubleValue == Double(match.1))
+  let point = try #require(try curve(bench).first { $0.strength == strength })
+  #expect(abs(point.gini - (Double(match.1) ?? 1)) < 1e-4)
 }

@@ -151,6 +151,16 @@ package final class ForwardPass {
   package func applyExperts(
     _ assignments: [Assignment], functions: [[Int]?]? = nil, measuringError: Bool = false
   ) throws(RegateError) -> [Double?] {
+    let errors = try applyExperts(
+      assignments, functions: functions, errorsOn: measuringError ? [nil] : [])
+    return errors.first ?? [Double?](repeating: nil, count: streams)
+  }
+
+  /// The same with one result for each of `groups` of tokens: its errors by stream, over the rows
+  /// that it names, or over all where it is nil.
+  package func applyExperts(
+    _ assignments: [Assignment], functions: [[Int]?]?, errorsOn groups: [[Int32]?]
+  ) throws(RegateError) -> [[Double?]] {
     guard isAfterAttention, let moeLayer else { preconditionFailure("no MoE layer is due") }
     precondition(assignments.count == streams && (functions?.count ?? streams) == streams)
     precondition(assignments.allSatisfy { $0.tokens == tokenCount })
@@ -171,11 +181,11 @@ package final class ForwardPass {
     let pass = RoutedExperts(
       layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
     let errors = try withInputs { (panels) throws(RegateError) in
-      try run(pass, panels, measuringError: measuringError && hidden.count > 1)
+      try run(pass, panels, errorsOn: hidden.count > 1 ? groups : [])
     }
     try applyDense(shared: !moeLayer.shared.isEmpty)
-    guard measuringError, hidden.count == 1 else { return errors }
-    return [Double?](repeating: 0, count: streams)
+    guard hidden.count == 1 else { return errors }
+    return groups.map { _ in [Double?](repeating: 0, count: streams) }
   }
 
   /// Gives every stream hidden states of its own.
@@ -202,18 +212,27 @@ package final class ForwardPass {
   }
 
   private func run(
-    _ pass: RoutedExperts, _ inputs: [Panel], measuringError: Bool
-  ) throws(RegateError) -> [Double?] {
-    guard measuringError else {
+    _ pass: RoutedExperts, _ inputs: [Panel], errorsOn groups: [[Int32]?]
+  ) throws(RegateError) -> [[Double?]] {
+    guard !groups.isEmpty else {
       try pass.run(inputs, addingTo: hidden, progress: progress)
-      return [Double?](repeating: nil, count: streams)
+      return []
     }
     let outputs = hidden.map { Panel(rows: $0.rows, columns: $0.columns) }
     for output in outputs { output.fill(0) }
     try pass.run(inputs, addingTo: outputs, progress: progress)
-    let norm = outputs[0].squaredNorm
-    let errors = outputs.map { output in
-      norm > 0 ? (output.squaredDistance(to: outputs[0]) / norm).squareRoot() : nil
+    let errors = groups.map { group in
+      let parts = group.map { rows in
+        outputs.map { output in
+          let part = Panel(rows: rows.count, columns: output.columns)
+          part.gather(output, rows: rows[...])
+          return part
+        }
+      } ?? outputs
+      let norm = parts[0].squaredNorm
+      return parts.map { part in
+        norm > 0 ? (part.squaredDistance(to: parts[0]) / norm).squareRoot() : nil
+      }
     }
     for (stream, output) in zip(hidden, outputs) { stream.add(output) }
     return errors

@@ -15,8 +15,10 @@ struct Captures: Sendable {
 
   private let containers: [ArrayContainer]
   private let layers: [Int]
+  /// Tokens of each capture.
+  let tokensPerFile: [Int]
   /// T, over all captures.
-  let tokens: Int
+  var tokens: Int { tokensPerFile.reduce(0, +) }
 
   /// Opens the captures and checks them against the model: layers, hidden size, fingerprint.
   /// Without `checkingGates`, headers are all that is read.
@@ -32,9 +34,9 @@ struct Captures: Sendable {
     for path in paths { containers.append(try ArrayContainer.open(path)) }
     self.containers = containers
     layers = model.layout.layers.map(\.index)
-    var tokens = 0
-    for container in containers { tokens += try Captures.tokens(of: container, for: model) }
-    self.tokens = tokens
+    var tokens: [Int] = []
+    for container in containers { tokens.append(try Captures.tokens(of: container, for: model)) }
+    tokensPerFile = tokens
     if checkingGates { try checkFingerprints(model) }
   }
 

@@ -38,6 +38,15 @@ public struct TokenOptions: Sendable, Hashable {
 struct TokenSet: Sendable {
   let sequences: [[Int]]
 
+  init(sequences: [[Int]]) { self.sequences = sequences }
+
+  /// Whole sequences of at most so many tokens, a seeded choice.
+  func limited(to tokens: Int, _ options: TokenOptions) -> TokenSet {
+    var options = options
+    options.maxTokens = max(2, tokens)
+    return TokenSet(sequences: TokenSet.chosen(sequences, options))
+  }
+
   var tokens: Int { sequences.reduce(0) { $0 + $1.count } }
 
   private static let textSuffixes = [".txt", ".jsonl", ".json", ".gz", ".md"]

@@ -42,6 +42,8 @@ extension Conversion {
       "refine": request.fit == nil ? .integer(request.steps) : .null,
       "seed": .integer(Int(truncatingIfNeeded: request.seed)),
       "calibration": .array(request.calibration.map { .string($0.lastPathComponent) }),
+      "weights": .array(request.weights.map { .number($0) }),
+      "protect": .array(request.protected.map { .string($0.lastPathComponent) }),
       "fit": .optional(request.fit?.lastPathComponent),
     ]
     if request.places {
@@ -52,6 +54,9 @@ extension Conversion {
     switch request.balance {
     case .strength(let strength): options["strength"] = .number(strength)
     case .targetGini(let target): options["target_gini"] = .number(target)
+    case .maxLossIncrease(let limit): options["max_loss_increase"] = .number(limit)
+    case .maxOutputError(let limit): options["max_output_error"] = .number(limit)
+    case .sweep(let strengths): options["strengths"] = .array(strengths.map { .number($0) })
     }
     return options
   }
@@ -63,6 +68,7 @@ extension Conversion {
       "strength": .number(fit.strength),
       "layers": .array(fit.layers.map { $0.json(form) }),
       "held_out_gini": .optional(fit.heldOutGini(form)),
+      "held_out": fit.point?.json ?? .null, "sets": .array(fit.sets.map(\.json)),
       "calibration_nll": fit.quality?.json["nll"] ?? .null,
     ]
   }
@@ -95,7 +101,13 @@ extension Conversion.Result {
   public var text: String {
     var lines: [String] = []
     if let fit { lines += [table(fit).render(), ""] }
-    if let fit, plan.form == .lpr || fit.layers.contains(where: { $0.fit.stock != nil }) {
+    if let fit, let overall = fit.overall, let point = fit.point {
+      lines += [
+        SetTable.table(fit.sets).render(), "",
+        "Held-out tokens decide: the fit never saw the \(Format.count(overall.tokens)) of the last "
+          + "table. On those of the calibration sets it reaches \(StrengthSearch.words(point)).",
+      ]
+    } else if let fit, plan.form == .lpr || fit.layers.contains(where: { $0.fit.stock != nil }) {
       lines.append(
         "Fitted figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
           + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
@@ -188,6 +200,8 @@ extension Conversion.Result {
       "layers": fit.map { fit in .array(fit.layers.map { $0.json(plan.form) }) } ?? .null,
       "strength": fit.map { .number($0.strength) } ?? .null,
       "held_out_gini": fit.map { .optional($0.heldOutGini(plan.form)) } ?? .null,
+      "held_out": fit?.point?.json ?? .null,
+      "sets": fit.map { .array($0.sets.map(\.json)) } ?? .null,
       "calibration_nll": fit?.quality?.json["nll"] ?? .null,
       "calibration_perplexity": fit?.quality?.json["perplexity"] ?? .null,
       "calibration_kl": fit?.quality?.json["kl"] ?? .null,

@@ -29,7 +29,7 @@ public struct Conversion: Sendable {
   let request: ConvertRequest
   let model: Model
   let form: RouterForm
-  private let progress: any ProgressSink
+  let progress: any ProgressSink
 
   /// Opens the checkpoint and refuses, before any long work, what cannot be done.
   public init(_ request: ConvertRequest, progress: any ProgressSink) throws(RegateError) {
@@ -97,25 +97,26 @@ public struct Conversion: Sendable {
   /// What the conversion will write and need, from headers only (and the texts' tokens).
   public func plan() throws(RegateError) -> ConversionPlan {
     guard !request.calibration.isEmpty else { return try plan(nil) }
-    return try plan(
-      Calibration(
-        request.calibration, for: model, options: request.tokens, checkingGates: false))
+    return try plan(CalibrationMix(request, for: model, checkingGates: false))
   }
 
-  private func plan(_ calibration: Calibration?) throws(RegateError) -> ConversionPlan {
+  /// The form that is written, and the memory that several candidates need.
+  public var introduction: String {
+    get throws(RegateError) {
+      guard request.strengths.count > 1, let memory = try plan().memory else { return headline }
+      return headline + "\n" + memory
+    }
+  }
+
+  private func plan(_ mix: CalibrationMix?) throws(RegateError) -> ConversionPlan {
     var run: RunEstimate?
-    if case .tokens(let set) = calibration {
-      let fits =
-        switch request.balance {
-        case .strength: 1
-        case .targetGini: ModelFitter.coarse.count
-        }
+    if case .tokens(let set) = mix?.calibration {
       run = try RunEstimate(
-        model, tokens: set.tokens, streams: fits + 1, threads: request.threads)
+        model, tokens: set.tokens, streams: request.strengths.count + 1,
+        threads: request.threads)
     }
     return ConversionPlan(
-      model: model, form: form, request: request, check: check, tokens: calibration?.tokens,
-      run: run)
+      model: model, form: form, request: request, check: check, mix: mix, run: run)
   }
 
   /// Fits, or reads the fit file, and writes the output where one is asked for.
@@ -123,10 +124,8 @@ public struct Conversion: Sendable {
   /// With `writing` false nothing is written, whatever is asked for.
   public func run(writing: Bool = true) throws(RegateError) -> Result {
     let clock = ContinuousClock.now
-    let calibration =
-      request.calibration.isEmpty
-      ? nil : try Calibration(request.calibration, for: model, options: request.tokens)
-    var result = Result(plan: try plan(calibration), fit: nil)
+    let mix = request.calibration.isEmpty ? nil : try CalibrationMix(request, for: model)
+    var result = Result(plan: try plan(mix), fit: nil)
     var point: ResumePoint?
     if let path = request.expertLocations {
       let load = try originalLoad()
@@ -140,13 +139,13 @@ public struct Conversion: Sendable {
       if let path = request.fit {
         layers = try FitFile.read(path, for: model)
       } else if request.routes {
-        guard let calibration else {
+        guard let mix else {
           throw RegateError(
             .missing, subject: "--calibration", "nothing was given",
             advice: "give text, token ids, a capture, or a fit")
         }
-        if writing { point = try resumePoint(calibration) }
-        let fitted = try makeFit(calibration, point)
+        if writing { point = try resumePoint(mix) }
+        let fitted = try makeFit(mix, point)
         result = Result(plan: result.plan, fit: fitted)
         layers = fitted.layers.map(\.fitted)
       }
@@ -191,11 +190,11 @@ public struct Conversion: Sendable {
   }
 
   private func makeFit(
-    _ calibration: Calibration, _ point: ResumePoint?
+    _ mix: CalibrationMix, _ point: ResumePoint?
   ) throws(RegateError) -> ModelFit {
     do throws(RegateError) {
       return try ModelFitter(
-        model: model, calibration: calibration, request: request, form: form, forms: neededForms,
+        model: model, mix: mix, request: request, form: form, forms: neededForms,
         progress: progress, resume: point
       ).run()
     } catch {
@@ -206,18 +205,24 @@ public struct Conversion: Sendable {
   }
 
   /// Where the state is kept: beside the output, or the fit file.
-  private func resumePoint(_ calibration: Calibration) throws(RegateError) -> ResumePoint? {
+  private func resumePoint(_ mix: CalibrationMix) throws(RegateError) -> ResumePoint? {
     guard
       let output = request.output ?? request.saveFit ?? request.delta ?? request.lora
     else { return nil }
-    var key = try ResumeKey("convert", checkpoint: model.checkpoint, calibration: calibration)
+    var key = try ResumeKey(
+      "convert", checkpoint: model.checkpoint, calibration: mix.calibration)
     key["--router"] = form.rawValue
     key["fitted forms"] = neededForms.map(\.rawValue).sorted().joined(separator: "+")
     key["--levers"] = request.levers.joined(separator: ",")
     switch request.balance {
     case .strength(let strength): key["--strength"] = "\(strength)"
     case .targetGini(let target): key["--target-gini"] = "\(target)"
+    case .maxLossIncrease(let most): key["--max-loss-increase"] = "\(most)"
+    case .maxOutputError(let most): key["--max-output-error"] = "\(most)"
+    case .sweep(let strengths): key["--strengths"] = "\(strengths)"
     }
+    key["sets"] = mix.parts.map { "\($0.name) \($0.role.rawValue) \($0.share ?? 0)" }
+      .joined(separator: ", ")
     key["--latent"] = request.latentSize.map { "\($0)" } ?? "auto"
     key["--encoder"] = request.latentForm.encoder.rawValue
     key["--similarity"] = request.latentForm.similarity.rawValue

@@ -43,6 +43,8 @@ public struct ConversionPlan: Sendable {
   let outputBytes: Int
   /// Calibration tokens; nil without captures.
   let tokens: Int?
+  /// Strengths that are fitted side by side.
+  public let candidates: Int
   /// Estimated peak of resident memory, mapped files aside.
   let memoryBytes: Int?
   /// nil where the model is run: that depends on how fast the machine runs it.
@@ -51,9 +53,10 @@ public struct ConversionPlan: Sendable {
   let run: RunEstimate?
 
   init(
-    model: Model, form: RouterForm, request: ConvertRequest, check: Check, tokens: Int?,
+    model: Model, form: RouterForm, request: ConvertRequest, check: Check, mix: CalibrationMix?,
     run: RunEstimate? = nil
   ) {
+    let tokens = mix?.tokens
     checkpoint = model.checkpoint.path
     family = model.layout.family
     container = model.checkpoint.container
@@ -61,6 +64,7 @@ public struct ConversionPlan: Sendable {
     clones = request.clones && request.routes
     routes = request.routes
     self.check = check
+    candidates = request.strengths.count
     self.tokens = tokens
     layers = model.layout.layers.map { layer in
       let tensors = [layer.gate, layer.gateBias, layer.selectionBias].compactMap { $0 }
@@ -75,7 +79,9 @@ public struct ConversionPlan: Sendable {
     memoryBytes = tokens.map {
       ConversionPlan.memory(model.layout, request, tokens: $0) + (run?.memoryBytes ?? 0)
     }
-    let fitting = tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0
+    let fitting =
+      Double(request.strengths.count)
+      * (tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0)
     // Written once, read back twice: to verify and to hash.
     seconds = run != nil
       ? nil
@@ -84,11 +90,14 @@ public struct ConversionPlan: Sendable {
   }
 
   /// The largest layer's inputs, twice while a part is held out, a few matrices of tokens x
-  /// experts, and one decoded expert per thread.
+  /// experts, and one decoded expert per thread; for text, hidden states, router inputs and expert
+  /// outputs of the original and of every candidate's stream.
   private static func memory(
-    _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
+    _ layout: ModelLayout, _ request: ConvertRequest, _ mix: CalibrationMix
   ) -> Int {
-    layout.layers.map { layer in
+    let tokens = mix.tokens
+    let isText = if case .tokens = mix.calibration { true } else { false }
+    return layout.layers.map { layer in
       let inputs = 2 * tokens * layer.hiddenSize
       let scores = 8 * tokens * layer.rule.experts
       let expert =
@@ -141,6 +150,14 @@ public struct ConversionPlan: Sendable {
     }
   }
 
+  /// The memory that it needs, in words; nil without a calibration set.
+  public var memory: String? {
+    guard let memoryBytes, let tokens else { return nil }
+    let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
+    return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
+      + "tokens\(streams), mapped files aside."
+  }
+
   /// The plan as text for a terminal.
   public var text: String {
     var table = TextTable(["layer", "router tensor", "router", "one expert", "clones at most"],
@@ -159,13 +176,7 @@ public struct ConversionPlan: Sendable {
       "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
         + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
     ]
-    if let memoryBytes, let tokens {
-      lines.append(
-        "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
-          + "tokens, mapped files aside.")
-    } else {
-      lines.append("Memory: give --calibration for an estimate.")
-    }
+    lines.append(memory ?? "Memory: give --calibration for an estimate.")
     if let run {
       lines.append(
         "The model is run on the tokens: of that, \(Format.bytes(run.hiddenBytes)) are hidden "

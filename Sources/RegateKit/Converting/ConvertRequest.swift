@@ -19,11 +19,22 @@ public struct ConvertRequest: Sendable {
     case strength(Double)
     /// The least strength that brings the mean Gini of held-out tokens down to this.
     case targetGini(Double)
+    /// The most balance at which the mean NLL of held-out tokens rises by no more, in nats.
+    case maxLossIncrease(Double)
+    /// The most balance at which the mean output error on held-out captures is no larger.
+    case maxOutputError(Double)
+    /// All of these strengths, for a sweep.
+    case sweep([Double])
   }
 
   public var checkpoint: String
   /// Captures, or text and token ids that the model is run on.
   public var calibration: [String]
+  /// The share of each file of `calibration` in the traffic, up to a factor; empty: all files are
+  /// one set.
+  public var weights: [Double]
+  /// Traffic that is not balanced, but whose experts are never given up.
+  public var protected: [String]
   /// How text becomes sequences.
   public var tokens: TokenOptions
   /// nil: only plan or fit.
@@ -71,7 +82,8 @@ public struct ConvertRequest: Sendable {
   public var machines = 1
 
   public init(
-    checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
+    checkpoint: String, calibration: [String] = [], weights: [Double] = [],
+    protected: [String] = [], tokens: TokenOptions = .init(),
     output: String? = nil, form: RouterForm? = nil,
     clones: Bool = true, balance: Balance = .strength(1), latentSize: Int? = nil,
     latentForm: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, seed: UInt64 = 0,
@@ -80,6 +92,8 @@ public struct ConvertRequest: Sendable {
   ) {
     self.checkpoint = checkpoint
     self.calibration = calibration
+    self.weights = weights
+    self.protected = protected
     self.tokens = tokens
     self.output = output
     self.form = form
@@ -99,6 +113,21 @@ public struct ConvertRequest: Sendable {
   /// The levers by name.
   var levers: [String] {
     (places ? ["place"] : []) + (clones && routes ? ["clone"] : []) + (routes ? ["route"] : [])
+  }
+
+  /// Whether part of the calibration is kept from the fit and decides or reports.
+  var holdsOut: Bool {
+    if case .strength = balance { return !weights.isEmpty || !protected.isEmpty }
+    return true
+  }
+
+  /// Strengths that are fitted side by side.
+  var strengths: [Double] {
+    switch balance {
+    case .strength(let strength): [strength]
+    case .sweep(let strengths): strengths
+    case .targetGini, .maxLossIncrease, .maxOutputError: StrengthSearch.candidates
+    }
   }
 }
 

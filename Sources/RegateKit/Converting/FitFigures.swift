@@ -18,10 +18,14 @@ struct FitFigures: Sendable, Hashable, Codable {
   let latentSize: Int
   let keptEnergy: Double
   let feasibleGini: Double
-  /// Relative error of the routed experts' output in the full patched pass; nil for captures.
+  /// Relative error of the routed experts' output, on held-out tokens where some are held out;
+  /// nil where it is not known.
   let outputError: Double?
+  /// The tokens that were held out, all calibration sets together and then each set; empty where
+  /// none were.
+  let sets: [SetLoad]
 
-  init(_ fit: LayerFit, outputError: Double?) {
+  init(_ fit: LayerFit, outputError: Double?, sets: [SetLoad]) {
     original = fit.original
     native = fit.evidence
     stock = fit.stock?.evidence
@@ -30,6 +34,7 @@ struct FitFigures: Sendable, Hashable, Codable {
     keptEnergy = fit.keptEnergy
     feasibleGini = fit.feasibleGini
     self.outputError = outputError
+    self.sets = sets
   }
 
   /// The figures of one form's router.
@@ -49,12 +54,17 @@ extension ModelFit {
     let patched: Double
     let divergence: Double
     let topAgreement: Double
+    /// On the held-out tokens of all calibration sets and then of each set; empty where none are.
+    let heldOut: [SetMeasure.Likelihood]
 
-    init(original: StreamScores, patched: StreamScores) {
+    init(
+      original: StreamScores, patched: StreamScores, heldOut: [SetMeasure.Likelihood]
+    ) {
       self.original = original.meanNLL
       self.patched = patched.meanNLL
       divergence = patched.meanDivergence
       topAgreement = patched.topAgreement
+      self.heldOut = heldOut
     }
 
     var json: JSONValue {

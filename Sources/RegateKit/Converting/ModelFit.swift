@@ -30,10 +30,15 @@ struct ModelFit: Sendable {
   let strength: Double
   /// nil where the fit was made from captures.
   let quality: Quality?
+  /// All held-out tokens of the calibration sets; nil where none were held out.
+  let overall: SetMeasure?
+  /// Each set's held-out tokens.
+  let sets: [SetMeasure]
 
   /// Mean over layers of the Gini of the form's router on tokens that its fit did not see.
   func heldOutGini(_ form: RouterForm) -> Double? {
-    LayerStatistics(
+    if let point { return point.gini }
+    return LayerStatistics(
       layers.map { $0.fit.evidence(of: form)?.heldOut?.metrics.gini }, largestIsWorst: true
     ).mean
   }
@@ -42,7 +47,7 @@ struct ModelFit: Sendable {
 /// Runs fits for a model and its captures.
 struct ModelFitter {
   let model: Model
-  let calibration: Calibration
+  let mix: CalibrationMix
   let request: ConvertRequest
   /// The form whose balance a target is about.
   let form: RouterForm
@@ -52,65 +57,63 @@ struct ModelFitter {
   /// Where the state of a long run is kept; each pass over the layers is a stage of its own.
   let resume: ResumePoint?
 
-  /// Fits that reach the asked balance: one strength, or the least that meets a target.
+  /// The fit that reaches the asked balance.
   func run() throws(RegateError) -> ModelFit {
-    switch request.balance {
-    case .strength(let strength):
-      return try fit(strengths: [strength], stage: 0)[0]
-    case .targetGini(let target):
-      return try search(target)
-    }
+    try requireJudge()
+    let fits = try fit(strengths: request.strengths)
+    if case .strength = request.balance { return fits[0] }
+    return fits[try StrengthSearch.choose(fits.compactMap(\.point), for: request.balance)]
   }
 
-  /// Strengths tried at first, and between the last that misses and the first that meets.
-  static let coarse = [0.25, 0.5, 0.75, 1]
-  private static let steps = 5
-
-  private func search(_ target: Double) throws(RegateError) -> ModelFit {
-    let fits = try fit(strengths: ModelFitter.coarse, stage: 0)
-    guard let first = fits.firstIndex(where: { ($0.heldOutGini(form) ?? 1) <= target }) else {
-      let best = fits.min { ($0.heldOutGini(form) ?? 1) < ($1.heldOutGini(form) ?? 1) }
+  /// What a budget is about must be measurable, told before the long work.
+  private func requireJudge() throws(RegateError) {
+    switch (request.balance, mix.calibration) {
+    case (.maxLossIncrease, .captures):
       throw RegateError(
-        .unreached, subject: "--target-gini",
-        "\(target) was not reached: the nearest is a held-out Gini of "
-          + "\(best?.heldOutGini(form) ?? 1) at strength \(best?.strength ?? 1)",
-        advice: "nothing was written; use more calibration tokens or another --router")
+        .refused, subject: "--max-loss-increase",
+        "captured activations do not tell the loss of the whole model",
+        advice: "calibrate on text or token ids, or give --max-output-error")
+    case (.maxOutputError, .tokens):
+      throw RegateError(
+        .refused, subject: "--max-output-error", "is for captured activations",
+        advice: "give --max-loss-increase, which judges the whole model")
+    case (.maxOutputError, .captures):
+      guard let reason = model.layout.undecodable else { return }
+      throw RegateError(
+        .unsupported, file: request.checkpoint, subject: "--max-output-error",
+        "the experts cannot be decoded: \(reason)", advice: "give --target-gini")
+    default: return
     }
-    let high = ModelFitter.coarse[first]
-    let low = first > 0 ? ModelFitter.coarse[first - 1] : 0
-    let between = (1..<ModelFitter.steps).map {
-      low + (high - low) * Double($0) / Double(ModelFitter.steps)
-    }
-    let finer = try fit(strengths: between, stage: 1)
-    return finer.first { ($0.heldOutGini(form) ?? 1) <= target } ?? fits[first]
   }
 
   /// One fit for each strength, in one pass over the layers and their experts.
-  private func fit(strengths: [Double], stage: Int) throws(RegateError) -> [ModelFit] {
+  func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
     let name = "fit " + strengths.map { "\($0)" }.joined(separator: " ")
-    switch calibration {
+    switch mix.calibration {
     case .captures(let captures):
-      let stage = try ResumeStage(resume, number: stage, name: name)
+      let stage = try ResumeStage(resume, number: 0, name: name)
       return try fit(captures, strengths: strengths, stage)
     case .tokens(let tokens):
       let pass = try model.forwardPass(
         tokens, streams: strengths.count + 1, threads: request.threads, label: "Fitting",
         progress: progress)
-      let stage = try ResumeStage(resume, number: stage, name: name, pass: pass)
-      return try fit(pass, strengths: strengths, stage)
+      let stage = try ResumeStage(resume, number: 0, name: name, pass: pass)
+      return try fit(pass, on: tokens, strengths: strengths, stage)
     }
   }
 
   /// Layer after layer, one patched stream for each strength beside the original's.
   private func fit(
-    _ pass: ForwardPass, strengths: [Double], _ stage: ResumeStage
+    _ pass: ForwardPass, on tokens: TokenSet, strengths: [Double], _ stage: ResumeStage
   ) throws(RegateError) -> [ModelFit] {
+    let groups = mix.measuredGroups
+    let rows: [[Int32]?] = groups.isEmpty ? [nil] : groups.map { $0.map(Int32.init) }
     var fits = try restored(stage, count: strengths.count)
     if let summary = stage.summary {
       let found = try qualities(summary)
       guard found.count == fits.count else { throw ResumeState.damaged(model.checkpoint.path) }
       return zip(fits.indices, found).map { index, quality in
-        ModelFit(layers: fits[index], strength: strengths[index], quality: quality)
+        modelFit(fits[index], strength: strengths[index], quality: quality)
       }
     }
     while pass.layer < model.layout.layerCount {
@@ -126,30 +129,36 @@ struct ModelFitter {
       var fitted: [(FittedLayer, LayerFit)] = []
       for (index, strength) in strengths.enumerated() {
         let inputs = pass.routerInputs(stream: index + 1)
-        let outputs = try sampledOutputs(of: layer, inputs: inputs, original: original, progress: nil)
-        let (new, fit) = try fit(
-          layer, inputs: inputs, original: original, outputs: outputs, strength: strength)
-        let router: any Router = form == .stock ? new.stock ?? original : new.native
-        assignments.append(router.route(inputs, threads: request.threads))
+        let evidence = try evidence(layer, inputs: inputs, original: original, progress: nil)
+        let (new, fit) = try fit(layer, evidence, original: original, strength: strength)
+        assignments.append(route(new, inputs, original: original))
         maps.append(new.slotFunction)
         fitted.append((new, fit))
       }
-      let errors = try pass.applyExperts(assignments, functions: maps, measuringError: true)
+      let errors = try pass.applyExperts(assignments, functions: maps, errorsOn: rows)
       for (index, (new, fit)) in fitted.enumerated() {
+        let sets = groups.indices.map { group in
+          SetLoad(
+            assignments[0], map: Array(0..<layer.rule.experts), patched: assignments[index + 1],
+            patchedMap: new.slotFunction, rows: groups[group],
+            outputError: errors[group][index + 1])
+        }
         fits[index].append(
           ModelFit.Layer(
-            fitted: new, fit: FitFigures(fit, outputError: errors[index + 1])))
+            fitted: new, fit: FitFigures(fit, outputError: errors[0][index + 1], sets: sets)))
       }
       try stage.ended(layer: layer.index, next: pass.layer, try records(fits))
     }
     let scores = try pass.scores()
     progress.end()
     let qualities = strengths.indices.map {
-      ModelFit.Quality(original: scores[0], patched: scores[$0 + 1])
+      ModelFit.Quality(
+        original: scores[0], patched: scores[$0 + 1],
+        heldOut: likelihoods(tokens, original: scores[0], patched: scores[$0 + 1]))
     }
     try stage.finish(.string(try ResumeRecord.text(qualities)))
     return strengths.indices.map {
-      ModelFit(layers: fits[$0], strength: strengths[$0], quality: qualities[$0])
+      modelFit(fits[$0], strength: strengths[$0], quality: qualities[$0])
     }
   }
 
@@ -159,50 +168,156 @@ struct ModelFitter {
     let layers = model.layout.layers
     let experts = layers.reduce(0) { $0 + $1.rule.experts }
     var fits = try restored(stage, count: strengths.count)
-    progress.begin("Fitting", total: experts + layers.count * strengths.count * fitUnits)
+    let passes = (mix.parts.isEmpty ? 1 : 2) + mix.parts.count { $0.role == .protected }
+    progress.begin(
+      "Fitting", total: experts * passes + layers.count * strengths.count * fitUnits)
     for (number, layer) in layers.enumerated() {
       if fits.allSatisfy({ number < $0.count }) {
-        progress.skip(layer.rule.experts + strengths.count * fitUnits)
+        progress.skip(layer.rule.experts * passes + strengths.count * fitUnits)
         continue
       }
       let inputs = try captures.inputs(layer: layer.index)
       let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
       let original = FamilyRouter(
         gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
-      let outputs = try sampledOutputs(
-        of: layer, inputs: inputs, original: original, progress: progress)
-      for (index, strength) in strengths.enumerated() {
-        let (fitted, fit) = try fit(
-          layer, inputs: inputs, original: original, outputs: outputs, strength: strength)
+      let evidence = try evidence(layer, inputs: inputs, original: original, progress: progress)
+      var fitted: [(FittedLayer, LayerFit)] = []
+      for strength in strengths {
+        fitted.append(try fit(layer, evidence, original: original, strength: strength))
         progress.advance(fitUnits)
-        fits[index].append(
-          ModelFit.Layer(fitted: fitted, fit: FitFigures(fit, outputError: nil)))
+      }
+      let measured = try measure(layer, fitted.map(\.0), inputs: inputs, original: original)
+      for (index, (new, fit)) in fitted.enumerated() {
+        let figures = FitFigures(
+          fit, outputError: measured[index].first?.outputError, sets: measured[index])
+        fits[index].append(ModelFit.Layer(fitted: new, fit: figures))
       }
       try stage.ended(layer: layer.index, next: layer.index + 1, try records(fits))
     }
     progress.end()
     try stage.finish([:])
-    return zip(fits, strengths).map { ModelFit(layers: $0, strength: $1, quality: nil) }
+    return zip(fits, strengths).map { modelFit($0, strength: $1, quality: nil) }
   }
 
   /// Progress units of one layer's fit, in experts of the sampling pass.
   private var fitUnits: Int { 16 }
 
+  /// What one layer is fitted to.
+  private struct Evidence {
+    /// [T,H] of the tokens that are fitted.
+    let inputs: Matrix
+    let outputs: OutputSketch?
+    let demands: [SlotDemand]
+  }
+
+  private func evidence(
+    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, progress: (any ProgressSink)?
+  ) throws(RegateError) -> Evidence {
+    let fitted = mix.fittedRows.map { inputs.gathering(rows: $0) } ?? inputs
+    let outputs = try sampledOutputs(
+      of: layer, inputs: fitted, original: original, progress: progress)
+    var demands: [SlotDemand] = []
+    for part in mix.parts where part.role == .protected {
+      let inputs = inputs.gathering(rows: part.measured)
+      let sketch = try sampledOutputs(
+        of: layer, inputs: inputs, original: original, progress: progress)
+      let assignment = original.route(inputs, threads: request.threads)
+      demands.append(SlotDemand(assignment, experts: layer.rule.experts, norms: sketch?.norms))
+    }
+    return Evidence(inputs: fitted, outputs: outputs, demands: demands)
+  }
+
+  /// The routing of the form that a target is about.
+  private func route(
+    _ layer: FittedLayer, _ inputs: Matrix, original: FamilyRouter
+  ) -> Assignment {
+    let router: any Router = form == .stock ? layer.stock ?? original : layer.native
+    return router.route(inputs, threads: request.threads)
+  }
+
+  /// Loads and output errors of each fit on captured tokens that it did not see.
+  private func measure(
+    _ layer: MoELayer, _ fitted: [FittedLayer], inputs: Matrix, original: FamilyRouter
+  ) throws(RegateError) -> [[SetLoad]] {
+    let groups = mix.measuredGroups
+    guard !groups.isEmpty else { return fitted.map { _ in [] } }
+    let rows = Array(Set(groups.flatMap { $0 })).sorted()
+    let places = Dictionary(uniqueKeysWithValues: rows.enumerated().map { ($1, $0) })
+    let local = groups.map { $0.compactMap { places[$0] } }
+    let inputs = inputs.gathering(rows: rows)
+    let experts = layer.rule.experts
+    let before = OutputError.Routing(
+      assignment: original.route(inputs, threads: request.threads), map: Array(0..<experts))
+    let after = fitted.map {
+      OutputError.Routing(
+        assignment: route($0, inputs, original: original), map: $0.slotFunction)
+    }
+    var errors = after.map { _ in [Double?](repeating: nil, count: groups.count) }
+    if model.layout.undecodable == nil {
+      errors = try OutputError.relative(
+        inputs: inputs, original: before, candidates: after, groups: local,
+        pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+    } else {
+      progress.advance(experts)
+    }
+    return zip(after, errors).map { routing, errors in
+      local.indices.map { group in
+        SetLoad(
+          before.assignment, map: before.map, patched: routing.assignment,
+          patchedMap: routing.map, rows: local[group], outputError: errors[group])
+      }
+    }
+  }
+
+  /// A whole fit with what its held-out tokens say.
+  private func modelFit(
+    _ layers: [ModelFit.Layer], strength: Double, quality: ModelFit.Quality?
+  ) -> ModelFit {
+    guard !mix.parts.isEmpty else {
+      return ModelFit(
+        layers: layers, strength: strength, quality: quality, overall: nil, sets: [])
+    }
+    func loads(_ group: Int) -> [SetLoad] { layers.map { $0.fit.sets[group] } }
+    let calibration = mix.parts.filter { $0.role == .calibration }
+    return ModelFit(
+      layers: layers, strength: strength, quality: quality,
+      overall: SetMeasure(
+        name: "all calibration sets", role: .calibration, share: 1,
+        tokens: calibration.reduce(0) { $0 + $1.measured.count }, loads: loads(0),
+        likelihood: quality?.heldOut[0]),
+      sets: mix.parts.enumerated().map { place, part in
+        SetMeasure(
+          name: part.name, role: part.role, share: part.share,
+          tokens: part.measured.count, loads: loads(place + 1),
+          likelihood: quality?.heldOut[place + 1])
+      })
+  }
+
+  /// Of the held-out sequences of all calibration sets, then of each set's.
+  private func likelihoods(
+    _ set: TokenSet, original: StreamScores, patched: StreamScores
+  ) -> [SetMeasure.Likelihood] {
+    guard !mix.parts.isEmpty else { return [] }
+    let calibration = mix.parts.filter { $0.role == .calibration }.flatMap(\.measuredSequences)
+    return ([calibration] + mix.parts.map(\.measuredSequences)).map {
+      SetMeasure.Likelihood(set, sequences: $0, original: original, patched: patched)
+    }
+  }
+
   private func fit(
-    _ layer: MoELayer, inputs: Matrix, original: FamilyRouter, outputs: OutputSketch?,
-    strength: Double
+    _ layer: MoELayer, _ evidence: Evidence, original: FamilyRouter, strength: Double
   ) throws(RegateError) -> (FittedLayer, LayerFit) {
     var options = FitOptions(
       levers: request.clones ? [.clone, .route] : [.route], strength: strength,
       latent: request.latent, form: request.latentForm, refinementSteps: request.steps,
-      seed: request.seed, threads: request.threads)
+      demands: evidence.demands, seed: request.seed, threads: request.threads)
     if forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
     }
     let fit = try LayerFitter.fit(
-      inputs: inputs, original: original, outputs: outputs, options: options)
+      inputs: evidence.inputs, original: original, outputs: evidence.outputs, options: options)
     let stock = fit.stock.map {
       FamilyRouter(
         gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,

@@ -11,34 +11,50 @@ import Routing
 import Tensors
 
 enum OutputError {
-  /// The error of `patched` against `original`; the maps name the function (expert of the original
-  /// checkpoint) in each slot. Nil when the original's output is zero.
+  /// A routing and the function (expert of the original checkpoint) in each slot.
+  struct Routing {
+    let assignment: Assignment
+    let map: [Int]
+  }
+
+  /// The errors of each of `candidates` against `original` over each of `groups` of tokens, nil
+  /// for all: [candidate][group]. Every expert is decoded once for all. Nil where the original's
+  /// output is zero.
   static func relative(
-    inputs: Matrix, original: Assignment, originalMap: [Int], patched: Assignment,
-    patchedMap: [Int], pass: ExpertPass
-  ) throws(RegateError) -> Double? {
-    let functions = originalMap.count
-    let before = weights(of: original, map: originalMap, functions: functions)
-    let after = weights(of: patched, map: patchedMap, functions: functions)
-    let tokens = zip(before, after).map { Set($0.keys).union($1.keys).sorted() }
+    inputs: Matrix, original: Routing, candidates: [Routing], groups: [[Int]?] = [nil],
+    pass: ExpertPass
+  ) throws(RegateError) -> [[Double?]] {
+    let functions = original.map.count
+    let before = weights(of: original, functions: functions)
+    let after = candidates.map { weights(of: $0, functions: functions) }
+    let tokens = before.indices.map { function in
+      after.reduce(into: Set(before[function].keys)) { $0.formUnion($1[function].keys) }.sorted()
+    }
     var output = Matrix(rows: inputs.rows, columns: inputs.columns)
-    var difference = output
+    var differences = candidates.map { _ in output }
     try pass.run(inputs: inputs, tokensOfExpert: tokens) { function, tokens, outputs in
       for (row, token) in tokens.enumerated() {
         let old = before[function][token] ?? 0
-        let new = after[function][token] ?? 0
         output.add(outputs, row: row, times: old, to: token)
-        if new != old { difference.add(outputs, row: row, times: new - old, to: token) }
+        for candidate in after.indices {
+          let new = after[candidate][function][token] ?? 0
+          differences[candidate].add(outputs, row: row, times: new - old, to: token)
+        }
       }
     }
-    let norm = output.squaredNorm
-    return norm > 0 ? (difference.squaredNorm / norm).squareRoot() : nil
+    return differences.map { difference in
+      groups.map { rows in
+        let norm = output.squaredNorm(rows: rows)
+        return norm > 0 ? (difference.squaredNorm(rows: rows) / norm).squareRoot() : nil
+      }
+    }
   }
 
   /// For each function, its tokens and their weight there; two clones of one token add up.
   private static func weights(
-    of assignment: Assignment, map: [Int], functions: Int
+    of routing: Routing, functions: Int
   ) -> [[Int: Float]] {
+    let (assignment, map) = (routing.assignment, routing.map)
     var result = [[Int: Float]](repeating: [:], count: functions)
     for token in 0..<assignment.tokens {
       for rank in token * assignment.topK..<(token + 1) * assignment.topK {
@@ -60,7 +76,11 @@ extension Matrix {
     }
   }
 
-  fileprivate var squaredNorm: Double {
-    values.reduce(0.0) { $0 + Double($1) * Double($1) }
+  /// Over the given rows, nil for all.
+  fileprivate func squaredNorm(rows: [Int]?) -> Double {
+    guard let rows else { return values.reduce(0.0) { $0 + Double($1) * Double($1) } }
+    return rows.reduce(0.0) { sum, row in
+      self.row(row).reduce(sum) { $0 + Double($1) * Double($1) }
+    }
   }
 }

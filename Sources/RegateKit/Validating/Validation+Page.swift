@@ -33,6 +33,7 @@ extension Validation {
     page.append("Balance by layer", [.grid(LoadPictures.balance(loads, names: Self.names))])
     appendRanks(to: &page)
     page.append("Load curves", LoadPictures.curves(loads, names: Self.names))
+    if sets.count > 1 { page.append("Each set", [SetTable.table(sets).markup]) }
     page.append("Figures", [table.markup] + remarks.map(Markup.note))
     return page
   }

@@ -21,6 +21,7 @@ extension Validation {
     ]
     lines += warnings.map { "warning: \($0)" }
     lines += ["", table.render(), ""]
+    if sets.count > 1 { lines += ["Each set:", SetTable.table(sets).render(), ""] }
     lines.append(
       "Sampling floor of the Gini on so many tokens: \(Format.number(samplingFloor)). "
         + "Balance pays under expert parallelism, not on one GPU.")
@@ -121,6 +122,7 @@ extension Validation {
       "scored_tokens": quality.map { .integer($0.positions) } ?? .null,
       "kl": .optional(quality?.divergence), "top1_agreement": .optional(quality?.topAgreement),
       "tokens": .integer(tokens), "sampling_floor": .optional(samplingFloor),
+      "sets": .array(sets.map(\.json)),
       "failures": .array(failures.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
       "passed": .bool(passed),

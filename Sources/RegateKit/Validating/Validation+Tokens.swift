@@ -15,9 +15,9 @@ import Tensors
 extension Validation {
   /// Runs both models on `tokens`.
   static func run(
-    _ pair: ModelPair, _ maps: [ModelPair.FunctionMap], _ tokens: TokenSet, _ request: Request,
-    _ progress: any ProgressSink
-  ) throws(RegateError) -> ([Layer], Quality) {
+    _ pair: ModelPair, _ maps: [ModelPair.FunctionMap], _ tokens: TokenSet, _ mix: CalibrationMix,
+    _ request: Request, _ progress: any ProgressSink
+  ) throws(RegateError) -> ([Layer], Quality, [SetMeasure.Likelihood]) {
     // Several validations of one checkpoint may run at once: the first keeps a state.
     let point = try ResumePoint(
       beside: request.patched, key: try key(pair, tokens, request), options: request.resume,
@@ -25,6 +25,8 @@ extension Validation {
     let pass = try pair.original.forwardPass(
       tokens, streams: 2, threads: request.threads, label: "Validating", progress: progress)
     let stage = try ResumeStage(point, name: "validate", pass: pass)
+    // A single set is all tokens: its error need not be measured twice.
+    let groups = mix.parts.count == 1 ? [] : mix.parts.map { $0.measured.map(Int32.init) }
     var layers: [Layer] = []
     for (layer, records) in zip(pair.layers, try stage.restore()) {
       for record in records {
@@ -46,7 +48,7 @@ extension Validation {
       let after = try pair.patched.router(of: patched).router
         .route(pass.routerInputs(stream: 1), threads: request.threads)
       let errors = try pass.applyExperts(
-        [before, after], functions: [map.original, map.patched], measuringError: true)
+        [before, after], functions: [map.original, map.patched], errorsOn: [nil] + groups)
       let experts = original.rule.experts
       let layer = Layer(
         index: original.index,
@@ -54,7 +56,12 @@ extension Validation {
         patched: LoadSummary(after, experts: experts, ranks: request.ranks),
         agreement: RoutingAgreement(
           original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
-        outputError: errors[1], functions: Set(map.patched).count)
+        outputError: errors[0][1], functions: Set(map.patched).count,
+        sets: mix.parts.enumerated().map { place, part in
+          SetLoad(
+            before, map: map.original, patched: after, patchedMap: map.patched,
+            rows: part.measured, outputError: errors[groups.isEmpty ? 0 : place + 1][1])
+        })
       layers.append(layer)
       try stage.ended(
         layer: layer.index, next: pass.layer, [try ResumeRecord(SavedLayer(layer))])
@@ -68,7 +75,12 @@ extension Validation {
         original: .init(nll: scores[0].meanNLL, perplexity: scores[0].perplexity),
         patched: .init(nll: scores[1].meanNLL, perplexity: scores[1].perplexity),
         divergence: scores[1].meanDivergence, topAgreement: scores[1].topAgreement,
-        perplexityProtocol: counted, positions: scores[0].nll.count)
+        perplexityProtocol: counted, positions: scores[0].nll.count),
+      counted == .all
+        ? mix.parts.map {
+          SetMeasure.Likelihood(
+            tokens, sequences: $0.measuredSequences, original: scores[0], patched: scores[1])
+        } : []
     )
   }
 
@@ -108,6 +120,7 @@ private struct SavedLayer: Codable {
   let agreement: RoutingAgreement
   let outputError: Double?
   let functions: Int
+  let sets: [SetLoad]
 
   init(_ layer: Validation.Layer) {
     original = Load(layer.original)
@@ -115,6 +128,7 @@ private struct SavedLayer: Codable {
     agreement = layer.agreement
     outputError = layer.outputError
     functions = layer.functions
+    sets = layer.sets
   }
 }
 
@@ -123,6 +137,6 @@ extension Validation.Layer {
     self.init(
       index: index, original: saved.original.summary(ranks),
       patched: saved.patched.summary(ranks), agreement: saved.agreement,
-      outputError: saved.outputError, functions: saved.functions)
+      outputError: saved.outputError, functions: saved.functions, sets: saved.sets)
   }
 }

@@ -23,6 +23,8 @@ public struct Validation: Sendable {
     public let outputError: Double?
     /// Distinct experts that the patched layer holds.
     public let functions: Int
+    /// The same tokens set by set.
+    let sets: [SetLoad]
   }
 
   /// Next-token figures of the whole model on the same tokens.
@@ -78,6 +80,8 @@ public struct Validation: Sendable {
   public let tokens: Int
   /// Next-token figures of both; nil where only captures were given.
   public let quality: Quality?
+  /// Each file of the calibration as a set of its own.
+  let sets: [SetMeasure]
   /// 1/sqrt(pi lambda), the Gini that perfect balance shows on so many tokens; the largest layer's.
   public let samplingFloor: Double?
   /// Why there is no output error; nil if there is.
@@ -96,28 +100,35 @@ public struct Validation: Sendable {
     _ request: Request, progress: any ProgressSink
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(original: request.original, patched: request.patched)
-    let calibration = try Calibration(
-      request.calibration, for: pair.original, options: request.tokens)
+    let mix = try CalibrationMix(
+      judging: request.calibration, for: pair.original, options: request.tokens)
     let maps = try pair.functionMaps(threads: request.threads, progress: progress)
     var layers: [Layer] = []
     var quality: Quality?
-    switch calibration {
+    var likelihoods: [SetMeasure.Likelihood] = []
+    switch mix.calibration {
     case .captures(let captures):
       let experts = pair.layers.reduce(0) { $0 + $1.0.rule.experts }
       progress.begin("Validating", total: experts)
       for ((original, patched), map) in zip(pair.layers, maps) {
         layers.append(
           try compare(
-            original, patched, map: map, in: pair, captures: captures, request: request,
-            progress: progress))
+            original, patched, map: map, in: pair, captures: captures, mix: mix,
+            request: request, progress: progress))
       }
     case .tokens(let tokens):
-      (layers, quality) = try run(pair, maps, tokens, request, progress)
+      (layers, quality, likelihoods) = try run(pair, maps, tokens, mix, request, progress)
     }
     progress.end()
     return Validation(
       original: request.original, patched: request.patched, layers: layers,
-      tokens: calibration.tokens, quality: quality,
+      tokens: mix.tokens, quality: quality,
+      sets: mix.parts.enumerated().map { place, part in
+        SetMeasure(
+          name: part.name, role: part.role, share: nil, tokens: part.measured.count,
+          loads: layers.map { $0.sets[place] },
+          likelihood: likelihoods.isEmpty ? nil : likelihoods[place])
+      },
       samplingFloor: layers.compactMap(\.patched.metrics.samplingFloor).max(),
       undecodable: pair.original.layout.undecodable,
       checks: request.thresholds.checks(layers, quality), warnings: pair.original.warnings)
@@ -125,19 +136,21 @@ public struct Validation: Sendable {
 
   private static func compare(
     _ original: MoELayer, _ patched: MoELayer, map: ModelPair.FunctionMap, in pair: ModelPair,
-    captures: Captures, request: Request, progress: any ProgressSink
+    captures: Captures, mix: CalibrationMix, request: Request, progress: any ProgressSink
   ) throws(RegateError) -> Layer {
     let inputs = try captures.inputs(layer: original.index)
     let before = try pair.original.router(of: original).router
       .route(inputs, threads: request.threads)
     let after = try pair.patched.router(of: patched).router.route(inputs, threads: request.threads)
     let experts = original.rule.experts
-    var error: Double?
+    var errors = [Double?](repeating: nil, count: mix.parts.count + 1)
     if pair.original.layout.undecodable == nil {
-      error = try OutputError.relative(
-        inputs: inputs, original: before, originalMap: map.original, patched: after,
-        patchedMap: map.patched,
-        pass: pair.original.expertPass(of: original, threads: request.threads, progress: progress))
+      errors = try OutputError.relative(
+        inputs: inputs, original: .init(assignment: before, map: map.original),
+        candidates: [.init(assignment: after, map: map.patched)],
+        groups: [nil] + mix.parts.map(\.measured),
+        pass: pair.original.expertPass(of: original, threads: request.threads, progress: progress)
+      )[0]
     } else {
       progress.advance(experts)
     }
@@ -147,6 +160,11 @@ public struct Validation: Sendable {
       patched: LoadSummary(after, experts: experts, ranks: request.ranks),
       agreement: RoutingAgreement(
         original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
-      outputError: error, functions: Set(map.patched).count)
+      outputError: errors[0], functions: Set(map.patched).count,
+      sets: mix.parts.enumerated().map { place, part in
+        SetLoad(
+          before, map: map.original, patched: after, patchedMap: map.patched, rows: part.measured,
+          outputError: errors[place + 1])
+      })
   }
 }

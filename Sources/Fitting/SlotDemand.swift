@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Routing
+
+/// What traffic that is not fitted to asks of a layer's functions: a plan gives no function up that
+/// the plan for this traffic alone would keep.
+public struct SlotDemand: Sendable, Hashable {
+  /// Assignments per function [E] under the original router.
+  public let load: [Int]
+  /// Sum over tokens of weight x expert output norm [E]; nil where it is not known.
+  public let saliency: [Double]?
+
+  public init(load: [Int], saliency: [Double]?) {
+    precondition((saliency?.count ?? load.count) == load.count)
+    self.load = load
+    self.saliency = saliency
+  }
+
+  /// What `assignment` under the original router asks for; `norms` [E] are mean output norms.
+  public init(_ assignment: Assignment, experts: Int, norms: [Double]?) {
+    var weights = [Double](repeating: 0, count: experts)
+    for (slot, weight) in zip(assignment.slots, assignment.weights) {
+      weights[Int(slot)] += Double(weight)
+    }
+    self.init(
+      load: assignment.load(experts: experts),
+      saliency: norms.map { zip(weights, $0).map { $0 * $1 } })
+  }
+}
