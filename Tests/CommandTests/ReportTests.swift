@@ -189,3 +189,56 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   requireRefusal(outcome, naming: nil, says: "the nearest is a held-out Gini of", "target")
   #expect(try fileTree(bench.folder) == before)
 }
+
+@Test func `a sweep prints the documented keys and writes its page alone`() throws {
+  let bench = try Bench()
+  let before = try fileTree(bench.folder)
+  let outcome = try Tool.run(
+    "sweep", bench.source, "--calibration", bench.capture, "--strengths", "0.5,1", "--html",
+    bench.path("sweep.html"), "--json")
+  #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
+  let report = try outcome.json()
+  #expect(keys(report).isSuperset(of: ["points", "knee"]))
+  let points = objects(report["points"])
+  #expect(points.compactMap { $0["strength"] as? Double } == [0, 0.5, 1])
+  for point in points {
+    #expect(
+      keys(point).isSuperset(of: ["strength", "gini", "min_max", "nll_increase", "output_error"]))
+  }
+  var after = try fileTree(bench.folder)
+  #expect(after.removeValue(forKey: "sweep.html") != nil)
+  #expect(after == before)
+  let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture)
+  #expect(text.code == 0)
+  // The memory is said before the work.
+  #expect(text.errorLines.first?.contains("8 strengths side by side") == true)
+  #expect(text.output.contains("strength") && text.output.contains("output error"))
+}
+
+@Test func `a budget out of reach ends with code 1 and prints the nearest point`() throws {
+  let bench = try Bench()
+  let before = try fileTree(bench.folder)
+  let outcome = try bench.convert(
+    "--calibration", bench.capture, "--output", bench.path("out"), "--max-output-error", "0", "-q")
+  requireRefusal(
+    outcome, naming: nil, says: "nearest is a held-out Gini of", "budget")
+  #expect(outcome.error.contains("at strength 0.2"))
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `validate reports each file as a set`() throws {
+  let bench = try Bench()
+  let other = try bench.model.writeCapture(
+    to: bench.folder, name: "other", tokens: 0..<100)
+  let outcome = try Tool.run(
+    "validate", bench.source, bench.source, "--calibration", bench.capture, "--calibration", other,
+    "--json", "--quiet")
+  #expect(outcome.code == 0)
+  let report = try outcome.json()
+  let sets = objects(report["sets"])
+  #expect(sets.compactMap { $0["tokens"] as? Int } == [512, 100])
+  #expect(report["tokens"] as? Int == 612)
+  #expect(sets.compactMap { $0["name"] as? String } == ["capture.safetensors", "other.safetensors"])
+  #expect(sets.allSatisfy { $0["overlap"] as? Double == 1 && $0["output_error"] as? Double == 0 })
+}

@@ -11,7 +11,7 @@ import Testing
   #expect(outcome.error.isEmpty)
 }
 
-@Test(arguments: ["inspect", "convert", "validate"])
+@Test(arguments: ["inspect", "convert", "validate", "sweep"])
 func `help of a command shows examples that name it`(_ command: String) throws {
   for arguments in [[command, "--help"], ["help", command]] {
     let outcome = try Tool.run(arguments)
@@ -30,7 +30,7 @@ func `help of a command shows examples that name it`(_ command: String) throws {
 @Test func `help of the tool names commands and exit codes`() throws {
   let outcome = try Tool.run("--help")
   #expect(outcome.code == 0)
-  for word in ["EXAMPLES", "EXIT CODES", "  inspect", "  convert", "  validate"] {
+  for word in ["EXAMPLES", "EXIT CODES", "  inspect", "  convert", "  validate", "  sweep"] {
     #expect(outcome.output.contains(word), "\(word)")
   }
 }
@@ -67,6 +67,25 @@ private let misuses: [([String], String)] = [
   (["convert", "m", "--dry-run", "--fit"], "--calibration"),
   (["convert", "m", "--output", "o", "--fit", "f", "--calibration", "c"], "--fit"),
   (["convert", "m", "--output", "o", "--fit", "f", "--strength", "1"], "--fit"),
+  (
+    ["convert", "m", "--calibration", "c", "--output", "o", "--max-loss-increase", "-1"],
+    "--max-loss-increase"
+  ),
+  (
+    [
+      "convert", "m", "--calibration", "c", "--output", "o", "--max-output-error", "1",
+      "--max-loss-increase", "1",
+    ], "--max-output-error"
+  ),
+  (
+    ["convert", "m", "--calibration", "c", "--output", "o", "--weights", "1,2"], "--weights"
+  ),
+  (["convert", "m", "--calibration", "c", "--output", "o", "--weights", "0"], "--weights"),
+  (["convert", "m", "--dry-run", "--protect", "p"], "--protect"),
+  (["sweep", "m"], "--calibration"),
+  (["sweep", "m", "--calibration", "c", "--strengths", "0.5,0.4"], "--strengths"),
+  (["sweep", "m", "--calibration", "c", "--strengths", "0.5,1.5"], "--strengths"),
+  (["sweep", "m", "--calibration", "c", "--overwrite"], "--overwrite"),
   (["validate", "a"], "<patched>"),
   (["validate", "a", "b"], "--calibration"),
   (["validate", "a", "b", "--calibration", "c", "--max-gini", "low"], "--max-gini"),

@@ -17,6 +17,17 @@ struct ClonePlanTests {
     #expect(plan.slotFunction(moves: 2) == [0, 1, 0, 0])
   }
 
+  @Test func `a function that other traffic needs keeps a slot`() {
+    let rule = RoutingRule(experts: 4, topK: 1, scoring: .softmax, normalise: true)
+    let plan = ClonePlan(
+      rule: rule, values: [8, 3, 0.5, 0.25], loads: [8, 3, 0.5, 0.25], keeping: [3])
+    #expect(plan.slotsPerFunction == [2, 1, 0, 1])
+    #expect(plan.moves == [.init(slot: 2, function: 0)])
+    let all = ClonePlan(
+      rule: rule, values: [8, 3, 0, 0], loads: [8, 3, 0, 0], keeping: [0, 1, 2, 3])
+    #expect(all.moves.isEmpty)
+  }
+
   @Test func `even values change nothing`() {
     let rule = RoutingRule(experts: 8, topK: 2, scoring: .softmax, normalise: true)
     let even = [Double](repeating: 3, count: 8)
