@@ -77,7 +77,7 @@ public struct ConversionPlan: Sendable {
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
     self.run = run
     memoryBytes = tokens.map {
-      ConversionPlan.memory(model.layout, request, tokens: $0) + (run?.memoryBytes ?? 0)
+      ConversionPlan.fitMemory(model.layout, request, tokens: $0) + (run?.memoryBytes ?? 0)
     }
     let fitting =
       Double(request.strengths.count)
@@ -90,14 +90,11 @@ public struct ConversionPlan: Sendable {
   }
 
   /// The largest layer's inputs, twice while a part is held out, a few matrices of tokens x
-  /// experts, and one decoded expert per thread; for text, hidden states, router inputs and expert
-  /// outputs of the original and of every candidate's stream.
-  private static func memory(
-    _ layout: ModelLayout, _ request: ConvertRequest, _ mix: CalibrationMix
+  /// experts, and one decoded expert per thread.
+  private static func fitMemory(
+    _ layout: ModelLayout, _ request: ConvertRequest, tokens: Int
   ) -> Int {
-    let tokens = mix.tokens
-    let isText = if case .tokens = mix.calibration { true } else { false }
-    return layout.layers.map { layer in
+    layout.layers.map { layer in
       let inputs = 2 * tokens * layer.hiddenSize
       let scores = 8 * tokens * layer.rule.experts
       let expert =
