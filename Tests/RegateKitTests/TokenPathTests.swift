@@ -228,7 +228,7 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     #expect(try number(report, "scored_tokens") == number(report, "tokens") / 64 * 31)
   }
 
-  @Test(arguments: [TinyModel.qwen3, .deepseek], [RouterForm.lpr, .stock])
+  @Test(arguments: [(TinyModel.qwen3, RouterForm.lpr), (.deepseek, .stock)])
   func `a conversion's figures are those that validate finds on the same tokens`(
     _ model: TinyModel, _ form: RouterForm
   ) throws {

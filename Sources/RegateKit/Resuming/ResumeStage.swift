@@ -44,7 +44,7 @@ final class ResumeStage {
   }
 
   /// What the stage found in all, if an earlier run finished it.
-  var summary: JSONValue? { point == nil ? nil : current.stages[number].summary }
+  var summary: JSONValue? { point == nil ? JSONValue?.none : current.stages[number].summary }
 
   /// The records of each layer that an earlier run did; the pass is brought to the next layer.
   func restore() throws(RegateError) -> [[ArrayContainer]] {

@@ -86,7 +86,8 @@ struct ResumeState: Sendable {
       self.stages.append(
         Stage(
           name: name, layers: layers.compactMap { $0 }, records: records,
-          summary: summary.isNull ? nil : summary))
+          // A bare `nil` would be JSON null here.
+          summary: summary.isNull ? JSONValue?.none : summary))
     }
   }
 
