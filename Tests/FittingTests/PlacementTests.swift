@@ -96,7 +96,7 @@ import Testing
   @Test func `every expert has a place and ranks are even`() {
     var random = SeededGenerator(seed: 5)
     for (experts, redundant, groups, machines, gpus) in [
-      (32, 0, 1, 1, 8), (32, 8, 1, 1, 4), (256, 32, 8, 4, 32), (160, 0, 8, 3, 6),
+      (32, 0, 1, 1, 8), (32, 8, 1, 1, 4), (256, 32, 8, 4, 32), (160, 8, 8, 3, 6),
     ] {
       let load = (0..<experts).map { _ in Int.random(in: 1...1000, using: &random) }
       let plan = ExpertReplication.plan(
