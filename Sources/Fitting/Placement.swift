@@ -11,6 +11,36 @@ import Routing
 
 /// A lossless renumbering of a layer's slots.
 public enum Placement {
+  /// The renumbering that is best for several rank counts together: the least sum of their
+  /// imbalances. For each new slot, the old slot that it was [E].
+  public static func balanced(load: [Int], groups: Int, ranks: [Int]) -> [Int] {
+    var candidates = [Array(load.indices)]
+    for count in ranks.sorted(by: >) {
+      candidates.append(balanced(load: load, groups: groups, ranks: count))
+    }
+    if groups == 1 {
+      // Nested: the slots of a rank stay together when ranks are divided further.
+      var nested = Array(load.indices)
+      var blocks = 1
+      for count in ranks.sorted() where load.count % blocks == 0 && count % blocks == 0 {
+        let step = balanced(load: nested.map { load[$0] }, groups: blocks, ranks: count)
+        nested = step.map { nested[$0] }
+        if load.count % count == 0 { blocks = count }
+      }
+      candidates.append(nested)
+    }
+    func imbalance(_ placement: [Int]) -> Double {
+      let moved = placement.map { load[$0] }
+      return ranks.reduce(0) { $0 + (LoadMetrics.rankImbalance(load: moved, ranks: $1) ?? 0) }
+    }
+    var best = (candidates[0], imbalance(candidates[0]))
+    for candidate in candidates.dropFirst() {
+      let figure = imbalance(candidate)
+      if figure < best.1 - 1e-9 { best = (candidate, figure) }
+    }
+    return best.0
+  }
+
   /// For each new slot, the old slot that it was [E]. `load`: assignments per old slot.
   public static func balanced(load: [Int], groups: Int, ranks: Int) -> [Int] {
     let count = load.count

@@ -103,7 +103,8 @@ struct Convert: ParsableCommand {
   @Option(
     name: .customLong("ep"),
     help: ArgumentHelp(
-      "Expert-parallel rank counts: the largest is balanced, all are reported (default: 2,4,8).",
+      "Expert-parallel rank counts that --levers place balances together; --eplb plans for the "
+        + "largest (default: 2,4,8).",
       valueName: "n,..."))
   var ranks: RankCounts?
 

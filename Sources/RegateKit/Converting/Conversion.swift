@@ -179,13 +179,13 @@ public struct Conversion: Sendable {
     let layers = model.layout.layers
     let experts = layers.map(\.rule.experts).min() ?? 1
     let ranks = request.ranks.filter { $0 <= experts }
-    guard let most = ranks.max() else {
+    guard !ranks.isEmpty else {
       throw RegateError(
         .refused, subject: "--ep", "no rank count is at most \(experts), the number of experts")
     }
     return ModelPlacement(load, model: model, ranks: ranks) { index, load in
       Placement.balanced(
-        load: load, groups: layers[index].rule.groups?.count ?? 1, ranks: most)
+        load: load, groups: layers[index].rule.groups?.count ?? 1, ranks: ranks)
     }
   }
 

@@ -62,7 +62,7 @@ public struct ConvertRequest: Sendable {
   public var routes = true
   /// Renumber experts so that ranks carry equal load.
   public var places = false
-  /// Expert-parallel rank counts: the largest is balanced, all are reported.
+  /// Expert-parallel rank counts that renumbering balances together; a plan is for the largest.
   public var ranks = [2, 4, 8]
   /// llama.cpp's importance matrix, as the load for renumbering.
   public var imatrix: String?

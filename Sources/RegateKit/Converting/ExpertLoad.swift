@@ -61,7 +61,7 @@ struct ModelPlacement: Sendable {
   /// Max/mean over ranks, mean over layers, by rank count.
   let imbalance: [(ranks: Int, before: Double?, after: Double?)]
 
-  /// Balances `load` over the largest of `ranks` and reports all of them.
+  /// Renumbers by `plan` and reports what that does to each of `ranks`.
   init(_ load: [[Int]], model: Model, ranks: [Int], plan: (_ layer: Int, _ load: [Int]) -> [Int]) {
     var layers: [[Int]] = []
     for (index, load) in load.enumerated() { layers.append(plan(index, load)) }

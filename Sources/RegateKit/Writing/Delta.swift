@@ -4,7 +4,8 @@
 //
 // 1. 8 bytes: "REGDELTA".
 // 2. u64, little-endian: N, the byte count of the header; at most 100,000,000.
-// 3. N bytes: the header, a JSON object in UTF-8.
+// 3. 32 bytes: the header's SHA-256.
+// 4. N bytes: the header, a JSON object in UTF-8.
 //    format   regate.delta.v1 (apply to a copy) or regate.undo.v1 (revert in place)
 //    about    what was done, for people
 //    base     [{"name", "bytes", "sha256", "part"}]: the files that the delta applies to. `part` is
@@ -12,10 +13,11 @@
 //    files    [{"name", "bytes", "sha256", "part", "pieces": [..]}]: the files that come out, each
 //             from its first byte to its last. A piece [f, start, count] is copied from base file
 //             f; a piece [start, count] stands in the data section.
-// 4. The data section: the bytes that no base file holds, up to the end of the file.
+// 5. The data section: the bytes that no base file holds, up to the end of the file.
 
 import ByteStorage
 import Checkpoints
+import Crypto
 import OrderedCollections
 
 /// The header of a delta.
@@ -90,8 +92,12 @@ struct Delta: Sendable {
         .unsupported, "the delta's header would have \(text.count) bytes, more than the "
           + "\(Delta.headerLimit) allowed", advice: "write the output with --output")
     }
-    return Delta.magic + withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+    return Delta.magic + withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) }
+      + Delta.digest(text) + text
   }
+
+  /// SHA-256 of the header's text.
+  static func digest(_ text: [UInt8]) -> [UInt8] { Array(SHA256.hash(data: text)) }
 }
 
 extension Delta.Piece {

@@ -26,9 +26,16 @@ struct DeltaFile: Sendable {
       throw RegateError(
         .malformed, file: path, "announces a header of \(length) bytes, more than allowed")
     }
+    let digest = try reader.readBytes(32, "header's hash")
     let bytes = try reader.readBytes(Int(length), "header")
+    guard Delta.digest(bytes) == digest else {
+      throw RegateError(
+        .malformed, file: path, "its header does not have the SHA-256 that stands before it",
+        advice: "the delta is damaged: make or fetch it again")
+    }
+    let origin = reader.offset - bytes.count
     dataStart = reader.offset
-    let json = try JSONValue(parsing: bytes, file: path, origin: 16)
+    let json = try JSONValue(parsing: bytes, file: path, origin: origin)
     let header = HeaderReader(path: path, dataCount: reader.remaining)
     delta = try header.delta(json)
     self.file = file
