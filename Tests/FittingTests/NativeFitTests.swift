@@ -111,23 +111,4 @@ struct NativeFitTests {
       }
     }
   }
-
-  @Test func `an expert of large outputs is not given up`() throws {
-    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, seed: 10)
-    let plain = try LayerFitter.fit(
-      inputs: layer.calibration, original: layer.router, options: FitOptions(threads: 2))
-    let spared = try #require(plain.givenUp.first)
-    var builder = OutputSketch.Builder(
-      tokens: Array(0..<layer.calibration.rows), experts: 16, hiddenSize: 16)
-    for expert in 0..<16 {
-      var outputs = Matrix(rows: layer.calibration.rows, columns: 16)
-      let size: Float = expert == spared ? 100 : 1
-      for row in 0..<outputs.rows { outputs[row, expert] = size }
-      builder.add(expert: expert, sampled: Array(0..<outputs.rows), outputs: outputs)
-    }
-    let fit = try LayerFitter.fit(
-      inputs: layer.calibration, original: layer.router, outputs: builder.finish(),
-      options: FitOptions(threads: 2))
-    #expect(fit.clones > 0 && !fit.givenUp.contains(spared))
-  }
 }

