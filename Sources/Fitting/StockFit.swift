@@ -3,14 +3,14 @@
 // Distils the native router into what the architecture has: a linear gate [E,H], with a bias [E]
 // that acts on selection only where there is one.
 //
-//   minimise  E[-sum_j p_j log q_j]   subject to  load_j = target_j for every slot j
+//   minimise  E[-sum_j p_j log q_j]   subject to  |load_j / target_j - 1| <= slack for every slot j
 //
 // p: the native weights on clustered slots (StockTargets.swift), q: SoftRouting.swift. Adam, from
 // the functions' original rows. Without a selection bias all rows learn, and the constraints'
-// multipliers (prices) rise with the counted overload of real top-K routing in every minibatch and
-// fall with underload. With one, only the rows of cloned functions learn, all others keep the
-// original's weights exactly, and the bias is solved under the family's rule, in which clones count
-// as the separate experts that a runtime takes them for.
+// multipliers (prices) rise with the counted overload of real top-K routing beyond the slack in
+// every minibatch and fall with such underload. With one, only the rows of cloned functions learn,
+// all others keep the original's weights exactly, and the bias is solved under the family's rule,
+// in which clones count as the separate experts that a runtime takes them for.
 
 import ByteStorage
 import Foundation
@@ -38,6 +38,9 @@ struct StockFit {
   private static let temperature: Float = 0.25
   /// How fast prices follow relative overload, per step.
   private static let priceRate: Float = 0.001
+  /// Relative excess or lack of load that prices leave alone: the last part of the balance costs a
+  /// linear gate most.
+  private static let slack: Float = 0.15
   /// Weight of equal shares in the targets.
   private static let evenShare: Float = 0.2
 
@@ -114,7 +117,8 @@ struct StockFit {
         let share = Double(counted[slot]) / Double(tokens.count * native.rule.topK)
         load[slot] = 0.9 * load[slot] + 0.1 * share
         let excess = Float(load[slot] / max(slotTargets[slot], 1e-6) - 1)
-        prices[slot] += Self.priceRate * min(max(excess, -1), 2)
+        let beyond = excess - min(max(excess, -Self.slack), Self.slack)
+        prices[slot] += Self.priceRate * min(beyond, 2)
       }
     }
   }
