@@ -5,8 +5,10 @@
 Takes two folders of random_qwen3_moe.py that differ in their number of layers: what one layer costs
 is the difference of the two, the output head and all else the rest. Programs run in turn, `--repeat`
 times; the best time of each counts, so that other load on the machine hurts none of them. The time
-is that of the whole process, without the seconds to load and warm up that transformers needs.
-Memory is sampled from /proc: anonymous pages, and mapped file pages apart.
+is that of the whole process (transformers: without loading and warming up). `--cpu` compares CPU
+time instead of wall time, for a machine that others use too; give it `--threads 1`, since llama.cpp's
+threads spin while they wait. Memory is sampled from /proc: anonymous pages, and mapped file pages
+apart.
 
   python3 tools/bench/throughput.py /tmp/bench1 /tmp/bench2 --regate .build/release/regate \\
     --llama-perplexity llama.cpp/build/bin/llama-perplexity --transformers
@@ -16,6 +18,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -36,12 +39,16 @@ def memory(pid):
     return int(found.get("RssAnon", 0)) * 1024, int(found.get("RssFile", 0)) * 1024
 
 
-def run(command, environment=None):
+def children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def run(command, cpu=False):
     """Seconds, output, and peaks of anonymous and of mapped memory."""
     peak = [0, 0]
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               env=dict(os.environ, **(environment or {})))
+    start, start_cpu = time.monotonic(), children_seconds()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def sample():
         while process.poll() is None:
@@ -51,8 +58,8 @@ def run(command, environment=None):
     sampler = threading.Thread(target=sample)
     sampler.start()
     output = process.communicate()[0]
-    seconds = time.monotonic() - start
     sampler.join()
+    seconds = children_seconds() - start_cpu if cpu else time.monotonic() - start
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{output[-2000:]}")
     return seconds, output, peak[0], peak[1]
@@ -63,7 +70,7 @@ def regate(options, model):
         seconds, output, anonymous, mapped = run(
             [options.regate, "capture", model, "--calibration", options.text, "--length", str(WINDOW),
              "--max-tokens", str(options.tokens), "-o", f"{folder}/capture.safetensors", "--threads",
-             str(options.threads), "--json", "--quiet"])
+             str(options.threads), "--json", "--quiet"], options.cpu)
     result = json.loads(output[output.index("{"):])
     return dict(seconds=seconds, tokens=result["tokens"], scored=result["tokens"] - result["sequences"],
                 nll=result["nll"], anonymous=anonymous, mapped=mapped)
@@ -74,7 +81,8 @@ def llama(options, model):
     for batch in options.batches:
         seconds, output, anonymous, mapped = run(
             [options.llama_perplexity, "-m", model, "-f", options.text, "-c", str(WINDOW), "-b", str(batch),
-             "-ub", str(batch), "-t", str(options.threads), "-tb", str(options.threads)])
+             "-ub", str(batch), "-t", str(options.threads), "-tb", str(options.threads)],
+            options.cpu)
         windows = int(re.search(r"calculating perplexity over (\d+) chunks", output).group(1))
         entry = dict(seconds=seconds, tokens=windows * WINDOW, scored=windows * (WINDOW // 2 - 1), batch=batch,
                      anonymous=anonymous, mapped=mapped)
@@ -87,7 +95,7 @@ TRANSFORMERS = """
 import sys, time, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from tokenizers import Tokenizer
-folder, text, window, tokens, threads, batch, kind = sys.argv[1:8]
+folder, text, window, tokens, threads, batch, kind, cpu = sys.argv[1:9]
 torch.set_num_threads(int(threads))
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind)).eval()
 ids = Tokenizer.from_file(folder + "/tokenizer.json").encode(open(text).read()).ids[:int(tokens)]
@@ -96,14 +104,15 @@ rows = torch.tensor(ids[:len(ids) // window * window]).view(-1, window)
 total, scored = 0.0, 0
 with torch.inference_mode():
     model(rows[:1])
-    start = time.monotonic()
+    clock = time.process_time if cpu == "1" else time.monotonic
+    start = clock()
     for part in rows.split(batch):
         hidden = model.model(part).last_hidden_state
         for states, sequence in zip(hidden, part):
             logits = model.lm_head(states[:-1]).float()
             total += torch.nn.functional.cross_entropy(logits, sequence[1:], reduction="sum").item()
             scored += len(sequence) - 1
-    print("RESULT", time.monotonic() - start, rows.numel(), scored, total / scored)
+    print("RESULT", clock() - start, rows.numel(), scored, total / scored)
 """
 
 
@@ -112,7 +121,7 @@ def transformers(options, folder, kind):
     for batch in options.transformers_batches:
         _, output, anonymous, mapped = run(
             [sys.executable, "-c", TRANSFORMERS, folder, options.text, str(WINDOW), str(options.tokens),
-             str(options.threads), str(batch), kind])
+             str(options.threads), str(batch), kind, str(int(options.cpu))])
         seconds, tokens, scored, nll = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+)", output).groups()
         entry = dict(seconds=float(seconds), tokens=int(tokens), scored=int(scored), nll=float(nll), batch=batch,
                      anonymous=anonymous, mapped=mapped)
@@ -146,6 +155,7 @@ def main():
     parser.add_argument("--transformers-batches", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--cpu", action="store_true", help="compare CPU time")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--scratch", help="where captures are written and deleted")
     options = parser.parse_args()
