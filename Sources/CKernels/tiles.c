@@ -280,7 +280,8 @@ RG_TILES void rg_tiles_multiply(
   for (size_t k = 0; k < columns; k += depth) {
     size_t width = smaller(depth, columns - k), steps = rounded(width, step);
     size_t stored_steps = rounded(smaller(depth, right.columns - first_column - k), step);
-    const char *block = (const char *)right.tiles + pairs * ((first_column + k) / step) * right_bytes;
+    const char *block = right.tiles;
+    block += pairs * ((first_column + k) / step) * right_bytes;
     block += first_row / pair_rows * stored_steps * right_bytes;
     for (size_t top = 0; top < count; top += left_rows) {
       size_t height = smaller(left_rows, count - top);

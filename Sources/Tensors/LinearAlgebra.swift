@@ -28,7 +28,9 @@ package enum LinearAlgebra {
   }
 
   private static func product(_ a: Matrix, _ b: PackedMatrix, threads: Int) -> Matrix {
-    guard a.rows > 0, b.rows > 0, a.columns > 0 else { return Matrix(rows: a.rows, columns: b.rows) }
+    guard a.rows > 0, b.rows > 0, a.columns > 0 else {
+      return Matrix(rows: a.rows, columns: b.rows)
+    }
     return a.withPanel { a in
       Matrix(rows: a.rows, columns: b.rows) { result in
         forEachBlock(count: a.rows, blockSize: blockRows, threads: threads) { _, rows in
