@@ -94,7 +94,7 @@ func `place moves experts with their router rows and nothing else`(_ sample: Sam
   #expect((four["after"]?.doubleValue ?? 9) < (four["before"]?.doubleValue ?? 0))
   let inspected = try Inspection.run(
     .init(
-      checkpoint: bench.first("out"), captures: [bench.capture], ranks: [bench.ranks[1]],
+      checkpoint: bench.first("out"), calibration: [bench.capture], ranks: [bench.ranks[1]],
       threads: 2),
     progress: Silent())
   let measured = inspected.layers.compactMap { $0.load?.rankImbalance.first?.value }
