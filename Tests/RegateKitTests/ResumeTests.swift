@@ -93,8 +93,8 @@ func `a resumed conversion writes the bytes of an uninterrupted one`(
   #expect(!folder.exists("out.regate-resume"))
 }
 
-@Test(arguments: [2, 4])
-func `a search resumes in either of its passes`(_ stop: Int) throws {
+@Test(arguments: [1, 2])
+func `a search resumes after any layer`(_ stop: Int) throws {
   let folder = try Folder(.qwen3)
   func change(_ request: inout ConvertRequest) {
     request.balance = .targetGini(0.45)

@@ -63,15 +63,16 @@ package struct LayerPatch: Sendable {
   ) throws(RegateError) {
     for part in layer.experts {
       let renamed = renaming && part.hasOwnTensors
-      for (slot, source) in slotFunction.enumerated() where source != slot {
-        guard part.canCopy(from: source, to: slot) else {
+      for (slot, source) in slotFunction.enumerated() {
+        // Where the slot's bytes lie: a renamed tensor keeps its place in the file.
+        let place = renamed ? placement[slot] : slot
+        guard place != source else { continue }
+        guard part.canCopy(from: source, to: place) else {
           throw RegateError(
             .mismatch, file: checkpoint.path, subject: "layer \(layer.index), \(part.name)",
             "expert \(source) cannot take the place of expert \(slot): their types or shapes differ",
             advice: "use --levers route")
         }
-        let place = renamed ? placement[slot] : slot
-        guard place != source else { continue }
         let (from, bytes) = part.slice(expert: source)
         let (target, range) = part.slice(expert: place)
         let start = from.range.lowerBound
