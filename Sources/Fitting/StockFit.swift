@@ -40,7 +40,7 @@ struct StockFit {
   private static let priceRate: Float = 0.001
   /// Relative excess or lack of load that prices leave alone: the last part of the balance costs a
   /// linear gate most.
-  private static let slack: Float = 0.15
+  private static let slack: Float = 0.2
   /// Weight of equal shares in the targets.
   private static let evenShare: Float = 0.2
 

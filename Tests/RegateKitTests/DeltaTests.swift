@@ -63,7 +63,7 @@ private let samples = (Sample.safetensors + Sample.gguf).filter { sample in
 @Test(arguments: samples)
 func `a delta makes what the conversion would have written`(_ sample: Sample) throws {
   for form in sample.forms {
-    let bench = try Workbench(sample)
+    let bench = try Workbench(sample, tokens: 192)
     let source = try fileTree(bench.sourceFolder)
     let delta = try bench.delta(form, also: "out")
     try bench.apply(delta, to: "applied")
@@ -95,7 +95,7 @@ extension Sample {
 
 @Test(arguments: [Sample.safetensors[1], Sample.safetensors[8], Sample.gguf[1]])
 func `a delta refuses every other base`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let delta = try bench.delta(.stock)
   let names = try fileTree(bench.sourceFolder).keys.filter {
     $0.hasSuffix(".safetensors") || $0.hasSuffix(".gguf")
@@ -111,7 +111,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
     #expect(error?.file?.hasSuffix(name) == true)
     try bytes.write(to: url)
   }
-  let other = try Workbench(Sample(family: .mixtral, storage: sample.storage), seed: 9)
+  let other = try Workbench(Sample(family: .mixtral, storage: sample.storage), seed: 9, tokens: 192)
   #expect(throws: RegateError.self) {
     try bench.apply(delta, to: "applied", from: other.source)
   }
@@ -122,7 +122,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
 }
 
 @Test func `a damaged delta is an error or makes the same files`() throws {
-  let bench = try Workbench(Sample.safetensors[0])
+  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
   let path = try bench.delta(.stock)
   try bench.apply(path, to: "good")
   let good = try fileTree(bench.folder("good"))
@@ -157,7 +157,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
   (#""part":0"#, #""part":-1"#, "must be a whole number"),
 ])
 func `a delta that lies is refused by name`(_ old: String, _ new: String, _ word: String) throws {
-  let bench = try Workbench(Sample.safetensors[0])
+  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
   let path = try bench.delta(.stock)
   var bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
   let count = bytes[8..<16].reversed().reduce(0) { $0 << 8 | Int($1) }

@@ -47,7 +47,7 @@ private let samples = (Sample.safetensors + Sample.gguf).filter { sample in
 
 @Test(arguments: samples)
 func `a change in place holds what an output would, and is taken back`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
   _ = try bench.convertStock(to: "out")
   try bench.convertInPlace()
@@ -70,7 +70,7 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
 
 @Test(arguments: [Sample.safetensors[6], Sample.safetensors[3], Sample.gguf[1], Sample.gguf[2]])
 func `a change that was interrupted anywhere is taken back`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
   try bench.convertInPlace()
   let changed = try fileTree(bench.sourceFolder)
@@ -100,7 +100,7 @@ func `a change that was interrupted anywhere is taken back`(_ sample: Sample) th
 
 @Test(arguments: [Sample.safetensors[1], Sample.gguf[0]])
 func `what was changed since is not reverted`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   try bench.convertInPlace()
   let name = try #require(
     fileTree(bench.sourceFolder).keys.sorted().last {
@@ -120,7 +120,7 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
 }
 
 @Test func `files with other names are never written in place`() throws {
-  let bench = try Workbench(Sample.safetensors[1])
+  let bench = try Workbench(Sample.safetensors[1], tokens: 192)
   let manager = FileManager.default
   let name = "model-00002-of-00003.safetensors"
   try manager.linkItem(
@@ -153,12 +153,12 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
 }
 
 @Test func `a selection bias in BF16 is not rounded in place`() throws {
-  let bench = try Workbench(Sample.safetensors[11])
+  let bench = try Workbench(Sample.safetensors[11], tokens: 192)
   try bench.requireRefusal("must become F32") { try bench.convertInPlace() }
 }
 
 @Test func `the native form is not written in place`() throws {
-  let bench = try Workbench(Sample.safetensors[0])
+  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
   try bench.requireRefusal("not in place") {
     try bench.convert(to: nil) {
       $0.form = .lpr

@@ -22,7 +22,7 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
   }
 
   @Test func `a section is added and the original's text stays`() throws {
-    let bench = try Workbench(Sample.safetensors[1])
+    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
     try bench.directory.write(Array(original.utf8), to: "source/README.md")
     let card = try convert(bench, to: "out")
     #expect(card.hasPrefix(original + "\n<!-- regate:begin -->\n"))
@@ -34,18 +34,18 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
 
   @Test(arguments: ["", "# No line feed at the end"])
   func `any original is kept`(_ text: String) throws {
-    let bench = try Workbench(Sample.safetensors[1])
+    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
     try bench.directory.write(Array(text.utf8), to: "source/README.md")
     #expect(try convert(bench, to: "out").hasPrefix(text))
   }
 
   @Test func `a model without a card gets one`() throws {
-    let bench = try Workbench(Sample.safetensors[1])
+    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
     #expect(try convert(bench, to: "out").hasPrefix("<!-- regate:begin -->\n## Balanced routing"))
   }
 
   @Test func `the section of an earlier conversion is replaced`() throws {
-    let bench = try Workbench(Sample.safetensors[1])
+    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
     let before = original + "\n<!-- regate:begin -->\nold\n<!-- regate:end -->\n"
     try bench.directory.write(Array((before + "\nMore.\n").utf8), to: "source/README.md")
     let card = try convert(bench, to: "out")
@@ -56,7 +56,7 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
   }
 
   @Test func `a GGUF carries options in its keys`() throws {
-    let bench = try Workbench(Sample.gguf[0])
+    let bench = try Workbench(Sample.gguf[0], tokens: 192)
     _ = try bench.convertStock(to: "out")
     let file = try GGUFCheckpoint(path: bench.output("out"))
     #expect(file.metadata["regate.levers"] == .string("clone,route"))
@@ -74,7 +74,7 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
   }
 
   @Test func `shards that do not change are linked`() throws {
-    let bench = try Workbench(Sample.safetensors[1])
+    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
     let source = try fileTree(bench.sourceFolder)
     let fit = try bench.stockFit()
     let result = try bench.convert(to: "out") {
@@ -202,7 +202,7 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
   }
 
   @Test func `a fit that copies experts has no adapter`() throws {
-    let bench = try Workbench(Sample.gguf[3])
+    let bench = try Workbench(Sample.gguf[3], tokens: 192)
     let fit = try bench.stockFit()
     let path = bench.directory.path("lora.gguf")
     let error = #expect(throws: RegateError.self) {
