@@ -118,7 +118,7 @@ private let unreached = [
   let first = "layers.0.router_input"
   let second = "layers.1.router_input"
   try await requireRefusals([
-    capture("no arrays", says: "\(first): no such array", []),
+    capture("no arrays", says: "no such array, and no layers.N.router_input either", []),
     capture("one layer only", says: "\(second): no such array", [(first, [8, hidden])]),
     capture(
       "other hidden size", says: "expected [tokens, 64]", [(first, [8, 65]), (second, [8, 65])]),
