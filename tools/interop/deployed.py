@@ -178,6 +178,14 @@ class Bench:
         self.table.add(form, "transformers", "load", None, None, distance, 0.005)
         return output
 
+    def llama_perplexity(self, model):
+        for _ in range(5):  # its log drops the last line now and then
+            log = run(self.llama / "llama-perplexity", "-m", model, "-f", self.text, "-c", CONTEXT,
+                      "-t", 2)
+            if found := re.search(r"Final estimate: PPL = ([\d.]+)", log.stdout + log.stderr):
+                return float(found[1])
+        sys.exit(f"{model}: llama-perplexity printed no final estimate")
+
     def gguf(self, source, fit):
         output = self.work / pathlib.Path(source).name
         run(self.regate, "convert", source, "--fit", fit, "--output", output, "-q")
@@ -192,8 +200,7 @@ class Bench:
         predicted = self.validate(
             source, output, self.text, "--ppl-protocol", "llama", "--length", CONTEXT,
             "--max-tokens", 1 << 30)
-        log = run(self.llama / "llama-perplexity", "-m", output, "-f", self.text, "-c", CONTEXT, "-t", 2)
-        measured = float(re.search(r"Final estimate: PPL = ([\d.]+)", log.stdout + log.stderr)[1])
+        measured = self.llama_perplexity(output)
         expected = predicted["perplexity"]["patched"]
         self.table.add(
             name, "llama.cpp", "perplexity", expected, measured, abs(measured / expected - 1), 0.005)

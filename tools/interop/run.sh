@@ -33,7 +33,7 @@ if [ -z "${LLAMA_BIN:-}" ]; then
       tar xf llama_cpp_python-0.3.36.tar.gz)
     bin=$(dirname "$PYTHON5")
     "$bin/cmake" -S "$home/llama_cpp_python-0.3.36/vendor/llama.cpp" -B "$home/llama" -G Ninja \
-      -DCMAKE_MAKE_PROGRAM="$bin/ninja" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+      -DCMAKE_MAKE_PROGRAM="$bin/ninja" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF \
       -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_CURL=OFF
     "$bin/cmake" --build "$home/llama" \
       --target llama-quantize llama-imatrix llama-perplexity llama-gguf-split
