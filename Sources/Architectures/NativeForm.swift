@@ -11,11 +11,9 @@ package enum NativeForm {
   package static let key = "regate"
   /// Before the original's `model_type`.
   package static let modelTypePrefix = "regate_"
-  /// The versions of tensors, keys and equations that this code reads.
-  private static let versions = 1...2
-
-  /// The version that holds routers of `form`: 1 is linear encoder and dot product, 2 all forms.
-  package static func version(of form: PrototypeRouter.LatentForm) -> Int { form.isLinear ? 1 : 2 }
+  /// The version of tensors, keys and equations that this code writes and reads. 1 and 2, of which
+  /// no release was made, had potentials that do not depend on the token.
+  package static let version = 3
 
   /// The activation that a Mixtral's native form names, so that every stock class stops there and
   /// says so; the real one is in the `regate` object under the same key.
@@ -32,11 +30,10 @@ package enum NativeForm {
     guard let mark = config[key],
       config["model_type"]?.stringValue?.hasPrefix(modelTypePrefix) == true
     else { return nil }
-    guard let version = mark["version"]?.intValue, versions.contains(version) else {
+    guard mark["version"]?.intValue == version else {
       throw RegateError(
         .unsupported, file: file, subject: "\(key).version",
-        "is \(mark["version"]?.intValue.map(String.init) ?? "missing"), expected "
-          + "\(versions.lowerBound) or \(versions.upperBound)",
+        "is \(mark["version"]?.intValue.map(String.init) ?? "missing"), expected \(version)",
         advice: "use the version of Regate that wrote the checkpoint")
     }
     guard let type = mark["base_model_type"]?.stringValue else {
@@ -67,15 +64,7 @@ package enum NativeForm {
           + names(PrototypeRouter.Similarity.Kind.self),
         advice: "use the version of Regate that wrote the checkpoint")
     }
-    let form = PrototypeRouter.LatentForm(encoder: encoderKind, similarity: similarityKind)
-    guard let version = mark?["version"]?.intValue, version >= Self.version(of: form) else {
-      throw RegateError(
-        .mismatch, file: file, subject: "\(key).version",
-        "is 1, which has the encoder linear and the similarity dot only, not "
-          + "\(encoderKind.rawValue) and \(similarityKind.rawValue)",
-        advice: "the configuration is damaged: convert the original again")
-    }
-    return form
+    return PrototypeRouter.LatentForm(encoder: encoderKind, similarity: similarityKind)
   }
 
   private static func names<Kind: CaseIterable & RawRepresentable<String>>(

@@ -62,11 +62,9 @@ package struct FunctionPotentials: Sendable {
   ) -> [Float] {
     let functions = selectable.indices.filter { selectable[$0] }
     let total = Double(scores.rows * rule.topK)
-    let smallest = firstStep * 1e-6
     var potentials = start
     var best = (error: Double.infinity, potentials: start)
-    var steps = [Float](repeating: firstStep, count: start.count)
-    var signs = [Float](repeating: 0, count: start.count)
+    var steps = PriceSteps(count: start.count, first: firstStep)
     for _ in 0..<passes {
       let load = Selection(rule: rule, bias: potentials, selectable: selectable)
         .load(scores, threads: threads)
@@ -74,21 +72,17 @@ package struct FunctionPotentials: Sendable {
       let error = functions.reduce(0) { $0 + abs(errors[$1]) } / 2
       if error < best.error { best = (error, potentials) }
       if error < Self.tolerance { break }
-      for function in functions where errors[function] != 0 {
-        let sign: Float = errors[function] > 0 ? 1 : -1
-        steps[function] *= sign == signs[function] ? 1.3 : 0.5
-        steps[function] = min(max(steps[function], smallest), firstStep * 10)
-        signs[function] = sign
-        // A nearly right load moves by less than a wrong one.
-        let relative = Float(abs(errors[function]) / max(targets[function], 1e-9))
-        potentials[function] -= sign * steps[function] * min(1, relative).squareRoot()
+      for function in functions {
+        steps.move(
+          &potentials[function], at: function, error: errors[function],
+          target: targets[function])
       }
     }
     return best.potentials
   }
 
   /// The mean distance from a token's best score to the first that is not chosen.
-  private func scoreSpread(_ scores: Matrix) -> Float {
+  func scoreSpread(_ scores: Matrix) -> Float {
     let rank = min(rule.topK, scores.columns - 1)
     let stride = max(1, scores.rows / 1024)
     var sum = 0.0
@@ -100,5 +94,30 @@ package struct FunctionPotentials: Sendable {
       count += 1
     }
     return sum > 0 ? Float(sum / count) : 1e-3
+  }
+}
+
+/// The step sizes of prices that move against the sign of their errors.
+struct PriceSteps {
+  private var steps: [Float]
+  private var signs: [Float]
+  private let first: Float
+
+  init(count: Int, first: Float) {
+    steps = [Float](repeating: first, count: count)
+    signs = [Float](repeating: 0, count: count)
+    self.first = first
+  }
+
+  /// Moves price number `index` by its next step; `error` is its load's distance from `target`.
+  mutating func move(_ price: inout Float, at index: Int, error: Double, target: Double) {
+    guard error != 0 else { return }
+    let sign: Float = error > 0 ? 1 : -1
+    steps[index] *= sign == signs[index] ? 1.3 : 0.5
+    steps[index] = min(max(steps[index], first * 1e-6), first * 10)
+    signs[index] = sign
+    // A nearly right load moves by less than a wrong one.
+    let relative = Float(abs(error) / max(target, 1e-9))
+    price -= sign * steps[index] * min(1, relative).squareRoot()
   }
 }

@@ -39,7 +39,7 @@ package struct NativeFit: Sendable {
     let latent = router.latent(set.inputs, threads: threads)
     let scores = router.scores(latent, threads: threads)
     if options.levers.contains(.route) {
-      router.functionPotentials = potentials(router, scores: scores, options: options)
+      try balance(&router, latent: latent.mean, scores: scores, options: options)
     }
     try split(&router, latent: latent.mean, scores: scores, threads: threads)
     return NativeFit(
@@ -110,9 +110,10 @@ package struct NativeFit: Sendable {
     return size
   }
 
-  private static func potentials(
-    _ router: PrototypeRouter, scores: Matrix, options: FitOptions
-  ) -> [Float] {
+  /// Solves potentials and their slopes to the targets.
+  private static func balance(
+    _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, options: FitOptions
+  ) throws(RegateError) {
     let slots = router.slotsOfFunction
     let selectable = slots.map { !$0.isEmpty }
     let natural = Selection(
@@ -124,8 +125,13 @@ package struct NativeFit: Sendable {
       (1 - s) * Double(natural[function]) / total
         + s * Double(slots[function].count) / Double(router.experts)
     }
-    return FunctionPotentials(rule: router.rule, selectable: selectable, threads: options.threads)
-      .solve(scores: scores, targets: targets, from: router.functionPotentials)
+    let solution = try LeaningPotentials(
+      FunctionPotentials(rule: router.rule, selectable: selectable, threads: options.threads),
+      strength: s
+    ).solve(
+      scores: scores, latent: latent, targets: targets, from: router.functionPotentials)
+    router.functionPotentials = solution.potentials
+    router.functionSlopes = solution.slopes
   }
 
   /// Gives every clone its cell of the tokens that its function serves.
@@ -136,7 +142,9 @@ package struct NativeFit: Sendable {
     guard slots.contains(where: { $0.count > 1 }) else { return }
     let chosen = Selection(
       rule: router.rule, bias: router.functionPotentials, selectable: slots.map { !$0.isEmpty }
-    ).assign(scores, threads: threads) { _, function in function }
+    ).assign(
+      router.compared(scores, latent: latent, threads: threads), threads: threads
+    ) { _, function in function }
     var served = [[Int]](repeating: [], count: router.experts)
     for (entry, function) in chosen.slots.enumerated() where slots[Int(function)].count > 1 {
       served[Int(function)].append(entry / chosen.topK)

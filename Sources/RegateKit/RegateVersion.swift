@@ -4,8 +4,8 @@
 public enum RegateVersion {
   /// The tool.
   public static let current = "0.1.0"
-  /// Fit files, at most.
-  public static let fitFile = 2
+  /// Fit files.
+  public static let fitFile = 3
   /// `regate.json`.
   public static let manifest = 1
 }

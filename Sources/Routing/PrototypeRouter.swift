@@ -6,7 +6,7 @@
 //   z      = Enc(x)                                        [T,R]
 //   l_f    = scale sim(z, p_f) + a_f                       [T,F]
 //   pi_f   = the family's score function of l
-//   select = top-K over selectable functions of (pi_f + b_f), under the family's node limit
+//   select = top-K over selectable functions of (pi_f + b_f + z . v_f), under the family's node limit
 //   slot   = inside a chosen function: argmax_j (z . c_j + beta_j)
 //   weight = the family's rule applied to the unbiased pi of the chosen functions
 //
@@ -45,6 +45,8 @@ public struct PrototypeRouter: Router, Equatable {
   public var functionBias: [Float]?
   /// b [F], added to pi for selection only.
   public var functionPotentials: [Float]
+  /// v [F,R]: how potentials lean on the token's place; nil where they are the same everywhere.
+  public var functionSlopes: Matrix?
   /// The function that each slot holds, [E].
   public var slotFunction: [Int]
   /// c [E,R]; rows of functions with a single slot are not used.
@@ -57,15 +59,17 @@ public struct PrototypeRouter: Router, Equatable {
   public init(
     encoder: Encoder, similarity: Similarity = .dot, similarityScale: Float = 1,
     functionPrototypes: Matrix,
-    functionBias: [Float]? = nil, functionPotentials: [Float], slotFunction: [Int],
-    slotPrototypes: Matrix, slotPotentials: [Float], rule: RoutingRule
+    functionBias: [Float]? = nil, functionPotentials: [Float], functionSlopes: Matrix? = nil,
+    slotFunction: [Int], slotPrototypes: Matrix, slotPotentials: [Float], rule: RoutingRule
   ) {
     let count = rule.experts
     precondition(functionPrototypes.rows == count && functionPotentials.count == count)
     precondition((functionBias?.count ?? count) == count)
+    precondition((functionSlopes?.rows ?? count) == count)
     precondition(slotFunction.count == count && slotPotentials.count == count)
     precondition(slotPrototypes.rows == count)
     precondition(slotPrototypes.columns == functionPrototypes.columns)
+    precondition(functionSlopes.map { $0.columns == functionPrototypes.columns } ?? true)
     precondition(slotFunction.allSatisfy { (0..<count).contains($0) })
     self.encoder = encoder
     self.similarity = similarity
@@ -73,6 +77,7 @@ public struct PrototypeRouter: Router, Equatable {
     self.functionPrototypes = functionPrototypes
     self.functionBias = functionBias
     self.functionPotentials = functionPotentials
+    self.functionSlopes = functionSlopes
     self.slotFunction = slotFunction
     self.slotPrototypes = slotPrototypes
     self.slotPotentials = slotPotentials
@@ -149,7 +154,8 @@ public struct PrototypeRouter: Router, Equatable {
       rule: rule, bias: functionPotentials, selectable: slots.map { !$0.isEmpty })
     let cloned = slots.contains { $0.count > 1 }
     let nearness = cloned ? slotScores(latent: z, threads: threads) : nil
-    return selection.assign(scores, threads: threads) { token, function in
+    let compared = compared(scores, latent: z, threads: threads)
+    return selection.assign(scores, compared: compared, threads: threads) { token, function in
       let candidates = slots[function]
       guard candidates.count > 1, let nearness else { return candidates[0] }
       var best = candidates[0]
@@ -158,6 +164,14 @@ public struct PrototypeRouter: Router, Equatable {
       }
       return best
     }
+  }
+
+  /// pi + z . v [T,F]: what selection compares, but for b.
+  package func compared(_ scores: Matrix, latent z: Matrix, threads: Int) -> Matrix {
+    guard let functionSlopes else { return scores }
+    var compared = LinearAlgebra.multiply(z, transposed: functionSlopes, threads: threads)
+    for index in compared.values.indices { compared.values[index] += scores.values[index] }
+    return compared
   }
 
   /// z . c_j + beta_j, [T,E].

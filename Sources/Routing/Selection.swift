@@ -145,11 +145,15 @@ package struct Selection: Sendable {
   }
 
   /// Routes all rows of unbiased `scores` [T,F]; `slot` turns a token and a chosen function into
-  /// the slot that serves it.
+  /// the slot that serves it. Where `compared` [T,F] is given, functions are chosen by it, and
+  /// weighed by `scores`.
   package func assign(
-    _ scores: Matrix, threads: Int, slot: @Sendable (_ token: Int, _ function: Int) -> Int
+    _ scores: Matrix, compared: Matrix? = nil, threads: Int,
+    slot: @Sendable (_ token: Int, _ function: Int) -> Int
   ) -> Assignment {
-    precondition(scores.columns == rule.experts)
+    let compared = compared ?? scores
+    precondition(scores.columns == rule.experts && compared.columns == rule.experts)
+    precondition(scores.rows == compared.rows)
     let topK = rule.topK
     let blocks = mapBlocks(
       count: scores.rows, blockSize: RoutingRule.blockTokens, threads: threads
@@ -160,9 +164,11 @@ package struct Selection: Sendable {
       block.slots.reserveCapacity(rows.count * topK)
       block.weights.reserveCapacity(rows.count * topK)
       let values = scores.values.span
+      let comparedValues = compared.values.span
       for token in rows {
-        let row = values.extracting(token * scores.columns..<(token + 1) * scores.columns)
-        choose(row, &workspace)
+        let place = token * scores.columns..<(token + 1) * scores.columns
+        let row = values.extracting(place)
+        choose(comparedValues.extracting(place), &workspace)
         rule.weights(row, chosen: workspace.chosen, into: &weights)
         for rank in 0..<topK {
           block.slots.append(Int32(slot(token, workspace.chosen[rank])))

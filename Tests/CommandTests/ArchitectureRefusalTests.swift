@@ -73,20 +73,20 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       "first_k_dense_replace", 0,
       says: "model.layers.0.mlp.gate.weight: no such tensor", .deepseek),
     setting("first_k_dense_replace", 2, says: "layer 1 has a router, but", .deepseek),
-    Refusal("native form of another version", says: "regate.version: is 3, expected 1 or 2") {
+    Refusal("native form of another version", says: "regate.version: is 4, expected 3") {
       $0["model_type"] = "regate_mixtral"
-      $0["regate"] = ["version": 3, "base_model_type": "mixtral"]
+      $0["regate"] = ["version": 4, "base_model_type": "mixtral"]
     },
     Refusal("native form without a base", says: "regate.base_model_type: the key is absent") {
       $0["model_type"] = "regate_mixtral"
-      $0["regate"] = ["version": 1]
+      $0["regate"] = ["version": 3]
     },
     Refusal(
       "native configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]"
     ) {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = [
-        "version": 1, "base_model_type": "mixtral", "encoder": "linear", "similarity": "dot",
+        "version": 3, "base_model_type": "mixtral", "encoder": "linear", "similarity": "dot",
       ]
     },
   ]

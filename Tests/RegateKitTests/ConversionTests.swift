@@ -12,8 +12,8 @@ import Testing
 
 /// The names that the native form gives a router, after `gate.`.
 private let nativeNames: Set<String> = [
-  "weight", "function_prototypes", "function_bias", "function_potentials", "slot_function",
-  "slot_prototypes", "slot_potentials",
+  "weight", "function_prototypes", "function_bias", "function_potentials", "function_slopes",
+  "slot_function", "slot_prototypes", "slot_potentials",
 ]
 
 extension Workbench {
@@ -107,7 +107,7 @@ func `side files are copied and the configuration says what the routers are`(
   var new = try JSONValue(contentsOf: bench.directory.path("out/config.json"))
   let type = try #require(old["model_type"]?.stringValue)
   #expect(new["model_type"]?.stringValue == "regate_" + type)
-  #expect(new["regate"]?["version"]?.intValue == 1)
+  #expect(new["regate"]?["version"]?.intValue == 3)
   #expect(new["regate"]?["base_model_type"]?.stringValue == type)
   let sizes = try #require(new["regate"]?["latent_size"]?.objectValue)
   let weights = try bench.weights("out")

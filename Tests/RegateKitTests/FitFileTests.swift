@@ -115,13 +115,12 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
       PlainCheckpoint.Tensor(type: $0.type, shape: shape ?? $0.shape, bytes: bytes, file: $0.file)
     }
   }
-  #expect(try refusal { $1["format"] = "regate.fit.v3" }?.subject == "format")
-  // Version 2 names its form.
-  #expect(try refusal { $1["format"] = "regate.fit.v2" }?.subject == "encoder, similarity")
+  #expect(try refusal { $1["format"] = "regate.fit.v2" }?.subject == "format")
+  #expect(try refusal { $1["encoder"] = nil }?.subject == "encoder, similarity")
   #expect(try refusal { $1["format"] = nil }?.subject == "format")
   for name in [
     "sketch", "slot_function", "encoder", "function_prototypes", "function_bias",
-    "function_potentials", "slot_prototypes", "slot_potentials",
+    "function_potentials", "function_slopes", "slot_prototypes", "slot_potentials",
   ] {
     #expect(
       try refusal { tensors, _ in tensors["layers.2.\(name)"] = nil }?.subject == "layers.2.\(name)"

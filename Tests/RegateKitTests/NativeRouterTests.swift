@@ -29,6 +29,7 @@ extension Workbench {
       functionPrototypes: try matrix("function_prototypes"),
       functionBias: try vector("function_bias"),
       functionPotentials: try vector("function_potentials"),
+      functionSlopes: try matrix("function_slopes"),
       slotFunction: integers(try tensor("slot_function").bytes),
       slotPrototypes: try matrix("slot_prototypes"), slotPotentials: try vector("slot_potentials"),
       rule: rule)

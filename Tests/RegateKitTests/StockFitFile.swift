@@ -103,7 +103,8 @@ enum HandmadeFit {
   static func metadata(_ model: SyntheticModel) -> [String: String] {
     let families = ["mixtral": "mixtral", "qwen3": "qwen3_moe", "deepseek": "deepseek_v3"]
     return [
-      "format": "regate.fit.v1", "family": families[model.family.rawValue] ?? "", "figures": "{}",
+      "format": "regate.fit.v3", "family": families[model.family.rawValue] ?? "", "figures": "{}",
+      "encoder": "linear", "similarity": "dot",
     ]
   }
 }

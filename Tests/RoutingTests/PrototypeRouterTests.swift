@@ -46,6 +46,19 @@ struct PrototypeRouterTests {
       .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
   }
 
+  @Test func `slopes move the choice with the token's place, and never the weights`() {
+    let rule = RoutingRule(experts: 3, topK: 1, scoring: .sigmoid, normalise: false)
+    var native = router(encoder: identity(3), rule: rule)
+    let x = Matrix(rows: 2, columns: 3, values: [2, 1, 0, 1, 2, 0])
+    let before = native.scores(native.latent(x, threads: 1), threads: 1)
+    #expect(native.route(x, threads: 1).slots == [0, 1])
+    // Only where the first coordinate is large does function 2 gain 0.6 x 2 over 0.8808 - 0.5.
+    native.functionSlopes = Matrix(rows: 3, columns: 3, values: [0, 0, 0, 0, 0, 0, 0.6, -0.5, 0])
+    let assignment = native.route(x, threads: 1)
+    #expect(assignment.slots == [2, 1])
+    #expect(assignment.weights == [before[0, 2], before[1, 1]])
+  }
+
   @Test func `a node's score counts a cloned function once`() {
     let rule = RoutingRule(
       experts: 4, topK: 1, scoring: .softmaxOfSelected, normalise: false,

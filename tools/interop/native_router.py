@@ -46,7 +46,8 @@ class NativeRouter:
         get = self.get = lambda name: checkpoint[prefix + name].numpy()
         self.encoder, self.similarity = config["regate"]["encoder"], config["regate"]["similarity"]
         self.A, self.p, self.a = get("weight"), get("function_prototypes"), get("function_bias")
-        self.b, self.function = get("function_potentials"), get("slot_function")
+        self.b, self.v = get("function_potentials"), get("function_slopes")
+        self.function = get("slot_function")
         self.c, self.beta = get("slot_prototypes"), get("slot_potentials")
         self.family = config["model_type"].removeprefix("regate_")
         self.top_k = config["num_experts_per_tok"]
@@ -117,9 +118,9 @@ class NativeRouter:
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)
 
-    def chosen(self, pi):
+    def chosen(self, pi, z):
         """The K functions of one token, best first."""
-        value = {f: pi[f] + self.b[f] for f in range(self.experts) if f in self.function}
+        value = {f: pi[f] + z @ self.v[f] + self.b[f] for f in range(self.experts) if f in self.function}
         if self.nodes():
             number, kept = self.nodes()
             size = self.experts // number
@@ -155,7 +156,7 @@ class NativeRouter:
         """Slots and weights [T,K] of router inputs x [T,H], Float32."""
         z, lv = self.latent(x.astype(np.float32))
         pi = self.scores(z, lv)
-        functions = [self.chosen(row) for row in pi]
+        functions = [self.chosen(*row) for row in zip(pi, z)]
         slots = [[self.slot(z[t], f) for f in row] for t, row in enumerate(functions)]
         weights = [self.weights(pi[t, row]) for t, row in enumerate(functions)]
         return np.array(slots), np.array(weights, np.float32)

@@ -31,7 +31,7 @@ TOOLS = Path(__file__).resolve().parents[1]
 FIXTURES = TOOLS.parent / "fixtures"
 REGATE = os.environ.get("REGATE", TOOLS.parent / ".build/release/regate")
 TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
-BUFFERS = ["function_potentials", "slot_function"]
+BUFFERS = ["function_potentials", "function_slopes", "slot_function"]
 CLONES = ["slot_prototypes", "slot_potentials"]
 INNER_PRODUCTS = ("dot", "cosine", "cross_attention")
 torch.set_num_threads(1)
@@ -114,6 +114,7 @@ def case(request, tmp_path_factory):
     case.diversity = ["orthogonal", "cosine", "euclidean"][CASES.index(request.param) % 3]
     regate("convert", case.original, "--calibration", case.captures[0], "--router", "lpr",
            "--encoder", encoder, "--similarity", similarity, "--output", case.out, "-q")
+    case.is_default = (encoder, similarity) == ("linear", "dot")
     case.checkpoint = Checkpoint(case.out)
     case.layers = [int(n) for n in case.checkpoint.config["regate"]["latent_size"]]
     case.ids = torch.tensor(np.load(case.heldout).astype(np.int64))[:12]
@@ -123,7 +124,7 @@ def case(request, tmp_path_factory):
 @pytest.fixture
 def default(case):
     """For what does not depend on the form."""
-    if case.checkpoint.config["regate"]["version"] != 1:
+    if not case.is_default:
         pytest.skip("as with the default form")
     return case
 
@@ -204,7 +205,7 @@ def test_routes_as_the_specification_says(case, model):
         expected, expected_weights = NativeRouter(case.checkpoint, layer)(x)
         same = (slots.numpy() == expected).all(1)
         # Scales multiply what Float32 leaves of distances.
-        exact = case.checkpoint.config["regate"]["version"] == 1
+        exact = case.is_default
         np.testing.assert_allclose(
             weights.numpy()[same], expected_weights[same], rtol=2e-5 if exact else 2e-3, atol=1e-7)
         different += (~same).sum()
@@ -532,7 +533,7 @@ def edited(case, folder, change):
 
 def test_another_version_is_refused(case, tmp_path):
     def change(config):
-        config["regate"]["version"] = 3
+        config["regate"]["version"] = 2
 
     with pytest.raises(ValueError, match="version"):
         load(edited(case, tmp_path / "v2", change))

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fit file, version 1 (linear encoder and dot product) or 2 (any form): a safetensors file that
-// holds the new routers of a model, so that one fit serves the original and all its quantisations,
-// in both containers.
+// A fit file, version 3: a safetensors file that holds the new routers of a model, so that one fit
+// serves the original and all its quantisations, in both containers.
 //
-// 1. `__metadata__`: `format` = regate.fit.v1 or regate.fit.v2, `family`, in version 2 `encoder`
-//    and `similarity` (named as in a native checkpoint), `figures` (JSON: options and held-out
-//    figures of the fit, for people), `unchanged` (numbers of the layers for which nothing was asked,
-//    with commas: they stay as they are).
+// 1. `__metadata__`: `format` = regate.fit.v3, `family`, `encoder` and `similarity` (named as in a
+//    native checkpoint), `figures` (JSON: options and held-out figures of the fit, for people),
+//    `unchanged` (numbers of the layers for which nothing was asked, with commas: they stay as they
+//    are).
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
@@ -15,7 +14,7 @@
 //    `encoder`              F32 [R,H], or [2R,H] with a log-variance half
 //    `function_prototypes`  F32 [E,R]
 //    `function_bias`, `function_potentials`, `slot_potentials`  F32 [E]
-//    `slot_prototypes`      F32 [E,R]
+//    `function_slopes`, `slot_prototypes`  F32 [E,R]
 //    and what LatentFormTensors lists for the form
 //    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
 //    `stock_bias`           F32 [E]    where the architecture has a selection bias
@@ -42,12 +41,7 @@ struct FittedLayer: Sendable {
 }
 
 enum FitFile {
-  private static let format = "regate.fit.v"
-
-  /// The version that holds routers of `form`.
-  private static func version(of form: PrototypeRouter.LatentForm) -> Int {
-    form.isLinear ? 1 : RegateVersion.fitFile
-  }
+  private static let format = "regate.fit.v\(RegateVersion.fitFile)"
 
   /// Writes `layers` to `path`.
   static func write(
@@ -69,15 +63,10 @@ enum FitFile {
   static func metadata(_ layers: [FittedLayer]) -> OrderedDictionary<String, String> {
     let form = layers.first?.native.form ?? .init()
     let unchanged = layers.filter(\.isUnchanged).map { String($0.index) }
-    var metadata: OrderedDictionary<String, String> = [
-      "format": format + String(version(of: form)),
-      "unchanged": unchanged.joined(separator: ","),
+    return [
+      "format": format, "unchanged": unchanged.joined(separator: ","),
+      "encoder": form.encoder.rawValue, "similarity": form.similarity.rawValue,
     ]
-    if version(of: form) > 1 {
-      metadata["encoder"] = form.encoder.rawValue
-      metadata["similarity"] = form.similarity.rawValue
-    }
-    return metadata
   }
 
   /// The tensors of one layer.
@@ -139,11 +128,10 @@ extension FitFile {
     of container: ArrayContainer
   ) throws(RegateError) -> PrototypeRouter.LatentForm {
     let found = container.metadata["format"]
-    if found == format + "1" { return PrototypeRouter.LatentForm() }
-    guard found == format + String(RegateVersion.fitFile) else {
+    guard found == format else {
       throw RegateError(
         .mismatch, file: container.path, subject: "format",
-        "is \(found ?? "missing"), expected \(format)1 or \(format)\(RegateVersion.fitFile)",
+        "is \(found ?? "missing"), expected \(format)",
         advice: "give a file that --save-fit of this version wrote")
     }
     let names = (container.metadata["encoder"], container.metadata["similarity"])
@@ -185,7 +173,9 @@ private struct LayerReader: RouterTensorSource {
       similarity: similarity, similarityScale: scale,
       functionPrototypes: try matrix("function_prototypes", experts, latent),
       functionBias: try vector("function_bias"),
-      functionPotentials: try vector("function_potentials"), slotFunction: slotFunction,
+      functionPotentials: try vector("function_potentials"),
+      functionSlopes: try matrix("function_slopes", experts, latent).unlessZero,
+      slotFunction: slotFunction,
       slotPrototypes: try matrix("slot_prototypes", experts, latent),
       slotPotentials: try vector("slot_potentials"), rule: layer.rule)
     return FittedLayer(

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of models whose routers Regate replaced (native form, versions 1 and 2).
+"""Configurations of models whose routers Regate replaced (native form, version 3).
 
 A `config.json` of the native form is the original's with another `model_type`, an `auto_map` to
 these files and an object `regate`: version, base_model_type, router, encoder, similarity and
-latent_size (R of each MoE layer, by layer number). Version 1 has the encoder `linear` and the
-similarity `dot` only. These keys switch on the losses of `modeling_regate.py`; they are off unless
-set:
+latent_size (R of each MoE layer, by layer number). These keys switch on the losses of
+`modeling_regate.py`; they are off unless set:
 
     regate_loss_coef          0.0   weight of the sum over layers of the router losses, in training
     regate_diversity_weight   1.0   latent vectors, and prototypes, apart from one another
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 import transformers
 from transformers import DeepseekV2Config, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
-VERSIONS = (1, 2)
+VERSION = 3
 ENCODERS = ("linear", "lpr")
 SIMILARITIES = ("dot", "cosine", "gaussian", "mahalanobis", "cross_attention", "kl", "js",
                 "hellinger", "wasserstein")
@@ -59,16 +58,15 @@ class RoutingRule:
 def check(regate):
     """Refuses an object `regate` that these files do not know how to read."""
     version, form = regate.get("version"), (regate.get("encoder"), regate.get("similarity"))
-    if version not in VERSIONS:
+    if version != VERSION:
         raise ValueError(
-            f"config.json: regate.version is {version}, these files read {VERSIONS}: "
+            f"config.json: regate.version is {version}, these files read {VERSION}: "
             "use the modelling files that Regate wrote beside the checkpoint"
         )
-    known = form[0] in ENCODERS and form[1] in SIMILARITIES
-    if not known or (version == 1 and form != ("linear", "dot")):
+    if form[0] not in ENCODERS or form[1] not in SIMILARITIES:
         raise ValueError(
-            f"config.json: regate.encoder and regate.similarity are {form}, which version "
-            f"{version} does not have: convert the original again"
+            f"config.json: regate.encoder and regate.similarity are {form}, which these files do "
+            "not know: convert the original again"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose routers Regate replaced by latent prototypes (native form, versions 1 and 2).
+"""Models whose routers Regate replaced by latent prototypes (native form, version 3).
 
 The models are transformers' own; only the gate of each MoE block is another one. A *function* is a
 distinct expert of the original checkpoint, a *slot* an expert as it lies on disk; clones are slots
@@ -9,7 +9,8 @@ model's dtype.
 
     z     = Enc(x)                           latent vector [R]
     pi    = softmax or sigmoid of s sim(z, p) + a   score of each function
-    F     = the K functions that hold a slot and have the largest pi + b, within the kept nodes
+    F     = the K functions that hold a slot and have the largest pi + b + z . v, within the kept
+            nodes
     slot  = for f in F, the slot j of f with the largest z . c_j + beta_j
     w     = the family's rule on pi of F     (renormalised or not, scaled)
 
@@ -20,7 +21,7 @@ Encoders (config key `regate.encoder`): `linear`, x A; `lpr`, SiLU(LayerNorm(x))
 Trained by the language loss: encoder, p, a, s and what the similarity itself learns, through the
 weights w; c and beta, where there are clones, through a straight-through factor
 (1 + s - stopgrad(s)) on w, s the share of the chosen slot in a softmax over its function's slots.
-The choice itself has no gradient; b and the slot map are fixed. The log-variance is trained by the
+The choice itself has no gradient; b, v and the slot map are fixed. The log-variance is trained by the
 similarities between distributions, and by the KL loss. The router losses (see
 `RegateRouter.loss`) are added in training if the config key `regate_loss_coef` is above zero,
 never in evaluation.
@@ -117,6 +118,7 @@ class RegateRouter(nn.Module):
         self.slot_prototypes = parameter(experts, latent_size)  # c
         self.slot_potentials = nn.Parameter(zeros())  # beta
         self.register_buffer("function_potentials", zeros())  # b
+        self.register_buffer("function_slopes", torch.zeros(experts, latent_size))  # v
         self.register_buffer("slot_function", torch.arange(experts))
         self.keeps_routing = False
         self.routing = None
@@ -137,7 +139,7 @@ class RegateRouter(nn.Module):
             z, log_variance = self.encode(x.float())
             logits = self.similarities(z, log_variance) + self.function_bias
             scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
-            chosen = self.choose(scores.detach())
+            chosen = self.choose((scores + z @ self.function_slopes.T).detach())
             weights = self.weigh(scores.gather(1, chosen))
             nearness = z @ self.slot_prototypes.T + self.slot_potentials
             slots = self.nearest_slots(nearness.detach()).gather(1, chosen)
@@ -220,7 +222,8 @@ class RegateRouter(nn.Module):
         return -apart.clamp_min(1e-8).sqrt()
 
     def choose(self, scores):
-        """The K functions of each token [T,K], best first; ties go to the lowest number."""
+        """The K functions with the largest `scores` + b of each token [T,K], best first; ties go to
+        the lowest number."""
         rule = self.rule
         held = torch.zeros_like(scores[0], dtype=torch.bool)
         held = held.index_fill(0, self.slot_function, True)

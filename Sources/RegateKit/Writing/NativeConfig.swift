@@ -41,7 +41,7 @@ package enum NativeConfig {
       native["quantization_config"] = keeping(routers, outOf: quantisation)
     }
     var mark: JSONValue = [
-      "version": .integer(NativeForm.version(of: form)),
+      "version": .integer(NativeForm.version),
       "base_model_type": config["model_type"] ?? .null,
       "router": "lpr", "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of the native router, versions 1 and 2 (see "The native router" in the
+// The tensors of the native router (see "The native router" in the
 // documentation): weight [H,R] (encoder lpr: [H,2R]), function_prototypes [E,R], function_bias [E],
-// function_potentials [E], slot_function [E], slot_prototypes [E,R], slot_potentials [E], and what LatentFormTensors lists.
+// function_potentials [E], function_slopes [E,R], slot_function [E], slot_prototypes [E,R],
+// slot_potentials [E], and what LatentFormTensors lists.
 
 import Architectures
 package import ByteStorage
@@ -23,6 +24,7 @@ package enum NativeRouterFormat {
   static let functionPrototypes = "function_prototypes"
   static let functionBias = "function_bias"
   static let functionPotentials = "function_potentials"
+  static let functionSlopes = "function_slopes"
   static let slotFunction = "slot_function"
   static let slotPrototypes = "slot_prototypes"
   static let slotPotentials = "slot_potentials"
@@ -65,6 +67,9 @@ package enum NativeRouterFormat {
       try floats(
         functionBias, router.functionBias ?? [Float](repeating: 0, count: router.experts), count),
       try floats(functionPotentials, router.functionPotentials, count),
+      try floats(
+        functionSlopes,
+        router.functionSlopes ?? Matrix(rows: router.experts, columns: router.latentSize)),
       NativeTensor(
         name: prefix + slotFunction, type: .i64, shape: count,
         bytes: router.slotFunction.flatMap { function in
@@ -102,6 +107,7 @@ extension NativeRouterFormat {
       functionPrototypes: try reader.matrix(functionPrototypes, experts, latent),
       functionBias: try reader.floats(functionBias, shape: [experts]),
       functionPotentials: try reader.floats(functionPotentials, shape: [experts]),
+      functionSlopes: try reader.matrix(functionSlopes, experts, latent).unlessZero,
       slotFunction: functions,
       slotPrototypes: try reader.matrix(slotPrototypes, experts, latent),
       slotPotentials: try reader.floats(slotPotentials, shape: [experts]), rule: layer.rule)
@@ -152,4 +158,9 @@ extension NativeRouterFormat {
         advice: "the checkpoint is damaged, or of another version of the native form")
     }
   }
+}
+
+extension Matrix {
+  /// Nil for a matrix of zeros, such as stands where nothing leans.
+  var unlessZero: Matrix? { values.allSatisfy { $0 == 0 } ? nil : self }
 }
