@@ -11,6 +11,8 @@
 #include "scalars.h"
 
 #if defined(__x86_64__) && defined(__linux__)
+#include "transpose.h"
+
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -77,33 +79,6 @@ RG_TILES_INLINE void load_step(const float *source, size_t count, __m512 *low, _
   *high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), source + 16);
 }
 
-/// Exchanges rows and columns of 16 x 16 dwords.
-RG_TILES_INLINE void transpose(__m512i row[16]) {
-  __m512i a[16], b[16];
-  for (int i = 0; i < 16; i += 2) {
-    a[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
-    a[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
-    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
-    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
-    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    a[i] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88);
-    a[i + 4] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xDD);
-    a[i + 8] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88);
-    a[i + 12] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xDD);
-  }
-  for (int i = 0; i < 4; i++) {
-    row[i] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88);
-    row[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0xDD);
-    row[i + 4] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0x88);
-    row[i + 12] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0xDD);
-  }
-}
-
 /// One step of up to 16 rows of the right matrix, into tiles that are 2 * tile_bytes apart.
 RG_TILES static void pack_rows(
     const float *source, size_t stride, size_t rows, size_t columns, int parts, char *target) {
@@ -114,7 +89,7 @@ RG_TILES static void pack_rows(
     for (int part = 0; part < parts; part++) tiles[part][row] = next_part(&low, &high);
   }
   for (int part = 0; part < parts; part++) {
-    transpose(tiles[part]);
+    rg_transpose(tiles[part]);
     for (int row = 0; row < 16; row++) {
       _mm512_store_si512(target + part * 2 * tile_bytes + row * 64, tiles[part][row]);
     }

@@ -20,6 +20,9 @@ final class FloatStorage: Sendable {
     self.capacity = capacity
   }
 
+  /// Room for `bytes` bytes, a multiple of 4.
+  convenience init(bytes: Int) { self.init(count: bytes / MemoryLayout<Float>.size) }
+
   init(borrowing base: UnsafeMutablePointer<Float>) {
     self.base = base
     capacity = nil
@@ -31,8 +34,8 @@ final class FloatStorage: Sendable {
 private enum FloatPool {
   /// Smaller buffers are malloc's business; larger ones are rare.
   private static let sizes = 1 << 12...8 << 20
-  /// Floats that may lie idle: 64 MB.
-  private static let idleLimit = 16 << 20
+  /// Floats that may lie idle: 32 MB.
+  private static let idleLimit = 8 << 20
   /// What tiles and vectors of every CPU are content with.
   private static let alignment = 64
 
@@ -66,14 +69,21 @@ private enum FloatPool {
       ).bindMemory(to: Float.self, capacity: capacity)
   }
 
+  /// Keeps a block for the next taker; where that is too much, all others go, whose sizes may never
+  /// be asked for again.
   static func giveBack(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
+    guard sizes.contains(capacity) else { return UnsafeMutableRawPointer(base).deallocate() }
     let block = Block(base: base)
-    let isKept = idle.withLock { idle -> Bool in
-      guard sizes.contains(capacity), idle.total + capacity <= idleLimit else { return false }
+    let dropped = idle.withLock { idle -> [Block] in
+      var dropped: [Block] = []
+      if idle.total + capacity > idleLimit {
+        dropped = idle.blocks.values.flatMap { $0 }
+        idle = Idle()
+      }
       idle.blocks[capacity, default: []].append(block)
       idle.total += capacity
-      return true
+      return dropped
     }
-    if !isKept { UnsafeMutableRawPointer(base).deallocate() }
+    for block in dropped { UnsafeMutableRawPointer(block.base).deallocate() }
   }
 }

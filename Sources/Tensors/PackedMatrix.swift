@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The right matrix of a product a · bᵀ, b [rows, columns]: as it is, for BLAS, or in bfloat16 parts
-// for the tile unit of CPUs that have one (CKernels/TileKernels.h). A weight is packed once and
-// then applied to many blocks of tokens.
+// The right matrix of a product a · bᵀ, b [rows, columns]: in bfloat16 parts for the tile unit of CPUs
+// that have one (CKernels/TileKernels.h); else, where it is quantised and the CPU has the
+// instructions, in 16-bit integers (CKernels/IntegerKernels.h); else as it is, for BLAS. A weight is
+// packed once and then applied to many blocks of tokens.
 
 import CKernels
 import COpenBLAS
 
-/// Into how many bfloat16 parts the two factors of a product are split, where it runs on tiles.
+/// How exact a product must be: into how many bfloat16 parts its two factors are split, where it runs
+/// on tiles.
 package struct ProductPrecision: Sendable, Equatable {
   let left: Int
   let right: Int
 
   /// Float32's.
   package static let full = ProductPrecision(left: 3, right: 3)
+  /// For quantised weights, which are some percent off what they stand for: good to 2^-17 on tiles,
+  /// to 2^-13 in integers.
+  package static let quantised = ProductPrecision(left: 2, right: 2)
 
   /// For a right matrix of decoded elements of `type`; `scaled`: by factors that are no powers of
-  /// two. Products are as exact as in float32, except that with quantised weights, which are some
-  /// percent off what they stand for, they are good to 2^-17.
+  /// two. Products are as exact as in float32, except with quantised weights.
   package init(of type: ElementType, scaled: Bool) {
     switch type {
-    case _ where type.isQuantised: self.init(left: 2, right: 2)
+    case _ where type.isQuantised: self = .quantised
     case .bf16, .f8e4m3, .f8e5m2, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i8, .u8, .bool:
       self = scaled ? .full : ProductPrecision(left: 3, right: 1)
     case .f16: self = scaled ? .full : ProductPrecision(left: 3, right: 2)
@@ -40,10 +44,11 @@ package struct PackedMatrix: Sendable {
     /// [rows, columns], or turned: [columns, rows].
     case plain(Panel, turned: Bool)
     case tiles(FloatStorage, ProductPrecision)
+    case integers(FloatStorage)
   }
 
   private let form: Form
-  /// The whole matrix; tiles cannot be addressed one by one.
+  /// The whole matrix; packed forms cannot be addressed row by row.
   private let wholeRows: Int
   private let wholeColumns: Int
   private let firstRow: Int
@@ -72,39 +77,47 @@ package struct PackedMatrix: Sendable {
 
   /// A matrix to be written.
   package init(rows: Int, columns: Int, precision: ProductPrecision) {
-    guard rg_tiles_available() != 0 else {
-      self.init(
-        .plain(Panel(rows: rows, columns: columns), turned: false), rows: rows, columns: columns)
-      return
+    let form =
+      Self.packedForm(rows: rows, columns: columns, precision: precision)
+      ?? .plain(Panel(rows: rows, columns: columns), turned: false)
+    self.init(form, rows: rows, columns: columns)
+  }
+
+  /// The form that this CPU works with fastest; nil: BLAS.
+  private static func packedForm(rows: Int, columns: Int, precision: ProductPrecision) -> Form? {
+    if rg_tiles_available() != 0 {
+      return .tiles(
+        FloatStorage(bytes: rg_tiles_bytes(rows, columns, Int32(precision.right))), precision)
     }
-    let bytes = rg_tiles_bytes(rows, columns, Int32(precision.right))
-    self.init(
-      .tiles(FloatStorage(count: bytes / MemoryLayout<Float>.size), precision), rows: rows,
-      columns: columns)
+    guard precision == .quantised, rg_integers_available() != 0 else { return nil }
+    return .integers(FloatStorage(bytes: rg_integers_bytes(rows, columns)))
   }
 
   /// `panel` for `uses` rows of a left matrix; where those are few, a window on it.
-  package init(_ panel: Panel, uses: Int, precision: ProductPrecision = .full) {
+  package init(_ panel: Panel, uses: Int) {
     guard Self.isWorthPacking(panel, uses: uses) else {
       self.init(.plain(panel, turned: false), rows: panel.rows, columns: panel.columns)
       return
     }
-    self.init(rows: panel.rows, columns: panel.columns, precision: precision)
-    pack(panel, at: 0, turned: false)
+    self.init(packing: panel)
   }
 
-  /// `panel` for any number of uses.
+  /// `panel` for any number of uses; a window on it, where products run in BLAS.
   package init(packing panel: Panel, precision: ProductPrecision = .full) {
-    self.init(panel, uses: .max / max(panel.rows * panel.columns, 1), precision: precision)
+    let form =
+      Self.packedForm(rows: panel.rows, columns: panel.columns, precision: precision)
+      ?? .plain(panel, turned: false)
+    self.init(form, rows: panel.rows, columns: panel.columns)
+    pack(panel, at: 0)
   }
 
   /// `panel` with rows and columns exchanged, for `uses` rows of a left matrix.
-  package init(transposing panel: Panel, uses: Int, precision: ProductPrecision = .full) {
+  package init(transposing panel: Panel, uses: Int) {
     guard Self.isWorthPacking(panel, uses: uses) else {
       self.init(.plain(panel, turned: true), rows: panel.columns, columns: panel.rows)
       return
     }
-    self.init(rows: panel.columns, columns: panel.rows, precision: precision)
+    self.init(rows: panel.columns, columns: panel.rows, precision: .full)
     pack(panel, at: 0, turned: true)
   }
 
@@ -138,16 +151,23 @@ package struct PackedMatrix: Sendable {
     if case .plain(let panel, turned: false) = form { return try body(panel[range]) }
     let panel = Panel(rows: range.count, columns: columns)
     try body(panel)
-    pack(panel, at: range.lowerBound, turned: false)
+    pack(panel, at: range.lowerBound)
   }
 
-  private func pack(_ panel: Panel, at first: Int, turned: Bool) {
-    guard case .tiles(let storage, let precision) = form, rows > 0, columns > 0 else { return }
-    // SAFETY: the storage holds what `rg_tiles_bytes` says for this shape, and the rows that are
+  /// Packs `panel` as rows from `first` on, where the form is a packed one. Only tiles are turned.
+  private func pack(_ panel: Panel, at first: Int, turned: Bool = false) {
+    guard rows > 0, columns > 0 else { return }
+    // SAFETY: the storage holds what `rg_..._bytes` says for this shape, and the rows that are
     // written lie inside it: checked by `write`, all rows elsewhere.
-    rg_tiles_pack(
-      panel.base, panel.stride, turned ? 1 : 0, rows, columns, first,
-      turned ? panel.columns : panel.rows, Int32(precision.right), storage.base)
+    switch form {
+    case .plain: break
+    case .tiles(let storage, let precision):
+      rg_tiles_pack(
+        panel.base, panel.stride, turned ? 1 : 0, rows, columns, first,
+        turned ? panel.columns : panel.rows, Int32(precision.right), storage.base)
+    case .integers(let storage):
+      rg_integers_pack(panel.base, panel.stride, columns, first, panel.rows, storage.base)
+    }
   }
 
   // MARK: Products
@@ -167,8 +187,7 @@ package struct PackedMatrix: Sendable {
         blasint(rows), blasint(columns), 1, a.base, blasint(a.stride), window.base,
         blasint(window.stride), adding ? 1 : 0, result.base, blasint(result.stride))
     case .tiles(let storage, let precision):
-      let bytes = rg_tiles_scratch_bytes(columns, Int32(precision.left))
-      let scratch = FloatStorage(count: bytes / MemoryLayout<Float>.size)
+      let scratch = FloatStorage(bytes: rg_tiles_scratch_bytes(columns, Int32(precision.left)))
       // SAFETY: as above; the scratch memory has the size and alignment that the kernel wants.
       withExtendedLifetime((a, result, scratch)) {
         rg_tiles_multiply(
@@ -178,6 +197,14 @@ package struct PackedMatrix: Sendable {
             parts: Int32(precision.right)),
           firstRow, rows, firstColumn, columns, result.base, result.stride, adding ? 1 : 0,
           scratch.base)
+      }
+    case .integers(let storage):
+      let scratch = FloatStorage(bytes: rg_integers_scratch_bytes(a.rows, columns))
+      // SAFETY: as for tiles.
+      withExtendedLifetime((a, result, scratch)) {
+        rg_integers_multiply(
+          a.base, a.stride, a.rows, storage.base, wholeColumns, firstRow, rows, firstColumn,
+          columns, result.base, result.stride, adding ? 1 : 0, scratch.base)
       }
     }
   }

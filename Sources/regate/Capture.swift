@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Inference
 import RegateKit
 import Reports
 import Tensors
@@ -37,6 +38,12 @@ struct Capture: ParsableCommand {
   @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
   var seed: UInt64 = 0
 
+  @Option(
+    help: ArgumentHelp(
+      "Positions that the printed NLL counts: all, or llama-perplexity's.",
+      valueName: "all|llama"))
+  var pplProtocol = PerplexityProtocol.all
+
   @Flag(help: "Replace an existing file.")
   var overwrite = false
 
@@ -45,10 +52,12 @@ struct Capture: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
+    var options = tokens.options(seed: seed)
+    options.perplexity = pplProtocol
     let result = try CaptureRun.run(
       CaptureRun.Request(
         checkpoint: checkpoint, calibration: calibration, output: output,
-        tokens: tokens.options(seed: seed), type: float32 ? .f32 : .bf16, threads: common.threads,
+        tokens: options, type: float32 ? .f32 : .bf16, threads: common.threads,
         overwrite: overwrite, resume: resuming.options),
       progress: ProgressLine(quiet: common.quiet))
     common.show(text: result.text, json: result.json)

@@ -31,6 +31,7 @@ struct Regate: ParsableCommand {
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {
+    FreedMemory.returnAtOnce()
     do {
       let arguments = Array(CommandLine.arguments.dropFirst())
       var command = try parseAsRoot(Convert.readingBareFit(arguments))

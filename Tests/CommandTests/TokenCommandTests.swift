@@ -10,8 +10,6 @@ import Testing
 private struct BadInput: Sendable, CustomTestStringConvertible {
   let label: String
   let fragment: String
-  /// Whether the message names the file.
-  let names: Bool
   /// Writes the files; returns the checkpoint, the calibration set, and the path that is named.
   let build: @Sendable (TemporaryDirectory) throws -> (model: String, set: String, named: String)
 
@@ -19,10 +17,10 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
 
   /// A sound model with bad text or ids.
   static func set(
-    _ label: String, says fragment: String, names: Bool = true,
+    _ label: String, says fragment: String,
     _ write: @escaping @Sendable (TemporaryDirectory) throws -> String
   ) -> BadInput {
-    BadInput(label: label, fragment: fragment, names: names) {
+    BadInput(label: label, fragment: fragment) {
       let path = try write($0)
       return (TinyModel.qwen3.path, path, path)
     }
@@ -38,7 +36,7 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
     config: @escaping @Sendable (inout [String: Any]) -> Void = { _ in },
     weight: @escaping @Sendable (String, TinyModel.Weight) -> TinyModel.Weight? = { $1 }
   ) -> BadInput {
-    BadInput(label: label, fragment: fragment, names: true) {
+    BadInput(label: label, fragment: fragment) {
       let folder = $0.url.appending(path: "model")
       try TinyModel.qwen3.write(to: folder, config: config, weight: weight)
       return (
@@ -67,6 +65,7 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
       try $0.write(
         npyBytes(npyDictionary("<i4", "(1, 1, 2)"), data: [1, 0, 0, 0, 2, 0, 0, 0]), to: "i.npy")
     },
+    file("text.log", says: "is neither text nor arrays by its name", Array("hello there".utf8)),
     set("floats", says: "layers.0.router_input: no such array") {
       try $0.write(
         npyBytes(npyDictionary("<f4", "(1, 2)"), data: [UInt8](repeating: 0, count: 8)),
@@ -75,7 +74,7 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
     set("no rows", says: "holds no sequence of two tokens or more") {
       try $0.write(npyBytes(npyDictionary("<i4", "(0, 4)"), data: []), to: "i.npy")
     },
-    set("an id above the vocabulary", says: "token id 384 is out of range", names: false) {
+    set("an id above the vocabulary", says: "token id 384 is out of range") {
       try $0.writeIDs([[1, 2], [3, 384]], to: "i.npy")
     },
   ]
@@ -125,7 +124,7 @@ private func requireRefusals(_ input: BadInput) throws {
   for arguments in commands {
     let outcome = try Tool.run(arguments)
     requireRefusal(
-      outcome, naming: input.names ? named : nil, says: input.fragment,
+      outcome, naming: named, says: input.fragment,
       "\(arguments[0]): \(input.label)")
   }
   // A run that failed in a later layer may have kept its state: that is what it is for.

@@ -219,13 +219,16 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     let golden = try JSONValue(contentsOf: model.data("llama.json"))
     let expected = try #require(golden["perplexity"]?.objectValue?.values.first?.doubleValue)
     let length = Int(try number(golden, "context"))
+    let options = TokenOptions(length: length, perplexity: .llama)
     let report = try validate(
-      model.gguf, model.gguf, TinyModel.text("heldout"),
-      options: .init(length: length, perplexity: .llama))
+      model.gguf, model.gguf, TinyModel.text("heldout"), options: options)
     let found = try number(report, "perplexity", "original")
     #expect(abs(found / expected - 1) <= 0.005, "\(found), llama-perplexity \(expected)")
     #expect(report["ppl_protocol"]?.stringValue == "llama")
     #expect(try number(report, "scored_tokens") == number(report, "tokens") / 64 * 31)
+    let captured = try capture(
+      model.gguf, [TinyModel.text("heldout")], in: try TemporaryDirectory(), options: options)
+    #expect(abs(exp(captured.nll) / found - 1) <= 1e-6)
   }
 
   @Test(arguments: [(TinyModel.qwen3, RouterForm.lpr), (.deepseek, .stock)])

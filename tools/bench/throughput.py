@@ -7,14 +7,20 @@ is the difference of the two, the output head and all else the rest. Programs ru
 times; the best time of each counts, so that other load on the machine hurts none of them. The time
 is that of the whole process (transformers: without loading and warming up). `--cpu` compares CPU
 time instead of wall time, for a machine that others use too; give it `--threads 1`, since llama.cpp's
-threads spin while they wait. Memory is sampled from /proc: anonymous pages, and mapped file pages
-apart.
+threads spin while they wait. Both of a pair compute NLL at the same positions: against
+llama-perplexity, which counts the second half of each window, regate runs with `--ppl-protocol
+llama`; against transformers all positions count. Memory is sampled from /proc: anonymous pages, and
+mapped file pages apart; beside it stands what regate aims at, one set of hidden states, one expert
+per thread and the largest attention matrix decoded to float32, and 300 MB.
+
+`--only` and `--results FILE` split a measurement into short runs: figures are kept in the file.
 
   python3 tools/bench/throughput.py /tmp/bench1 /tmp/bench2 --regate .build/release/regate \\
     --llama-perplexity llama.cpp/build/bin/llama-perplexity --transformers
 """
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -65,14 +71,14 @@ def run(command, cpu=False):
     return seconds, output, peak[0], peak[1]
 
 
-def regate(options, model):
+def regate(options, model, positions):
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         seconds, output, anonymous, mapped = run(
             [options.regate, "capture", model, "--calibration", options.text, "--length", str(WINDOW),
              "--max-tokens", str(options.tokens), "-o", f"{folder}/capture.safetensors", "--threads",
-             str(options.threads), "--json", "--quiet"], options.cpu)
+             str(options.threads), "--ppl-protocol", positions, "--json", "--quiet"], options.cpu)
     result = json.loads(output[output.index("{"):])
-    return dict(seconds=seconds, tokens=result["tokens"], scored=result["tokens"] - result["sequences"],
+    return dict(seconds=seconds, tokens=result["tokens"], scored=result["scored_tokens"],
                 nll=result["nll"], anonymous=anonymous, mapped=mapped)
 
 
@@ -84,8 +90,9 @@ def llama(options, model):
              "-ub", str(batch), "-t", str(options.threads), "-tb", str(options.threads)],
             options.cpu)
         windows = int(re.search(r"calculating perplexity over (\d+) chunks", output).group(1))
+        perplexity = float(re.search(r"Final estimate: PPL = ([0-9.]+)", output).group(1))
         entry = dict(seconds=seconds, tokens=windows * WINDOW, scored=windows * (WINDOW // 2 - 1), batch=batch,
-                     anonymous=anonymous, mapped=mapped)
+                     nll=math.log(perplexity), anonymous=anonymous, mapped=mapped)
         if best is None or seconds < best["seconds"]:
             best = entry
     return best
@@ -130,19 +137,62 @@ def transformers(options, folder, kind):
     return best
 
 
-def report(name, one, more, layers):
+def goal(folder, tokens, threads):
+    """Bytes of memory that regate aims at."""
+    config = json.loads((folder / "config.json").read_text())
+    hidden, experts = config["hidden_size"], 3 * config["moe_intermediate_size"] * threads
+    attention = config["num_attention_heads"] * config["head_dim"]
+    return 4 * hidden * (tokens + experts + attention) + 300 * 10**6
+
+
+def report(name, one, more, layers, aim):
     """One line; returns seconds per layer and token, and tokens per second."""
     per_layer = (more["seconds"] - one["seconds"]) / layers / more["tokens"]
     speed = more["tokens"] / more["seconds"]
-    nll = f"{more['nll']:.4f}" if "nll" in more else "-"
     batch = f" (batch {more['batch']})" if "batch" in more else ""
-    print(f"| {name}{batch} | {more['tokens']} | {more['scored']} | {nll} | {more['seconds']:.1f} | {speed:.0f} | "
-          f"{per_layer * 1e6:.0f} | {more['anonymous'] / 2**20:.0f} | {more['mapped'] / 2**20:.0f} |", flush=True)
+    aim = f"{aim / 1e6:.0f}" if name.startswith("regate") else "-"
+    print(f"| {name}{batch} | {more['tokens']} | {more['scored']} | {more['nll']:.4f} | {one['seconds']:.1f}, "
+          f"{more['seconds']:.1f} | {speed:.0f} | {per_layer * 1e6:.0f} | {more['anonymous'] / 1e6:.0f} | {aim} | "
+          f"{more['mapped'] / 1e6:.0f} |", flush=True)
     return per_layer, speed
 
 
 def layers_of(folder):
     return json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+
+
+def programs(options):
+    """What runs, by name, and whom it is held against."""
+    found = {"regate, BF16": lambda folder: regate(options, folder, "all")}
+    rivals = {}
+    for kind in options.transformers:
+        name = f"transformers {kind}, BF16"
+        found[name] = lambda folder, kind=kind: transformers(options, folder, kind)
+        rivals[name] = "regate, BF16"
+    if (options.folders[1] / "model-Q4_K_M.gguf").exists():
+        found["regate, Q4_K_M"] = lambda folder: regate(options, folder / "model-Q4_K_M.gguf", "llama")
+        if options.llama_perplexity:
+            name = "llama-perplexity, Q4_K_M"
+            found[name] = lambda folder: llama(options, folder / "model-Q4_K_M.gguf")
+            rivals[name] = "regate, Q4_K_M"
+    return found, rivals
+
+
+def measure(options, found):
+    """The best run of every program on both folders, by name."""
+    best = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
+    for _ in range(options.repeat):
+        for name, program in found.items():
+            if options.only and not any(part in name for part in options.only):
+                continue
+            runs = best.setdefault(name, [None, None])
+            for index, folder in enumerate(options.folders):
+                result = program(folder)
+                if runs[index] is None or result["seconds"] < runs[index]["seconds"]:
+                    runs[index] = result
+    if options.results:
+        options.results.write_text(json.dumps(best, indent=1))
+    return best
 
 
 def main():
@@ -157,37 +207,27 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--cpu", action="store_true", help="compare CPU time")
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[], metavar="PART", help="programs whose names contain it")
+    parser.add_argument("--results", type=Path, help="JSON file that figures are read from and added to")
     parser.add_argument("--scratch", help="where captures are written and deleted")
     options = parser.parse_args()
     options.text = str(options.folders[1] / "text.txt")
     layers = layers_of(options.folders[1]) - layers_of(options.folders[0])
+    found, rivals = programs(options)
+    best = measure(options, found)
 
-    programs = {"regate, BF16": lambda folder: regate(options, folder)}
-    if (options.folders[1] / "model-Q4_K_M.gguf").exists():
-        programs["regate, Q4_K_M"] = lambda folder: regate(options, folder / "model-Q4_K_M.gguf")
-    if options.llama_perplexity:
-        programs["llama-perplexity, Q4_K_M"] = lambda folder: llama(options, folder / "model-Q4_K_M.gguf")
-    for kind in options.transformers:
-        programs[f"transformers {kind}, BF16"] = lambda folder, kind=kind: transformers(options, folder, kind)
-
-    best = {}
-    for _ in range(options.repeat):
-        for name, program in programs.items():
-            for folder in options.folders:
-                result = program(folder)
-                if (name, folder) not in best or result["seconds"] < best[name, folder]["seconds"]:
-                    best[name, folder] = result
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()).group(1)
     print(f"{platform.platform()}, {model}, {options.threads} threads, load {os.getloadavg()[0]:.1f}\n")
-    print("| program | tokens | scored | mean NLL | seconds | tokens/s | us per token and layer | anonymous MB | "
-          "mapped MB |\n|---|---|---|---|---|---|---|---|---|")
-    figures = {name: report(name, best[name, options.folders[0]], best[name, options.folders[1]], layers)
-               for name in programs}
+    few, many = (layers_of(folder) for folder in options.folders)
+    print(f"| program | tokens | scored | mean NLL | seconds, {few} and {many} layers | tokens/s | us per token and "
+          "layer | anonymous MB | aim | mapped MB |\n|---|---|---|---|---|---|---|---|---|---|")
+    figures = {}
+    for name, (one, more) in best.items():
+        figures[name] = report(name, one, more, layers, goal(options.folders[1], more["tokens"], options.threads))
     print()
-    for name, (layer, speed) in figures.items():
-        rival = "regate, Q4_K_M" if "llama" in name else "regate, BF16"
-        if not name.startswith("regate") and rival in figures:
-            own_layer, own_speed = figures[rival]
+    for name, rival in rivals.items():
+        if name in figures and rival in figures:
+            (layer, speed), (own_layer, own_speed) = figures[name], figures[rival]
             print(f"{rival} against {name}: {own_speed / speed:.2f} times; per layer, without the head, "
                   f"{layer / own_layer:.2f} times")
 

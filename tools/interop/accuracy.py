@@ -6,13 +6,14 @@ Takes folders that hold, beside a checkpoint, `reference.json` and `reference.sa
 token sets, router inputs, logits and choices of the first sequences, by transformers in float32) and
 `llama.json` (llama-perplexity on a text) with the GGUF files that it was run on.
 
-  python3 tools/interop/accuracy.py --regate .build/release/regate MODELS/*
+  python3 tools/interop/accuracy.py --regate .build/release/regate --logits MODELS/*
 
-Limits: NLL 2e-4; a different expert only where the reference's own scores lie within 1e-5 of each
+Limits: NLL 2e-4; logits 2e-3 (with --logits: by `swift test`); a different expert only where the reference's own scores lie within 1e-5 of each
 other; perplexity 0.5 %. Exit code 1 where one is exceeded. Needs numpy and safetensors.
 """
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-NLL_LIMIT, TIE, PERPLEXITY_LIMIT = 2e-4, 1e-5, 0.005
+NLL_LIMIT, LOGIT_LIMIT, TIE, PERPLEXITY_LIMIT = 2e-4, 2e-3, 1e-5, 0.005
 
 
 def run(regate, *arguments):
@@ -105,13 +106,23 @@ def nll(regate, folder, name, scratch):
     return passed
 
 
+def logits(folders):
+    """Logits of the first sequences, which no command prints: by the test ReferenceModelTests."""
+    result = subprocess.run(
+        ["swift", "test", "-c", "release", "--disable-testable-imports", "--filter",
+         "ReferenceModelTests"],
+        cwd=Path(__file__).parent.parent.parent, capture_output=True, text=True,
+        env={**os.environ, "REGATE_REFERENCE_MODELS": ":".join(str(folder.resolve()) for folder in folders)})
+    found = re.findall(r"(\S+): logits of (\d+) tokens, largest difference (\S+)", result.stdout)
+    if len(found) != len(folders):
+        sys.exit(f"swift test failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+    return all([row(Path(folder).name, f"logits of {tokens} tokens, largest difference", "-", "-", float(difference),
+                    LOGIT_LIMIT) for folder, tokens, difference in sorted(found)])
+
+
 def perplexity(regate, folder, name, scratch):
     path = folder / "llama.json"
     if not path.exists():
-        return True
-    options = subprocess.run([regate, "validate", "--help"], capture_output=True, text=True).stdout
-    if "--ppl-protocol" not in options:
-        print(f"| {name} | llama.cpp's perplexity | not compared: this build has no --ppl-protocol | | | | |")
         return True
     settings = json.loads(path.read_text())
     count = int(re.search(r"first (\d+) bytes", settings["text"]).group(1))
@@ -134,6 +145,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--regate", type=Path, required=True)
+    parser.add_argument("--logits", action="store_true", help="also compare logits, by the Swift tests")
     options = parser.parse_args()
     print("| model | figure | reference | Regate | error | limit | |\n|---|---|---|---|---|---|---|")
     passed = True
@@ -143,6 +155,8 @@ def main():
                 continue
             for check in (nll, routing, perplexity):
                 passed &= check(options.regate, folder, folder.name, Path(scratch))
+    if options.logits:
+        passed &= logits([folder for folder in options.folders if (folder / "reference.safetensors").exists()])
     sys.exit(0 if passed else 1)
 
 

@@ -58,6 +58,7 @@ void rg_scale(rg_path path, float *values, float factor, size_t count);
 
 #include "RowKernels.h"
 #include "BLASKernels.h"
+#include "IntegerKernels.h"
 #include "TileKernels.h"
 
 #endif

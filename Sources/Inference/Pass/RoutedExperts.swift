@@ -75,24 +75,28 @@ struct RoutedExperts {
   ) throws(RegateError) {
     let experts = (0..<rows.starts.count - 1).filter { !rows.range(of: $0).isEmpty }
     let limit = max(1, Self.waveFloats / layer.hiddenSize)
+    let largest = experts.map { rows.range(of: $0).count }.max() ?? 0
+    let buffer = Panel(
+      rows: min(max(limit, largest), rows.rows.count), columns: layer.hiddenSize)
     var next = 0
     while next < experts.count {
       var end = next + 1
       let first = rows.starts[experts[next]]
       while end < experts.count, rows.starts[experts[end] + 1] - first <= limit { end += 1 }
       let wave = Array(experts[next..<end])
-      let results = try apply(wave, inputs)
+      let results = buffer[0..<rows.starts[wave[wave.count - 1] + 1] - first]
+      try apply(wave, inputs, results)
       add(results, of: wave, to: outputs)
       progress.advance(results.rows / layer.rule.topK)
       next = end
     }
   }
 
-  /// The outputs of all rows of the experts in `wave`.
-  private func apply(_ wave: [Int], _ inputs: [Panel]) throws(RegateError) -> Panel {
+  /// Writes the outputs of all rows of the experts in `wave` to `results`.
+  private func apply(
+    _ wave: [Int], _ inputs: [Panel], _ results: Panel
+  ) throws(RegateError) {
     let base = rows.starts[wave[0]]
-    let results = Panel(
-      rows: rows.starts[wave[wave.count - 1] + 1] - base, columns: layer.hiddenSize)
     var tasks: [Task] = []
     for expert in wave {
       let range = rows.range(of: expert)
@@ -125,7 +129,6 @@ struct RoutedExperts {
       }
     }
     for outcome in outcomes { try outcome.get() }
-    return results
   }
 
   private func gather(_ range: Range<Int>, from inputs: [Panel], into target: Panel) {

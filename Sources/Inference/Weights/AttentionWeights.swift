@@ -130,18 +130,22 @@ extension AttentionWeights.Latent {
     let (rank, nope, size) = (latent.keyRank, latent.nope, shape.valueSize)
     let keys = try reader.stored(
       .keyUp, layer: layer, rows: shape.heads * rank, columns: nope,
-      shape: [shape.heads, rank, nope]
-    ).panel(threads: threads)
+      shape: [shape.heads, rank, nope])
     let values = try reader.stored(
       .valueUp, layer: layer, rows: shape.heads * size, columns: rank,
-      shape: [shape.heads, size, rank]
-    ).panel(threads: threads)
+      shape: [shape.heads, size, rank])
+    let precision: ProductPrecision =
+      keys.precision == values.precision ? keys.precision : .full
+    let (keyPanel, valuePanel) = (
+      try keys.panel(threads: threads), try values.panel(threads: threads)
+    )
     let result = Panel(rows: shape.heads * (nope + size), columns: rank)
     forEachBlock(count: shape.heads, blockSize: 1, threads: threads) { head, _ in
       let first = head * (nope + size)
-      result[first..<first + nope].copyTransposed(keys[head * rank..<(head + 1) * rank])
-      result[first + nope..<first + nope + size].copy(values[head * size..<(head + 1) * size])
+      result[first..<first + nope].copyTransposed(keyPanel[head * rank..<(head + 1) * rank])
+      result[first + nope..<first + nope + size].copy(
+        valuePanel[head * size..<(head + 1) * size])
     }
-    return PackedMatrix(packing: result, precision: .full)
+    return PackedMatrix(packing: result, precision: precision)
   }
 }

@@ -87,7 +87,7 @@ struct StoredMatrix: Sendable {
     }
   }
 
-  private var precision: ProductPrecision {
+  var precision: ProductPrecision {
     ProductPrecision(of: tensor.type, scaled: blocks != nil || factor != nil)
   }
 

@@ -21,7 +21,7 @@ enum Calibration: Sendable {
         texts.append(path)
         continue
       }
-      let container = try ArrayContainer.open(path)
+      let container = try Self.arrays(at: path)
       // Arrays of numbers with a fraction are activations, well named or not.
       if container.arrays.values.contains(where: \.isFloatingPoint) {
         captures.append(path)
@@ -45,6 +45,18 @@ enum Calibration: Sendable {
         advice: "give all calibration sets in one form")
     }
     self = .captures(try Captures(captures, for: model, checkingGates: checkingGates))
+  }
+
+  /// The arrays of a path that is no text by its name.
+  private static func arrays(at path: String) throws(RegateError) -> ArrayContainer {
+    do throws(RegateError) {
+      return try ArrayContainer.open(path)
+    } catch {
+      guard error.code == .unsupported, error.subject == nil else { throw error }
+      throw RegateError(
+        .unsupported, file: path, "is neither text nor arrays by its name",
+        advice: "give text (.txt, .jsonl, .gz), token ids or a capture (.npy, .npz, .safetensors)")
+    }
   }
 
   /// T.

@@ -7,7 +7,7 @@ import Architectures
 public import ByteStorage
 public import Checkpoints
 import Foundation
-import Inference
+public import Inference
 import OrderedCollections
 import Reports
 import Routing
@@ -47,8 +47,11 @@ public struct CaptureRun: Sendable {
   public let layers: Int
   public let sequences: Int
   public let tokens: Int
-  /// Mean next-token negative log-likelihood over the captured tokens, in nats.
+  /// Mean next-token negative log-likelihood over the counted positions, in nats.
   public let meanNLL: Double
+  /// Which positions were counted, and how many there are.
+  public let perplexityProtocol: PerplexityProtocol
+  public let positions: Int
   public let seconds: Double
 
   /// Runs the model and writes the capture.
@@ -75,6 +78,7 @@ public struct CaptureRun: Sendable {
       request.output, isDirectory: false, overwrite: request.overwrite)
     var key = try ResumeKey("capture", checkpoint: model.checkpoint, calibration: .tokens(set))
     key["dtype"] = request.type.rawValue
+    key["--ppl-protocol"] = request.tokens.perplexity.rawValue
     let point = try ResumePoint(
       beside: request.output, key: key, options: request.resume,
       leftover: request.overwrite ? .remove : .refuse, progress: progress)
@@ -83,7 +87,8 @@ public struct CaptureRun: Sendable {
     do throws(RegateError) {
       try write(try header(request, model, set), set, request, pass, point)
       try pass.finish()
-      let nll = try pass.scores()[0].meanNLL
+      let counted = request.tokens.perplexity
+      let scores = try pass.scores(counted)[0]
       progress.end()
       let name = request.output.lastPathComponent
       let staged = try StagedOutput(
@@ -93,7 +98,8 @@ public struct CaptureRun: Sendable {
       point.discard()
       return CaptureRun(
         output: request.output, layers: model.layout.layers.count,
-        sequences: set.sequences.count, tokens: set.tokens, meanNLL: nll,
+        sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
+        perplexityProtocol: counted, positions: scores.nll.count,
         seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
     } catch {
       // Nothing to continue from: nothing is left behind.
@@ -158,14 +164,26 @@ public struct CaptureRun: Sendable {
         }
       }
       try pass.attention()
-      try file.write(
-        try TensorEncoder.encode(pass.routerInputs(stream: 0).values, type: entry.type))
+      try write(pass.routerInputs(stream: 0), as: entry.type, to: &file)
       try pass.advance()
       try stage.ended(layer: layer.index, next: pass.layer) { () throws(RegateError) in
         try file.sync()
       }
     }
     try file.sync()
+  }
+
+  /// Rows that are encoded at a time: a whole layer would be a third copy of the activations.
+  private static let blockRows = 4096
+
+  private static func write(
+    _ inputs: Matrix, as type: ElementType, to file: inout FileWriter
+  ) throws(RegateError) {
+    for start in stride(from: 0, to: inputs.rows, by: blockRows) {
+      let end = min(start + blockRows, inputs.rows)
+      let values = inputs.values[start * inputs.columns..<end * inputs.columns]
+      try file.write(try TensorEncoder.encode(Array(values), type: type))
+    }
   }
 
   private static let idName = "token_ids"
@@ -192,7 +210,9 @@ public struct CaptureRun: Sendable {
   public var json: JSONValue {
     [
       "output": .string(output), "layers": .integer(layers), "sequences": .integer(sequences),
-      "tokens": .integer(tokens), "nll": .number(meanNLL), "seconds": .number(seconds),
+      "tokens": .integer(tokens), "nll": .number(meanNLL),
+      "ppl_protocol": .string(perplexityProtocol.rawValue), "scored_tokens": .integer(positions),
+      "seconds": .number(seconds),
     ]
   }
 }

@@ -71,8 +71,12 @@ struct TokenSet: Sendable {
         }
       }
     }
+    // Where the model cannot be run at all, that is said later.
+    let vocabulary =
+      arrays.isEmpty
+      ? nil : try? InferenceModel(model.checkpoint, layout: model.layout).vocabularySize
     for container in arrays {
-      sequences += try TokenSet.ids(of: container).flatMap {
+      sequences += try TokenSet.ids(of: container, below: vocabulary ?? .max).flatMap {
         options.perplexity == .llama
           ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)
           : TokenSet.cut($0, options.length)
@@ -127,8 +131,11 @@ struct TokenSet: Sendable {
     }
   }
 
-  /// The rows of `token_ids` or `input_ids`, or of the only array; negative ids are padding.
-  private static func ids(of container: ArrayContainer) throws(RegateError) -> [[Int]] {
+  /// The rows of `token_ids` or `input_ids`, or of the only array, all below `vocabulary`; negative
+  /// ids are padding.
+  private static func ids(
+    of container: ArrayContainer, below vocabulary: Int
+  ) throws(RegateError) -> [[Int]] {
     let array: NumericArray
     if let named = idNames.lazy.compactMap({ container.arrays[$0] }).first {
       array = named
@@ -146,6 +153,12 @@ struct TokenSet: Sendable {
         "has shape \(array.shape), expected [sequences, tokens] or [tokens]")
     }
     let values = try array.integers()
+    if let id = values.first(where: { $0 >= vocabulary }) {
+      throw RegateError(
+        .mismatch, file: container.path, subject: array.name,
+        "token id \(id) is out of range, the vocabulary has \(vocabulary) tokens",
+        advice: "make the ids with the model's own tokenizer")
+    }
     let length = array.shape.last ?? 0
     guard length > 0 else { return [] }
     return stride(from: 0, to: values.count, by: length).map {
