@@ -83,7 +83,10 @@ struct LayerAssembly {
         "the layer has a second router, \(gates[1].name)", advice: "remove one of them")
     }
     guard [.f32, .f16, .bf16].contains(gate.type) else { throw quantisedRouter(gate) }
-    if let form = reader.nativeForm {
+    if let size = reader.officialLatentSize {
+      try check(
+        gate, [[2 * size, reader.hiddenSize]], "[2 x \(OfficialForm.latentSizeKey), hidden size]")
+    } else if let form = reader.nativeForm {
       let outputs = form.encoder == .gaussian ? 2 : 1
       try check(
         gate,

@@ -38,6 +38,7 @@ extension LayoutReader {
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
     nativeForm = nil
+    officialLatentSize = nil
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil

@@ -14,7 +14,9 @@ extension LayoutReader {
         .missing, file: file, "there is no config.json beside the tensors",
         advice: "fetch it from the model's repository")
     }
-    let original = try NativeForm.original(of: written, file: file)
+    let native = try NativeForm.original(of: written, file: file)
+    let official = OfficialForm.original(of: written)
+    let original = native ?? official
     let config = original ?? written
     let (family, object, scope) = try Family.find(in: config, file: file)
     let traits = family.huggingFace
@@ -52,9 +54,17 @@ extension LayoutReader {
     routing = traits.routing
     // A native router's potentials hold what the selection bias held.
     selectionBias = original == nil ? traits.selectionBias : .ignored
-    nativeForm = original == nil ? nil : try NativeForm.form(of: written, file: file)
+    if official != nil {
+      nativeForm = .init(
+        encoder: .gaussian, similarity: try OfficialForm.similarity(of: written, file: file))
+      officialLatentSize = try settings.required(
+        Key(OfficialForm.latentSizeKey, default: nil), minimum: 1)
+    } else {
+      nativeForm = native == nil ? nil : try NativeForm.form(of: written, file: file)
+      officialLatentSize = nil
+    }
     gateBias = !traits.names.gateBias.isEmpty
-    tensors = LayerTensors(checkpoint, names: .huggingFace(traits.names))
+    tensors = LayerTensors(checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     scaleBlock = quantisation.block
     self.quantisation = quantisation.method
   }

@@ -34,6 +34,18 @@ public struct FitOptions: Sendable, Hashable {
     }
   }
 
+  /// The router of the official LPR code, distilled from the stock form.
+  public struct Official: Sendable, Hashable {
+    /// `.automatic`: E + 1, which can follow any linear gate.
+    public var latent: Latent
+    public var refinementSteps: Int
+
+    public init(latent: Latent, refinementSteps: Int) {
+      self.latent = latent
+      self.refinementSteps = refinementSteps
+    }
+  }
+
   /// Gradient steps if nothing else is asked for: none where the latent size is chosen so that the
   /// start already routes as the original does, which leaves them nothing to gain.
   public static func defaultRefinement(at latent: Latent) -> Int { latent == .automatic ? 0 : 400 }
@@ -48,6 +60,8 @@ public struct FitOptions: Sendable, Hashable {
   public var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
   public var stock: Stock?
+  /// The official form to distil, if it is asked for; needs `stock`.
+  public var official: Official?
   /// Other traffic whose functions must stay.
   public var demands: [SlotDemand]
   public var seed: UInt64

@@ -56,13 +56,16 @@ struct CheckSubject: Sendable {
   let model: Model
   /// The native form.
   let native: Bool
+  /// The form of the official LPR code.
+  let official: Bool
   /// The selection biases are stored as this; nil where there are none.
   let biasType: ElementType?
 
   /// A checkpoint as it is.
   init(_ model: Model) {
     self.init(
-      model: model, native: model.layout.nativeRouter,
+      model: model, native: model.layout.nativeRouter && !model.layout.hasOfficialRouter,
+      official: model.layout.hasOfficialRouter,
       biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first)
   }
 
@@ -70,13 +73,14 @@ struct CheckSubject: Sendable {
   init(planned model: Model, form: RouterForm, keepsBiasType: Bool) {
     let bias = model.layout.layers.lazy.compactMap(\.selectionBias?.type).first
     self.init(
-      model: model, native: form == .lpr,
-      biasType: form == .lpr ? nil : bias.map { keepsBiasType ? $0 : .f32 })
+      model: model, native: form == .lpr, official: form == .lprOfficial,
+      biasType: form.replacesGate ? nil : bias.map { keepsBiasType ? $0 : .f32 })
   }
 
-  private init(model: Model, native: Bool, biasType: ElementType?) {
+  private init(model: Model, native: Bool, official: Bool, biasType: ElementType?) {
     self.model = model
     self.native = native
+    self.official = official
     self.biasType = biasType
   }
 

@@ -28,6 +28,18 @@ extension CheckRule {
       source: "model registries of the three: model_type regate_* is in none"
     ) { $0.native ? "model_type" : nil },
     CheckRule(
+      "official-unknown", [.transformers], .refuses,
+      "does not know the model type of the official LPR code: load it there, or convert with "
+        + "--router lpr or stock",
+      source: "tools/interop/test_official.py, run with transformers 5.23.0 and 4.57.6",
+      verified: true
+    ) { $0.official ? "model_type" : nil },
+    CheckRule(
+      "official-unlisted", [.vllm, .sglang, .mlx], .refuses,
+      "does not know the model type of the official LPR code; convert with --router stock",
+      source: "model registries of the three: mixtral_lpr and qwen3_moe_lpr are in none"
+    ) { $0.official ? "model_type" : nil },
+    CheckRule(
       "needs-gguf", [.llamaCpp], .refuses,
       "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no native form",
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py"
@@ -53,7 +65,10 @@ extension CheckRule {
     CheckRule(
       "stock-loads", [.transformers], .note, "loads as the original does, without a missing tensor",
       source: "tools/interop/check_outputs.py, run with transformers 5.23.0", verified: true
-    ) { !$0.native && !$0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
+    ) {
+      !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+        ? CheckSubject.whole : nil
+    },
     CheckRule(
       "gguf-loads", [.llamaCpp], .note, "loads as the original does",
       source: "tools/interop/check_outputs.py, run with llama.cpp 0.5.0-dev", verified: true

@@ -11,6 +11,8 @@ package struct LayerPatch: Sendable {
   package enum NewRouter: Sendable {
     /// The native form: tensors of its own.
     case native(PrototypeRouter)
+    /// The form of the official LPR code.
+    case official(PrototypeRouter)
     /// The family's own tensors with new values.
     case stock(FamilyRouter)
     /// The family's own tensors with their rows in another order: stored bytes by tensor.
@@ -113,6 +115,9 @@ extension LayerPatch.NewRouter {
       router.slotPrototypes = router.slotPrototypes.gathering(rows: placement)
       router.slotPotentials = placement.map { [old = router.slotPotentials] in old[$0] }
       return .native(router)
+    case .official(var router):
+      router.functionPrototypes = router.functionPrototypes.gathering(rows: placement)
+      return .official(router)
     case .stock(var router):
       router.gate = router.gate.gathering(rows: placement)
       router.logitBias = router.logitBias.map { old in placement.map { old[$0] } }
