@@ -39,6 +39,7 @@ extension LayoutReader {
     gateBias = traits.gateBias
     nativeForm = nil
     officialLatentSize = nil
+    mlxQuantisation = nil
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil

@@ -67,12 +67,16 @@ extension LayoutReader {
     tensors = LayerTensors(checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     scaleBlock = quantisation.block
     self.quantisation = quantisation.method
+    mlxQuantisation = quantisation.method == "mlx"
+      ? [object, config].lazy.compactMap { $0["quantization"] }.first : nil
   }
 
   /// `quantization_config` (Hugging Face), or MLX's `quantization`.
   private static func quantisation(
     in objects: [JSONValue], file: String
   ) throws(RegateError) -> (method: String?, block: ModelLayout.ScaleBlock?) {
+    // MLX writes its object under Hugging Face's key too.
+    if objects.contains(where: { $0["quantization"]?.objectValue != nil }) { return ("mlx", nil) }
     for object in objects {
       guard let quantisation = object["quantization_config"] ?? object["compression_config"],
         quantisation.objectValue != nil
@@ -89,6 +93,6 @@ extension LayoutReader {
       }
       return (method, ModelLayout.ScaleBlock(rows: sizes[0], columns: sizes[1]))
     }
-    return (objects.contains { $0["quantization"]?.objectValue != nil } ? "mlx" : nil, nil)
+    return (nil, nil)
   }
 }

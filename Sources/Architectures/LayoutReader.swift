@@ -32,6 +32,8 @@ struct LayoutReader {
   let tensors: LayerTensors
   let scaleBlock: ModelLayout.ScaleBlock?
   let quantisation: String?
+  /// MLX's `quantization` object.
+  let mlxQuantisation: JSONValue?
   /// `hidden_act`; llama.cpp has it in its code.
   let hiddenActivation: String
   let containerWarnings: [String]

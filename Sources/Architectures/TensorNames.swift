@@ -39,6 +39,9 @@ package struct TensorNames: Sendable {
     ("w1", .gate), ("w3", .up), ("w2", .down),
   ]
 
+  /// What mlx-lm calls the experts, which it stores in one tensor for all.
+  package static let mlxExperts = "switch_mlp"
+
   /// Mixtral's names, also used by its successors.
   static let mixtral = TensorNames(
     gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
@@ -89,6 +92,9 @@ extension TensorNames {
     if shared.contains(where: { name.hasPrefix($0 + ".") }) { return .shared }
     for container in containers {
       if let role = Self.roleInContainer(name, container) { return role }
+      // mlx-lm's container lies where the published one does.
+      let place = container.lastIndex(of: ".").map { container[...$0] } ?? ""
+      if let role = Self.roleInContainer(name, place + Self.mlxExperts) { return role }
     }
     for (stem, role) in fused {
       if let suffix = Self.suffix(of: name, after: stem) {

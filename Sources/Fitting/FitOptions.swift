@@ -27,6 +27,8 @@ public struct FitOptions: Sendable, Hashable {
     public var hasSelectionBias: Bool
     /// The gate is stored in BF16: it is fitted and measured rounded.
     public var roundsGateToBF16: Bool
+    /// The selection bias is stored in BF16 and must stay so.
+    public var roundsBiasToBF16 = false
 
     public init(hasSelectionBias: Bool, roundsGateToBF16: Bool) {
       self.hasSelectionBias = hasSelectionBias

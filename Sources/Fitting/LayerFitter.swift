@@ -59,7 +59,12 @@ public enum LayerFitter {
     let result = try StockFit(fitted, native: native, stock: form, options: options).train()
     var router = set.router
     router.gate = result.gate
-    router.selectionBias = result.selectionBias
+    router.selectionBias = result.selectionBias.map { bias in
+      guard form.roundsBiasToBF16 else { return bias }
+      let scores = router.rule.scores(
+        router.logits(fitted.inputs, threads: options.threads), threads: options.threads)
+      return RoundedBias(rule: router.rule, scores: scores, threads: options.threads).solve(bias)
+    }
     func figures(_ set: CalibrationSet) -> LayerFit.Figures {
       set.figures(
         of: router.route(set.inputs, threads: options.threads), slotFunction: native.slotFunction)

@@ -97,6 +97,8 @@ struct CheckSubject: Sendable {
   /// `quant_method` of `config.json`; `mlx` for MLX's own key.
   var quantisation: String? {
     guard let config = safetensors?.config else { return nil }
+    // MLX writes its object under Hugging Face's key too.
+    if config["quantization"]?.objectValue != nil { return "mlx" }
     for object in [config, self.config ?? config] {
       if let found = object["quantization_config"] ?? object["compression_config"],
         found.objectValue != nil
@@ -104,7 +106,17 @@ struct CheckSubject: Sendable {
         return found["quant_method"]?.stringValue ?? "unnamed"
       }
     }
-    return config["quantization"]?.objectValue == nil ? nil : "mlx"
+    return nil
+  }
+
+  /// The first expert tensor under mlx-lm's name.
+  var mlxExperts: String? {
+    fusedExperts.flatMap { $0.contains(".\(TensorNames.mlxExperts).") ? $0 : nil }
+  }
+
+  /// RoPE's base as transformers 5 writes it, where mlx-lm does not look.
+  var nestedRopeBase: Double? {
+    config?["rope_theta"] == nil ? config?["rope_parameters"]?["rope_theta"]?.doubleValue : nil
   }
 
   /// The first selection bias that the checkpoint holds although its family reads none.

@@ -297,7 +297,7 @@ public struct Conversion: Sendable {
       patches.append(
         LayerPatch(
           layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer),
-          placement: placed))
+          placement: placed, keepsBiasType: request.inPlace))
     }
     return patches
   }
@@ -370,6 +370,14 @@ public struct Conversion: Sendable {
       throw RegateError(
         .refused, subject: "--router lpr", "no GGUF runtime can load the native router",
         advice: "use --router stock")
+    }
+    if let layer = layout.layers.first(where: { $0.gateQuantisation != nil }) {
+      let bits = layer.gateQuantisation.map { "\($0.bits)" } ?? "few"
+      throw RegateError(
+        .unsupported, file: request.checkpoint, subject: layer.gate.name,
+        "the router is quantised to \(bits) bits, which would round a new one off its balance",
+        advice: "convert the model that it was made from with --router stock, and quantise that "
+          + "without its routers")
     }
     if form == .lprOfficial { try OfficialConfig.requireExpressible(model) }
     if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {

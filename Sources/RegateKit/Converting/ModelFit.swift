@@ -329,6 +329,7 @@ struct ModelFitter {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
+      options.stock?.roundsBiasToBF16 = request.inPlace && layer.selectionBias?.type == .bf16
     }
     let fit = try LayerFitter.fit(
       inputs: evidence.inputs, original: original, outputs: evidence.outputs, options: options)

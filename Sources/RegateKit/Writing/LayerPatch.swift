@@ -25,13 +25,17 @@ package struct LayerPatch: Sendable {
   let router: NewRouter
   /// For each slot, the slot that it was before the renumbering [E]; the identity without one.
   let placement: [Int]
+  /// A BF16 selection bias stays BF16: in place, where its tensor cannot grow.
+  let keepsBiasType: Bool
 
   /// A layer whose slots hold the experts `slotFunction` and are then renumbered: slot j becomes
   /// what was slot `placement[j]`. `router` is as before the renumbering.
   package init(
-    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil
+    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil,
+    keepsBiasType: Bool = false
   ) {
     self.layer = layer
+    self.keepsBiasType = keepsBiasType
     self.placement = placement ?? Array(slotFunction.indices)
     self.slotFunction = placement?.map { slotFunction[$0] } ?? slotFunction
     self.router = placement.map(router.renumbered) ?? router
@@ -50,6 +54,7 @@ package struct LayerPatch: Sendable {
       return (tensor: tensor, bytes: bytes)
     }
     self.layer = layer
+    keepsBiasType = true
     self.placement = placement
     slotFunction = placement
     router = .renumbered(moved)
