@@ -39,7 +39,7 @@ struct LayerAssembly {
   }
 
   func layer() throws(RegateError) -> MoELayer {
-    let gate = try checkedGate()
+    let (gate, quantisation) = try checkedGate()
     guard let width = reader.expertWidth[index], width > 0 else {
       throw reader.settings.mismatch("expert width", "has no value above 0 for layer \(index)")
     }
@@ -57,7 +57,7 @@ struct LayerAssembly {
     }
     return MoELayer(
       index: index, rule: rule, hiddenSize: reader.hiddenSize, expertWidth: width,
-      activation: reader.family.activation, gate: gate,
+      activation: reader.family.activation, gate: gate, gateQuantisation: quantisation,
       gateBias: reader.gateBias ? try checkedBias(gateBiases) : nil,
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
       logitsType: logitsType, experts: experts,
@@ -65,7 +65,7 @@ struct LayerAssembly {
       unplaced: unplaced)
   }
 
-  private func checkedGate() throws(RegateError) -> TensorInfo {
+  private func checkedGate() throws(RegateError) -> (TensorInfo, AffineQuantisation?) {
     let file = reader.checkpoint.path
     let name = reader.tensors.layerName(index) + reader.tensors.names.gate
     guard let gate = gates.first else {
@@ -82,8 +82,19 @@ struct LayerAssembly {
         .mismatch, file: file, subject: gate.name,
         "the layer has a second router, \(gates[1].name)", advice: "remove one of them")
     }
+    if let config = reader.mlxQuantisation, gate.type == .u32 {
+      return (
+        gate,
+        try AffineQuantisation(
+          config, weight: gate, companions: gateCompanions, rows: reader.experts,
+          columns: reader.hiddenSize, file: file)
+      )
+    }
     guard [.f32, .f16, .bf16].contains(gate.type) else { throw quantisedRouter(gate) }
-    if let form = reader.nativeForm {
+    if let size = reader.officialLatentSize {
+      try check(
+        gate, [[2 * size, reader.hiddenSize]], "[2 x \(OfficialForm.latentSizeKey), hidden size]")
+    } else if let form = reader.nativeForm {
       let outputs = form.encoder == .gaussian ? 2 : 1
       try check(
         gate,
@@ -93,7 +104,7 @@ struct LayerAssembly {
     } else {
       try check(gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]")
     }
-    return gate
+    return (gate, nil)
   }
 
   private func quantisedRouter(_ tensor: TensorInfo) -> RegateError {
@@ -133,7 +144,8 @@ struct LayerAssembly {
     if reader.nativeForm != nil { return [] }
     var ignored = reader.selectionBias == .ignored ? selectionBiases : []
     if !reader.gateBias { ignored += gateBiases }
-    ignored += gateCompanions
+    // MLX's scales belong to the gate.
+    if reader.mlxQuantisation == nil { ignored += gateCompanions }
     let gguf = reader.checkpoint.container == .gguf
     return ignored.map { tensor in
       let word = tensor.name.dropFirst(reader.tensors.layerName(index).count)

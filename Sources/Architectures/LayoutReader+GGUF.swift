@@ -38,6 +38,8 @@ extension LayoutReader {
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
     nativeForm = nil
+    officialLatentSize = nil
+    mlxQuantisation = nil
     tensors = LayerTensors(checkpoint, names: .gguf)
     scaleBlock = nil
     quantisation = nil

@@ -14,7 +14,9 @@ extension LayoutReader {
         .missing, file: file, "there is no config.json beside the tensors",
         advice: "fetch it from the model's repository")
     }
-    let original = try NativeForm.original(of: written, file: file)
+    let native = try NativeForm.original(of: written, file: file)
+    let official = OfficialForm.original(of: written)
+    let original = native ?? official
     let config = original ?? written
     let (family, object, scope) = try Family.find(in: config, file: file)
     let traits = family.huggingFace
@@ -52,17 +54,29 @@ extension LayoutReader {
     routing = traits.routing
     // A native router's potentials hold what the selection bias held.
     selectionBias = original == nil ? traits.selectionBias : .ignored
-    nativeForm = original == nil ? nil : try NativeForm.form(of: written, file: file)
+    if official != nil {
+      nativeForm = .init(
+        encoder: .gaussian, similarity: try OfficialForm.similarity(of: written, file: file))
+      officialLatentSize = try settings.required(
+        Key(OfficialForm.latentSizeKey, default: nil), minimum: 1)
+    } else {
+      nativeForm = native == nil ? nil : try NativeForm.form(of: written, file: file)
+      officialLatentSize = nil
+    }
     gateBias = !traits.names.gateBias.isEmpty
-    tensors = LayerTensors(checkpoint, names: .huggingFace(traits.names))
+    tensors = LayerTensors(checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     scaleBlock = quantisation.block
     self.quantisation = quantisation.method
+    mlxQuantisation = quantisation.method == "mlx"
+      ? [object, config].lazy.compactMap { $0["quantization"] }.first : nil
   }
 
   /// `quantization_config` (Hugging Face), or MLX's `quantization`.
   private static func quantisation(
     in objects: [JSONValue], file: String
   ) throws(RegateError) -> (method: String?, block: ModelLayout.ScaleBlock?) {
+    // MLX writes its object under Hugging Face's key too.
+    if objects.contains(where: { $0["quantization"]?.objectValue != nil }) { return ("mlx", nil) }
     for object in objects {
       guard let quantisation = object["quantization_config"] ?? object["compression_config"],
         quantisation.objectValue != nil
@@ -79,6 +93,6 @@ extension LayoutReader {
       }
       return (method, ModelLayout.ScaleBlock(rows: sizes[0], columns: sizes[1]))
     }
-    return (objects.contains { $0["quantization"]?.objectValue != nil } ? "mlx" : nil, nil)
+    return (nil, nil)
   }
 }

@@ -27,9 +27,13 @@ struct LayoutReader {
   let selectionBias: BiasSupport
   let gateBias: Bool
   let nativeForm: PrototypeRouter.LatentForm?
+  /// R of routers of the official LPR code; nil for others.
+  let officialLatentSize: Int?
   let tensors: LayerTensors
   let scaleBlock: ModelLayout.ScaleBlock?
   let quantisation: String?
+  /// MLX's `quantization` object.
+  let mlxQuantisation: JSONValue?
   /// `hidden_act`; llama.cpp has it in its code.
   let hiddenActivation: String
   let containerWarnings: [String]
@@ -57,6 +61,7 @@ struct LayoutReader {
       extraRouters: tensors.extraRouters(beyond: layerCount),
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
       prefix: tensors.prefix, scaleBlock: scaleBlock, nativeForm: nativeForm,
+      hasOfficialRouter: officialLatentSize != nil,
       undecodable: undecodable(layers))
   }
 

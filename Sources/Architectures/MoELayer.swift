@@ -18,6 +18,8 @@ public struct MoELayer: Sendable {
   public let activation: Activation
   /// The router's matrix [E,H].
   public let gate: TensorInfo
+  /// How the gate is quantised (MLX); nil for one of plain numbers.
+  package let gateQuantisation: AffineQuantisation?
   /// Bias on the logits [E].
   public let gateBias: TensorInfo?
   /// Bias on the scores, for selection only [E] or [1,E].
@@ -40,7 +42,12 @@ public struct MoELayer: Sendable {
   public func router(
     from checkpoint: any Checkpoint
   ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
-    let values = try checkpoint.floats(of: gate)
+    let values =
+      if let gateQuantisation {
+        try gateQuantisation.decode(gate, in: checkpoint)
+      } else {
+        try checkpoint.floats(of: gate)
+      }
     return (
       Matrix(rows: rule.experts, columns: hiddenSize, values: values),
       try gateBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) },

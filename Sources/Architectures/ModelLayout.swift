@@ -28,12 +28,15 @@ public struct ModelLayout: Sendable {
   /// The form of Regate's native routers, if these are ones: each layer's `gate` is then the
   /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
   public let nativeForm: PrototypeRouter.LatentForm?
+  /// Whether the routers are those of the official LPR code. `nativeForm` is then their form, and
+  /// each layer's `gate` the encoder [2 x latent size, hidden size].
+  public let hasOfficialRouter: Bool
   /// Why the experts' matrices cannot be decoded; nil if they can.
   public let undecodable: String?
 
   public var tier: Family.Tier { family.tier }
 
-  /// Whether the routers are Regate's native ones.
+  /// Whether the routers are prototype routers: Regate's native ones, or official ones.
   public var nativeRouter: Bool { nativeForm != nil }
 
   /// Why one expert cannot be copied over another; nil if it can.

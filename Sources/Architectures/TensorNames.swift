@@ -8,6 +8,8 @@
 package struct TensorNames: Sendable {
   /// Router gate [E,H].
   package var gate: [String]
+  /// What the names of a router's other tensors begin with.
+  package var router: [String] = []
   /// Bias on the logits [E].
   package var gateBias: [String] = []
   /// Bias on the scores, for selection only [E].
@@ -36,6 +38,9 @@ package struct TensorNames: Sendable {
     ("gate_up_proj", .gateUp), ("gate_proj", .gate), ("up_proj", .up), ("down_proj", .down),
     ("w1", .gate), ("w3", .up), ("w2", .down),
   ]
+
+  /// What mlx-lm calls the experts, which it stores in one tensor for all.
+  package static let mlxExperts = "switch_mlp"
 
   /// Mixtral's names, also used by its successors.
   static let mixtral = TensorNames(
@@ -68,15 +73,28 @@ package enum TensorRole: Equatable {
 }
 
 extension TensorNames {
+  /// The names in a checkpoint of the official LPR code: the encoder stands for the gate.
+  var official: TensorNames {
+    var names = self
+    names.router = gate.map { String($0.dropLast("weight".count)) }
+    names.gate = names.router.map { $0 + "encoder.weight" }
+    return names
+  }
+
   /// The role of the tensor called `name`, relative to its layer.
   package func role(of name: String) -> TensorRole {
     if gate.contains(name) { return .gate }
     if gateBias.contains(name) { return .gateBias }
     if selectionBias.contains(name) { return .selectionBias }
-    if gate.contains(where: { isCompanion(name, of: $0) }) { return .gateCompanion }
+    if gate.contains(where: { isCompanion(name, of: $0) }) || router.contains(where: name.hasPrefix) {
+      return .gateCompanion
+    }
     if shared.contains(where: { name.hasPrefix($0 + ".") }) { return .shared }
     for container in containers {
       if let role = Self.roleInContainer(name, container) { return role }
+      // mlx-lm's container lies where the published one does.
+      let place = container.lastIndex(of: ".").map { container[...$0] } ?? ""
+      if let role = Self.roleInContainer(name, place + Self.mlxExperts) { return role }
     }
     for (stem, role) in fused {
       if let suffix = Self.suffix(of: name, after: stem) {

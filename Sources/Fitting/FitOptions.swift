@@ -27,10 +27,24 @@ public struct FitOptions: Sendable, Hashable {
     public var hasSelectionBias: Bool
     /// The gate is stored in BF16: it is fitted and measured rounded.
     public var roundsGateToBF16: Bool
+    /// The selection bias is stored in BF16 and must stay so.
+    public var roundsBiasToBF16 = false
 
     public init(hasSelectionBias: Bool, roundsGateToBF16: Bool) {
       self.hasSelectionBias = hasSelectionBias
       self.roundsGateToBF16 = roundsGateToBF16
+    }
+  }
+
+  /// The router of the official LPR code, distilled from the stock form.
+  public struct Official: Sendable, Hashable {
+    /// `.automatic`: E + 1, which can follow any linear gate.
+    public var latent: Latent
+    public var refinementSteps: Int
+
+    public init(latent: Latent, refinementSteps: Int) {
+      self.latent = latent
+      self.refinementSteps = refinementSteps
     }
   }
 
@@ -48,6 +62,8 @@ public struct FitOptions: Sendable, Hashable {
   public var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
   public var stock: Stock?
+  /// The official form to distil, if it is asked for; needs `stock`.
+  public var official: Official?
   /// Other traffic whose functions must stay.
   public var demands: [SlotDemand]
   public var seed: UInt64

@@ -29,10 +29,21 @@ public struct LayerFit: Sendable {
     public let evidence: Evidence
   }
 
+  /// The router of the official LPR code: every slot has a key of its own, nothing acts on selection
+  /// alone.
+  public struct Official: Sendable {
+    /// Slots are its functions; neither biases nor potentials.
+    public let router: PrototypeRouter
+    public let evidence: Evidence
+    /// Agreement with the native router, on held-out tokens where some are held out.
+    public let fidelity: RoutingAgreement
+  }
+
   /// The function (named by its original slot) that each slot holds, [E].
   public let slotFunction: [Int]
   public let native: PrototypeRouter
   public let stock: Stock?
+  public let official: Official?
   /// Nothing was asked for: the checkpoint's router and experts stay as they are.
   public let isUnchanged: Bool
 

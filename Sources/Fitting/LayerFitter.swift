@@ -32,9 +32,11 @@ public enum LayerFitter {
       calibration: figures(whole.router, set, options),
       heldOut: try heldOutFigures(set, outputs, options))
     let map = whole.router.slotFunction
+    let stock = try stock(set, native: whole.router, options)
     return LayerFit(
-      slotFunction: map, native: whole.router,
-      stock: try stock(set, native: whole.router, options), isUnchanged: isUnchanged(options),
+      slotFunction: map, native: whole.router, stock: stock,
+      official: try official(set, native: whole.router, stock: stock, options),
+      isUnchanged: isUnchanged(options),
       original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
       evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
       givenUp: whole.givenUp,
@@ -57,7 +59,12 @@ public enum LayerFitter {
     let result = try StockFit(fitted, native: native, stock: form, options: options).train()
     var router = set.router
     router.gate = result.gate
-    router.selectionBias = result.selectionBias
+    router.selectionBias = result.selectionBias.map { bias in
+      guard form.roundsBiasToBF16 else { return bias }
+      let scores = router.rule.scores(
+        router.logits(fitted.inputs, threads: options.threads), threads: options.threads)
+      return RoundedBias(rule: router.rule, scores: scores, threads: options.threads).solve(bias)
+    }
     func figures(_ set: CalibrationSet) -> LayerFit.Figures {
       set.figures(
         of: router.route(set.inputs, threads: options.threads), slotFunction: native.slotFunction)
@@ -66,6 +73,37 @@ public enum LayerFitter {
       gate: router.gate, selectionBias: router.selectionBias,
       evidence: LayerFit.Evidence(
         calibration: figures(fitted), heldOut: parts.map { figures(set.gathering($0.heldOut)) }))
+  }
+
+  /// The official form: like the stock form that it follows, trained without the held-out tokens.
+  private static func official(
+    _ set: CalibrationSet, native: PrototypeRouter, stock: LayerFit.Stock?, _ options: FitOptions
+  ) throws(RegateError) -> LayerFit.Official? {
+    guard let form = options.official, let stock, !isUnchanged(options) else { return nil }
+    var gate = set.router
+    gate.gate = stock.gate
+    let parts = set.split()
+    let fitted = parts.map { set.gathering($0.fitted) } ?? set
+    let heldOut = parts.map { set.gathering($0.heldOut) }
+    let router = try OfficialFit(
+      CalibrationSet(inputs: fitted.inputs, router: gate, threads: options.threads),
+      latent: form.latent, options: options
+    ).train(steps: form.refinementSteps)
+    func routed(_ set: CalibrationSet) -> Assignment {
+      router.route(set.inputs, threads: options.threads)
+    }
+    func figures(_ set: CalibrationSet) -> LayerFit.Figures {
+      set.figures(of: routed(set), slotFunction: native.slotFunction)
+    }
+    let judged = heldOut ?? fitted
+    return LayerFit.Official(
+      router: router,
+      evidence: LayerFit.Evidence(
+        calibration: figures(fitted), heldOut: heldOut.map(figures)),
+      fidelity: RoutingAgreement(
+        original: native.route(judged.inputs, threads: options.threads),
+        originalMap: native.slotFunction, patched: routed(judged),
+        patchedMap: native.slotFunction))
   }
 
   private static func isUnchanged(_ options: FitOptions) -> Bool {

@@ -33,6 +33,10 @@ public struct Model: Sendable {
 
   /// The router of a layer, decoded.
   public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
+    if layout.hasOfficialRouter, let form = layout.nativeForm {
+      return .native(
+        try OfficialRouterFormat.router(of: layer, similarity: form.similarity, in: checkpoint))
+    }
     if let form = layout.nativeForm {
       return .native(try NativeRouterFormat.router(of: layer, form: form, in: checkpoint))
     }
@@ -46,6 +50,7 @@ public struct Model: Sendable {
 /// A layer's router in the form that its checkpoint has.
 public enum LayerRouter: Sendable {
   case family(FamilyRouter)
+  /// Regate's native form, or that of the official LPR code.
   case native(PrototypeRouter)
 
   /// The router.

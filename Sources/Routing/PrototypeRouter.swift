@@ -181,3 +181,17 @@ public struct PrototypeRouter: Router, Equatable {
     return scores
   }
 }
+
+extension PrototypeRouter {
+  /// A router whose slots each have a prototype, `slots` [E,R], and nothing else.
+  package init(
+    slots: Matrix, encoder: GaussianEncoder, similarity: Similarity, rule: RoutingRule
+  ) {
+    let zeros = [Float](repeating: 0, count: slots.rows)
+    self.init(
+      encoder: .gaussian(encoder), similarity: similarity, functionPrototypes: slots,
+      functionPotentials: zeros, slotFunction: Array(0..<slots.rows),
+      slotPrototypes: Matrix(rows: slots.rows, columns: slots.columns), slotPotentials: zeros,
+      rule: rule)
+  }
+}

@@ -27,6 +27,7 @@ struct Convert: ParsableCommand {
         regate convert model.gguf --levers place --ep 8 --imatrix model.imatrix --output placed.gguf
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl --delta balanced.delta
         regate convert model.gguf --calibration text.txt --levers route --lora balanced-lora.gguf
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --router lpr-official --output lpr
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")

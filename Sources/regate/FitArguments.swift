@@ -27,7 +27,10 @@ struct FitArguments: ParsableArguments {
       valueName: "file"))
   var protected: [String] = []
 
-  @Option(help: "Form of the router: lpr (native; default for safetensors) or stock (for GGUF).")
+  @Option(
+    help: ArgumentHelp(
+      "Form of the router: lpr (native; default for safetensors), stock (the architecture's own; "
+        + "for GGUF), or lpr-official (that of the official LPR code; Mixtral and Qwen3-MoE)."))
   var router: RouterForm?
 
   @Option(
@@ -48,13 +51,16 @@ struct FitArguments: ParsableArguments {
       "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
   var similarity = SimilarityName()
 
-  @Option(help: ArgumentHelp("Latent size of the prototypes.", valueName: "auto|n"))
+  @Option(help: ArgumentHelp(
+      "Latent size of the prototypes; with --router lpr-official, of its router (auto: the number "
+        + "of experts + 1; the paper has 16).", valueName: "auto|n"))
   var latent = LatentSize()
 
   @Option(
     help: ArgumentHelp(
       "Gradient steps of the native router towards the original's routing; auto: 400 where "
-        + "--latent is a number, none where its size is chosen to keep the routing.",
+        + "--latent is a number, none where its size is chosen to keep the routing. With --router "
+        + "lpr-official, of its router (auto: 400).",
       valueName: "auto|n"))
   var refine = RefinementSteps()
 

@@ -61,6 +61,24 @@ private let cases = [
       (.vllm, "quantised-package", .note), (.mlx, "quantised-elsewhere", .refuses),
     ]),
   Case(
+    label: "a Qwen3-MoE as transformers 5 saves it", sample: directory(.qwen3),
+    change: {
+      $0["num_local_experts"] = $0.removeValue(forKey: "num_experts")
+      $0["rope_parameters"] = ["rope_theta": 10000.0]
+    }, expected: [(.mlx, "mlx-qwen-keys", .refuses), (.transformers, "stock-loads", .note)]),
+  Case(
+    label: "a Mixtral whose RoPE base only transformers 5 finds", sample: directory(.mixtral),
+    change: {
+      $0["rope_theta"] = nil
+      $0["rope_parameters"] = ["rope_theta": 10000.0]
+    }, expected: [(.mlx, "mlx-rope", .differs)]),
+  Case(
+    label: "a Mixtral with a head size of its own", sample: directory(.mixtral),
+    change: {
+      $0["num_attention_heads"] = 4
+      $0["head_dim"] = 99
+    }, expected: [(.mlx, "mlx-head-size", .refuses)]),
+  Case(
     label: "MLX", sample: directory(.qwen3),
     change: { $0["quantization"] = ["bits": 4, "group_size": 64] },
     expected: [

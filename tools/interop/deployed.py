@@ -153,8 +153,14 @@ class Bench:
         self.judge, self.text = options.judge, options.text
         self.table = Table()
         self.config = json.loads((self.original / "config.json").read_text())
+        self.chosen = {}
 
     def choices(self, checkpoint):
+        if checkpoint not in self.chosen:
+            self.chosen[checkpoint] = self.captured(checkpoint)
+        return self.chosen[checkpoint]
+
+    def captured(self, checkpoint):
         capture = self.work / (checkpoint.name + ".capture.safetensors")
         run(self.regate, "capture", checkpoint, "--calibration", self.judge, "--output", capture,
             "--float32", "-q")

@@ -416,7 +416,8 @@ def test_the_router_losses_themselves_fall(case):
     model.requires_grad_(False)
     for gate in gates:
         gate.requires_grad_(True)
-    optimiser = torch.optim.AdamW([p for g in gates for p in g.parameters()], lr=1e-3)
+    # Distances reach the logits through scales of several hundred: a longer step overshoots.
+    optimiser = torch.optim.AdamW([p for g in gates for p in g.parameters()], lr=1e-4)
     totals = []
     for _ in range(6):
         optimiser.zero_grad()
@@ -438,7 +439,7 @@ def test_transformers_own_balance_loss_is_refused(case, model):
 # ---------------------------------------------------------------- saving and refusing
 
 
-def test_save_and_reload_are_exact(case, tmp_path):
+def test_save_and_reload_keep_every_tensor(case, tmp_path):
     model = load(case.out, dtype="auto")
     model.save_pretrained(tmp_path)
     assert {"configuration_regate.py", "modeling_regate.py"} <= {p.name for p in tmp_path.iterdir()}
@@ -451,7 +452,9 @@ def test_save_and_reload_are_exact(case, tmp_path):
         assert saved.config[key] == case.checkpoint.config[key]
     again = load(tmp_path, dtype="auto")
     with torch.no_grad():
-        assert torch.equal(again(case.ids[:1]).logits, model(case.ids[:1]).logits)
+        # Equal weights, mapped at other alignments: matrix products differ in their last bits.
+        torch.testing.assert_close(
+            again(case.ids[:1]).logits, model(case.ids[:1]).logits, rtol=0, atol=1e-5)
     # Regate itself reads what transformers saved, and finds the same routers and experts.
     report = json.loads(regate("validate", case.original, tmp_path, "--calibration",
                                case.captures[1], "--json", "-q"))

@@ -110,7 +110,10 @@ package struct LatentInitialiser {
     let latent = router.latent(sample.inputs, threads: threads)
     let values = router.similarity.values(
       latent, prototypes: candidate.prototypes, threads: threads)
-    guard let (scale, bias) = leastSquares(values) else { return nil }
+    guard
+      let (scale, bias) = LogitRegression.fit(
+        values, to: sample.logits, shiftFree: sample.router.rule.isShiftInvariant, threads: threads)
+    else { return nil }
     router.functionBias = bias
     router.setScale(scale)
     let patched = router.route(
@@ -118,40 +121,6 @@ package struct LatentInitialiser {
     let agreement = RoutingAgreement(
       original: sample.assignment, originalMap: identity, patched: patched, patchedMap: identity)
     return Start(router: router, overlap: agreement.overlap, shape: shape)
-  }
-
-  /// The scale and biases that bring `values` [T,F] nearest to the original's logits, up to a shift
-  /// per token where the family does not see it.
-  private func leastSquares(_ values: Matrix) -> (scale: Float, bias: [Float])? {
-    let shiftFree = sample.router.rule.isShiftInvariant
-    let means = values.columnMeans(threads: threads)
-    let logitMeans = sample.logits.columnMeans(threads: threads)
-    let count = values.columns
-    var product = 0.0
-    var square = 0.0
-    for token in 0..<values.rows {
-      var own = 0.0
-      var target = 0.0
-      var both = 0.0
-      var squares = 0.0
-      for column in 0..<count {
-        let x = Double(values[token, column]) - means[column]
-        let y = Double(sample.logits[token, column]) - logitMeans[column]
-        own += x
-        target += y
-        both += x * y
-        squares += x * x
-      }
-      product += both - (shiftFree ? own * target / Double(count) : 0)
-      square += squares - (shiftFree ? own * own / Double(count) : 0)
-    }
-    let scale = product / square
-    guard scale.isFinite, scale > 0 else { return nil }
-    let shift = shiftFree
-      ? zip(logitMeans, means).reduce(0) { $0 + $1.0 - scale * $1.1 } / Double(count) : 0
-    return (
-      Float(scale), zip(logitMeans, means).map { Float($0 - scale * $1 - shift) }
-    )
   }
 }
 

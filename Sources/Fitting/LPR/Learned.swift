@@ -19,7 +19,8 @@ package enum Learned: Sendable, Hashable {
   /// All that learns in `router`.
   package static func all(in router: PrototypeRouter) -> [Learned] {
     router.encoder.parameters.indices.map { .encoder($0) }
-      + router.similarity.parameters.indices.map { .similarity($0) } + [.prototypes, .bias]
+      + router.similarity.parameters.indices.map { .similarity($0) } + [.prototypes]
+      + (router.functionBias == nil ? [] : [.bias])
       + (router.similarity.kind.hasScale ? [.logScale] : [])
   }
 }

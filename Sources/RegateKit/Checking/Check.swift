@@ -58,7 +58,9 @@ public struct Check: Sendable {
     let layout = subject.layout
     headline =
       "\(layout.family.title), \(layout.container.rawValue), "
-      + (subject.native ? "the native prototype router" : "the family's own router")
+      + (subject.native
+        ? "the native prototype router"
+        : subject.official ? "the router of the official LPR code" : "the family's own router")
     warnings = subject.model.warnings
     outcomes = stacks.map { stack in
       let findings = CheckRule.all.filter { $0.stacks.contains(stack) }.compactMap { rule in

@@ -56,13 +56,16 @@ struct CheckSubject: Sendable {
   let model: Model
   /// The native form.
   let native: Bool
+  /// The form of the official LPR code.
+  let official: Bool
   /// The selection biases are stored as this; nil where there are none.
   let biasType: ElementType?
 
   /// A checkpoint as it is.
   init(_ model: Model) {
     self.init(
-      model: model, native: model.layout.nativeRouter,
+      model: model, native: model.layout.nativeRouter && !model.layout.hasOfficialRouter,
+      official: model.layout.hasOfficialRouter,
       biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first)
   }
 
@@ -70,13 +73,14 @@ struct CheckSubject: Sendable {
   init(planned model: Model, form: RouterForm, keepsBiasType: Bool) {
     let bias = model.layout.layers.lazy.compactMap(\.selectionBias?.type).first
     self.init(
-      model: model, native: form == .lpr,
-      biasType: form == .lpr ? nil : bias.map { keepsBiasType ? $0 : .f32 })
+      model: model, native: form == .lpr, official: form == .lprOfficial,
+      biasType: form.replacesGate ? nil : bias.map { keepsBiasType ? $0 : .f32 })
   }
 
-  private init(model: Model, native: Bool, biasType: ElementType?) {
+  private init(model: Model, native: Bool, official: Bool, biasType: ElementType?) {
     self.model = model
     self.native = native
+    self.official = official
     self.biasType = biasType
   }
 
@@ -93,6 +97,8 @@ struct CheckSubject: Sendable {
   /// `quant_method` of `config.json`; `mlx` for MLX's own key.
   var quantisation: String? {
     guard let config = safetensors?.config else { return nil }
+    // MLX writes its object under Hugging Face's key too.
+    if config["quantization"]?.objectValue != nil { return "mlx" }
     for object in [config, self.config ?? config] {
       if let found = object["quantization_config"] ?? object["compression_config"],
         found.objectValue != nil
@@ -100,7 +106,17 @@ struct CheckSubject: Sendable {
         return found["quant_method"]?.stringValue ?? "unnamed"
       }
     }
-    return config["quantization"]?.objectValue == nil ? nil : "mlx"
+    return nil
+  }
+
+  /// The first expert tensor under mlx-lm's name.
+  var mlxExperts: String? {
+    fusedExperts.flatMap { $0.contains(".\(TensorNames.mlxExperts).") ? $0 : nil }
+  }
+
+  /// RoPE's base as transformers 5 writes it, where mlx-lm does not look.
+  var nestedRopeBase: Double? {
+    config?["rope_theta"] == nil ? config?["rope_parameters"]?["rope_theta"]?.doubleValue : nil
   }
 
   /// The first selection bias that the checkpoint holds although its family reads none.

@@ -28,6 +28,18 @@ extension CheckRule {
       source: "model registries of the three: model_type regate_* is in none"
     ) { $0.native ? "model_type" : nil },
     CheckRule(
+      "official-unknown", [.transformers], .refuses,
+      "does not know the model type of the official LPR code: load it there, or convert with "
+        + "--router lpr or stock",
+      source: "tools/interop/test_official.py, run with transformers 5.23.0 and 4.57.6",
+      verified: true
+    ) { $0.official ? "model_type" : nil },
+    CheckRule(
+      "official-unlisted", [.vllm, .sglang, .mlx], .refuses,
+      "does not know the model type of the official LPR code; convert with --router stock",
+      source: "model registries of the three: mixtral_lpr and qwen3_moe_lpr are in none"
+    ) { $0.official ? "model_type" : nil },
+    CheckRule(
       "needs-gguf", [.llamaCpp], .refuses,
       "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no native form",
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py"
@@ -53,7 +65,51 @@ extension CheckRule {
     CheckRule(
       "stock-loads", [.transformers], .note, "loads as the original does, without a missing tensor",
       source: "tools/interop/check_outputs.py, run with transformers 5.23.0", verified: true
-    ) { !$0.native && !$0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
+    ) {
+      !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+        && $0.quantisation != "mlx" && $0.mlxExperts == nil ? CheckSubject.whole : nil
+    },
+    CheckRule(
+      "mlx-qwen-keys", [.mlx], .refuses,
+      "wants num_experts and rope_theta beside the other keys; transformers 5 writes num_local_experts "
+        + "and rope_parameters: add them to config.json",
+      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+    ) {
+      guard $0.family == "qwen3_moe", !$0.isGGUF else { return nil }
+      return ["num_experts", "rope_theta"].first { [config = $0.config] in config?[$0] == nil }
+    },
+    CheckRule(
+      "mlx-rope", [.mlx], .differs,
+      "looks for rope_theta beside the other keys and takes its own default where it is only in "
+        + "rope_parameters: other positions than the model's; add the key to config.json",
+      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+    ) {
+      guard let base = $0.nestedRopeBase, !$0.isGGUF, $0.family != "qwen3_moe" else { return nil }
+      return base == ($0.family == "mixtral" ? 1e6 : 1e4) ? nil : "rope_parameters"
+    },
+    CheckRule(
+      "mlx-head-size", [.mlx], .refuses,
+      "takes Mixtral's head size to be hidden_size / num_attention_heads, whatever head_dim says",
+      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+    ) {
+      guard $0.family == "mixtral", let size = $0.config?["head_dim"]?.intValue,
+        let heads = $0.config?["num_attention_heads"]?.intValue
+      else { return nil }
+      let (width, overflow) = size.multipliedReportingOverflow(by: heads)
+      return !overflow && width == $0.layout.hiddenSize ? nil : "head_dim"
+    },
+    CheckRule(
+      "mlx-loads", [.mlx], .note, "loads as the original does",
+      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+    ) {
+      !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+        && [nil, "mlx"].contains($0.quantisation) ? CheckSubject.whole : nil
+    },
+    CheckRule(
+      "mlx-names", [.transformers, .vllm, .sglang, .llamaCpp], .refuses,
+      "knows no experts under mlx-lm's name; use the checkpoint that it was made from",
+      source: "mlx-lm models/*.py, sanitize; names of the four"
+    ) { $0.mlxExperts },
     CheckRule(
       "gguf-loads", [.llamaCpp], .note, "loads as the original does",
       source: "tools/interop/check_outputs.py, run with llama.cpp 0.5.0-dev", verified: true
@@ -173,12 +229,14 @@ extension CheckRule {
       "knows one tensor per expert: fused ones raise KeyError or are skipped, and the output is "
         + "garbage; save the model again with transformers 5",
       source: "vllm#42577, #36997, #38882, #44953"
-    ) { $0.isGGUF ? nil : $0.fusedExperts },
+    ) { $0.isGGUF || $0.mlxExperts != nil ? nil : $0.fusedExperts },
     CheckRule(
       "fused-conversion", [.llamaCpp], .refuses,
       "the converter takes fused experts of Qwen models only",
       source: "llama.cpp convert_hf_to_gguf.py"
-    ) { $0.isGGUF || $0.family.hasPrefix("qwen") ? nil : $0.fusedExperts },
+    ) {
+      $0.isGGUF || $0.family.hasPrefix("qwen") || $0.mlxExperts != nil ? nil : $0.fusedExperts
+    },
     CheckRule(
       "quantised-mlx", [.vllm, .sglang, .transformers, .llamaCpp], .refuses,
       "cannot read weights that MLX quantised", source: "mlx-lm utils.py; config key quantization"

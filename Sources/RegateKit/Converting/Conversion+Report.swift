@@ -82,6 +82,7 @@ extension ModelFit.Layer {
         "gini": .optional(figures.metrics.gini), "min_max": .optional(figures.metrics.minOverMax),
         "overlap": .number(figures.agreement.overlap),
         "duplicate_rate": .number(figures.agreement.duplicateRate),
+        "kl": .number(figures.agreement.divergence),
         "sampling_floor": .optional(figures.metrics.samplingFloor),
       ]
     }
@@ -91,7 +92,7 @@ extension ModelFit.Layer {
       "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
       "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
       "output_error": .optional(fit.outputError), "kept_energy": .number(fit.keptEnergy),
-      "feasible_gini": .number(fit.feasibleGini),
+      "feasible_gini": .number(fit.feasibleGini), "distillation": fidelity,
     ]
   }
 }
@@ -101,13 +102,14 @@ extension Conversion.Result {
   public var text: String {
     var lines: [String] = []
     if let fit { lines += [table(fit).render(), ""] }
+    if let table = fit?.fidelityTable { lines += [table.render(), "", ModelFit.fidelityNote] }
     if let fit, let overall = fit.overall, let point = fit.point {
       lines += [
         SetTable.table(fit.sets).render(), "",
         "Held-out tokens decide: the fit never saw the \(Format.count(overall.tokens)) of the last "
           + "table. On those of the calibration sets it reaches \(StrengthSearch.words(point)).",
       ]
-    } else if let fit, plan.form == .lpr || fit.layers.contains(where: { $0.fit.stock != nil }) {
+    } else if let fit, plan.form.replacesGate || fit.layers.contains(where: { $0.fit.stock != nil }) {
       lines.append(
         "Fitted figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
           + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
@@ -187,7 +189,7 @@ extension Conversion.Result {
         String(layer.fitted.index), Format.number(before.gini), Format.number(after?.metrics.gini),
         Format.number(before.minOverMax), Format.number(after?.metrics.minOverMax),
         Format.percent(after?.agreement.overlap), String(layer.fit.clones),
-        String(layer.fit.latentSize), Format.number(layer.fit.feasibleGini),
+        String(layer.fitted.official?.latentSize ?? layer.fit.latentSize), Format.number(layer.fit.feasibleGini),
       ])
     }
     return table

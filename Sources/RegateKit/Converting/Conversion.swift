@@ -56,9 +56,9 @@ public struct Conversion: Sendable {
 
   /// Refuses, before any long work, what an adapter or a change in place cannot be.
   private func requireSinks() throws(RegateError) {
-    if form == .lpr, !request.routes || request.inPlace || request.lora != nil {
+    if form.replacesGate, !request.routes || request.inPlace || request.lora != nil {
       throw RegateError(
-        .refused, subject: "--router lpr",
+        .refused, subject: "--router \(form.rawValue)",
         !request.routes
           ? "goes with the lever route only" : "needs files of its own: not in place, no adapter",
         advice: "use --router stock")
@@ -234,7 +234,7 @@ public struct Conversion: Sendable {
   }
 
   private var neededForms: Set<RouterForm> {
-    request.saveFit == nil ? [form] : [.lpr, .stock]
+    request.saveFit == nil ? [form] : [form, .lpr, .stock]
   }
 
   /// Writes everything that is asked for.
@@ -297,7 +297,7 @@ public struct Conversion: Sendable {
       patches.append(
         LayerPatch(
           layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer),
-          placement: placed))
+          placement: placed, keepsBiasType: request.inPlace))
     }
     return patches
   }
@@ -322,6 +322,14 @@ public struct Conversion: Sendable {
   ) throws(RegateError) -> LayerPatch.NewRouter {
     switch form {
     case .lpr: return .native(fitted.native)
+    case .lprOfficial:
+      guard let official = fitted.official else {
+        throw RegateError(
+          .missing, file: request.fit, subject: "layers.\(layer.index).official_encoder",
+          "the fit holds no router for the official code",
+          advice: "fit with --router lpr-official, which --save-fit keeps")
+      }
+      return .official(official)
     case .stock:
       guard let stock = fitted.stock else {
         throw RegateError(
@@ -352,7 +360,10 @@ public struct Conversion: Sendable {
     }
     guard !layout.nativeRouter else {
       throw RegateError(
-        .refused, file: request.checkpoint, "already has Regate's native router",
+        .refused, file: request.checkpoint,
+        layout.hasOfficialRouter
+          ? "already has the router of the official LPR code"
+          : "already has Regate's native router",
         advice: "convert the original")
     }
     if form == .lpr, model.checkpoint.container == .gguf {
@@ -360,6 +371,15 @@ public struct Conversion: Sendable {
         .refused, subject: "--router lpr", "no GGUF runtime can load the native router",
         advice: "use --router stock")
     }
+    if let layer = layout.layers.first(where: { $0.gateQuantisation != nil }) {
+      let bits = layer.gateQuantisation.map { "\($0.bits)" } ?? "few"
+      throw RegateError(
+        .unsupported, file: request.checkpoint, subject: layer.gate.name,
+        "the router is quantised to \(bits) bits, which would round a new one off its balance",
+        advice: "convert the model that it was made from with --router stock, and quantise that "
+          + "without its routers")
+    }
+    if form == .lprOfficial { try OfficialConfig.requireExpressible(model) }
     if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {
       try NativeConfig.requireLoadable(config, family: layout.family)
     }

@@ -137,6 +137,11 @@ public struct ConversionPlan: Sendable {
       return "Writing the native prototype router (--router lpr): loads in transformers with "
         + "trust_remote_code; stock runtimes refuse it. "
         + "Choose --router stock for an output that loads wherever the original did."
+    case (.lprOfficial, _):
+      return "Writing the router of the official LPR code (--router lpr-official): loads in that "
+        + "code for further training; it is a distillation of the native router, and no other "
+        + "runtime loads it. Choose --router lpr for the native router, --router stock for an "
+        + "output that loads wherever the original did."
     case (.stock, .gguf):
       return "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
         + "that loaded the original."

@@ -9,6 +9,11 @@ public enum RouterForm: String, Sendable, CaseIterable {
   case lpr
   /// The router that the architecture already has, with new values.
   case stock
+  /// The router of the official LPR code, under its names.
+  case lprOfficial = "lpr-official"
+
+  /// The forms that have tensors and a configuration of their own.
+  var replacesGate: Bool { self != .stock }
 }
 
 /// What a conversion is asked for.

@@ -7,6 +7,7 @@ import Fitting
 import Foundation
 import Inference
 import OrderedCollections
+import Routing
 
 /// What is known of a layer's fit beside the routers themselves.
 struct FitFigures: Sendable, Hashable, Codable {
@@ -14,6 +15,10 @@ struct FitFigures: Sendable, Hashable, Codable {
   let native: LayerFit.Evidence
   /// nil where the stock form was not fitted.
   let stock: LayerFit.Evidence?
+  /// nil where the official form was not fitted.
+  let official: LayerFit.Evidence?
+  /// Agreement of the official with the native router.
+  let officialFidelity: RoutingAgreement?
   let clones: Int
   let latentSize: Int
   let keptEnergy: Double
@@ -29,6 +34,8 @@ struct FitFigures: Sendable, Hashable, Codable {
     original = fit.original
     native = fit.evidence
     stock = fit.stock?.evidence
+    official = fit.official?.evidence
+    officialFidelity = fit.official?.fidelity
     clones = fit.clones
     latentSize = fit.latentSize
     keptEnergy = fit.keptEnergy
@@ -42,6 +49,7 @@ struct FitFigures: Sendable, Hashable, Codable {
     switch form {
     case .lpr: native
     case .stock: stock
+    case .lprOfficial: official
     }
   }
 }

@@ -18,6 +18,9 @@
 //    and what LatentFormTensors lists for the form
 //    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
 //    `stock_bias`           F32 [E]    where the architecture has a selection bias
+//    `official_...`         F32        the form of the official LPR code, where it was asked for:
+//                                      `encoder` [2D,H], `keys` [E,D] and what LatentFormTensors
+//                                      lists for a Gaussian encoder and cross-attention
 
 import Architectures
 import ByteStorage
@@ -34,6 +37,8 @@ struct FittedLayer: Sendable {
   let native: PrototypeRouter
   /// Gate [E,H] and selection bias [E] of the stock form; nil if it was not fitted.
   let stock: FamilyRouter?
+  /// The router of the official LPR code; nil if it was not fitted.
+  let official: PrototypeRouter?
   /// Nothing was asked for: not a byte of the layer changes, whatever the form.
   let isUnchanged: Bool
 
@@ -42,6 +47,8 @@ struct FittedLayer: Sendable {
 
 enum FitFile {
   private static let format = "regate.fit.v\(RegateVersion.fitFile)"
+  /// Before the names of the official form's tensors.
+  fileprivate static let official = "official_"
 
   /// Writes `layers` to `path`.
   static func write(
@@ -91,6 +98,16 @@ enum FitFile {
         try floats("stock_gate", stock.gate.values, [stock.gate.rows, stock.gate.columns]))
       if let bias = stock.selectionBias {
         tensors.append(try floats("stock_bias", bias, [bias.count]))
+      }
+    }
+    if let official = layer.official {
+      let encoder = LatentFormTensors.matrix(of: official.encoder)
+      let keys = official.functionPrototypes
+      for tensor in [
+        ("encoder", encoder.values, [encoder.rows, encoder.columns]),
+        ("keys", keys.values, [keys.rows, keys.columns]),
+      ] + LatentFormTensors.added(by: official) {
+        tensors.append(try floats(self.official + tensor.0, tensor.1, tensor.2))
       }
     }
     return tensors
@@ -180,7 +197,35 @@ private struct LayerReader: RouterTensorSource {
       slotPotentials: try vector("slot_potentials"), rule: layer.rule)
     return FittedLayer(
       index: layer.index, sketch: sketch, native: native,
-      stock: try stock(logitBias: router.gateBias), isUnchanged: isUnchanged)
+      stock: try stock(logitBias: router.gateBias), official: try official(),
+      isUnchanged: isUnchanged)
+  }
+
+  /// The official form; nil where it was not fitted.
+  private func official() throws(RegateError) -> PrototypeRouter? {
+    let source = Official(reader: self)
+    guard let array = container.arrays[name(FitFile.official + "encoder")] else { return nil }
+    guard array.shape.count == 2,
+      let latent = LatentFormTensors.latentSize(.gaussian, outputs: array.shape[0])
+    else { throw wrongShape(array, "[2 x latent size, \(layer.hiddenSize)]") }
+    let weight = try source.matrix("encoder", array.shape[0], layer.hiddenSize)
+    guard
+      case .gaussian(let encoder) = try LatentFormTensors.encoder(
+        .gaussian, weight: weight, from: source)
+    else { return nil }
+    return PrototypeRouter(
+      slots: try source.matrix("keys", experts, latent), encoder: encoder,
+      similarity: try LatentFormTensors.similarity(
+        .crossAttention, experts: experts, latent: latent, from: source).0, rule: layer.rule)
+  }
+
+  /// The official form's tensors by their names without what precedes them.
+  private struct Official: RouterTensorSource {
+    let reader: LayerReader
+
+    func floats(_ name: String, shape: [Int]) throws(RegateError) -> [Float] {
+      try reader.floats(FitFile.official + name, shape: shape)
+    }
   }
 
   private var isUnchanged: Bool {

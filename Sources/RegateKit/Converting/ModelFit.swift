@@ -231,7 +231,13 @@ struct ModelFitter {
   private func route(
     _ layer: FittedLayer, _ inputs: Matrix, original: FamilyRouter
   ) -> Assignment {
-    let router: any Router = form == .stock ? layer.stock ?? original : layer.native
+    let router: any Router =
+      switch form {
+      case .lpr: layer.native
+      case .stock: layer.stock ?? original
+      // Unchanged layers have none.
+      case .lprOfficial: layer.official ?? layer.native
+      }
     return router.route(inputs, threads: request.threads)
   }
 
@@ -307,14 +313,23 @@ struct ModelFitter {
   private func fit(
     _ layer: MoELayer, _ evidence: Evidence, original: FamilyRouter, strength: Double
   ) throws(RegateError) -> (FittedLayer, LayerFit) {
+    // There the latent size and the steps that are asked for are those of what is written.
+    let official = forms.contains(.lprOfficial)
     var options = FitOptions(
       levers: request.clones ? [.clone, .route] : [.route], strength: strength,
-      latent: request.latent, form: request.latentForm, refinementSteps: request.steps,
+      latent: official ? .automatic : request.latent, form: request.latentForm,
+      refinementSteps: official ? FitOptions.defaultRefinement(at: .automatic) : request.steps,
       demands: evidence.demands, seed: request.seed, threads: request.threads)
-    if forms.contains(.stock) {
+    if official {
+      options.official = .init(
+        latent: request.latent,
+        refinementSteps: request.refinementSteps ?? FitOptions.defaultRefinement(at: .size(1)))
+    }
+    if official || forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
+      options.stock?.roundsBiasToBF16 = request.inPlace && layer.selectionBias?.type == .bf16
     }
     let fit = try LayerFitter.fit(
       inputs: evidence.inputs, original: original, outputs: evidence.outputs, options: options)
@@ -325,7 +340,7 @@ struct ModelFitter {
     }
     let fitted = FittedLayer(
       index: layer.index, sketch: GateFingerprint.sketch(of: original.gate), native: fit.native,
-      stock: stock, isUnchanged: fit.isUnchanged)
+      stock: stock, official: fit.official?.router, isUnchanged: fit.isUnchanged)
     return (fitted, fit)
   }
 

@@ -11,6 +11,8 @@ package struct LayerPatch: Sendable {
   package enum NewRouter: Sendable {
     /// The native form: tensors of its own.
     case native(PrototypeRouter)
+    /// The form of the official LPR code.
+    case official(PrototypeRouter)
     /// The family's own tensors with new values.
     case stock(FamilyRouter)
     /// The family's own tensors with their rows in another order: stored bytes by tensor.
@@ -23,13 +25,17 @@ package struct LayerPatch: Sendable {
   let router: NewRouter
   /// For each slot, the slot that it was before the renumbering [E]; the identity without one.
   let placement: [Int]
+  /// A BF16 selection bias stays BF16: in place, where its tensor cannot grow.
+  let keepsBiasType: Bool
 
   /// A layer whose slots hold the experts `slotFunction` and are then renumbered: slot j becomes
   /// what was slot `placement[j]`. `router` is as before the renumbering.
   package init(
-    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil
+    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil,
+    keepsBiasType: Bool = false
   ) {
     self.layer = layer
+    self.keepsBiasType = keepsBiasType
     self.placement = placement ?? Array(slotFunction.indices)
     self.slotFunction = placement?.map { slotFunction[$0] } ?? slotFunction
     self.router = placement.map(router.renumbered) ?? router
@@ -48,6 +54,7 @@ package struct LayerPatch: Sendable {
       return (tensor: tensor, bytes: bytes)
     }
     self.layer = layer
+    keepsBiasType = true
     self.placement = placement
     slotFunction = placement
     router = .renumbered(moved)
@@ -113,6 +120,9 @@ extension LayerPatch.NewRouter {
       router.slotPrototypes = router.slotPrototypes.gathering(rows: placement)
       router.slotPotentials = placement.map { [old = router.slotPotentials] in old[$0] }
       return .native(router)
+    case .official(var router):
+      router.functionPrototypes = router.functionPrototypes.gathering(rows: placement)
+      return .official(router)
     case .stock(var router):
       router.gate = router.gate.gathering(rows: placement)
       router.logitBias = router.logitBias.map { old in placement.map { old[$0] } }

@@ -124,6 +124,12 @@ struct ModelCard {
       Needs `configuration_regate.py` and `modeling_regate.py` beside the weights. vLLM, SGLang, \
       llama.cpp and MLX do not know this router.
       """
+    case .lprOfficial:
+      """
+      In the official code of Latent Prototype Routing, for further training: its \
+      `model_type` and its names of tensors. transformers, vLLM, SGLang, llama.cpp and MLX do not \
+      know this router.
+      """
     case .stock: "As the base model: names, shapes and configuration are its own."
     }
   }

@@ -82,7 +82,7 @@ package enum NativeConfig {
   /// A quantisation that lists the modules it left alone (FP8 and AWQ, compressed-tensors) with
   /// the routers among them. None gets a list that had none: a list replaces transformers'
   /// defaults, which keep the output head out.
-  private static func keeping(_ routers: [String], outOf quantisation: JSONValue) -> JSONValue {
+  static func keeping(_ routers: [String], outOf quantisation: JSONValue) -> JSONValue {
     var result = quantisation
     for key in ["modules_to_not_convert", "ignore"] {
       guard let listed = quantisation[key]?.arrayValue else { continue }

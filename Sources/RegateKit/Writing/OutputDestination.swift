@@ -33,7 +33,7 @@ struct OutputDestination: Sendable {
     // The native form has more than one file.
     isDirectory =
       checkpoint.container == .safetensors
-      && (form == .lpr || !checkpoint.path.lowercased().hasSuffix(".safetensors"))
+      && (form.replacesGate || !checkpoint.path.lowercased().hasSuffix(".safetensors"))
     name = path.lastPathComponent
     folder = (checkpoint as? SafetensorsCheckpoint)?.directory ?? path.directory
   }

@@ -86,8 +86,13 @@ struct OutputWriter {
   private func nativeTensors() throws(RegateError) -> [NativeTensor] {
     var tensors: [NativeTensor] = []
     for patch in patches {
-      guard case .native(let router) = patch.router else { continue }
-      tensors += try NativeRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
+      switch patch.router {
+      case .native(let router):
+        tensors += try NativeRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
+      case .official(let router):
+        tensors += try OfficialRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
+      case .stock, .renumbered: continue
+      }
     }
     return tensors
   }
@@ -136,12 +141,13 @@ struct OutputWriter {
     ).patchSet()
   }
 
-  /// The files beside the weights, as bytes; for the native form, the configuration with its keys
-  /// and the modelling files.
+  /// The files beside the weights, as bytes; for the prototype routers, the configuration with its
+  /// keys; for the native form, the modelling files too.
   private func sideFiles() throws(RegateError) -> [OutputFile] {
     guard destination.isDirectory, let checkpoint = model.checkpoint as? SafetensorsCheckpoint
     else { return [] }
     let native = patches.contains { if case .native = $0.router { true } else { false } }
+    let official = patches.contains { if case .official = $0.router { true } else { false } }
     var files: [OutputFile] = []
     // Nothing to say about an output in which nothing changed.
     let carded = !patches.isEmpty
@@ -149,9 +155,11 @@ struct OutputWriter {
     for name in checkpoint.sideFiles where !own.contains(name) {
       if carded, name == ModelCard.fileName { continue }
       if native, NativeModelling.files[name] != nil { continue }
-      if name == "config.json", native, let config = checkpoint.config {
-        let patched = try NativeConfig.patched(
-          config, family: model.layout.family, layers: patches)
+      if name == "config.json", native || official, let config = checkpoint.config {
+        let family = model.layout.family
+        let patched = native
+          ? try NativeConfig.patched(config, family: family, layers: patches)
+          : try OfficialConfig.patched(config, family: family, layers: patches)
         files.append(OutputFile(name: name, segments: [.bytes(patched.serialised(.pretty))]))
         continue
       }

@@ -26,7 +26,7 @@ extension LayerPatch {
   /// The changes to the router tensors that the original has.
   func routerChanges() throws(RegateError) -> [TensorChange] {
     switch router {
-    case .native:
+    case .native, .official:
       return ([layer.gate] + [layer.gateBias, layer.selectionBias].compactMap { $0 })
         .map { TensorChange(tensor: $0, replacement: nil) }
     case .renumbered(let moved):
@@ -42,11 +42,17 @@ extension LayerPatch {
             bytes: try TensorEncoder.encode(router.gate.values, type: layer.gate.type)))
       ]
       if let tensor = layer.selectionBias, let bias = router.selectionBias {
-        // A BF16 bias has too few digits to balance by: it is stored as F32 whatever it was.
+        // A BF16 bias has too few digits to balance by: it is stored as F32 wherever it can.
+        let type: ElementType = keepsBiasType && tensor.type == .bf16 ? .bf16 : .f32
+        if type == .bf16, bias.contains(where: { $0 != $0.roundedToBF16 }) {
+          throw RegateError(
+            .refused, subject: tensor.name, "is BF16 in place, but the fit has F32 values for it",
+            advice: "fit in place with --calibration, which solves for BF16, or use --output")
+        }
         changes.append(
           TensorChange(
             tensor: tensor,
-            replacement: .init(type: .f32, bytes: try TensorEncoder.encode(bias, type: .f32))))
+            replacement: .init(type: type, bytes: try TensorEncoder.encode(bias, type: type))))
       }
       return changes
     }

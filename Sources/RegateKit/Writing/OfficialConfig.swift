@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Routing
+
+/// `config.json` for the official LPR code: the original's keys, its model type and classes, and the
+/// keys of its routers and losses, which are those of its published configurations.
+enum OfficialConfig {
+  private static let classes = [
+    "mixtral": "MixtralForCausalLM_LPR", "qwen3_moe": "Qwen3MoeForCausalLM_LPR",
+  ]
+
+  /// Refuses models whose routing the official code cannot express, with the reason.
+  static func requireExpressible(_ model: Model) throws(RegateError) {
+    let layout = model.layout
+    func refused(_ reason: String) -> RegateError {
+      RegateError(
+        .unsupported, file: model.checkpoint.path, subject: "--router lpr-official", reason,
+        advice: "use --router lpr")
+    }
+    guard let checkpoint = model.checkpoint as? SafetensorsCheckpoint else {
+      throw refused("the official code reads safetensors only")
+    }
+    guard OfficialForm.modelType(of: layout.family) != nil else {
+      throw refused(
+        layout.family.name.hasPrefix("deepseek")
+          ? "the official code gives \(layout.family.title) a softmax of the chosen scores, without "
+            + "expert groups, scale and selection bias: not this model's routing"
+          : "the official code has no \(layout.family.title)")
+    }
+    guard layout.layers.count == layout.layerCount else {
+      let sparse = Set(layout.layers.map(\.index))
+      let dense = (0..<layout.layerCount).filter { !sparse.contains($0) }
+      throw refused(
+        "layers \(dense.map(String.init).joined(separator: ", ")) are dense; the official code "
+          + "stops at layers without experts")
+    }
+    guard layout.layers.allSatisfy({ $0.rule.scoring == .softmax && $0.rule.normalise }) else {
+      throw refused(
+        "norm_topk_prob is false: the official router's weights of the chosen experts always sum "
+          + "to 1")
+    }
+    guard checkpoint.config?["hidden_size"] != nil else {
+      throw refused("config.json is that of a multimodal wrapper, which the official code has not")
+    }
+  }
+
+  /// `config` with the official form's keys.
+  static func patched(
+    _ config: JSONValue, family: Family, layers: [LayerPatch]
+  ) throws(RegateError) -> JSONValue {
+    guard let type = OfficialForm.modelType(of: family), let name = classes[family.name] else {
+      throw RegateError(
+        .unsupported, subject: "--router lpr-official", "has no \(family.title)",
+        advice: "use --router lpr")
+    }
+    let sizes = layers.compactMap { patch in
+      if case .official(let router) = patch.router { router.latentSize } else { nil }
+    }
+    var official = inTransformers4(config, family: family)
+    official["model_type"] = .string(type)
+    official["architectures"] = [.string(name)]
+    official["auto_map"] = nil
+    official[OfficialForm.latentSizeKey] = sizes.first.map { .integer($0) } ?? .null
+    official[OfficialForm.metricsKey] = .string(OfficialForm.vectorMetrics)
+    official[OfficialForm.metricKey] = .optional(
+      OfficialForm.metrics.first { $0.similarity == .crossAttention }?.name)
+    official["diversity_type"] = "orthogonal"
+    official["diversity_lambda"] = .number(1)
+    official["router_ema_decay"] = .number(0.8)
+    official["kl_weight"] = .number(0.01)
+    official["align_weight"] = .number(family.name == "mixtral" ? 0.05 : 0.1)
+    official["div_weight"] = .number(1)
+    official["unit_ball"] = .bool(false)
+    official["output_router_kl"] = .bool(true)
+    official["router_kl_loss_coef"] = .number(0.01)
+    official["router_aux_loss_coef"] = .number(0)
+    if let quantisation = config["quantization_config"] {
+      official["quantization_config"] = NativeConfig.keeping(
+        layers.map { NativeRouterFormat.module(of: $0.layer.gate.name) }, outOf: quantisation)
+    }
+    return official
+  }
+
+  /// The official code runs in transformers 4.51, which does not read some keys as transformers 5
+  /// writes them: those are there under both names.
+  private static func inTransformers4(_ config: JSONValue, family: Family) -> JSONValue {
+    var config = config
+    if let rope = config["rope_parameters"] {
+      if config["rope_theta"] == nil { config["rope_theta"] = rope["rope_theta"] }
+      if config["rope_scaling"] == nil, let kind = rope["rope_type"]?.stringValue,
+        kind != "default"
+      {
+        config["rope_scaling"] = rope
+      }
+    }
+    if config["torch_dtype"] == nil { config["torch_dtype"] = config["dtype"] }
+    if family.name == "qwen3_moe", config["num_experts"] == nil {
+      config["num_experts"] = config["num_local_experts"]
+    }
+    return config
+  }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fitting
+import Routing
+import Tensors
+import TestSupport
+import Testing
+
+struct OfficialFitTests {
+  /// A gate's routing of a layer's inputs.
+  private static func set(_ layer: SyntheticLayer) -> CalibrationSet {
+    CalibrationSet(inputs: layer.calibration, router: layer.router, threads: 2)
+  }
+
+  private static func overlap(_ router: PrototypeRouter, _ layer: SyntheticLayer) -> Double {
+    let slots = Array(0..<16)
+    return RoutingAgreement(
+      original: layer.router.route(layer.heldOut, threads: 2), originalMap: slots,
+      patched: router.route(layer.heldOut, threads: 2), patchedMap: slots
+    ).overlap
+  }
+
+  @Test func `with the full latent size it follows a linear gate, biases of experts included`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 31)
+    let router = try OfficialFit(
+      Self.set(layer), latent: .automatic, options: FitOptions(threads: 2)
+    ).train(steps: 0)
+    #expect(router.latentSize == 17)
+    #expect(router.form == .init(encoder: .gaussian, similarity: .crossAttention))
+    // Nothing that the official code has no tensor for.
+    #expect(router.functionBias == nil && router.similarityScale == 1)
+    #expect(router.functionPotentials.allSatisfy { $0 == 0 })
+    #expect(router.slotFunction == Array(0..<16))
+    // 2/16 by chance.
+    #expect(Self.overlap(router, layer) > 0.85)
+  }
+
+  @Test func `gradient steps bring a small router nearer, and the size is as asked`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 32)
+    let fit = try OfficialFit(
+      Self.set(layer), latent: .size(6), options: FitOptions(threads: 2))
+    let start = try fit.train(steps: 0)
+    let trained = try fit.train(steps: 200)
+    #expect(start.latentSize == 6 && trained.latentSize == 6)
+    #expect(trained.functionBias == nil)
+    #expect(Self.overlap(trained, layer) > Self.overlap(start, layer) + 0.02)
+  }
+
+  @Test func `the official form keeps most of the balance of the gate that it follows`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 33)
+    var options = FitOptions(
+      stock: .init(hasSelectionBias: false, roundsGateToBF16: false), threads: 2)
+    options.official = .init(latent: .automatic, refinementSteps: 100)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router, options: options)
+    let (official, stock) = (try #require(fit.official), try #require(fit.stock))
+    let before = try #require(fit.original.metrics.gini)
+    let stockGini = try #require(stock.evidence.heldOut?.metrics.gini)
+    let gini = try #require(official.evidence.heldOut?.metrics.gini)
+    #expect(gini < stockGini + 0.15 * before, "\(before) to \(gini), stock \(stockGini)")
+    #expect(official.fidelity.overlap > 0.5 && official.fidelity.overlap < 1)
+    #expect(official.fidelity.divergence > 0)
+  }
+}
