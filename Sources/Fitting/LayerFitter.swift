@@ -34,7 +34,7 @@ public enum LayerFitter {
     let map = whole.router.slotFunction
     return LayerFit(
       slotFunction: map, native: whole.router,
-      stock: try stock(set, native: whole.router, options), isUnchanged: isUnchanged(options),
+      stock: try stock(set, native: whole.router, outputs?.norms, options), isUnchanged: isUnchanged(options),
       original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
       evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
       givenUp: whole.givenUp,
@@ -43,7 +43,7 @@ public enum LayerFitter {
 
   /// The stock form: trained without the held-out tokens.
   private static func stock(
-    _ set: CalibrationSet, native: PrototypeRouter, _ options: FitOptions
+    _ set: CalibrationSet, native: PrototypeRouter, _ norms: [Double]?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
     let parts = set.split()
@@ -54,7 +54,9 @@ public enum LayerFitter {
         gate: set.router.gate, selectionBias: set.router.selectionBias,
         evidence: LayerFit.Evidence(calibration: figures, heldOut: nil))
     }
-    let result = try StockFit(fitted, native: native, stock: form, options: options).train()
+    let result = try StockFit(
+      fitted, native: native, norms: norms, stock: form, options: options
+    ).train()
     var router = set.router
     router.gate = result.gate
     router.selectionBias = result.selectionBias
