@@ -15,18 +15,25 @@ struct Adam {
     second = first
   }
 
-  /// Moves `parameters` against `gradient`.
-  mutating func update(_ parameters: inout Matrix, gradient: Matrix, rate: Float) {
+  /// Moves `parameters` against `gradient`; in every column by `rate` over its unit, where units are
+  /// given: a column that multiplies large inputs moves by little.
+  mutating func update(
+    _ parameters: inout Matrix, gradient: Matrix, rate: Float, units: [Float]? = nil
+  ) {
+    let rates = units?.map { rate / $0 } ?? [Float](repeating: rate, count: parameters.columns)
     precondition(gradient.values.count == first.count && parameters.values.count == first.count)
     step += 1
     let firstScale = 1 / (1 - power(0.9, step))
     let secondScale = 1 / (1 - power(0.99, step))
-    for index in first.indices {
-      let slope = gradient.values[index]
-      first[index] = 0.9 * first[index] + 0.1 * slope
-      second[index] = 0.99 * second[index] + 0.01 * slope * slope
-      let scaled = (second[index] * secondScale).squareRoot() + 1e-12
-      parameters.values[index] -= rate * first[index] * firstScale / scaled
+    for row in 0..<parameters.rows {
+      for column in rates.indices {
+        let index = row * rates.count + column
+        let slope = gradient.values[index]
+        first[index] = 0.9 * first[index] + 0.1 * slope
+        second[index] = 0.99 * second[index] + 0.01 * slope * slope
+        let scaled = (second[index] * secondScale).squareRoot() + 1e-12
+        parameters.values[index] -= rates[column] * first[index] * firstScale / scaled
+      }
     }
   }
 

@@ -32,7 +32,7 @@ public enum LayerFitter {
       calibration: figures(whole.router, set, options),
       heldOut: try heldOutFigures(set, outputs, options))
     let map = whole.router.slotFunction
-    let stock = try stock(set, native: whole.router, options)
+    let stock = try stock(set, native: whole.router, outputs?.norms, options)
     return LayerFit(
       slotFunction: map, native: whole.router, stock: stock,
       official: try official(set, native: whole.router, stock: stock, options),
@@ -45,7 +45,7 @@ public enum LayerFitter {
 
   /// The stock form: trained without the held-out tokens.
   private static func stock(
-    _ set: CalibrationSet, native: PrototypeRouter, _ options: FitOptions
+    _ set: CalibrationSet, native: PrototypeRouter, _ norms: [Double]?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
     let parts = set.split()
@@ -56,7 +56,9 @@ public enum LayerFitter {
         gate: set.router.gate, selectionBias: set.router.selectionBias,
         evidence: LayerFit.Evidence(calibration: figures, heldOut: nil))
     }
-    let result = try StockFit(fitted, native: native, stock: form, options: options).train()
+    let result = try StockFit(
+      fitted, native: native, norms: norms, stock: form, options: options
+    ).train()
     var router = set.router
     router.gate = result.gate
     router.selectionBias = result.selectionBias.map { bias in

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Distils the native router into what the architecture has: a linear gate [E,H], with a bias [E]
-// that acts on selection only where there is one.
+// Distils routing over functions into what the architecture has: a linear gate [E,H], with a bias
+// [E] that acts on selection only where there is one.
 //
-//   minimise  E[-sum_j p_j log q_j]   subject to  |load_j / target_j - 1| <= slack for every slot j
+//   minimise  E|y' - y|² / E|y|²   subject to  |load_j / target_j - 1| <= slack for every slot j
 //
-// p: the native weights on clustered slots (StockTargets.swift), q: SoftRouting.swift. Adam, from
-// the functions' original rows. Without a selection bias all rows learn, and the constraints'
-// multipliers (prices) rise with the counted overload of real top-K routing beyond the slack in
-// every minibatch and fall with such underload. With one, only the rows of cloned functions learn,
-// all others keep the original's weights exactly, and the bias is solved under the family's rule,
-// in which clones count as the separate experts that a runtime takes them for.
+// y is the layer's output under the original router, y' under the gate with the family's own top-K,
+// both as seen from the routing weights of functions (SoftRouting.swift). Adam, from the functions'
+// original rows. Clones start equal: at first they are drawn to clusters of their function's tokens
+// (StockTargets.swift), and the pull fades.
+//
+// The constraints are kept by an augmented Lagrangian (Hestenes 1969, Powell 1969): a slot's price is
+// a multiplier, which sums up counted load beyond the slack step after step, plus a penalty on the
+// load as it is now. Without the penalty, prices and rows chase each other until slots die out.
+//
+// With a selection bias only the rows of cloned functions learn, all others keep the original's
+// weights exactly, and the bias is solved at the end under the family's rule, in which clones count
+// as the separate experts that a runtime takes them for.
 
 import ByteStorage
 import Foundation
@@ -23,25 +29,36 @@ struct StockFit {
   private let native: PrototypeRouter
   private let stock: FitOptions.Stock
   private let options: FitOptions
-  /// Root mean square of each input dimension, [H]: training sees inputs of unit scale.
+  /// Root mean square of each input dimension, [H]: Adam's steps are of one size for inputs of unit
+  /// scale.
   private let scale: [Float]
-  /// The slots and weights that the gate is to give each token.
+  /// The original's functions and their weights, before the family's scale.
   private let wanted: Assignment
+  /// The slots, with clones by clusters, and weights that the gate is drawn to at first.
+  private let cells: Assignment
   /// Share of the assignments that each slot is to take, [E].
   private let slotTargets: [Double]
+  /// Squared output norm of each function over the mean square of the layer's output, [F].
+  private let importance: [Float]
 
   private static let batch = 1024
+  /// Tokens of a batch that one thread takes at a time.
+  private static let block = 256
   private static let steps = 1500
   /// Adam's first step, relative to a row that moves logits by their typical spread.
-  private static let rate: Float = 0.02
+  private static let rate: Float = 0.01
   /// h of SoftRouting, relative to the typical spread.
   private static let temperature: Float = 0.25
-  /// How fast prices follow relative overload, per step.
-  private static let priceRate: Float = 0.001
-  /// Relative excess or lack of load that prices leave alone: the last part of the balance costs a
-  /// linear gate most.
-  private static let slack: Float = 0.2
-  /// Weight of equal shares in the targets.
+  /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
+  /// of the output's mean square.
+  private static let multiplierRate: Float = 0.001
+  private static let penalty: Float = 0.1
+  /// Relative excess or lack of load that prices leave alone.
+  private static let slack: Float = 0.1
+  /// Weight of a clone's own cluster at the start, and the share of the steps after which it is 0.
+  private static let pull: Float = 0.1
+  private static let pullEnd: Float = 0.33
+  /// Weight of equal shares in the pull, so that slots of little weight are drawn too.
   private static let evenShare: Float = 0.2
 
   /// What was learnt, the gate in its dtype.
@@ -50,9 +67,11 @@ struct StockFit {
     var selectionBias: [Float]?
   }
 
-  /// `set` are the tokens to train on.
+  /// `set` are the tokens to train on; `norms` [F] the mean norms of the experts' outputs, where
+  /// they are known.
   init(
-    _ set: CalibrationSet, native: PrototypeRouter, stock: FitOptions.Stock, options: FitOptions
+    _ set: CalibrationSet, native: PrototypeRouter, norms: [Double]?, stock: FitOptions.Stock,
+    options: FitOptions
   ) throws(RegateError) {
     self.set = set
     self.native = native
@@ -60,23 +79,23 @@ struct StockFit {
     self.options = options
     let squares = set.inputs.columnMeanSquares(threads: options.threads)
     scale = squares.map { Float(max($0.squareRoot(), 1e-12)) }
-    wanted = try StockTargets.assignment(
+    var cells = try StockTargets.assignment(
       set, native: native, scale: scale, seed: options.seed, threads: options.threads)
-    let total = Double(set.tokens * wanted.topK)
-    slotTargets = wanted.load(experts: native.experts).map { Double($0) / total }
+    let total = Double(set.tokens * cells.topK)
+    slotTargets = cells.load(experts: native.experts).map { Double($0) / total }
+    cells.shareEvenly(Self.evenShare)
+    self.cells = cells
+    var wanted = set.assignment
+    for entry in wanted.weights.indices { wanted.weights[entry] /= set.router.rule.scale }
+    self.wanted = wanted
+    importance = Self.importance(
+      norms ?? [Double](repeating: 1, count: native.experts), wanted)
   }
 
   func train() -> Result {
-    var gate = initialGate()
+    var gate = set.router.gate.gathering(rows: native.slotFunction)
     let learning = learningRows()
     if learning.contains(true) { descend(&gate, learning) }
-    for row in 0..<gate.rows {
-      for column in 0..<gate.columns { gate[row, column] /= scale[column] }
-    }
-    for (row, function) in native.slotFunction.enumerated() where !learning[row] {
-      // As they were, to the bit: scaling back and forth rounds.
-      for column in 0..<gate.columns { gate[row, column] = set.router.gate[function, column] }
-    }
     if stock.roundsGateToBF16 { gate.roundToBF16() }
     return Result(gate: gate, selectionBias: stock.hasSelectionBias ? solveBias(gate) : nil)
   }
@@ -87,10 +106,23 @@ struct StockFit {
     return native.slotFunction.map { !stock.hasSelectionBias || slots[$0].count > 1 }
   }
 
+  /// Functions that no sampled token may choose have no norm; they count as the smallest.
+  private static func importance(_ norms: [Double], _ wanted: Assignment) -> [Float] {
+    let smallest = norms.filter { $0 > 0 }.min() ?? 1
+    let squares = norms.map { max($0, smallest) * max($0, smallest) }
+    var sum = 0.0
+    for (function, weight) in zip(wanted.slots, wanted.weights) {
+      sum += Double(weight) * Double(weight) * squares[Int(function)]
+    }
+    let mean = sum / Double(wanted.tokens)
+    return squares.map { mean > 0 ? Float($0 / mean) : 1 }
+  }
+
   private func descend(_ gate: inout Matrix, _ learning: [Bool]) {
     let experts = gate.rows
     var adam = Adam(count: gate.values.count)
-    var prices = [Float](repeating: 0, count: experts)
+    var multipliers = [Float](repeating: 0, count: experts)
+    var beyond = multipliers
     let bias = native.slotFunction.map { native.functionPotentials[$0] }
     let selection = Selection(rule: native.rule, bias: stock.hasSelectionBias ? bias : nil)
     var load = slotTargets
@@ -104,21 +136,24 @@ struct StockFit {
       }
       let tokens = Array(order.suffix(Self.batch))
       order.removeLast(tokens.count)
-      var (gradient, counted) = slope(
-        gate, tokens, selection: selection, prices: prices,
-        temperature: Self.temperature * spread.compared)
+      let progress = Float(step) / Float(Self.steps)
+      let setting = SoftRouting.Setting(
+        selection: selection, slotFunction: native.slotFunction, importance: importance,
+        prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
+        temperature: Self.temperature * spread.compared, comparesScores: stock.hasSelectionBias,
+        pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
+      var (gradient, counted) = slope(gate, tokens, setting)
       for row in 0..<experts where !learning[row] {
         for column in 0..<gate.columns { gradient[row, column] = 0 }
       }
-      let decay = 0.5 * (1 + cosf(.pi * Float(step) / Float(Self.steps)))
-      adam.update(&gate, gradient: gradient, rate: rate * decay)
-      if stock.hasSelectionBias { continue }
+      let decay = 0.5 * (1 + cosf(.pi * progress))
+      adam.update(&gate, gradient: gradient, rate: rate * decay, units: scale)
       for slot in 0..<experts {
         let share = Double(counted[slot]) / Double(tokens.count * native.rule.topK)
         load[slot] = 0.9 * load[slot] + 0.1 * share
         let excess = Float(load[slot] / max(slotTargets[slot], 1e-6) - 1)
-        let beyond = excess - min(max(excess, -Self.slack), Self.slack)
-        prices[slot] += Self.priceRate * min(beyond, 2)
+        beyond[slot] = min(excess - min(max(excess, -Self.slack), Self.slack), 2)
+        multipliers[slot] += Self.multiplierRate * beyond[slot]
       }
     }
   }
@@ -139,64 +174,39 @@ struct StockFit {
     return bias.map { $0 - lowest }
   }
 
-
-  /// Function rows, in scaled coordinates.
-  private func initialGate() -> Matrix {
-    var gate = set.router.gate.gathering(rows: native.slotFunction)
-    for row in 0..<gate.rows {
-      for column in 0..<gate.columns { gate[row, column] *= scale[column] }
-    }
-    return gate
-  }
-
   /// The gradient [E,H] over a minibatch, and its hard load.
   private func slope(
-    _ gate: Matrix, _ tokens: [Int], selection: Selection, prices: [Float], temperature: Float
+    _ gate: Matrix, _ tokens: [Int], _ setting: SoftRouting.Setting
   ) -> (Matrix, [Int]) {
-    var inputs = set.inputs.gathering(rows: tokens)
-    for row in 0..<inputs.rows {
-      for column in 0..<inputs.columns { inputs[row, column] /= scale[column] }
-    }
-    let logits = LinearAlgebra.multiply(inputs, transposed: gate, threads: options.threads)
+    let topK = native.rule.topK
     let blocks = mapBlocks(
-      count: tokens.count, blockSize: 128, threads: options.threads
+      count: tokens.count, blockSize: Self.block, threads: options.threads
     ) { _, rows in
-      var routing = SoftRouting(
-        selection: selection, prices: prices, temperature: temperature,
-        comparesScores: stock.hasSelectionBias)
+      let inputs = set.inputs.gathering(rows: Array(tokens[rows]))
+      let logits = LinearAlgebra.multiply(inputs, transposed: gate)
+      var routing = SoftRouting(setting)
+      var workspace = setting.selection.makeWorkspace()
       var load = [Int](repeating: 0, count: native.experts)
       var gradient: [Float] = []
-      gradient.reserveCapacity(rows.count * logits.columns)
-      let width = logits.columns
-      var targets = [Float](repeating: 0, count: width)
-      for row in rows {
-        setTargets(of: tokens[row], &targets)
+      gradient.reserveCapacity(logits.values.count)
+      for (row, token) in tokens[rows].enumerated() {
+        let entries = token * topK..<(token + 1) * topK
         routing.descend(
-          logits: logits.values.span.extracting(row * width..<(row + 1) * width),
-          targets: targets, load: &load, gradient: &gradient)
+          logits: logits.values.span.extracting(row * gate.rows..<(row + 1) * gate.rows),
+          wanted: .init(places: wanted.slots[entries], values: wanted.weights[entries]),
+          cells: .init(places: cells.slots[entries], values: cells.weights[entries]),
+          workspace: &workspace, load: &load, gradient: &gradient)
       }
-      return (load, gradient)
+      let slopes = Matrix(rows: rows.count, columns: gate.rows, values: gradient)
+      return (load, LinearAlgebra.multiply(slopes.transposed(), inputs))
     }
     var load = [Int](repeating: 0, count: native.experts)
-    for block in blocks { for slot in load.indices { load[slot] += block.0[slot] } }
-    let scaled = Matrix(
-      rows: tokens.count, columns: logits.columns, values: blocks.flatMap(\.1))
-    var gradient = LinearAlgebra.multiply(scaled.transposed(), inputs)
-    for index in gradient.values.indices { gradient.values[index] /= Float(tokens.count) }
-    return (gradient, load)
-  }
-
-  /// p of one token: its wanted weights, mixed with equal shares so that slots of little weight
-  /// are learnt too.
-  private func setTargets(of token: Int, _ targets: inout [Float]) {
-    for slot in targets.indices { targets[slot] = 0 }
-    let entries = token * wanted.topK..<(token + 1) * wanted.topK
-    let sum = wanted.weights[entries].reduce(0, +)
-    let even = 1 / Float(wanted.topK)
-    for entry in entries {
-      let weight = sum > 0 ? wanted.weights[entry] / sum : even
-      targets[Int(wanted.slots[entry])] = (1 - Self.evenShare) * weight + Self.evenShare * even
+    var gradient = Matrix(rows: gate.rows, columns: gate.columns)
+    for block in blocks {
+      for slot in load.indices { load[slot] += block.0[slot] }
+      for index in gradient.values.indices { gradient.values[index] += block.1.values[index] }
     }
+    return (gradient, load)
   }
 
   /// The mean distance from a token's best to its first unchosen expert, in logits and in what
@@ -210,6 +220,20 @@ struct StockFit {
     return (
       sample.logits.meanSpread(rank: native.rule.topK), scores.meanSpread(rank: native.rule.topK)
     )
+  }
+}
+
+extension Assignment {
+  /// Makes each token's weights sum to 1 and mixes them with `share` of equal ones.
+  fileprivate mutating func shareEvenly(_ share: Float) {
+    let even = 1 / Float(topK)
+    for token in 0..<tokens {
+      let entries = token * topK..<(token + 1) * topK
+      let sum = weights[entries].reduce(0, +)
+      for entry in entries {
+        weights[entry] = (1 - share) * (sum > 0 ? weights[entry] / sum : even) + share * even
+      }
+    }
   }
 }
 
