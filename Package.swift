@@ -51,7 +51,7 @@ let package = Package(
     module("Checkpoints", ["ByteStorage", "Tensors", "CZlib", collections]),
     module("Routing", ["ByteStorage", "Tensors"]),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
-    module("Fitting", ["ByteStorage", "Tensors", "Routing"]),
+    module("Fitting", ["ByteStorage", "Tensors", "Routing", collections]),
     module("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
     module(
       "Inference",

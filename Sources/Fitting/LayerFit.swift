@@ -56,6 +56,8 @@ public struct LayerFit: Sendable {
   public let givenUp: [Int]
   /// The lowest Gini that the slot map allows.
   public let feasibleGini: Double
+  /// Where the time went.
+  public let phases: PhaseClock
 
   /// Slots that hold a copy of another slot's expert.
   public var clones: Int { givenUp.count }

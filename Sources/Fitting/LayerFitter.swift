@@ -26,21 +26,28 @@ public enum LayerFitter {
         .malformed, subject: "router inputs", "no token, expected at least one",
         advice: "check the calibration set")
     }
+    var clock = PhaseClock()
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
+    clock.lap("original routing")
     let whole = try fit(set, outputs, options)
+    clock.add(whole.phases)
     let evidence = LayerFit.Evidence(
       calibration: figures(whole.router, set, options),
       heldOut: try heldOutFigures(set, outputs, options))
+    clock.lap("held-out evidence")
     let map = whole.router.slotFunction
     let stock = try stock(set, native: whole.router, outputs?.norms, options)
+    clock.lap("stock form")
+    let official = try official(set, native: whole.router, stock: stock, options)
+    clock.lap("official form")
     return LayerFit(
       slotFunction: map, native: whole.router, stock: stock,
-      official: try official(set, native: whole.router, stock: stock, options),
-      isUnchanged: isUnchanged(options),
+      official: official, isUnchanged: isUnchanged(options),
       original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
       evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
       givenUp: whole.givenUp,
-      feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK))
+      feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK),
+      phases: clock)
   }
 
   /// The stock form: trained without the held-out tokens.

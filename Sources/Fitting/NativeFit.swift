@@ -12,6 +12,7 @@ package struct NativeFit: Sendable {
   package let router: PrototypeRouter
   package let keptEnergy: Double
   package let givenUp: [Int]
+  package let phases: PhaseClock
 
   private static let sampleTokens = 8192
 
@@ -19,6 +20,7 @@ package struct NativeFit: Sendable {
   package static func fit(
     _ set: CalibrationSet, outputs: OutputSketch?, options: FitOptions
   ) throws(RegateError) -> NativeFit {
+    var clock = PhaseClock()
     let threads = options.threads
     let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
     let sample = set.sample(sampleTokens)
@@ -27,6 +29,7 @@ package struct NativeFit: Sendable {
         set.router, basis: basis, size: latentSize(basis, sample, options: options))
       : try formedStart(set, basis: basis, options: options)
     router = refined(router, set, options: options)
+    clock.lap("latent space")
 
     var moves = 0
     var plan: ClonePlan?
@@ -35,16 +38,19 @@ package struct NativeFit: Sendable {
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.slotFunction = chosen.slotFunction(moves: moves)
       plan = chosen
+      clock.lap("clone plan")
     }
     let latent = router.latent(set.inputs, threads: threads)
     let scores = router.scores(latent, threads: threads)
     if options.levers.contains(.route) {
       try balance(&router, latent: latent.mean, scores: scores, options: options)
+      clock.lap("potentials")
     }
     try split(&router, latent: latent.mean, scores: scores, threads: threads)
+    clock.lap("split of clones")
     return NativeFit(
       router: router, keptEnergy: basis.keptEnergy(size: router.latentSize),
-      givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [])
+      givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
   }
 
   private static func clonePlan(
@@ -87,7 +93,7 @@ package struct NativeFit: Sendable {
       slotFunction: Array(0..<experts),
       slotPrototypes: Matrix(rows: experts, columns: experts), slotPotentials: zeros,
       rule: original.rule)
-    return NativeFit(router: router, keptEnergy: 1, givenUp: [])
+    return NativeFit(router: router, keptEnergy: 1, givenUp: [], phases: PhaseClock())
   }
 
   /// The asked size, or the first in steps of E/16 whose routing overlaps enough.

@@ -232,6 +232,13 @@ extension Conversion.Result {
       } ?? .null,
       "expert_locations": locations.map(\.json) ?? .null,
       "seconds": .number(seconds),
+      "fit_seconds": fit.map { fit in
+        .object(
+          OrderedDictionary(
+            uniqueKeysWithValues: fit.phases.seconds.map {
+              ($0.key.replacing(" ", with: "_"), .number($0.value))
+            }))
+      } ?? .null,
     ]
   }
 }

@@ -34,6 +34,8 @@ struct ModelFit: Sendable {
   let overall: SetMeasure?
   /// Each set's held-out tokens.
   let sets: [SetMeasure]
+  /// Where the time of the layers fitted in this run went, all strengths together.
+  let phases: PhaseClock
 
   /// Mean over layers of the Gini of the form's router on tokens that its fit did not see.
   func heldOutGini(_ form: RouterForm) -> Double? {
@@ -109,11 +111,12 @@ struct ModelFitter {
     let groups = mix.measuredGroups
     let rows: [[Int32]?] = groups.isEmpty ? [nil] : groups.map { $0.map(Int32.init) }
     var fits = try restored(stage, count: strengths.count)
+    var clock = PhaseClock()
     if let summary = stage.summary {
       let found = try qualities(summary)
       guard found.count == fits.count else { throw ResumeState.damaged(model.checkpoint.path) }
       return zip(fits.indices, found).map { index, quality in
-        modelFit(fits[index], strength: strengths[index], quality: quality)
+        modelFit(fits[index], strength: strengths[index], quality: quality, clock)
       }
     }
     while pass.layer < model.layout.layerCount {
@@ -129,8 +132,11 @@ struct ModelFitter {
       var fitted: [(FittedLayer, LayerFit)] = []
       for (index, strength) in strengths.enumerated() {
         let inputs = pass.routerInputs(stream: index + 1)
+        clock.lap(otherPhase)
         let evidence = try evidence(layer, inputs: inputs, original: original, progress: nil)
+        clock.lap(expertPhase)
         let (new, fit) = try fit(layer, evidence, original: original, strength: strength)
+        clock.add(fit.phases)
         assignments.append(route(new, inputs, original: original))
         maps.append(new.slotFunction)
         fitted.append((new, fit))
@@ -158,7 +164,7 @@ struct ModelFitter {
     }
     try stage.finish(.string(try ResumeRecord.text(qualities)))
     return strengths.indices.map {
-      modelFit(fits[$0], strength: strengths[$0], quality: qualities[$0])
+      modelFit(fits[$0], strength: strengths[$0], quality: qualities[$0], clock)
     }
   }
 
@@ -168,6 +174,7 @@ struct ModelFitter {
     let layers = model.layout.layers
     let experts = layers.reduce(0) { $0 + $1.rule.experts }
     var fits = try restored(stage, count: strengths.count)
+    var clock = PhaseClock()
     let passes = (mix.parts.isEmpty ? 1 : 2) + mix.parts.count { $0.role == .protected }
     progress.begin(
       "Fitting", total: experts * passes + layers.count * strengths.count * fitUnits)
@@ -180,10 +187,14 @@ struct ModelFitter {
       let (gate, gateBias, selectionBias) = try layer.router(from: model.checkpoint)
       let original = FamilyRouter(
         gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
+      clock.lap(otherPhase)
       let evidence = try evidence(layer, inputs: inputs, original: original, progress: progress)
+      clock.lap(expertPhase)
       var fitted: [(FittedLayer, LayerFit)] = []
       for strength in strengths {
-        fitted.append(try fit(layer, evidence, original: original, strength: strength))
+        let new = try fit(layer, evidence, original: original, strength: strength)
+        clock.add(new.1.phases)
+        fitted.append(new)
         progress.advance(fitUnits)
       }
       let measured = try measure(layer, fitted.map(\.0), inputs: inputs, original: original)
@@ -196,8 +207,13 @@ struct ModelFitter {
     }
     progress.end()
     try stage.finish([:])
-    return zip(fits, strengths).map { modelFit($0, strength: $1, quality: nil) }
+    return zip(fits, strengths).map { modelFit($0, strength: $1, quality: nil, clock) }
   }
+
+  /// What the clock calls time outside the fits: sampling of expert outputs, and all else that
+  /// passes between two fits.
+  private var expertPhase: String { "expert outputs" }
+  private var otherPhase: String { "model" }
 
   /// Progress units of one layer's fit, in experts of the sampling pass.
   private var fitUnits: Int { 16 }
@@ -277,11 +293,12 @@ struct ModelFitter {
 
   /// A whole fit with what its held-out tokens say.
   private func modelFit(
-    _ layers: [ModelFit.Layer], strength: Double, quality: ModelFit.Quality?
+    _ layers: [ModelFit.Layer], strength: Double, quality: ModelFit.Quality?, _ clock: PhaseClock
   ) -> ModelFit {
     guard !mix.parts.isEmpty else {
       return ModelFit(
-        layers: layers, strength: strength, quality: quality, overall: nil, sets: [])
+        layers: layers, strength: strength, quality: quality, overall: nil, sets: [],
+        phases: clock)
     }
     func loads(_ group: Int) -> [SetLoad] { layers.map { $0.fit.sets[group] } }
     let calibration = mix.parts.filter { $0.role == .calibration }
@@ -296,7 +313,8 @@ struct ModelFitter {
           name: part.name, role: part.role, share: part.share,
           tokens: part.measured.count, loads: loads(place + 1),
           likelihood: quality?.heldOut[place + 1])
-      })
+      },
+      phases: clock)
   }
 
   /// Of the held-out sequences of all calibration sets, then of each set's.
