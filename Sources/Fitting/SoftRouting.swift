@@ -19,12 +19,12 @@
 // gradient slots are not seen to compete. Slots of nodes that are not kept have m = 0.
 
 import Foundation
-import Routing
+package import Routing
 
 /// The gradient of soft routing with respect to the logits, one token at a time.
-struct SoftRouting {
+package struct SoftRouting {
   /// What does not change from token to token.
-  struct Setting {
+  package struct Setting {
     /// Over slots, with the stock selection bias.
     let selection: Selection
     let slotFunction: [Int]
@@ -36,12 +36,30 @@ struct SoftRouting {
     let temperature: Float
     let comparesScores: Bool
     let pull: Float
+
+    package init(
+      selection: Selection, slotFunction: [Int], importance: [Float], prices: [Float],
+      temperature: Float, comparesScores: Bool, pull: Float
+    ) {
+      self.selection = selection
+      self.slotFunction = slotFunction
+      self.importance = importance
+      self.prices = prices
+      self.temperature = temperature
+      self.comparesScores = comparesScores
+      self.pull = pull
+    }
   }
 
   /// Few entries of a vector over functions or slots.
-  struct Sparse {
+  package struct Sparse {
     let places: ArraySlice<Int32>
     let values: ArraySlice<Float>
+
+    package init(places: ArraySlice<Int32>, values: ArraySlice<Float>) {
+      self.places = places
+      self.values = values
+    }
   }
 
   private let setting: Setting
@@ -56,7 +74,7 @@ struct SoftRouting {
   /// Slots that t depends on.
   private var border: (lowestIn: Int, highestOut: Int?) = (0, nil)
 
-  init(_ setting: Setting) {
+  package init(_ setting: Setting) {
     self.setting = setting
     let zeros = [Float](repeating: 0, count: setting.prices.count)
     (value, logSlope, compared, comparedSlope) = (zeros, zeros, zeros, zeros)
@@ -67,7 +85,7 @@ struct SoftRouting {
   /// Appends d loss / d l [E] to `gradient`, and counts the slots that a hard choice takes.
   ///
   /// `wanted` is v, `cells` p.
-  mutating func descend(
+  package mutating func descend(
     logits: Span<Float>, wanted: Sparse, cells: Sparse, workspace: inout Selection.Workspace,
     load: inout [Int], gradient: inout [Float]
   ) {

@@ -48,13 +48,13 @@ struct StockFit {
   /// Adam's first step, relative to a row that moves logits by their typical spread.
   private static let rate: Float = 0.01
   /// h of SoftRouting, relative to the typical spread.
-  private static let temperature: Float = 0.25
+  private static let temperature: Float = 0.15
   /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
   /// of the output's mean square.
-  private static let multiplierRate: Float = 0.001
-  private static let penalty: Float = 0.1
+  private static let multiplierRate: Float = 0.0005
+  private static let penalty: Float = 0.3
   /// Relative excess or lack of load that prices leave alone.
-  private static let slack: Float = 0.1
+  private static let slack: Float = 0.075
   /// Weight of a clone's own cluster at the start, and the share of the steps after which it is 0.
   private static let pull: Float = 0.1
   private static let pullEnd: Float = 0.33

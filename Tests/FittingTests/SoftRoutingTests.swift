@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fitting
+import Foundation
+import Routing
+import TestSupport
+import Testing
+
+struct SoftRoutingTests {
+  /// Four slots of two nodes are kept; slots 1 and 2 hold one function, 6 and 7 another.
+  private static let slotFunction = [0, 1, 1, 3, 4, 5, 6, 6]
+  private static let importance: [Float] = [1, 2, 1, 0.5, 1, 3, 1, 1]
+  private static let prices: [Float] = [0.1, -0.2, 0.3, 0, 0.05, -0.1, 0.2, 0]
+  private static let bias: [Float] = [0, 0.05, 0.02, 0, 0.1, 0, 0.03, 0]
+  private static let temperature = 0.3
+  private static let pull = 0.2
+
+  /// The loss as the file's header states it, in Double.
+  private static func loss(
+    _ logits: [Double], rule: RoutingRule, kept: Range<Int>, wanted: [Double], cells: [Double]
+  ) -> Double {
+    let isSoftmax = rule.scoring == .softmax
+    let largest = logits.max() ?? 0
+    let values = logits.map { isSoftmax ? exp($0 - largest) : 1 / (1 + exp(-$0)) }
+    let total = values.reduce(0, +)
+    let compared = isSoftmax ? logits : zip(values, bias).map { $0 + Double($1) }
+    let sorted = compared[kept].sorted(by: >)
+    let threshold = (sorted[rule.topK - 1] + sorted[rule.topK]) / 2
+    let members = compared.indices.map {
+      kept.contains($0) ? 1 / (1 + exp(-(compared[$0] - threshold) / temperature)) : 0
+    }
+    let sum = rule.normalise ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
+      : isSoftmax ? total : 1
+    var errors = wanted.map { -$0 }
+    for slot in values.indices { errors[slotFunction[slot]] += values[slot] * members[slot] / sum }
+    var loss = 0.0
+    for place in errors.indices {
+      loss += Double(importance[place]) * errors[place] * errors[place]
+      loss += Double(prices[place]) * members[place]
+      loss -= pull * cells[place] * log(values[place] / total)
+    }
+    return loss
+  }
+
+  private static let softmax = RoutingRule(
+    experts: 8, topK: 3, scoring: .softmax, normalise: true)
+  private static let plainSoftmax = RoutingRule(
+    experts: 8, topK: 3, scoring: .softmax, normalise: false)
+  private static let nodes = RoutingRule(
+    experts: 8, topK: 3, scoring: .sigmoid, normalise: true, normaliseGuard: .add(1e-20),
+    groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
+
+  @Test(arguments: [softmax, plainSoftmax, nodes])
+  func `the gradient is that of the stated loss`(rule: RoutingRule) {
+    let logits: [Double] = [0.3, 1.9, 1.1, -0.4, 0.2, -1.5, -0.9, -2.2]
+    let wanted: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
+    let cells: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
+    func sparse(_ values: [Double]) -> SoftRouting.Sparse {
+      let places = values.indices.filter { values[$0] > 0 }
+      return SoftRouting.Sparse(
+        places: places.map { Int32($0) }[...], values: places.map { Float(values[$0]) }[...])
+    }
+    let selection = Selection(rule: rule, bias: rule.scoring == .sigmoid ? Self.bias : nil)
+    var routing = SoftRouting(
+      .init(
+        selection: selection, slotFunction: Self.slotFunction, importance: Self.importance,
+        prices: Self.prices, temperature: Float(Self.temperature),
+        comparesScores: rule.scoring == .sigmoid, pull: Float(Self.pull)))
+    var workspace = selection.makeWorkspace()
+    var load = [Int](repeating: 0, count: 8)
+    var gradient: [Float] = []
+    routing.descend(
+      logits: logits.map { Float($0) }.span, wanted: sparse(wanted), cells: sparse(cells),
+      workspace: &workspace, load: &load, gradient: &gradient)
+    // Slots 0 to 3 are the better node.
+    #expect(load == [1, 1, 1, 0, 0, 0, 0, 0])
+    let kept = rule.groups == nil ? 0..<8 : 0..<4
+    #expect(gradient.count == 8)
+    for slot in 0..<8 {
+      let step = 1e-5
+      let sides = [step, -step].map { change in
+        var moved = logits
+        moved[slot] += change
+        return Self.loss(moved, rule: rule, kept: kept, wanted: wanted, cells: cells)
+      }
+      #expect(abs(Double(gradient[slot]) - (sides[0] - sides[1]) / (2 * step)) < 1e-5)
+    }
+  }
+}
