@@ -183,11 +183,16 @@ public struct PrototypeRouter: Router, Equatable {
 }
 
 extension PrototypeRouter {
-  /// A router whose slots each have a prototype, `slots` [E,R], and nothing else.
+  /// The router of the official LPR code: each slot has a prototype, `slots` [E,R], the K largest
+  /// similarities are chosen, and their softmax are the weights.
   package init(
     slots: Matrix, encoder: GaussianEncoder, similarity: Similarity, rule: RoutingRule
   ) {
     let zeros = [Float](repeating: 0, count: slots.rows)
+    var rule = rule
+    // Similarities are compared as they are: a softmax of all would make small ones equal.
+    rule.scoring = .softmaxOfSelected
+    rule.normalise = false
     self.init(
       encoder: .gaussian(encoder), similarity: similarity, functionPrototypes: slots,
       functionPotentials: zeros, slotFunction: Array(0..<slots.rows),

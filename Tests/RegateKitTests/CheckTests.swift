@@ -58,7 +58,7 @@ private let cases = [
   Case(
     label: "FP8", sample: directory(.qwen3, .init(.single, experts: .fp8)),
     expected: [
-      (.vllm, "quantised-package", .note), (.mlx, "quantised-elsewhere", .refuses),
+      (.vllm, "quantised-package", .note), (.mlx, "quantised-otherwise", .refuses),
     ]),
   Case(
     label: "a Qwen3-MoE as transformers 5 saves it", sample: directory(.qwen3),

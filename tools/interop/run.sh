@@ -6,8 +6,8 @@
 #
 #   tools/interop/run.sh [MODELS]
 #
-# PYTHON5 and PYTHON4 name interpreters with transformers 5 and 4, LLAMA_BIN the folder of
-# llama.cpp's programs, where they exist already.
+# PYTHON5 and PYTHON4 name interpreters with transformers 5 and 4, MLX one with mlx and mlx-lm,
+# LLAMA_BIN the folder of llama.cpp's programs, where they exist already.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 models=${1:-}
@@ -24,6 +24,14 @@ python() { # NAME TRANSFORMERS
 }
 PYTHON5=${PYTHON5:-$(python python5 5.23.0)}
 PYTHON4=${PYTHON4:-$(python python4 4.57.6)}
+
+if [ -z "${MLX:-}" ]; then
+  MLX=$home/mlx/bin/python
+  if [ ! -x "$MLX" ]; then
+    python3 -m venv "$home/mlx"
+    "$home/mlx/bin/pip" -q install "mlx[cpu]==0.32.4" mlx-lm==0.32.2 numpy==2.4.6 pytest==9.2.0
+  fi
+fi
 
 if [ -z "${LLAMA_BIN:-}" ]; then
   LLAMA_BIN=$home/llama/bin
@@ -53,7 +61,8 @@ deployed() { # MODEL CALIBRATION HELDOUT TEXT GGUF...
     --regate "$REGATE" --llama-bin "$LLAMA_BIN" --gguf "${@:5}"
 }
 check "$PYTHON5" -m pytest -q tools/interop
-check "$PYTHON4" -m pytest -q tools/interop/test_modelling.py
+check "$PYTHON4" -m pytest -q tools/interop/test_modelling.py tools/interop/test_official.py
+LAB_MODELS=$models check "$MLX" -m pytest -q tools/interop/test_mlx.py
 for model in fixtures/tiny-*/; do
   model=${model%/}
   [ -d "$model-data" ] || continue

@@ -68,7 +68,10 @@ def mlx_verdict(folder):
 def nll(folder, ids):
     """Mean NLL over all shifted positions, arithmetic in Float32."""
     model, _ = load_model(folder, strict=True)
-    model.update(tree_map(lambda value: value.astype(mx.float32), model.parameters()))
+    # Words of quantised matrices stay what they are.
+    model.update(tree_map(
+        lambda value: value.astype(mx.float32) if mx.issubdtype(value.dtype, mx.floating) else value,
+        model.parameters()))
     total = 0.0
     for row in ids:
         logits = model(mx.array(row[None, :-1].astype(np.int32)))[0]
@@ -142,6 +145,25 @@ def test_a_rope_base_that_mlx_does_not_find_changes_the_model(tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 777.0}))
     assert abs(nll(folder, ids) - unseen) > 1e-4
     assert "mlx-rope" not in [f["rule"] for f in mlx_verdict(folder)["findings"]]
+
+
+def test_a_gguf_and_a_stray_bias_are_refused(tmp_path):
+    gguf = tmp_path / "gguf"
+    gguf.mkdir()
+    shutil.copy(FIXTURES / "tiny-qwen3-moe-data/qwen3-moe-Q8_0.gguf", gguf / "model.gguf")
+    shutil.copy(FIXTURES / "tiny-qwen3-moe/config.json", gguf)
+    with pytest.raises(FileNotFoundError):
+        load_model(gguf)
+    assert "needs-safetensors" in [f["rule"] for f in mlx_verdict(gguf / "model.gguf")["findings"]]
+    folder = for_mlx(FIXTURES / "tiny-qwen3-moe", tmp_path / "model")
+    file = folder / "model.safetensors"
+    tensors = mx.load(str(file))
+    file.unlink()  # mapped by the tensors
+    mx.save_safetensors(str(file), tensors | {
+        "model.layers.0.mlp.gate.e_score_correction_bias": mx.zeros(32)}, {"format": "pt"})
+    with pytest.raises(ValueError, match="not in model"):
+        load_model(folder)
+    assert "stray-bias-strict" in [f["rule"] for f in mlx_verdict(folder)["findings"]]
 
 
 @pytest.mark.parametrize("name, gate_bits", [("tiny-qwen3-moe", 8), ("tiny-deepseek", None)])

@@ -14,6 +14,8 @@ import Tensors
 extension CheckRule {
   static let all: [CheckRule] = forms + biases + routing + storage
 
+  private static let mlxRun = "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2"
+
   /// The native form and the containers.
   private static let forms = [
     CheckRule(
@@ -23,10 +25,14 @@ extension CheckRule {
       verified: true
     ) { $0.native ? "model_type" : nil },
     CheckRule(
-      "native-unknown", [.vllm, .sglang, .mlx], .refuses,
+      "native-unknown", [.vllm, .sglang], .refuses,
       "does not know the model type of the native form; convert with --router stock",
-      source: "model registries of the three: model_type regate_* is in none"
+      source: "model registries of both: model_type regate_* is in none"
     ) { $0.native ? "model_type" : nil },
+    CheckRule(
+      "mlx-model-type", [.mlx], .refuses,
+      "does not support this model type; convert with --router stock", source: mlxRun, verified: true
+    ) { $0.native || $0.official ? "model_type" : nil },
     CheckRule(
       "official-unknown", [.transformers], .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
@@ -35,9 +41,9 @@ extension CheckRule {
       verified: true
     ) { $0.official ? "model_type" : nil },
     CheckRule(
-      "official-unlisted", [.vllm, .sglang, .mlx], .refuses,
+      "official-unlisted", [.vllm, .sglang], .refuses,
       "does not know the model type of the official LPR code; convert with --router stock",
-      source: "model registries of the three: mixtral_lpr and qwen3_moe_lpr are in none"
+      source: "model registries of both: mixtral_lpr and qwen3_moe_lpr are in none"
     ) { $0.official ? "model_type" : nil },
     CheckRule(
       "needs-gguf", [.llamaCpp], .refuses,
@@ -45,8 +51,8 @@ extension CheckRule {
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py"
     ) { $0.isGGUF ? nil : CheckSubject.whole },
     CheckRule(
-      "needs-safetensors", [.mlx], .refuses, "mlx-lm looks for model*.safetensors",
-      source: "mlx-lm utils.py, load_model"
+      "needs-safetensors", [.mlx], .refuses, "mlx-lm looks for model*.safetensors", source: mlxRun,
+      verified: true
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
       "gguf-dequantised", [.transformers], .note,
@@ -73,7 +79,7 @@ extension CheckRule {
       "mlx-qwen-keys", [.mlx], .refuses,
       "wants num_experts and rope_theta beside the other keys; transformers 5 writes num_local_experts "
         + "and rope_parameters: add them to config.json",
-      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+      source: mlxRun, verified: true
     ) {
       guard $0.family == "qwen3_moe", !$0.isGGUF else { return nil }
       return ["num_experts", "rope_theta"].first { [config = $0.config] in config?[$0] == nil }
@@ -82,7 +88,7 @@ extension CheckRule {
       "mlx-rope", [.mlx], .differs,
       "looks for rope_theta beside the other keys and takes its own default where it is only in "
         + "rope_parameters: other positions than the model's; add the key to config.json",
-      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+      source: mlxRun, verified: true
     ) {
       guard let base = $0.nestedRopeBase, !$0.isGGUF, $0.family != "qwen3_moe" else { return nil }
       return base == ($0.family == "mixtral" ? 1e6 : 1e4) ? nil : "rope_parameters"
@@ -90,7 +96,7 @@ extension CheckRule {
     CheckRule(
       "mlx-head-size", [.mlx], .refuses,
       "takes Mixtral's head size to be hidden_size / num_attention_heads, whatever head_dim says",
-      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+      source: mlxRun, verified: true
     ) {
       guard $0.family == "mixtral", let size = $0.config?["head_dim"]?.intValue,
         let heads = $0.config?["num_attention_heads"]?.intValue
@@ -100,7 +106,7 @@ extension CheckRule {
     },
     CheckRule(
       "mlx-loads", [.mlx], .note, "loads as the original does",
-      source: "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2", verified: true
+      source: mlxRun, verified: true
     ) {
       !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
         && [nil, "mlx"].contains($0.quantisation) ? CheckSubject.whole : nil
@@ -139,8 +145,8 @@ extension CheckRule {
       source: "vLLM models/deepseek_v2.py"
     ) { !$0.isGGUF && $0.family == "deepseek_v2" ? $0.strayBias : nil },
     CheckRule(
-      "stray-bias-strict", [.mlx], .refuses, "loads strictly: parameters not in model",
-      source: "mlx-lm utils.py:445; mlx-lm#1294"
+      "stray-bias-strict", [.mlx], .refuses, "loads strictly: parameters not in model", source: mlxRun,
+      verified: true
     ) { !$0.isGGUF ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-gguf", [.llamaCpp], .refuses,
@@ -243,9 +249,19 @@ extension CheckRule {
     ) { $0.quantisation == "mlx" ? "quantization" : nil },
     CheckRule(
       "quantised-elsewhere", [.mlx], .refuses,
-      "cannot read weights that another library quantised", source: "mlx-lm utils.py, load_model"
+      "reads AWQ and GPTQ of dense models only: it does not stack such experts, nor take g_idx",
+      source: "run with mlx-lm 0.32.2 on files of autoawq 0.2.9 and gptqmodel 7.7.0", verified: true
     ) {
-      guard let method = $0.quantisation, method != "mlx" else { return nil }
+      guard let method = $0.quantisation, ["awq", "gptq"].contains(method) else { return nil }
+      return "quant_method \(method)"
+    },
+    CheckRule(
+      "quantised-otherwise", [.mlx], .refuses,
+      "decodes FP8 of DeepSeek-V3 and no other such experts", source: "mlx-lm utils.py, models/*.py"
+    ) {
+      guard let method = $0.quantisation, !["mlx", "awq", "gptq"].contains(method),
+        $0.family != "deepseek_v3" || method != "fp8"
+      else { return nil }
       return "quant_method \(method)"
     },
     CheckRule(

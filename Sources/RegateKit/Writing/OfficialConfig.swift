@@ -16,13 +16,13 @@ enum OfficialConfig {
   /// Refuses models whose routing the official code cannot express, with the reason.
   static func requireExpressible(_ model: Model) throws(RegateError) {
     let layout = model.layout
-    func refused(_ reason: String) -> RegateError {
+    func refused(_ reason: String, use other: RouterForm = .lpr) -> RegateError {
       RegateError(
         .unsupported, file: model.checkpoint.path, subject: "--router lpr-official", reason,
-        advice: "use --router lpr")
+        advice: "use --router \(other.rawValue)")
     }
     guard let checkpoint = model.checkpoint as? SafetensorsCheckpoint else {
-      throw refused("the official code reads safetensors only")
+      throw refused("the official code reads safetensors only", use: .stock)
     }
     guard OfficialForm.modelType(of: layout.family) != nil else {
       throw refused(
@@ -44,7 +44,8 @@ enum OfficialConfig {
           + "to 1")
     }
     guard checkpoint.config?["hidden_size"] != nil else {
-      throw refused("config.json is that of a multimodal wrapper, which the official code has not")
+      throw refused("config.json is that of a multimodal wrapper, which the official code has not",
+        use: .stock)
     }
   }
 
