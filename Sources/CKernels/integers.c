@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products in 8-bit integers. VPDPBUSD multiplies four columns and adds the products to a 32-bit sum,
-// so that four columns lie side by side. It wants one factor without sign: 128 is added to the left
-// one, and 128 times the sum of the right one's block taken off again, where the sums begin.
+// Products in 8-bit integers. VPDPBUSD multiplies four columns and adds the products to a 32-bit
+// sum, so that four columns lie side by side. It wants one factor without sign: 128 is added to the
+// left one, and 128 times the sum of the right one's block taken off again, where the sums begin.
 //
 //   right    [32 rows][block of 32 columns]: 32 scales, 32 beginnings, 8 columns of four x 32 rows
 //   left     256 rows at a time: [row][block] of 32 bytes, after [row][block] scales

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products in 8-bit integers on x86-64 CPUs with AVX-512 VNNI, which multiply them four times
-// as fast as float32. For quantised weights: llama.cpp rounds what these are multiplied with to 8 bits
-// too, in blocks of 32 (Q8_0) or 256 (Q8_K).
+// Matrix products in 8-bit integers on x86-64 CPUs with AVX-512 VNNI, which multiply them four
+// times as fast as float32. For quantised weights: llama.cpp too rounds what these are multiplied
+// with to 8 bits, in blocks of 32 (Q8_0) or 256 (Q8_K).
 //
 // Both factors are cut into blocks of 32 columns, and each row's block is scaled and rounded:
 //
 //   x[c] = s q[c],   s = |x|_max / 127
 //   result[i, j] = sum over blocks of s_i s_j (q_i . q_j)
 //
-// Weights of Q8_0 stay what they are, whose blocks are these. For others rounding at 2^-8 of a
-// block's largest number is far finer than what they were rounded at. Rounding errors are about 2^-7
-// of a product's size, most of it by the left factor. Numbers below 1e-30 count as zero. A row's
+// Weights of Q8_0 stay what they are, whose blocks are these. For others, of up to six bits,
+// rounding at 2^-8 of a block's largest number is finer than what they were rounded at before.
+// Rounding errors are about 2^-7 of a product's size. Numbers below 1e-30 count as zero. A row's
 // results depend on no other row.
 #ifndef INTEGERKERNELS_H
 #define INTEGERKERNELS_H
