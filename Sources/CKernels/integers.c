@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products in 16-bit integers. VPDPWSSD multiplies pairs of columns and adds both products to a
-// 32-bit sum, so that pairs lie side by side:
+// Products in 8-bit integers. VPDPBUSD multiplies four columns and adds the products to a 32-bit
+// sum, so that four columns lie side by side. It wants one factor without sign: 128 is added to the
+// left one, and 128 times the sum of the right one's block taken off again, where the sums begin.
 //
-//   right    [32 rows][block of 64 columns]: 32 scales, then 32 pairs of columns x 32 rows
-//   left     256 rows at a time: [row][block] of 64 integers, after [row][block] scales
+//   right    [32 rows][block of 32 columns]: 32 scales, 32 beginnings, 8 columns of four x 32 rows
+//   left     256 rows at a time: [row][block] of 32 bytes, after [row][block] scales
 //
 // The inner loop keeps the sums of 6 x 32 results, in integers and, block after block, in float32.
 #include "include/IntegerKernels.h"
@@ -18,8 +19,9 @@
 enum {
   block = rg_integer_columns,
   panel_rows = rg_integer_rows,
-  pair_bytes = 4 * panel_rows,
-  block_bytes = 4 * panel_rows + block / 2 * pair_bytes,
+  four_bytes = 4 * panel_rows,
+  head_bytes = 8 * panel_rows,
+  block_bytes = head_bytes + block / 4 * four_bytes,
   left_rows = 256,
   tile_rows = 6
 };
@@ -46,55 +48,62 @@ RG_INLINE size_t scale_bytes(size_t rows, size_t blocks) {
 
 size_t rg_integers_scratch_bytes(size_t count, size_t columns) {
   size_t rows = smaller(count, left_rows), blocks = rounded(columns, block);
-  return scale_bytes(rows, blocks) + rows * blocks * block * sizeof(int16_t);
+  return scale_bytes(rows, blocks) + rounded(rows * blocks * block, 64) * 64;
 }
 
 // MARK: Packing
 
 /// Scales and rounds a block of `count` numbers; returns the scale.
-RG_VNNI_INLINE float quantise(const float *source, size_t count, __m512i *low, __m512i *high) {
-  __mmask64 mask = count >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << count) - 1;
-  __m512 value[4], squares = _mm512_setzero_ps(), largest = _mm512_setzero_ps();
-  for (int i = 0; i < 4; i++) {
-    value[i] = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16 * i), source + 16 * i);
-    squares = _mm512_fmadd_ps(value[i], value[i], squares);
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(value[i]));
-  }
-  float norm = __builtin_sqrtf(_mm512_reduce_add_ps(squares));
-  float maximum = _mm512_reduce_max_ps(largest);
-  // Squares of very small numbers vanish: eight times the largest bounds their norm.
-  if (maximum < 1e-15f) norm = 8 * maximum;
-  if (norm < 1e-30f) norm = maximum = 0;
-  float scale = norm * (1 / 46000.0f);
-  // Not the other way round: NaN must stay.
-  if (maximum * (1 / 32767.0f) > scale) scale = maximum * (1 / 32767.0f);
+RG_VNNI_INLINE float quantise(const float *source, size_t count, __m256i *result) {
+  __mmask32 mask = count >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << count) - 1;
+  __m512 low = _mm512_maskz_loadu_ps((__mmask16)mask, source);
+  __m512 high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), source + 16);
+  float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+  // A maximum overlooks NaN.
+  if (_mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q)) largest = __builtin_nanf("");
+  if (largest < 1e-30f) largest = 0;
+  float scale = largest * (1 / 127.0f);
   __m512 inverse = _mm512_set1_ps(scale == 0 ? 0 : 1 / scale);
-  __m256i part[4];
-  for (int i = 0; i < 4; i++) {
-    part[i] = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(_mm512_mul_ps(value[i], inverse)));
-  }
-  *low = _mm512_inserti64x4(_mm512_castsi256_si512(part[0]), part[1], 1);
-  *high = _mm512_inserti64x4(_mm512_castsi256_si512(part[2]), part[3], 1);
+  __m128i first = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)));
+  __m128i second = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(high, inverse)));
+  *result = _mm256_set_m128i(second, first);
   return scale;
 }
 
-/// A block of 16 rows, of which `rows` exist, into its half of the pairs.
+/// -128 times the sum of 32 bytes.
+RG_VNNI_INLINE int32_t beginning(__m256i values) {
+  __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), values);
+  __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+  return -128 * (_mm_cvtsi128_si32(half) + _mm_extract_epi32(half, 1));
+}
+
+/// Two blocks of 16 rows, of which `rows` exist, into their half of the columns of four; the second
+/// only where there are more than 32 columns.
 RG_VNNI static void pack_rows(
-    const float *source, size_t stride, size_t rows, size_t columns, float *scales, char *pairs) {
-  __m512i low[16], high[16];
+    const float *source, size_t stride, size_t rows, size_t columns, size_t half, char *target) {
+  int blocks = columns > block ? 2 : 1;
+  __m512i both[16];
   for (size_t row = 0; row < 16; row++) {
-    if (row < rows) {
-      scales[row] = quantise(source + row * stride, columns, &low[row], &high[row]);
-    } else {
-      scales[row] = 0;
-      low[row] = high[row] = _mm512_setzero_si512();
+    __m256i values[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int b = 0; b < blocks; b++) {
+      char *head = target + b * block_bytes + 4 * (16 * half + row);
+      float scale = 0;
+      if (row < rows) {
+        scale = quantise(source + row * stride + b * block, columns - b * block, &values[b]);
+      }
+      int32_t begin = beginning(values[b]);
+      memcpy(head, &scale, sizeof scale);
+      memcpy(head + 4 * panel_rows, &begin, sizeof begin);
     }
+    both[row] = _mm512_inserti64x4(_mm512_castsi256_si512(values[0]), values[1], 1);
   }
-  rg_transpose(low);
-  rg_transpose(high);
-  for (int pair = 0; pair < 16; pair++) {
-    _mm512_store_si512(pairs + pair * pair_bytes, low[pair]);
-    _mm512_store_si512(pairs + (16 + pair) * pair_bytes, high[pair]);
+  rg_transpose(both);
+  for (int b = 0; b < blocks; b++) {
+    char *fours = target + b * block_bytes + head_bytes + 64 * half;
+    for (int four = 0; four < 8; four++) {
+      _mm512_store_si512(fours + four * four_bytes, both[8 * b + four]);
+    }
   }
 }
 
@@ -102,25 +111,24 @@ RG_VNNI void rg_integers_pack(
     const float *source, size_t stride, size_t columns, size_t first, size_t count, void *target) {
   size_t blocks = rounded(columns, block);
   for (size_t row = 0; row < rounded(count, panel_rows) * panel_rows; row += 16) {
-    size_t left = row < count ? smaller(16, count - row) : 0, half = row % panel_rows / 16;
+    size_t left = row < count ? smaller(16, count - row) : 0;
     char *packed = (char *)target + (first + row) / panel_rows * blocks * block_bytes;
-    for (size_t b = 0; b < blocks; b++, packed += block_bytes) {
+    for (size_t b = 0; b < blocks; b += 2) {
       pack_rows(
           source + row * stride + b * block, stride, left, columns - b * block,
-          (float *)packed + 16 * half, packed + 4 * panel_rows + 64 * half);
+          row % panel_rows / 16, packed + b * block_bytes);
     }
   }
 }
 
 RG_VNNI static void pack_left(
     const float *source, size_t stride, size_t rows, size_t columns, float *scales,
-    int16_t *target) {
+    uint8_t *target) {
   for (size_t row = 0; row < rows; row++) {
     for (size_t column = 0; column < columns; column += block, target += block) {
-      __m512i low, high;
-      *scales++ = quantise(source + row * stride + column, columns - column, &low, &high);
-      _mm512_store_si512(target, low);
-      _mm512_store_si512(target + 32, high);
+      __m256i values;
+      *scales++ = quantise(source + row * stride + column, columns - column, &values);
+      _mm256_store_si256((__m256i *)target, _mm256_xor_si256(values, _mm256_set1_epi8(-128)));
     }
   }
 }
@@ -129,7 +137,7 @@ RG_VNNI static void pack_left(
 
 /// Some rows of the left matrix, and the rows of the right one that lie together.
 typedef struct {
-  const int16_t *left;
+  const uint8_t *left;
   const float *left_scales;
   const char *right;
   size_t columns;
@@ -142,21 +150,25 @@ RG_VNNI_INLINE void multiply_tile(
   __m512 sum[tile_rows][2];
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
   for (size_t b = 0; b < blocks; b++) {
-    const char *pairs = from.right + 4 * panel_rows;
-    const int16_t *left = from.left + b * block;
-    size_t count = rounded(smaller(block, from.columns - b * block), 2);
+    const char *fours = from.right + head_bytes;
+    const uint8_t *left = from.left + b * block;
+    __m512i begin = _mm512_load_si512(from.right + 4 * panel_rows);
+    __m512i other = _mm512_load_si512(from.right + 4 * panel_rows + 64);
     __m512i part[tile_rows][2];
-    for (int i = 0; i < rows; i++) part[i][0] = part[i][1] = _mm512_setzero_si512();
+    for (int i = 0; i < rows; i++) {
+      part[i][0] = begin;
+      part[i][1] = other;
+    }
 #pragma clang loop unroll_count(1)
-    for (size_t p = 0; p < count; p++) {
-      __m512i first = _mm512_load_si512(pairs + p * pair_bytes);
-      __m512i second = _mm512_load_si512(pairs + p * pair_bytes + 64);
+    for (size_t f = 0; f < block / 4; f++) {
+      __m512i first = _mm512_load_si512(fours + f * four_bytes);
+      __m512i second = _mm512_load_si512(fours + f * four_bytes + 64);
       for (int i = 0; i < rows; i++) {
-        int pair;
-        memcpy(&pair, left + (size_t)i * left_stride + 2 * p, sizeof pair);
-        __m512i both = _mm512_set1_epi32(pair);
-        part[i][0] = _mm512_dpwssd_epi32(part[i][0], both, first);
-        part[i][1] = _mm512_dpwssd_epi32(part[i][1], both, second);
+        int four;
+        memcpy(&four, left + (size_t)i * left_stride + 4 * f, sizeof four);
+        __m512i all = _mm512_set1_epi32(four);
+        part[i][0] = _mm512_dpbusd_epi32(part[i][0], all, first);
+        part[i][1] = _mm512_dpbusd_epi32(part[i][1], all, second);
       }
     }
     __m512 first = _mm512_load_ps(from.right), second = _mm512_load_ps(from.right + 64);
@@ -202,7 +214,7 @@ RG_VNNI void rg_integers_multiply(
   const char *window = (const char *)right + first_row / panel_rows * panel_bytes +
                        first_column / block * block_bytes;
   float *scales = scratch;
-  int16_t *values = (int16_t *)((char *)scratch + scale_bytes(smaller(count, left_rows), blocks));
+  uint8_t *values = (uint8_t *)((char *)scratch + scale_bytes(smaller(count, left_rows), blocks));
   for (size_t top = 0; top < count; top += left_rows) {
     size_t height = smaller(left_rows, count - top);
     pack_left(left + top * left_stride, left_stride, height, columns, scales, values);

@@ -61,11 +61,6 @@ package enum TensorEncoder {
   }
 
   private static func bytes<T: FixedWidthInteger & BitwiseCopyable>(of words: [T]) -> [UInt8] {
-    var result = [UInt8]()
-    result.reserveCapacity(words.count * MemoryLayout<T>.size)
-    for word in words {
-      withUnsafeBytes(of: word.littleEndian) { result.append(contentsOf: $0) }
-    }
-    return result
+    words.map(\.littleEndian).withUnsafeBytes { [UInt8]($0) }
   }
 }

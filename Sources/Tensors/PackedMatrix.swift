@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The right matrix of a product a · bᵀ, b [rows, columns]: in bfloat16 parts for the tile unit of CPUs
-// that have one (CKernels/TileKernels.h); else, where it is quantised and the CPU has the
-// instructions, in 16-bit integers (CKernels/IntegerKernels.h); else as it is, for BLAS. A weight is
+// The right matrix of a product a · bᵀ, b [rows, columns]: in bfloat16 parts for the tile unit of
+// CPUs that have one (CKernels/TileKernels.h); else, where it is quantised and the CPU has the
+// instructions, in 8-bit integers (CKernels/IntegerKernels.h); else as it is, for BLAS. A weight is
 // packed once and then applied to many blocks of tokens.
 
 import CKernels
 import COpenBLAS
 
-/// How exact a product must be: into how many bfloat16 parts its two factors are split, where it runs
-/// on tiles.
+/// How exact a product must be: into how many bfloat16 parts its two factors are split, where it
+/// runs on tiles.
 package struct ProductPrecision: Sendable, Equatable {
   let left: Int
   let right: Int
@@ -17,7 +17,7 @@ package struct ProductPrecision: Sendable, Equatable {
   /// Float32's.
   package static let full = ProductPrecision(left: 3, right: 3)
   /// For quantised weights, which are some percent off what they stand for: good to 2^-17 on tiles,
-  /// to 2^-13 in integers.
+  /// to 2^-7 in integers, as llama.cpp's products are.
   package static let quantised = ProductPrecision(left: 2, right: 2)
 
   /// For a right matrix of decoded elements of `type`; `scaled`: by factors that are no powers of

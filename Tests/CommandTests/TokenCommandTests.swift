@@ -56,7 +56,8 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
     file(
       "chat.jsonl", says: "python tools/render_chat.py MODEL",
       Array(#"{"messages": [{"role": "user", "content": "hello"}]}"#.utf8)),
-    file("other.jsonl", says: "name the member that holds the text with --field",
+    file(
+      "other.jsonl", says: "name the member that holds the text with --field",
       Array(#"{"content": "hello there"}"#.utf8)),
     file("broken.jsonl", says: "each line must be one JSON object", Array(#"{"text": "#.utf8)),
     file("plain.txt.gz", says: "does not begin as a gzip file", Array("hello there".utf8)),

@@ -56,7 +56,8 @@ private func capture(
     let lines = try texts.map {
       String(decoding: try JSONSerialization.data(withJSONObject: ["text": $0]), as: UTF8.self)
     }
-    let path = try scratch.write(Array((lines.joined(separator: "\n\n") + "\n").utf8), to: "t.jsonl")
+    let path = try scratch.write(
+      Array((lines.joined(separator: "\n\n") + "\n").utf8), to: "t.jsonl")
     let tokenizer = try Tokenizer(directory: TinyModel.qwen3.path)
     let captured = try capture(
       TinyModel.qwen3.path, [path], in: scratch, options: .init(length: 7))
@@ -120,7 +121,8 @@ private func capture(
 
   @Test func `negative ids are padding, and one token is no sequence`() throws {
     let scratch = try TemporaryDirectory()
-    let path = try scratch.writeIDs([[5, 6, 7, -1], [8, -1, -1, -1], [9, 10, 11, 12]], to: "i.npy")
+    let path = try scratch.writeIDs(
+      [[5, 6, 7, -1], [8, -1, -1, -1], [9, 10, 11, 12]], to: "i.npy")
     let captured = try capture(TinyModel.mixtral.path, [path], in: scratch)
     #expect(try captured.sequences() == [[5, 6, 7], [9, 10, 11, 12]])
   }

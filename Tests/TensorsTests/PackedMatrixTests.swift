@@ -66,7 +66,7 @@ import Testing
 
   @Test(arguments: [
     (ElementType.bf16, UInt32(0xFFFF_0000), 4e-7), (.f16, 0xFFFF_E000, 4e-7),
-    (.q4_K, .max, 1.0 / 32768),
+    (.q4_K, .max, 1.0 / 256),
   ])
   func `narrow weights need fewer parts, quantised ones less precision`(
     type: ElementType, mask: UInt32, limit: Double

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products in 16-bit integers on x86-64 CPUs with AVX-512 VNNI, which multiply them twice as
-// fast as float32. For quantised weights, which are some percent off what they stand for.
+// Matrix products in 8-bit integers on x86-64 CPUs with AVX-512 VNNI, which multiply them four
+// times as fast as float32. For quantised weights: llama.cpp too rounds what these are multiplied
+// with to 8 bits, in blocks of 32 (Q8_0) or 256 (Q8_K).
 //
-// Both factors are cut into blocks of 64 columns, and each row's block is scaled and rounded:
+// Both factors are cut into blocks of 32 columns, and each row's block is scaled and rounded:
 //
-//   x[c] = s q[c],   s = max(|x|_2 / 46000, |x|_max / 32767)
+//   x[c] = s q[c],   s = |x|_max / 127
 //   result[i, j] = sum over blocks of s_i s_j (q_i . q_j)
 //
-// The integers of a block have a norm of at most 46000 + 4 (4: what rounding adds), so that no sum
-// of products can leave 32 bits: |q_i . q_j| <= |q_i|_2 |q_j|_2 < 2^31 (Cauchy, Schwarz). A block of
-// even size is rounded at 2^-13.5 of its root mean square, which gives rounding errors of about 2^-14
-// of a product's size. Blocks with numbers above 1e18 count as infinite, those below 1e-30 as zero.
-// A row's results depend on no other row.
+// Weights of Q8_0 stay what they are, whose blocks are these. For others, of up to six bits,
+// rounding at 2^-8 of a block's largest number is finer than what they were rounded at before.
+// Rounding errors are about 2^-7 of a product's size. Numbers below 1e-30 count as zero. A row's
+// results depend on no other row.
 #ifndef INTEGERKERNELS_H
 #define INTEGERKERNELS_H
 
@@ -24,7 +24,7 @@ int rg_integers_available(void);
 /// Rows of a right matrix that lie together: packing and windows must begin at a multiple of it.
 enum { rg_integer_rows = 32 };
 /// Columns that are scaled together: a window must begin at a multiple of it.
-enum { rg_integer_columns = 64 };
+enum { rg_integer_columns = 32 };
 
 /// Bytes of a right matrix; a multiple of 64.
 size_t rg_integers_bytes(size_t rows, size_t columns);

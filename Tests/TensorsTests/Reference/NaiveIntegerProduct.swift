@@ -11,17 +11,16 @@ enum NaiveIntegerProduct {
     let values: [Int]
 
     init(_ block: ArraySlice<Float>) {
-      let norm = block.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      let largest = block.map(\.magnitude).max() ?? 0
-      let scale = max(norm / 46000, largest / 32767)
+      let scale = (block.map(\.magnitude).max() ?? 0) * (1 / 127)
       self.scale = scale
-      values = block.map { scale == 0 ? 0 : Int(($0 / scale).rounded(.toNearestOrEven)) }
+      // A product with the inverse, as the kernel has it: a quotient may round the other way.
+      values = block.map { scale == 0 ? 0 : Int(($0 * (1 / scale)).rounded(.toNearestOrEven)) }
     }
   }
 
   private static func blocks(_ row: ArraySlice<Float>) -> [Block] {
-    stride(from: row.startIndex, to: row.endIndex, by: 64).map {
-      Block(row[$0..<min($0 + 64, row.endIndex)])
+    stride(from: row.startIndex, to: row.endIndex, by: 32).map {
+      Block(row[$0..<min($0 + 32, row.endIndex)])
     }
   }
 
