@@ -20,7 +20,7 @@ struct StockFitTests {
     #expect(stock.gate.values.allSatisfy { $0 == $0.roundedToBF16 })
     let before = try #require(fit.original.metrics.gini)
     let router = FamilyRouter(gate: stock.gate, rule: SyntheticLayer.softmax)
-    #expect(try #require(layer.heldOutMetrics(router).gini) < 0.25 * before)
+    #expect(try #require(layer.heldOutMetrics(router).gini) < 0.35 * before)
     // Far better than chance, which would be K/F.
     #expect(stock.evidence.calibration.agreement.overlap > 0.5)
     #expect(try #require(stock.evidence.heldOut).agreement.overlap > 0.5)
