@@ -34,6 +34,7 @@ package struct AffineQuantisation: Sendable {
     let module = String(weight.name.dropLast(".weight".count))
     let own = config[module]
     func number(_ key: String) -> Int? { (own?[key] ?? config[key])?.intValue }
+    func words(_ key: String) -> String { number(key).map { "\($0)" } ?? "unknown" }
     func refused(_ problem: String) -> RegateError {
       RegateError(
         .unsupported, file: file, subject: weight.name, problem,
@@ -46,9 +47,8 @@ package struct AffineQuantisation: Sendable {
       (columns * bits).isMultiple(of: 32)
     else {
       throw refused(
-        "the router is quantised to \(number("bits").map { "\($0)" } ?? "unknown") bits in groups of "
-          + "\(number("group_size").map { "\($0)" } ?? "unknown size"), expected 2, 4 or 8 bits and "
-          + "groups that divide \(columns)")
+        "the router is quantised to \(words("bits")) bits in groups of \(words("group_size")), "
+          + "expected 2, 4 or 8 bits and groups that divide \(columns)")
     }
     func companion(_ word: String) throws(RegateError) -> TensorInfo {
       guard let tensor = companions.first(where: { $0.name == "\(module).\(word)" }) else {

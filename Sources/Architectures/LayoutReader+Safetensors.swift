@@ -64,7 +64,8 @@ extension LayoutReader {
       officialLatentSize = nil
     }
     gateBias = !traits.names.gateBias.isEmpty
-    tensors = LayerTensors(checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
+    tensors = LayerTensors(
+      checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     scaleBlock = quantisation.block
     self.quantisation = quantisation.method
     mlxQuantisation = quantisation.method == "mlx"

@@ -86,7 +86,9 @@ extension TensorNames {
     if gate.contains(name) { return .gate }
     if gateBias.contains(name) { return .gateBias }
     if selectionBias.contains(name) { return .selectionBias }
-    if gate.contains(where: { isCompanion(name, of: $0) }) || router.contains(where: name.hasPrefix) {
+    if gate.contains(where: { isCompanion(name, of: $0) })
+      || router.contains(where: name.hasPrefix)
+    {
       return .gateCompanion
     }
     if shared.contains(where: { name.hasPrefix($0 + ".") }) { return .shared }

@@ -74,7 +74,8 @@ func `a native router balances the slots on disk`(_ sample: Sample) throws {
 func `strength 0 leaves every tensor and the configuration as they are`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
   let source = try fileTree(bench.sourceFolder)
-  for form in RouterForm.allCases {
+  // The official code has no DeepSeek routing.
+  for form in RouterForm.allCases where form != .lprOfficial || sample.family != .deepseek {
     try bench.convert(to: form.rawValue) {
       $0.form = form
       $0.balance = .strength(0)

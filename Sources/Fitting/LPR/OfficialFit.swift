@@ -102,7 +102,8 @@ package struct OfficialFit {
       let key = CrossAttention.Side(
         weight: identity, bias: zero, norm: [Float](repeating: scale, count: size))
       return PrototypeRouter(
-        slots: keys, encoder: paddedEncoder(), similarity: .crossAttention(.init(query: query, key: key)),
+        slots: keys, encoder: paddedEncoder(),
+        similarity: .crossAttention(CrossAttention(query: query, key: key)),
         rule: set.router.rule)
     }
     // Once without biases, to learn the scale and the biases that are missing.

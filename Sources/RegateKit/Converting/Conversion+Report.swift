@@ -30,8 +30,11 @@ extension Conversion {
 
   private func options(_ patches: [LayerPatch]) -> JSONValue {
     // A fit file has a form of its own.
-    let forms = patches.lazy.compactMap { patch in
-      if case .native(let router) = patch.router { router.form } else { nil }
+    let forms = patches.lazy.compactMap { patch -> PrototypeRouter.LatentForm? in
+      switch patch.router {
+      case .native(let router), .official(let router): router.form
+      case .stock, .renumbered: nil
+      }
     }
     let form = forms.first ?? request.latentForm
     var options: JSONValue = [
