@@ -86,8 +86,9 @@ def llama(options, model):
     best = None
     for batch in options.batches:
         seconds, output, anonymous, mapped = run(
-            [options.llama_perplexity, "-m", model, "-f", options.text, "-c", str(WINDOW), "-b", str(batch),
-             "-ub", str(batch), "-t", str(options.threads), "-tb", str(options.threads)],
+            [options.llama_perplexity, "-m", model, "-f", options.text, "-c", str(WINDOW),
+             "--chunks", str(options.tokens // WINDOW), "-b", str(batch), "-ub", str(batch),
+             "-t", str(options.threads), "-tb", str(options.threads)],
             options.cpu)
         windows = int(re.search(r"calculating perplexity over (\d+) chunks", output).group(1))
         perplexity = float(re.search(r"Final estimate: PPL = ([0-9.]+)", output).group(1))
