@@ -13,6 +13,8 @@ package import Tensors
 /// Slot-level targets for the stock form.
 package enum StockTargets {
   private static let rounds = 12
+  /// Tokens for each cluster that its centre is made of.
+  private static let sampleTokens = 1024
 
   /// `scale` [H] brings input dimensions to unit size.
   package static func assignment(
@@ -34,29 +36,41 @@ package enum StockTargets {
     return wanted
   }
 
-  /// The cluster of each row of `inputs` [N,H]: `count` clusters of equal size.
+  /// The cluster of each row of `inputs` [N,H]: `count` clusters of equal size. Their centres come
+  /// from rows spread evenly.
   package static func balancedClusters(
     _ inputs: Matrix, count: Int, threads: Int, using generator: inout SplitMix64
   ) -> [Int] {
+    let sampled = evenSample(of: inputs.rows, limit: count * sampleTokens)
+    let sample = sampled.count < inputs.rows ? inputs.gathering(rows: sampled) : inputs
+    var centres = sample.gathering(
+      rows: Array((0..<sample.rows).shuffled(using: &generator).prefix(count)))
+    var potentials = [Float](repeating: 0, count: count)
+    for _ in 0..<rounds {
+      let cells = nearest(sample, centres, &potentials, threads: threads)
+      centres = means(sample, cells: cells, count: count)
+    }
+    return nearest(inputs, centres, &potentials, threads: threads)
+  }
+
+  /// The cell of each row of `inputs`, cells of equal size around `centres`; `potentials` that give
+  /// these sizes are solved from what they were.
+  private static func nearest(
+    _ inputs: Matrix, _ centres: Matrix, _ potentials: inout [Float], threads: Int
+  ) -> [Int] {
+    let count = centres.rows
     let rule = RoutingRule(
       experts: count, topK: 1, scoring: .softmaxOfSelected, normalise: false)
     let solver = FunctionPotentials(
       rule: rule, selectable: [Bool](repeating: true, count: count), threads: threads)
-    let even = [Double](repeating: 1 / Double(count), count: count)
-    var centres = inputs.gathering(
-      rows: Array((0..<inputs.rows).shuffled(using: &generator).prefix(count)))
-    var potentials = [Float](repeating: 0, count: count)
-    var cells: [Int] = []
-    for _ in 0..<rounds {
-      // -|x - c|²/2 without the part that all centres share.
-      var nearness = LinearAlgebra.multiply(inputs, transposed: centres, threads: threads)
-      nearness.add(toEachRow: (0..<count).map { -centres.row($0).reduce(0) { $0 + $1 * $1 } / 2 })
-      potentials = solver.solve(scores: nearness, targets: even, from: potentials)
-      cells = Selection(rule: rule, bias: potentials)
-        .assign(nearness, threads: threads) { _, cell in cell }.slots.map { Int($0) }
-      centres = means(inputs, cells: cells, count: count)
-    }
-    return cells
+    // -|x - c|²/2 without the part that all centres share.
+    var nearness = LinearAlgebra.multiply(inputs, transposed: centres, threads: threads)
+    nearness.add(toEachRow: (0..<count).map { -centres.row($0).reduce(0) { $0 + $1 * $1 } / 2 })
+    potentials = solver.solve(
+      scores: nearness, targets: [Double](repeating: 1 / Double(count), count: count),
+      from: potentials)
+    return Selection(rule: rule, bias: potentials)
+      .assign(nearness, threads: threads) { _, cell in cell }.slots.map { Int($0) }
   }
 
   private static func means(_ inputs: Matrix, cells: [Int], count: Int) -> Matrix {

@@ -54,7 +54,7 @@ enum Calibration: Sendable {
     } catch {
       guard error.code == .unsupported, error.subject == nil else { throw error }
       throw RegateError(
-        .unsupported, file: path, "is neither text nor arrays by its name",
+        .unsupported, file: path, "is not a file of arrays, nor text by its name",
         advice: "give text (.txt, .jsonl, .gz), token ids or a capture (.npy, .npz, .safetensors)")
     }
   }
