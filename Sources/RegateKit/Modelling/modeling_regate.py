@@ -91,8 +91,8 @@ class RegateRouter(nn.Module):
         def constant(value, size):
             return nn.Parameter(torch.full((size,), value, dtype=torch.float32))
 
-        def zeros():
-            return torch.zeros(experts, dtype=torch.float32)
+        def zeros(*shape):
+            return torch.zeros(experts, *shape, dtype=torch.float32)
 
         if self.encoder == "lpr":
             self.norm_weight, self.norm_bias = constant(1.0, hidden), constant(0.0, hidden)
@@ -118,7 +118,7 @@ class RegateRouter(nn.Module):
         self.slot_prototypes = parameter(experts, latent_size)  # c
         self.slot_potentials = nn.Parameter(zeros())  # beta
         self.register_buffer("function_potentials", zeros())  # b
-        self.register_buffer("function_slopes", torch.zeros(experts, latent_size))  # v
+        self.register_buffer("function_slopes", zeros(latent_size))  # v
         self.register_buffer("slot_function", torch.arange(experts))
         self.keeps_routing = False
         self.routing = None
