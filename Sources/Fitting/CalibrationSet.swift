@@ -80,6 +80,10 @@ package struct CalibrationSet: Sendable {
         original: assignment, originalMap: Array(0..<router.experts), patched: patched,
         patchedMap: slotFunction))
   }
+
+  package var originalFigures: LayerFit.Figures {
+    figures(of: assignment, slotFunction: Array(0..<router.experts))
+  }
 }
 
 extension Assignment {

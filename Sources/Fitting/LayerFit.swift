@@ -12,7 +12,7 @@ public struct LayerFit: Sendable {
     public let agreement: RoutingAgreement
   }
 
-  /// The same router on the tokens it was fitted on and on the part held out from that fit.
+  /// A router on the tokens it was fitted on and on the part held out from that fit.
   public struct Evidence: Sendable, Hashable, Codable {
     public let calibration: Figures
     /// Nil where the calibration set is too small to hold anything out.
@@ -47,7 +47,8 @@ public struct LayerFit: Sendable {
   /// Nothing was asked for: the checkpoint's router and experts stay as they are.
   public let isUnchanged: Bool
 
-  public let original: Figures
+  /// The checkpoint's own router on all tokens and on those held out.
+  public let original: Evidence
   public let evidence: Evidence
   public let latentSize: Int
   /// Share of the logits' variance that the latent space keeps.

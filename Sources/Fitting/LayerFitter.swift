@@ -43,7 +43,9 @@ public enum LayerFitter {
     return LayerFit(
       slotFunction: map, native: whole.router, stock: stock,
       official: official, isUnchanged: isUnchanged(options),
-      original: set.figures(of: set.assignment, slotFunction: Array(0..<original.experts)),
+      original: LayerFit.Evidence(
+        calibration: set.originalFigures,
+        heldOut: set.split().map { set.gathering($0.heldOut).originalFigures }),
       evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
       givenUp: whole.givenUp,
       feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK),

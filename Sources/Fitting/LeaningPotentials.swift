@@ -58,8 +58,8 @@ package struct LeaningPotentials: Sendable {
     let slopes = axes.axes.rows > 0
       ? lean(scores, axes, latent, targets, start)
       : Matrix(rows: targets.count, columns: latent.columns)
-    var compared = LinearAlgebra.multiply(latent, transposed: slopes, threads: solver.threads)
-    for index in compared.values.indices { compared.values[index] += scores.values[index] }
+    let compared = PrototypeRouter.leaning(
+      scores, latent: latent, slopes: slopes, threads: solver.threads)
     return Solution(
       potentials: solver.solve(scores: compared, targets: targets, from: start), slopes: slopes)
   }
@@ -78,8 +78,8 @@ package struct LeaningPotentials: Sendable {
     var potentials = start
     var steps = PriceSteps(count: targets.count, first: 0.1 * unit)
     for _ in 0..<Self.passes {
-      var compared = LinearAlgebra.multiply(places, transposed: slopes, threads: solver.threads)
-      for index in compared.values.indices { compared.values[index] += scores.values[index] }
+      let compared = PrototypeRouter.leaning(
+        scores, latent: places, slopes: slopes, threads: solver.threads)
       let served = Selection(
         rule: solver.rule, bias: potentials, selectable: solver.selectable
       ).assign(compared, threads: solver.threads) { _, function in function }

@@ -169,9 +169,16 @@ public struct PrototypeRouter: Router, Equatable {
   /// pi + z . v [T,F]: what selection compares, but for b.
   package func compared(_ scores: Matrix, latent z: Matrix, threads: Int) -> Matrix {
     guard let functionSlopes else { return scores }
-    var compared = LinearAlgebra.multiply(z, transposed: functionSlopes, threads: threads)
-    for index in compared.values.indices { compared.values[index] += scores.values[index] }
-    return compared
+    return Self.leaning(scores, latent: z, slopes: functionSlopes, threads: threads)
+  }
+
+  /// `scores` [T,F] + z . v, of latent vectors z [T,R] and slopes v [F,R].
+  package static func leaning(
+    _ scores: Matrix, latent z: Matrix, slopes: Matrix, threads: Int
+  ) -> Matrix {
+    var sum = LinearAlgebra.multiply(z, transposed: slopes, threads: threads)
+    for index in sum.values.indices { sum.values[index] += scores.values[index] }
+    return sum
   }
 
   /// z . c_j + beta_j, [T,E].

@@ -91,7 +91,8 @@ extension ModelFit.Layer {
     }
     let evidence = fit.evidence(of: form)
     return [
-      "index": .integer(fitted.index), "original": figures(fit.original),
+      "index": .integer(fitted.index), "original": figures(fit.original.calibration),
+      "original_held_out": figures(fit.original.heldOut),
       "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
       "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
       "output_error": .optional(fit.outputError), "kept_energy": .number(fit.keptEnergy),
@@ -114,9 +115,10 @@ extension Conversion.Result {
       ]
     } else if let fit, plan.form.replacesGate || fit.layers.contains(where: { $0.fit.stock != nil }) {
       lines.append(
-        "Fitted figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
+        "These figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
           + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
           + "tokens. Judge them with regate validate on text of its own.")
+      lines += evenLayers(fit)
     }
     if let quality = fit?.quality {
       let (before, after) = (quality.original, quality.patched)
@@ -176,6 +178,23 @@ extension Conversion.Result {
     return table
   }
 
+  /// Names the layers where the held-out tokens show nothing gained.
+  private func evenLayers(_ fit: ModelFit) -> [String] {
+    let layers = fit.layers.filter { layer in
+      guard let before = layer.fit.original.heldOut?.metrics.gini,
+        let after = layer.fit.evidence(of: plan.form)?.heldOut?.metrics.gini
+      else { return false }
+      return before <= after
+    }
+    guard !layers.isEmpty, fit.strength > 0 else { return [] }
+    let names = layers.map { String($0.fitted.index) }.joined(separator: ", ")
+    return [
+      "Layers \(names): on the held-out tokens the original is as balanced as the fit. Where a load is "
+        + "even already, a new router costs quality and gains nothing; a larger calibration set shows "
+        + "whether that is so."
+    ]
+  }
+
   private func samplingFloor(_ fit: ModelFit) -> Double? {
     fit.layers.compactMap { $0.fit.evidence(of: plan.form)?.heldOut?.metrics.samplingFloor }.max()
   }
@@ -185,12 +204,14 @@ extension Conversion.Result {
       "layer", "Gini", "fitted", "min/max", "fitted", "overlap", "clones", "latent", "least Gini",
     ])
     for layer in fit.layers {
-      let before = layer.fit.original.metrics
       let evidence = layer.fit.evidence(of: plan.form)
-      let after = evidence?.heldOut ?? evidence?.calibration
+      let isHeldOut = evidence?.heldOut != nil
+      let after = isHeldOut ? evidence?.heldOut : evidence?.calibration
+      let original = layer.fit.original
+      let before = (isHeldOut ? original.heldOut : original.calibration)?.metrics
       table.append([
-        String(layer.fitted.index), Format.number(before.gini), Format.number(after?.metrics.gini),
-        Format.number(before.minOverMax), Format.number(after?.metrics.minOverMax),
+        String(layer.fitted.index), Format.number(before?.gini), Format.number(after?.metrics.gini),
+        Format.number(before?.minOverMax), Format.number(after?.metrics.minOverMax),
         Format.percent(after?.agreement.overlap), String(layer.fit.clones),
         String(layer.fitted.official?.latentSize ?? layer.fit.latentSize), Format.number(layer.fit.feasibleGini),
       ])

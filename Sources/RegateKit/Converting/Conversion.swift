@@ -171,7 +171,7 @@ public struct Conversion: Sendable {
     let load =
       if let fit {
         fit.layers.map { layer in
-          (layer.fit.evidence(of: form)?.calibration ?? layer.fit.original).load
+          (layer.fit.evidence(of: form)?.calibration ?? layer.fit.original.calibration).load
         }
       } else {
         try originalLoad().layers

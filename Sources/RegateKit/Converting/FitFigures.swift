@@ -11,7 +11,7 @@ import Routing
 
 /// What is known of a layer's fit beside the routers themselves.
 struct FitFigures: Sendable, Hashable, Codable {
-  let original: LayerFit.Figures
+  let original: LayerFit.Evidence
   let native: LayerFit.Evidence
   /// nil where the stock form was not fitted.
   let stock: LayerFit.Evidence?

@@ -85,10 +85,12 @@ struct ModelCard {
     guard let figures = manifest["figures"], !figures.isNull else { return [] }
     var rows: [String] = []
     let layers = figures["layers"]?.arrayValue ?? []
-    let before = layers.compactMap { $0["original"]?["gini"]?.doubleValue }
-    if !before.isEmpty {
-      let mean = before.reduce(0, +) / Double(before.count)
-      rows.append("| Gini of the load, original (mean of layers) | \(Format.number(mean)) |")
+    func mean(_ key: String) -> Double? {
+      let values = layers.compactMap { $0[key]?["gini"]?.doubleValue }
+      return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+    }
+    if let gini = mean("original_held_out") ?? mean("original") {
+      rows.append("| Gini of the load, original (mean of layers) | \(Format.number(gini)) |")
     }
     if let gini = figures["held_out_gini"]?.doubleValue {
       rows.append("| Gini, new router, held-out tokens | \(Format.number(gini)) |")

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A router whose load is even already is no case for a new one: convert says so.
+
+import Checkpoints
+import RegateKit
+import TestSupport
+import Testing
+
+/// Router inputs [T,H] that send token t to the K experts from t*K on, in turns.
+private func evenInputs(_ model: SyntheticModel, _ layer: SyntheticModel.Layer) -> [Float] {
+  (0..<model.tokens).flatMap { token in
+    (0..<model.hidden).map { column in
+      (0..<model.topK).reduce(Float(0)) { sum, place in
+        let expert = (token * model.topK + place) % model.experts
+        return sum + 16 * layer.gate[expert * model.hidden + column]
+      }
+    }
+  }
+}
+
+@Test(arguments: [false, true])
+func `layers that the original balances as well are named`(_ even: Bool) throws {
+  let bench = try Workbench(Sample.safetensors[5])
+  var model = bench.model
+  if even {
+    for place in model.layers.indices {
+      model.layers[place].inputs = evenInputs(model, model.layers[place])
+    }
+  }
+  let capture = try model.writeCapture(to: bench.directory.url, name: "traffic")
+  let result = try bench.convert(to: "out") { $0.calibration = [capture] }
+
+  let layers = try #require(result.json["layers"]?.arrayValue)
+  #expect(layers.count == model.layers.count)
+  for layer in layers {
+    let before = try #require(layer["original_held_out"]?["gini"]?.doubleValue)
+    let after = try #require(layer["held_out"]?["gini"]?.doubleValue)
+    #expect(even ? before < 0.05 && before <= after : before > 0.3 && after < before)
+  }
+  let names = model.layers.map { String($0.index) }.joined(separator: ", ")
+  #expect(result.text.contains("Layers \(names): on the held-out tokens the original") == even)
+  #expect(result.text.contains("original is as balanced") == even)
+}
