@@ -87,7 +87,7 @@ struct LayerTensors {
       prefixes[prefix, default: [:]][layer, default: []].append((rest, tensor))
       if names.isGate(rest) {
         let layer = "\(prefix)\(names.layerWord).\(layer)."
-        gates[prefix, default: []].append(ExtraRouter(layer: layer, gate: tensor))
+        gates[prefix, default: []].append(ExtraRouter(layer: layer, index: nil, gate: tensor))
       }
     }
     let fallback = names.layerWord == "blk" ? "" : "model."
@@ -127,7 +127,7 @@ struct LayerTensors {
   /// Routers of layers from `count` on, and under other prefixes.
   func extraRouters(beyond count: Int) -> [ExtraRouter] {
     layers.keys.filter { $0 >= count }.sorted().compactMap { layer in
-      gate(of: layer).map { ExtraRouter(layer: layerName(layer), gate: $0) }
+      gate(of: layer).map { ExtraRouter(layer: layerName(layer), index: layer, gate: $0) }
     } + strays
   }
 }

@@ -41,11 +41,19 @@ struct LayoutReader {
   /// Deepest model that is believed: llama.cpp's LLAMA_MAX_LAYERS is 512.
   static let layerLimit = 4096
 
-  func read() throws(RegateError) -> ModelLayout {
+  func read(prediction: Bool) throws(RegateError) -> ModelLayout {
     try checkDenseLayers()
     var layers: [MoELayer] = []
     var warnings = containerWarnings
-    for index in moeLayers {
+    let extra = tensors.extraRouters(beyond: layerCount)
+    let included = prediction ? extra.compactMap(\.index) : []
+    guard !prediction || !included.isEmpty else {
+      throw RegateError(
+        .missing, file: checkpoint.path, subject: "--mtp",
+        "no layer from \(layerCount) on has a router, so there is none of multi-token prediction",
+        advice: "leave --mtp out")
+    }
+    for index in moeLayers + included {
       let assembly = LayerAssembly(self, layer: index)
       layers.append(try assembly.layer())
       warnings += assembly.warnings.filter { !warnings.contains($0) }
@@ -58,7 +66,7 @@ struct LayoutReader {
     return ModelLayout(
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
       layerCount: layerCount, layers: layers,
-      extraRouters: tensors.extraRouters(beyond: layerCount),
+      extraRouters: prediction ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
       prefix: tensors.prefix, scaleBlock: scaleBlock, nativeForm: nativeForm,
       hasOfficialRouter: officialLatentSize != nil,

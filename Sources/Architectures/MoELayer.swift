@@ -57,9 +57,11 @@ public struct MoELayer: Sendable {
 }
 
 /// A router outside the model's own layers: that of a multi-token-prediction layer. Regate reports
-/// and keeps it.
+/// it and leaves it alone, unless it is asked to include such layers.
 public struct ExtraRouter: Sendable {
   /// The layer's name up to the router, e.g. `model.layers.61.`.
   public let layer: String
+  /// Its number, where it is counted on from the model's own layers; nil under another prefix.
+  public let index: Int?
   public let gate: TensorInfo
 }

@@ -13,7 +13,7 @@ public struct ModelLayout: Sendable {
   public let hiddenSize: Int
   /// Model layers, dense ones included, multi-token-prediction layers not.
   public let layerCount: Int
-  /// The MoE layers, in order.
+  /// The MoE layers, in order; last those of multi-token prediction, where they were asked for.
   public let layers: [MoELayer]
   /// Routers outside these layers (multi-token prediction), which are left alone.
   public let extraRouters: [ExtraRouter]
@@ -51,11 +51,20 @@ public struct ModelLayout: Sendable {
     public let columns: Int
   }
 
-  /// Recognises the checkpoint's family, derives its MoE layers and verifies them.
-  public static func read(_ checkpoint: any Checkpoint) throws(RegateError) -> ModelLayout {
+  /// Whether layers of multi-token prediction, which no pass over the model runs, are among
+  /// `layers`.
+  public var includesPrediction: Bool { layers.last.map { $0.index >= layerCount } ?? false }
+
+  /// Recognises the checkpoint's family, derives its MoE layers and verifies them. With
+  /// `prediction`, layers of multi-token prediction are among them.
+  public static func read(
+    _ checkpoint: any Checkpoint, prediction: Bool = false
+  ) throws(RegateError) -> ModelLayout {
     switch checkpoint {
-    case let checkpoint as SafetensorsCheckpoint: try LayoutReader(safetensors: checkpoint).read()
-    case let checkpoint as GGUFCheckpoint: try LayoutReader(gguf: checkpoint).read()
+    case let checkpoint as SafetensorsCheckpoint:
+      try LayoutReader(safetensors: checkpoint).read(prediction: prediction)
+    case let checkpoint as GGUFCheckpoint:
+      try LayoutReader(gguf: checkpoint).read(prediction: prediction)
     default:
       throw RegateError(
         .unsupported, file: checkpoint.path, "is neither a safetensors nor a GGUF checkpoint")

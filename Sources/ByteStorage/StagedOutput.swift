@@ -75,6 +75,8 @@ package struct StagedOutput: ~Copyable {
       if replaced { try? FileManager.default.removeItem(atPath: old) }
       StagedOutput.sync((destination as NSString).deletingLastPathComponent)
     case .files(let names):
+      // Never old files beside new ones under a name by which readers find them all.
+      if names.count > 1, let first = names.first { unlink("\(destination)/\(first)") }
       for name in names.reversed() {
         try StagedOutput.move("\(stage)/\(name)", to: "\(destination)/\(name)")
       }

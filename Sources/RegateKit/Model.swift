@@ -13,8 +13,11 @@ public struct Model: Sendable {
   public let layout: ModelLayout
 
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
-  /// `.gguf` file. Reads headers only.
-  public static func open(_ path: String) throws(RegateError) -> Model {
+  /// `.gguf` file. Reads headers only. With `prediction`, layers of multi-token prediction are among
+  /// its MoE layers.
+  public static func open(
+    _ path: String, prediction: Bool = false
+  ) throws(RegateError) -> Model {
     guard FileManager.default.fileExists(atPath: path) else {
       throw RegateError(
         .missing, file: path, "no such file or directory",
@@ -23,7 +26,8 @@ public struct Model: Sendable {
     let checkpoint: any Checkpoint =
       path.lowercased().hasSuffix(".gguf")
       ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
-    return Model(checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint))
+    return Model(
+      checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, prediction: prediction))
   }
 
   /// What a user should know about the checkpoint before relying on it.

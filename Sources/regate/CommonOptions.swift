@@ -29,6 +29,16 @@ struct CommonOptions: ParsableArguments {
   }
 }
 
+/// The option on layers of multi-token prediction.
+struct PredictionArguments: ParsableArguments {
+  @Flag(
+    name: .customLong("mtp"),
+    help: ArgumentHelp(
+      "Include the layers of multi-token prediction (DeepSeek-V3's last), which are left alone "
+        + "otherwise. Needs captures that hold them; convert writes them with --router stock."))
+  var includes = false
+}
+
 /// Options on the page that a command can write.
 struct PageArguments: ParsableArguments {
   @Option(

@@ -64,6 +64,8 @@ struct FitArguments: ParsableArguments {
       valueName: "auto|n"))
   var refine = RefinementSteps()
 
+  @OptionGroup var prediction: PredictionArguments
+
   @Option(help: "Seed of everything random; the same seed gives the same bytes.")
   var seed: UInt64 = 0
 
@@ -90,6 +92,7 @@ struct FitArguments: ParsableArguments {
       refinementSteps: refine.steps, seed: seed, threads: threads)
     request.routes = levers.route
     request.places = levers.place
+    request.prediction = prediction.includes
     return request
   }
 }

@@ -43,6 +43,7 @@ struct Inspect: ParsableCommand {
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
   var ranks: RankCounts?
 
+  @OptionGroup var prediction: PredictionArguments
   @OptionGroup var page: PageArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
@@ -55,11 +56,11 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     let file = try page.file()
-    let inspection = try Inspection.run(
-      Inspection.Request(
-        checkpoint: checkpoint, calibration: calibration, tokens: tokens.options(seed: seed),
-        imatrix: imatrix, ranks: ranks?.values ?? [], threads: common.threads),
-      progress: ProgressLine(quiet: common.quiet))
+    var request = Inspection.Request(
+      checkpoint: checkpoint, calibration: calibration, tokens: tokens.options(seed: seed),
+      imatrix: imatrix, ranks: ranks?.values ?? [], threads: common.threads)
+    request.prediction = prediction.includes
+    let inspection = try Inspection.run(request, progress: ProgressLine(quiet: common.quiet))
     try file?.write(inspection.page)
     common.show(text: inspection.text, json: inspection.json)
   }

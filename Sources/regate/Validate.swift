@@ -70,6 +70,7 @@ struct Validate: ParsableCommand {
         + "dropped).", valueName: "protocol"))
   var pplProtocol = PerplexityProtocol.all
 
+  @OptionGroup var prediction: PredictionArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var page: PageArguments
   @OptionGroup var resuming: ResumeArguments
@@ -83,15 +84,14 @@ struct Validate: ParsableCommand {
 
   func run() throws {
     let file = try page.file()
-    let validation = try Validation.run(
-      Validation.Request(
-        original: original, patched: patched, calibration: calibration,
-        tokens: tokenOptions,
-        thresholds: Validation.Thresholds(
-          maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
-          maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-        ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options),
-      progress: ProgressLine(quiet: common.quiet))
+    var request = Validation.Request(
+      original: original, patched: patched, calibration: calibration, tokens: tokenOptions,
+      thresholds: Validation.Thresholds(
+        maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
+        maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
+      ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options)
+    request.prediction = prediction.includes
+    let validation = try Validation.run(request, progress: ProgressLine(quiet: common.quiet))
     try file?.write(validation.page)
     common.show(text: validation.text, json: validation.json)
     if !validation.passed { throw ExitCode(1) }

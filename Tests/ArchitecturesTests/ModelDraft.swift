@@ -103,10 +103,10 @@ struct ModelDraft {
   }
 
   /// Opens the draft as whichever container it describes and reads its layout.
-  func layout() throws -> ModelLayout {
+  func layout(prediction: Bool = false) throws -> ModelLayout {
     let directory = try TemporaryDirectory()
     return metadata.isEmpty
-      ? try ModelLayout.read(try safetensors(in: directory))
-      : try ModelLayout.read(try gguf(in: directory))
+      ? try ModelLayout.read(try safetensors(in: directory), prediction: prediction)
+      : try ModelLayout.read(try gguf(in: directory), prediction: prediction)
   }
 }

@@ -8,9 +8,10 @@ import Testing
 
 extension Bench {
   /// A fit file of this model.
-  fileprivate func fit() throws -> String {
-    let path = path("my.fit")
-    let outcome = try convert("--calibration", capture, "--save-fit", path, "-q")
+  fileprivate func fit(_ name: String = "my.fit", _ more: [String] = []) throws -> String {
+    let path = path(name)
+    let outcome = try Tool.run(
+      ["convert", source, "--calibration", capture, "--save-fit", path, "-q"] + more)
     #expect(outcome.code == 0, "\(outcome.error)")
     return path
   }
@@ -37,12 +38,49 @@ extension Tool {
   }
 }
 
-@Test(.serialized, arguments: [false, true])
-func `a conversion in place that is killed at any moment can be taken back`(_ gguf: Bool) throws {
-  let bench = try gguf ? Bench(gguf: .init(.q8_0), .qwen3) : Bench(.qwen3, .init(.byLayer))
-  let fit = try bench.fit()
+/// A checkpoint, and what is done to it when it is killed.
+struct Killed: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  let bench: @Sendable () throws -> Bench
+  /// Options of the conversion beside its output and a fit; nil: renumbered by the capture.
+  let options: [String]?
+
+  init(
+    _ label: String, _ options: [String]? = [], _ bench: @escaping @Sendable () throws -> Bench
+  ) {
+    testDescription = label
+    self.options = options
+    self.bench = bench
+  }
+
+  /// The arguments that make a conversion of what `bench` made.
+  fileprivate func arguments(_ bench: Bench) throws -> [String] {
+    guard let options else {
+      return ["convert", bench.source, "--calibration", bench.capture, "--levers", "place", "-q"]
+    }
+    var fitting: [String] = []
+    if options.contains("lpr-official") { fitting = options + ["--latent", "8", "--refine", "0"] }
+    let fit = try bench.fit("my.fit", fitting)
+    return ["convert", bench.source, "--fit", fit, "-q"] + options
+  }
+}
+
+private let inPlace = [
+  Killed("safetensors") { try Bench(.qwen3, .init(.byLayer)) },
+  Killed("fused experts") { try Bench(.mixtral, .init(.single, fused: true)) },
+  Killed("a selection bias") { try Bench(.deepseek, .init(.byLayer, bias: .f32)) },
+  Killed("GGUF") { try Bench(gguf: .init(.q8_0), .qwen3) },
+  Killed("GGUF in two files") { try Bench(gguf: .init(.f16, split: true), .deepseek) },
+  Killed("renumbered", nil) { try Bench(.qwen3, .init(.byLayer)) },
+]
+
+@Test(.serialized, arguments: inPlace)
+func `a conversion in place that is killed at any moment can be taken back`(
+  _ killed: Killed
+) throws {
+  let bench = try killed.bench()
+  let convert = try killed.arguments(bench) + ["--in-place"]
   let source = try bench.sourceTree()
-  let convert = ["convert", bench.source, "--fit", fit, "--in-place", "-q"]
   let start = ContinuousClock.now
   #expect(try Tool.run(convert).code == 0)
   let whole = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1000
@@ -50,10 +88,14 @@ func `a conversion in place that is killed at any moment can be taken back`(_ gg
   #expect(try Tool.run("revert", bench.source, "-q").code == 0)
   #expect(try bench.sourceTree() == source)
   var random = SeededGenerator(seed: 31)
-  for _ in 0..<25 {
-    try Tool.kill(convert, after: Double.random(in: 0...whole * 1.1, using: &random))
+  var changed = 0
+  for number in 0..<15 {
+    // Later kills come later: a machine that became slower still gets behind the undo file.
+    let latest = whole * (1.1 + 0.1 * Double(number))
+    try Tool.kill(convert, after: Double.random(in: 0...latest, using: &random))
     let undo = try bench.sourceTree().keys.contains { $0.hasSuffix("undo.delta") }
     if undo {
+      changed += 1
       // Reverting can be killed too.
       try Tool.kill(
         ["revert", bench.source, "-q"], after: Double.random(in: 0...whole, using: &random))
@@ -62,24 +104,91 @@ func `a conversion in place that is killed at any moment can be taken back`(_ gg
     }
     #expect(try bench.sourceTree() == source)
   }
+  #expect(changed > 0, "no kill came after the undo file")
 }
 
-@Test func `an output that is killed is whole or not there`() throws {
-  let bench = try Bench(.qwen3, .init(.byLayer))
-  let fit = try bench.fit()
-  func arguments(_ name: String) -> [String] {
-    ["convert", bench.source, "--fit", fit, "--output", bench.path(name), "-q"]
+private let outputs = [
+  Killed("lpr") { try Bench(.qwen3, .init(.byLayer)) },
+  Killed("lpr-official", ["--router", "lpr-official"]) { try Bench(.qwen3, .init(.byLayer)) },
+  Killed("lpr-official, one file", ["--router", "lpr-official"]) {
+    try Bench(.mixtral, .init(.single))
+  },
+  Killed("stock, linked", ["--router", "stock", "--link"]) {
+    try Bench(.deepseek, .init(.byLayer))
+  },
+  Killed("GGUF in two files") { try Bench(gguf: .init(.f16, split: true), .deepseek) },
+]
+
+@Test(.serialized, arguments: outputs)
+func `an output that is killed is whole or not there`(_ killed: Killed) throws {
+  let bench = try killed.bench()
+  let convert = try killed.arguments(bench)
+  let gguf = bench.source.hasSuffix(".gguf")
+  /// A GGUF output gets a folder, so that its files are all of the output.
+  func output(_ name: String) throws -> String {
+    guard gguf else { return bench.path(name) }
+    try FileManager.default.createDirectory(
+      atPath: bench.path(name), withIntermediateDirectories: true)
+    return bench.path(name + "/model.gguf")
+  }
+  func tree(_ name: String) throws -> [String: Data] {
+    try fileTree(bench.folder.appending(path: name)).filter { !$0.key.contains(".partial") }
   }
   let source = try bench.sourceTree()
   let start = ContinuousClock.now
-  #expect(try Tool.run(arguments("good")).code == 0)
+  #expect(try Tool.run(convert + ["--output", output("good")]).code == 0)
   let time = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1000
-  let good = try fileTree(bench.folder.appending(path: "good"))
+  let good = try tree("good")
+  /// What is under the final name: readers find an output by its folder, or by its first file.
+  func requireWholeOrAbsent(_ name: String) throws {
+    let found = try gguf || bench.exists(name) ? tree(name) : [:]
+    let isThere = gguf ? found.keys.contains { $0.contains("00001-of") } : !found.isEmpty
+    if isThere { #expect(found == good, "\(name)") }
+  }
   var random = SeededGenerator(seed: 32)
-  for number in 0..<20 {
+  for number in 0..<12 {
     let name = "out-\(number)"
-    try Tool.kill(arguments(name), after: Double.random(in: 0...time * 1.1, using: &random))
-    if bench.exists(name) { #expect(try fileTree(bench.folder.appending(path: name)) == good) }
+    try Tool.kill(
+      convert + ["--output", output(name)],
+      after: Double.random(in: 0...time * 1.1, using: &random))
+    try requireWholeOrAbsent(name)
+    // Whatever is left is not in the way of another try, nor of replacing what is there.
+    let again = convert + ["--output", try output(name), "--overwrite"]
+    try Tool.kill(again, after: Double.random(in: 0...time * 1.1, using: &random))
+    try requireWholeOrAbsent(name)
+    if number == 11 {
+      #expect(try Tool.run(again).code == 0)
+      #expect(try tree(name) == good)
+    }
+  }
+  #expect(try bench.sourceTree() == source)
+}
+
+@Test func `a delta or what is made of it that is killed is whole or not there`() throws {
+  let bench = try Bench(.qwen3, .init(.byLayer))
+  let fit = try bench.fit()
+  func write(_ name: String) -> [String] {
+    ["convert", bench.source, "--fit", fit, "--delta", bench.path(name), "-q"]
+  }
+  func apply(_ name: String) -> [String] {
+    ["apply", bench.path("good.delta"), bench.source, "--output", bench.path(name), "-q"]
+  }
+  let start = ContinuousClock.now
+  #expect(try Tool.run(write("good.delta")).code == 0)
+  #expect(try Tool.run(apply("good")).code == 0)
+  let time = Double((ContinuousClock.now - start) / .milliseconds(1)) / 2000
+  let delta = try Data(contentsOf: bench.folder.appending(path: "good.delta"))
+  let good = try fileTree(bench.folder.appending(path: "good"))
+  let source = try bench.sourceTree()
+  var random = SeededGenerator(seed: 33)
+  for number in 0..<12 {
+    let (file, folder) = ("\(number).delta", "out-\(number)")
+    try Tool.kill(write(file), after: Double.random(in: 0...time * 1.1, using: &random))
+    if bench.exists(file) {
+      #expect(try Data(contentsOf: bench.folder.appending(path: file)) == delta)
+    }
+    try Tool.kill(apply(folder), after: Double.random(in: 0...time * 1.1, using: &random))
+    if bench.exists(folder) { #expect(try fileTree(bench.folder.appending(path: folder)) == good) }
   }
   #expect(try bench.sourceTree() == source)
 }
@@ -155,6 +264,8 @@ func `a conversion in place that is killed at any moment can be taken back`(_ gg
   ["--calibration", "c", "--in-place", "--delta", "d"],
   ["--calibration", "c", "--lora", "l"],
   ["--calibration", "c", "--lora", "l", "--levers", "place,route"],
+  ["--calibration", "c", "--lora", "l", "--levers", "route", "--mtp"],
+  ["--calibration", "c", "--eplb", "e", "--mtp"],
   ["--calibration", "c", "--lora-rank", "2", "--output", "o"],
   ["--calibration", "c", "--levers", "place,clone", "--output", "o"],
   ["--calibration", "c", "--levers", "place", "--output", "o", "--strength", "1"],

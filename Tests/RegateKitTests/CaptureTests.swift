@@ -44,10 +44,10 @@ func `every form of capture gives the load that brute force counts`(
   #expect(whole == parts)
 }
 
-/// SHA-256 over `layers.{i}.router {E} {H}\n` and the gate as F32, of all layers.
-private func fingerprint(_ model: SyntheticModel) -> String {
+/// SHA-256 over `layers.{i}.router {E} {H}\n` and the gate as F32, of the model's own layers.
+func fingerprint(_ model: SyntheticModel) -> String {
   naiveSHA256(
-    model.layers.flatMap { layer in
+    model.layers.filter { $0.index < model.layerCount }.flatMap { layer in
       Array("layers.\(layer.index).router \(model.experts) \(model.hidden)\n".utf8)
         + PlainType.f32.bytes(layer.gate)
     })

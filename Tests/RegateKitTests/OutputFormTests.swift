@@ -32,6 +32,47 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
     }
   }
 
+  /// Forms of a fitted output, and what their card says of loading it.
+  @Test(arguments: [
+    (RouterForm.lpr, "trust_remote_code=True", ["| similarity | dot |", "| latent | auto |"]),
+    (.stock, "As the base model", ["| strength | 0.75 |"]),
+    (.lprOfficial, "official code of Latent Prototype Routing", ["| refine | 20 |"]),
+  ])
+  func `options, figures and how to load are those of the conversion`(
+    _ form: RouterForm, _ loading: String, _ options: [String]
+  ) throws {
+    let bench = try Workbench(Sample.safetensors[6], tokens: 512)
+    try bench.convert(to: "out") {
+      $0.form = form
+      $0.balance = .strength(0.75)
+      $0.refinementSteps = form == .lprOfficial ? 20 : nil
+      $0.seed = 7
+    }
+    let card = try String(
+      contentsOf: bench.folder("out").appending(path: "README.md"), encoding: .utf8)
+    for line in options + [
+      "| router | \(form.rawValue) |", "| base model | `source` |", "| levers | clone, route |",
+      "| seed | 7 |", "| calibration | `capture.safetensors` |", "### How to load",
+    ] { #expect(card.contains(line), "\(line)") }
+    #expect(card.contains(loading) && !card.contains("| mtp |") && !card.contains("| protect |"))
+    // The figures are the manifest's, to the digits shown.
+    let layers = try #require(bench.manifest("out")["figures"]?["layers"]?.arrayValue)
+    func mean(_ path: String, _ key: String) -> Double {
+      let values = layers.compactMap { $0[path]?[key]?.doubleValue }
+      return values.reduce(0, +) / Double(values.count)
+    }
+    for (label, value) in [
+      ("Gini of the load, original (mean of layers)", mean("original", "gini")),
+      ("Gini, new router, held-out tokens", mean("held_out", "gini")),
+      ("least over most used expert, original", mean("original", "min_max")),
+      ("least over most used expert, new router, held-out tokens", mean("held_out", "min_max")),
+    ] {
+      let row = try #require(card.split(separator: "\n").first { $0.hasPrefix("| \(label) |") })
+      let cells = row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
+      #expect(abs(try #require(Double(cells[1])) - value) < 6e-4, "\(row)")
+    }
+  }
+
   @Test(arguments: ["", "# No line feed at the end"])
   func `any original is kept`(_ text: String) throws {
     let bench = try Workbench(Sample.safetensors[1], tokens: 192)

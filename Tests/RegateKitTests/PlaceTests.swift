@@ -25,7 +25,7 @@ extension Workbench {
   fileprivate var ranks: [Int] { sample.family == .deepseek ? [2, 8] : [2, 4] }
 
   /// The path of an output's first file.
-  fileprivate func first(_ name: String) -> String {
+  func first(_ name: String) -> String {
     let path = output(name)
     guard isGGUF, !FileManager.default.fileExists(atPath: path) else { return path }
     return path.replacingOccurrences(of: ".gguf", with: "-00001-of-00002.gguf")

@@ -81,7 +81,9 @@ struct Workbench {
   let source: String
   let capture: String
 
-  init(_ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280) throws {
+  init(
+    _ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280, predictionLayers: Int = 0
+  ) throws {
     let fp8 =
       switch sample.storage {
       case .directory(let layout), .file(let layout): layout.expertType == .fp8
@@ -93,7 +95,7 @@ struct Workbench {
     // Two scale blocks in each direction, the second one cut off.
     model = SyntheticModel(
       sample.family, seed: seed, hidden: fp8 ? 144 : 64, width: fp8 ? 136 : 32, tokens: tokens,
-      fp8: fp8)
+      fp8: fp8, predictionLayers: predictionLayers)
     let folder = directory.url.appending(path: "source")
     switch sample.storage {
     case .directory(let layout):

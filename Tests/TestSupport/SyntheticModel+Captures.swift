@@ -8,14 +8,15 @@ extension SyntheticModel {
     case safetensorsF32, safetensorsF16, safetensorsBF16, npz, npyFolder
   }
 
-  /// Writes the router inputs of `tokens` (all by default) under `name`, and returns the path.
+  /// Writes the router inputs of `tokens` and `layers` (all by default) under `name`, and returns
+  /// the path.
   @discardableResult
   public func writeCapture(
     _ form: CaptureForm = .safetensorsF32, to directory: URL, name: String = "capture",
-    tokens: Range<Int>? = nil, fingerprint: String? = nil
+    tokens: Range<Int>? = nil, layers: [Layer]? = nil, fingerprint: String? = nil
   ) throws -> String {
     let tokens = tokens ?? 0..<self.tokens
-    let arrays = layers.map { layer in
+    let arrays = (layers ?? self.layers).map { layer in
       (
         "layers.\(layer.index).router_input",
         Array(layer.inputs[tokens.lowerBound * hidden..<tokens.upperBound * hidden])

@@ -97,7 +97,7 @@ extension SyntheticModel {
   private func shardCount(_ sharding: Layout.Sharding) -> Int {
     switch sharding {
     case .single: 1
-    case .byLayer: layerCount + 1
+    case .byLayer: layerCount + predictionLayers + 1
     case .scattered: 3
     }
   }
@@ -149,12 +149,16 @@ extension SyntheticModel {
   /// All tensors in the order of the layers.
   func tensors(_ layout: Layout) -> [Tensor] {
     var all = [filler("model.embed_tokens.weight", [Self.vocabulary, hidden])]
-    for index in 0..<layerCount {
+    for index in 0..<layerCount + predictionLayers {
       let prefix = "model.layers.\(index)."
       all += [
         filler(prefix + "input_layernorm.weight", [hidden]),
         filler(prefix + "self_attn.q_proj.weight", [hidden, hidden]),
       ]
+      if index >= layerCount {
+        all.append(filler(prefix + "eh_proj.weight", [hidden, 2 * hidden]))
+        all.append(filler(prefix + "shared_head.norm.weight", [hidden]))
+      }
       guard let layer = layer(index) else {
         all.append(filler(prefix + "mlp.gate_proj.weight", [2 * width, hidden]))
         all.append(filler(prefix + "mlp.down_proj.weight", [hidden, 2 * width]))
@@ -254,6 +258,7 @@ extension SyntheticModel {
       config["topk_group"] = Self.keptGroups
       config["norm_topk_prob"] = true
       config["routed_scaling_factor"] = Double(Self.scale)
+      config["num_nextn_predict_layers"] = predictionLayers
     }
     if layout.expertType == .fp8 {
       config["quantization_config"] = [

@@ -2,7 +2,8 @@
 """Outputs other than a whole copy, in the programs that use them, and on a disk that fills up.
 
 LLAMA_BIN names the folder of llama.cpp's programs; without it the adapter is not tested. The tests
-of a full disk mount a small tmpfs, which needs the right to (root in most containers).
+of a full disk mount a small tmpfs, those of shared blocks an image of XFS and btrfs (mkfs.xfs,
+mkfs.btrfs), which needs the right to (root in most containers).
 """
 
 import json
@@ -132,6 +133,41 @@ def test_in_place_fills_the_disk_after_the_undo_delta(tmp_path, fit):
         assert result.returncode in (0, 1), result.stdout + result.stderr
         codes.add(result.returncode)
     assert 1 in codes, "the disk was never full"
+
+
+@pytest.mark.parametrize("system", ["xfs", "btrfs"])
+def test_blocks_are_shared_where_the_file_system_can(tmp_path, fit, system):
+    if not shutil.which(f"mkfs.{system}"):
+        pytest.skip(f"no mkfs.{system}")
+    image, disk, plain = tmp_path / "image", tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(512 << 20)
+    options = f"--fit {fit} --router stock -q --json"
+    regate("convert", MODEL, *options.split(), "--output", plain)
+    # Outputs that differ from the original, which must be the copy's bytes, and one that does not.
+    script = f"""
+mkfs.{system} -q {image} > {tmp_path}/log && mount -o loop {image} {disk} || exit 99
+cp -r {MODEL} {disk}/{MODEL.name}; cd {disk}
+{REGATE} convert {MODEL.name} {options} --output shared > {tmp_path}/shared.json || exit 1
+{REGATE} convert {MODEL.name} {options} --link --output linked > {tmp_path}/linked.json || exit 1
+diff -r shared {plain} && diff -r linked {plain} || exit 2
+sync; before=$(df --output=used -k . | tail -1)
+{REGATE} convert {MODEL.name} --calibration {DATA}/calibration.npy --strength 0 --router stock \
+  --output same -q > {tmp_path}/log || exit 1
+sync; echo $(($(df --output=used -k . | tail -1) - before)) > {tmp_path}/taken
+cd /; umount {disk}"""
+    result = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True)
+    if result.returncode == 99 or "unshare" in result.stderr:
+        pytest.skip(f"cannot mount {system} here: {result.stderr[-200:]}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    shared, linked = (json.loads((tmp_path / f"{name}.json").read_text())["written"]["methods"]
+                      for name in ("shared", "linked"))
+    taken = int((tmp_path / "taken").read_text())
+    print(f"{system}: {shared}, with --link {linked}; an unchanged output takes {taken} KiB")
+    assert shared["reflinked"] > 0 and shared["hard-linked"] == 0
+    assert linked["hard-linked"] > 0
+    assert taken < (MODEL / "model.safetensors").stat().st_size / 1024 / 4
 
 
 def test_transformers_ignores_a_stray_bias(tmp_path):

@@ -3,6 +3,7 @@
 // Sequences of token ids to run the model on: from text, through the model's own tokenizer, or from
 // integer arrays [S,L] or [L]. Documents are cut into sequences and never joined.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
@@ -60,6 +61,12 @@ struct TokenSet: Sendable {
   init(
     texts: [String], arrays: [ArrayContainer], for model: Model, options: TokenOptions
   ) throws(RegateError) {
+    guard !model.layout.includesPrediction else {
+      throw RegateError(
+        .refused, subject: "--mtp",
+        "layers of multi-token prediction read what a draft is made from, which Regate does not run",
+        advice: "give a capture that holds their router inputs, or leave --mtp out")
+    }
     var sequences: [[Int]] = []
     if !texts.isEmpty {
       let tokenizer = try TokenSet.tokenizer(of: model)

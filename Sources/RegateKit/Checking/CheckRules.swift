@@ -303,8 +303,8 @@ extension CheckRule {
     },
     CheckRule(
       "mtp-routers", ServingStack.allCases, .note,
-      "the router of a multi-token-prediction layer is left as it is; it acts only where drafts are "
-        + "made with it",
+      "the router of a multi-token-prediction layer acts only where drafts are made with it; convert "
+        + "leaves it as it is without --mtp",
       source: "transformers 5.23 modeling_deepseek_v3.py ignores these layers"
     ) { $0.layout.extraRouters.first?.gate.name },
   ]

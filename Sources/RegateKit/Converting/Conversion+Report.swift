@@ -38,7 +38,7 @@ extension Conversion {
     }
     let form = forms.first ?? request.latentForm
     var options: JSONValue = [
-      "levers": .array(request.levers.map { .string($0) }),
+      "levers": .array(request.levers.map { .string($0) }), "mtp": .bool(request.prediction),
       "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
@@ -130,6 +130,7 @@ extension Conversion.Result {
     }
     if let placement { lines += [Conversion.Result.table(placement).render(), ""] }
     lines += sinkLines
+    lines += plan.leftAlone.map(\.notice)
     if let written {
       lines.append(
         "Wrote \(written.files.count) files, \(Format.bytes(written.byteCount)) of weights; "

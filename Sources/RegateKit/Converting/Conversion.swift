@@ -35,10 +35,10 @@ public struct Conversion: Sendable {
   public init(_ request: ConvertRequest, progress: any ProgressSink) throws(RegateError) {
     self.request = request
     self.progress = progress
-    model = try Model.open(request.checkpoint)
+    model = try Model.open(request.checkpoint, prediction: request.prediction)
     let isStock =
       model.checkpoint.container == .gguf || request.inPlace || request.lora != nil
-      || !request.routes
+      || request.prediction || !request.routes
     form = request.form ?? (isStock ? .stock : .lpr)
     try requireConvertible()
     try requireSinks()
@@ -62,6 +62,12 @@ public struct Conversion: Sendable {
         !request.routes
           ? "goes with the lever route only" : "needs files of its own: not in place, no adapter",
         advice: "use --router stock")
+    }
+    if form.replacesGate, request.prediction {
+      throw RegateError(
+        .refused, subject: "--mtp",
+        "the runtimes of --router \(form.rawValue) run no layer of multi-token prediction",
+        advice: "use --router stock, or leave --mtp out")
     }
     if request.lora != nil {
       try LoRAAdapter.requirePossible(model, clones: request.clones, rank: request.loraRank)
@@ -223,6 +229,7 @@ public struct Conversion: Sendable {
     }
     key["sets"] = mix.parts.map { "\($0.name) \($0.role.rawValue) \($0.share ?? 0)" }
       .joined(separator: ", ")
+    key["--mtp"] = "\(request.prediction)"
     key["--latent"] = request.latentSize.map { "\($0)" } ?? "auto"
     key["--encoder"] = request.latentForm.encoder.rawValue
     key["--similarity"] = request.latentForm.similarity.rawValue

@@ -39,6 +39,8 @@ public struct ConversionPlan: Sendable {
   /// What serving stacks will make of the output.
   let check: Check
   let layers: [Layer]
+  /// Routers of multi-token prediction that do not change.
+  let leftAlone: [ExtraRouter]
   /// Bytes of the whole output.
   let outputBytes: Int
   /// Calibration tokens; nil without captures.
@@ -74,6 +76,7 @@ public struct ConversionPlan: Sendable {
         expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
         cloneLimit: request.clones ? layer.rule.experts - layer.rule.topK : 0)
     }
+    leftAlone = model.layout.extraRouters
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
     self.run = run
     memoryBytes = tokens.map {
@@ -178,6 +181,7 @@ public struct ConversionPlan: Sendable {
       "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
         + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
     ]
+    lines += leftAlone.map(\.notice)
     lines.append(memory ?? "Memory: give --calibration for an estimate.")
     if let run {
       lines.append(
@@ -212,6 +216,7 @@ public struct ConversionPlan: Sendable {
             "clone_limit": .integer($0.cloneLimit),
           ]
         }),
+      "left_alone": .array(leftAlone.map { .string($0.gate.name) }),
     ]
   }
 }

@@ -65,6 +65,8 @@ public struct ConvertRequest: Sendable {
   public var resume: ResumeOptions
   /// Change the router.
   public var routes = true
+  /// Include the layers of multi-token prediction, which are left alone otherwise.
+  public var prediction = false
   /// Renumber experts so that ranks carry equal load.
   public var places = false
   /// Expert-parallel rank counts that renumbering balances together; a plan is for the largest.

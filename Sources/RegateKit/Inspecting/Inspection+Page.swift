@@ -11,10 +11,8 @@ extension Inspection {
   public var page: Page {
     var page = Page(
       title: "Routers of \(path.lastPathComponent)",
-      lines: [
-        "\(path): \(layout.family.title), \(layout.container.rawValue), \(layers.count) of "
-          + "\(layout.layerCount) layers MoE, hidden size \(layout.hiddenSize)"
-      ] + (layers.first.map { [describe($0.layer)] } ?? []), version: RegateVersion.current)
+      lines: [headline] + (layers.first.map { [describe($0.layer)] } ?? [])
+        + layout.extraRouters.map(\.notice), version: RegateVersion.current)
     page.append(warnings: warnings)
     if let loadSource, let tokens {
       page.append(tiles)

@@ -10,14 +10,11 @@ import Tensors
 extension Inspection {
   /// The report as text for a terminal.
   public var text: String {
-    var lines = [
-      "\(path): \(layout.family.title), \(layout.container.rawValue), \(layers.count) of "
-        + "\(layout.layerCount) layers MoE, hidden size \(layout.hiddenSize)"
-    ]
+    var lines = [headline]
     if let first = layers.first?.layer {
       lines.append(describe(first))
     }
-    lines += layout.extraRouters.map { "left alone: \($0.gate.name), a router outside these layers" }
+    lines += layout.extraRouters.map(\.notice)
     lines += warnings.map { "warning: \($0)" }
     lines += ["", gateTable.render()]
     if let loadSource, let tokens {
@@ -27,6 +24,12 @@ extension Inspection {
       lines += ["", "Load is not known: give --calibration (text, token ids or a capture) or --imatrix."]
     }
     return lines.joined(separator: "\n")
+  }
+
+  var headline: String {
+    let own = layers.filter { $0.layer.index < layout.layerCount }.count
+    return "\(path): \(layout.family.title), \(layout.container.rawValue), \(own) of "
+      + "\(layout.layerCount) layers MoE, hidden size \(layout.hiddenSize)"
   }
 
   var samplingFloor: Double? {
@@ -152,5 +155,13 @@ extension Inspection {
       object[key] = .some(load?[key] ?? .null)
     }
     return object
+  }
+}
+
+extension ExtraRouter {
+  /// What a report says of it.
+  var notice: String {
+    "Left alone: \(gate.name), the router of a layer for multi-token prediction"
+      + (index == nil ? "." : " (--mtp includes it).")
   }
 }

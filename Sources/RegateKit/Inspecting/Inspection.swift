@@ -37,6 +37,8 @@ public struct Inspection: Sendable {
     /// Expert-parallel rank counts to report.
     public var ranks: [Int]
     public var threads: Int
+    /// Include the layers of multi-token prediction.
+    public var prediction = false
 
     public init(
       checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
@@ -61,7 +63,7 @@ public struct Inspection: Sendable {
         "load is taken either from a calibration set or from an imatrix",
         advice: "leave one of the two out")
     }
-    let model = try Model.open(request.checkpoint)
+    let model = try Model.open(request.checkpoint, prediction: request.prediction)
     let counts = try request.imatrix.map { path throws(RegateError) in
       try ImatrixLoad(path: path, layout: model.layout)
     }

@@ -57,6 +57,8 @@ public struct Validation: Sendable {
     public var ranks: [Int]
     public var threads: Int
     public var resume: ResumeOptions
+    /// Include the layers of multi-token prediction.
+    public var prediction = false
 
     public init(
       original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
@@ -99,7 +101,8 @@ public struct Validation: Sendable {
   public static func run(
     _ request: Request, progress: any ProgressSink
   ) throws(RegateError) -> Validation {
-    let pair = try ModelPair(original: request.original, patched: request.patched)
+    let pair = try ModelPair(
+      original: request.original, patched: request.patched, prediction: request.prediction)
     let mix = try CalibrationMix(
       judging: request.calibration, for: pair.original, options: request.tokens)
     let maps = try pair.functionMaps(threads: request.threads, progress: progress)

@@ -64,10 +64,10 @@ struct ModelCard {
       "", "| | |", "|---|---|", "| base model | `\(source)` |",
       "| levers | \(levers.joined(separator: ", ")) |", "| router | \(form.rawValue) |",
     ]
-    // With a fit file, these are the fit's own and not known here.
-    let fitted = options?["fit"]?.isNull == false ? [] : ["strength", "target_gini", "seed", "latent"]
-    for key in fitted + ["fit", "ranks"] {
-      guard let value = options?[key], !value.isNull else { continue }
+    for key in optionKeys {
+      guard let value = options?[key], !value.isNull, value != .bool(false), value != [] else {
+        continue
+      }
       let text = String(decoding: value.serialised(.compact), as: UTF8.self)
       lines.append(
         "| \(key.replacingOccurrences(of: "_", with: " ")) | "
@@ -81,20 +81,35 @@ struct ModelCard {
     return lines.joined(separator: "\n")
   }
 
+  /// The options that say how this output came to be, in the order of the table.
+  private var optionKeys: [String] {
+    let options = manifest["options"]
+    let levers = options?["levers"]?.arrayValue?.compactMap(\.stringValue) ?? []
+    // With a fit file, these are the fit's own and not known here.
+    guard options?["fit"]?.isNull != false else { return ["fit", "mtp"] }
+    guard levers.contains("route") else { return ["ranks", "imatrix", "mtp"] }
+    return ["strength", "target_gini", "max_loss_increase", "max_output_error"]
+      + (form == .lpr ? ["encoder", "similarity"] : [])
+      + (form == .stock ? [] : ["latent", "refine"]) + ["seed", "ranks", "mtp", "weights", "protect"]
+  }
+
   private var figures: [String] {
     guard let figures = manifest["figures"], !figures.isNull else { return [] }
     var rows: [String] = []
     let layers = figures["layers"]?.arrayValue ?? []
-    func mean(_ key: String) -> Double? {
-      let values = layers.compactMap { $0[key]?["gini"]?.doubleValue }
-      return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+    func row(_ label: String, _ path: String, _ key: String) {
+      let values = layers.compactMap { $0[path]?[key]?.doubleValue }
+      guard !values.isEmpty else { return }
+      let mean = values.reduce(0, +) / Double(values.count)
+      rows.append("| \(label) | \(Format.number(mean)) |")
     }
-    if let gini = mean("original_held_out") ?? mean("original") {
-      rows.append("| Gini of the load, original (mean of layers) | \(Format.number(gini)) |")
-    }
+    let judged = layers.contains { $0["original_held_out"]?.isNull == false }
+    row("Gini of the load, original (mean of layers)", judged ? "original_held_out" : "original", "gini")
     if let gini = figures["held_out_gini"]?.doubleValue {
       rows.append("| Gini, new router, held-out tokens | \(Format.number(gini)) |")
     }
+    row("least over most used expert, original", "original", "min_max")
+    row("least over most used expert, new router, held-out tokens", "held_out", "min_max")
     if let nll = figures["calibration_nll"], let old = nll["original"]?.doubleValue,
       let new = nll["patched"]?.doubleValue
     {
