@@ -1,39 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Heap memory of panels. A forward pass takes and drops buffers of the same few sizes thousands of
+// Memory of panels. A forward pass takes and drops buffers of the same few sizes thousands of
 // times; fresh pages for each would cost a tenth of its time in page faults, so that a limited
 // amount of freed memory is kept for the next taker.
 
+import ByteStorage
 import Synchronization
 
 /// Floats that are not initialised, and are freed with the last window into them; or an array's, for
 /// as long as a call lasts.
 final class FloatStorage: Sendable {
+  private enum Source {
+    /// Of the pool, with so many floats.
+    case pool(capacity: Int)
+    /// Pages of a temporary file.
+    case file(bytes: Int)
+    case borrowed
+  }
+
   nonisolated(unsafe) let base: UnsafeMutablePointer<Float>
-  /// Floats that were allocated; nil where the memory is borrowed.
-  private let capacity: Int?
+  private let source: Source
 
   init(count: Int) {
     precondition(count >= 0)
     let capacity = FloatPool.capacity(for: count)
     base = FloatPool.take(capacity)
-    self.capacity = capacity
+    source = .pool(capacity: capacity)
   }
 
   /// Room for `bytes` bytes, a multiple of 4.
   convenience init(bytes: Int) { self.init(count: bytes / MemoryLayout<Float>.size) }
 
-  init(borrowing base: UnsafeMutablePointer<Float>) {
-    self.base = base
-    capacity = nil
+  /// In a temporary file where there are more than `limit` bytes; in memory where no file has room.
+  convenience init(count: Int, inFileAbove limit: Int) {
+    let bytes = count * MemoryLayout<Float>.stride
+    if bytes > limit, bytes > 0, let pages = PageMemory.takeFromFile(bytes) {
+      self.init(pages.bindMemory(to: Float.self, capacity: count), .file(bytes: bytes))
+    } else {
+      self.init(count: count)
+    }
   }
 
-  deinit { if let capacity { FloatPool.giveBack(base, capacity) } }
+  convenience init(borrowing base: UnsafeMutablePointer<Float>) { self.init(base, .borrowed) }
+
+  private init(_ base: UnsafeMutablePointer<Float>, _ source: Source) {
+    self.base = base
+    self.source = source
+  }
+
+  deinit {
+    switch source {
+    case .pool(let capacity): FloatPool.giveBack(base, capacity)
+    case .file(let bytes): PageMemory.giveBack(UnsafeMutableRawPointer(base), bytes)
+    case .borrowed: break
+    }
+  }
 }
 
 private enum FloatPool {
   /// Smaller buffers are malloc's business; larger ones are rare.
   private static let sizes = 1 << 12...8 << 20
+  /// From so many floats on blocks are whole pages: 128 KB.
+  private static let pageFloats = 1 << 15
   /// Floats that may lie idle: 32 MB.
   private static let idleLimit = 8 << 20
   /// What tiles and vectors of every CPU are content with.
@@ -63,27 +91,43 @@ private enum FloatPool {
       idle.total -= capacity
       return block
     }
-    return block?.base
-      ?? UnsafeMutableRawPointer.allocate(
-        byteCount: capacity * MemoryLayout<Float>.stride, alignment: alignment
-      ).bindMemory(to: Float.self, capacity: capacity)
+    return block?.base ?? allocate(capacity)
+  }
+
+  private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Float> {
+    let bytes = capacity * MemoryLayout<Float>.stride
+    let memory =
+      capacity >= pageFloats
+      ? PageMemory.take(bytes) : .allocate(byteCount: bytes, alignment: alignment)
+    return memory.bindMemory(to: Float.self, capacity: capacity)
+  }
+
+  private static func deallocate(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
+    let memory = UnsafeMutableRawPointer(base)
+    if capacity >= pageFloats {
+      PageMemory.giveBack(memory, capacity * MemoryLayout<Float>.stride)
+    } else {
+      memory.deallocate()
+    }
   }
 
   /// Keeps a block for the next taker; where that is too much, all others go, whose sizes may never
   /// be asked for again.
   static func giveBack(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
-    guard sizes.contains(capacity) else { return UnsafeMutableRawPointer(base).deallocate() }
+    guard sizes.contains(capacity) else { return deallocate(base, capacity) }
     let block = Block(base: base)
-    let dropped = idle.withLock { idle -> [Block] in
-      var dropped: [Block] = []
+    let dropped = idle.withLock { idle -> [Int: [Block]] in
+      var dropped: [Int: [Block]] = [:]
       if idle.total + capacity > idleLimit {
-        dropped = idle.blocks.values.flatMap { $0 }
+        dropped = idle.blocks
         idle = Idle()
       }
       idle.blocks[capacity, default: []].append(block)
       idle.total += capacity
       return dropped
     }
-    for block in dropped { UnsafeMutableRawPointer(block.base).deallocate() }
+    for (capacity, blocks) in dropped {
+      for block in blocks { deallocate(block.base, capacity) }
+    }
   }
 }

@@ -18,11 +18,16 @@ package struct Panel: Sendable {
   /// New storage, whose values are whatever memory held.
   package init(rows: Int, columns: Int) {
     precondition(rows >= 0 && columns >= 0)
-    storage = FloatStorage(count: rows * columns)
-    offset = 0
-    self.rows = rows
-    self.columns = columns
-    stride = columns
+    self.init(
+      FloatStorage(count: rows * columns), offset: 0, rows: rows, columns: columns, stride: columns)
+  }
+
+  /// The same; above `limit` bytes in a temporary file, so that the system can take its memory back.
+  package init(rows: Int, columns: Int, inFileAbove limit: Int) {
+    precondition(rows >= 0 && columns >= 0)
+    self.init(
+      FloatStorage(count: rows * columns, inFileAbove: limit), offset: 0, rows: rows,
+      columns: columns, stride: columns)
   }
 
   private init(_ storage: FloatStorage, offset: Int, rows: Int, columns: Int, stride: Int) {

@@ -30,6 +30,18 @@ import Testing
     #expect(results.allSatisfy { $0.0 == results[0].0 && $0.1 == results[0].1 })
   }
 
+  @Test(arguments: [PassMemory(hidden: .max, copies: .max), PassMemory(hidden: 0, copies: 0)])
+  func `results do not depend on what lies in files`(memory: PassMemory) throws {
+    let variant = try Variant("olmoe")
+    func scores(_ memory: PassMemory) throws -> [[Double]] {
+      let pass = try ForwardPass(
+        variant.model, sequences: variant.sequences, streams: 2, threads: 2, memory: memory)
+      try Self.finishDiverging(pass)
+      return try pass.scores().map { $0.nll + $0.divergence }
+    }
+    #expect(try scores(memory) == scores(PassMemory()))
+  }
+
   @Test(arguments: ["mixtral-window", "deepseek-v3-fp8", "qwen3-yarn-dense"])
   func `sequences never see each other`(name: String) throws {
     let variant = try Variant(name)

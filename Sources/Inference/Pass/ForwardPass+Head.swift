@@ -88,7 +88,7 @@ extension ForwardPass {
     let epsilon = model.epsilon
     var panels: [Panel] = []
     for stream in hidden {
-      let panel = Panel(rows: positions.count, columns: model.hiddenSize)
+      let panel = newCopy(rows: positions.count)
       let outcomes = mapBlocks(
         count: positions.count, blockSize: Self.blockPositions, threads: threads
       ) { _, rows in

@@ -10,8 +10,8 @@ extension ForwardPass {
   /// Streams with hidden states of their own: 1 until routings differ, then `streams`.
   package var distinctStreams: Int { hidden.count }
 
-  /// Rows of a block that states are handed out and taken back in.
-  private static let blockRows = 4096
+  /// Rows of a block that states are handed out and taken back in, and that are routed at a time.
+  static let blockRows = 4096
 
   /// Hands the hidden states [T,H] of a distinct stream before the next layer to `body`, block after
   /// block of rows; not between a layer's attention and its experts.
@@ -33,7 +33,7 @@ extension ForwardPass {
     precondition(layer >= 0 && layer <= model.layerCount && !isAfterAttention)
     precondition(distinctStreams == 1 || distinctStreams == streams)
     while hidden.count < distinctStreams {
-      hidden.append(Panel(rows: tokenCount, columns: model.hiddenSize))
+      hidden.append(newStates())
     }
     for (stream, panel) in hidden.enumerated() {
       for start in stride(from: 0, to: tokenCount, by: Self.blockRows) {

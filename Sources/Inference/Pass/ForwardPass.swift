@@ -32,37 +32,38 @@ package final class ForwardPass {
   let progress: ProgressCounter
   private let cosine: Panel
   private let sine: Panel
+  let memory: PassMemory
   /// [T,H]; one that all streams share, or one each.
-  var hidden: [Panel]
+  var hidden: [Panel] = []
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
-  private var inputs: [Matrix] = []
+  private var inputs: [Panel] = []
   private let layers: [Int: MoELayer]
   private let reader: ExpertReader
 
   /// Embeds `sequences`, which never see each other; empty ones are skipped.
   package init(
     _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
-    progress: (@Sendable (ForwardProgress) -> Void)? = nil
+    memory: PassMemory = PassMemory(), progress: (@Sendable (ForwardProgress) -> Void)? = nil
   ) throws(RegateError) {
     precondition(streams > 0 && threads > 0)
     self.model = model
     self.streams = streams
     self.threads = threads
+    self.memory = memory
     batch = try TokenBatch(sequences, vocabularySize: model.vocabularySize)
     let work = batch.count * streams * (2 * model.layerCount + 1)
     self.progress = ProgressCounter(total: work, report: progress)
     (cosine, sine) = model.attention.rope.tables(positions: batch.longest)
     layers = Dictionary(uniqueKeysWithValues: model.layout.layers.map { ($0.index, $0) })
     reader = try ExpertReader(model.checkpoint, layout: model.layout)
-    hidden = [try Self.embed(batch, model, threads: threads)]
+    hidden = [try embed()]
   }
 
-  private static func embed(
-    _ batch: TokenBatch, _ model: InferenceModel, threads: Int
-  ) throws(RegateError) -> Panel {
+  private func embed() throws(RegateError) -> Panel {
     let stored = try model.weights.matrix(
       model.embedding, rows: model.vocabularySize, columns: model.hiddenSize)
-    let result = Panel(rows: batch.count, columns: model.hiddenSize)
+    let result = newStates()
+    let batch = batch
     let outcomes = mapBlocks(
       count: batch.count, blockSize: DensePart.blockTokens, threads: threads
     ) { _, rows -> Result<Void, RegateError> in
@@ -72,6 +73,16 @@ package final class ForwardPass {
     }
     for outcome in outcomes { try outcome.get() }
     return result
+  }
+
+  /// Room for hidden states of one stream.
+  func newStates() -> Panel {
+    Panel(rows: tokenCount, columns: model.hiddenSize, inFileAbove: memory.hidden / streams)
+  }
+
+  /// Room for `rows` rows that are made of hidden states and used for a while.
+  func newCopy(rows: Int) -> Panel {
+    Panel(rows: rows, columns: model.hiddenSize, inFileAbove: memory.copies)
   }
 
   /// The MoE layer that comes next; nil where it is a dense one, or all layers are done.
@@ -103,16 +114,15 @@ package final class ForwardPass {
     let epsilon = model.epsilon
     inputs = []
     for stream in hidden {
-      var finite = true
-      let normalised = Matrix(rows: batch.count, columns: model.hiddenSize) { target in
-        let outcomes = mapBlocks(
-          count: batch.count, blockSize: DensePart.blockTokens, threads: threads
-        ) { _, rows in
-          target[rows].normalise(stream[rows], weight: weight, epsilon: epsilon)
-        }
-        finite = outcomes.allSatisfy { $0 }
+      let normalised = newCopy(rows: tokenCount)
+      let outcomes = mapBlocks(
+        count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
+      ) { _, rows in
+        normalised[rows].normalise(stream[rows], weight: weight, epsilon: epsilon)
       }
-      guard finite else { throw notFinite("the attention of layer \(layer)") }
+      guard outcomes.allSatisfy({ $0 }) else {
+        throw notFinite("the attention of layer \(layer)")
+      }
       inputs.append(normalised)
     }
   }
@@ -124,10 +134,11 @@ package final class ForwardPass {
       advice: "check the checkpoint's weights, and its configuration against them")
   }
 
-  /// What the next layer's router reads in one stream [T,H]; only after its attention.
-  package func routerInputs(stream: Int) -> Matrix {
+  /// What the next layer's router reads in one stream, a copy of all [T,H] or of some rows; only
+  /// after its attention.
+  package func routerInputs(stream: Int, rows: Range<Int>? = nil) -> Matrix {
     precondition(isAfterAttention && stream >= 0 && stream < streams)
-    return inputs[min(stream, inputs.count - 1)]
+    return inputs[min(stream, inputs.count - 1)][rows ?? 0..<tokenCount].matrix
   }
 
   /// The router that the checkpoint itself has for the next layer.
@@ -140,6 +151,18 @@ package final class ForwardPass {
     let (gate, gateBias, selectionBias) = try moeLayer.router(from: model.checkpoint)
     return FamilyRouter(
       gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: moeLayer.rule)
+  }
+
+  /// Where `router` sends the tokens of a stream; only after the next layer's attention.
+  package func route(_ router: some Router, stream: Int) -> Assignment {
+    var parts: [Assignment] = []
+    for start in stride(from: 0, to: tokenCount, by: Self.blockRows) {
+      let rows = start..<min(start + Self.blockRows, tokenCount)
+      parts.append(router.route(routerInputs(stream: stream, rows: rows), threads: threads))
+    }
+    return Assignment(
+      tokens: tokenCount, topK: parts[0].topK, slots: parts.flatMap(\.slots),
+      weights: parts.flatMap(\.weights))
   }
 
   /// Runs the next layer, an MoE layer whose attention is done, with an assignment per stream.
@@ -180,9 +203,7 @@ package final class ForwardPass {
     let rows = ExpertRows(assignments, functions: maps, experts: moeLayer.rule.experts)
     let pass = RoutedExperts(
       layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
-    let errors = try withInputs { (panels) throws(RegateError) in
-      try run(pass, panels, errorsOn: hidden.count > 1 ? groups : [])
-    }
+    let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])
     try applyDense(shared: !moeLayer.shared.isEmpty)
     guard hidden.count == 1 else { return errors }
     return groups.map { _ in [Double?](repeating: 0, count: streams) }
@@ -191,40 +212,27 @@ package final class ForwardPass {
   /// Gives every stream hidden states of its own.
   private func separate() {
     for _ in 1..<streams {
-      let copy = Panel(rows: tokenCount, columns: model.hiddenSize)
+      let copy = newStates()
       copy.copy(hidden[0])
       hidden.append(copy)
     }
-    inputs = [Matrix](repeating: inputs[0], count: streams)
-  }
-
-  /// Windows on the router inputs of all streams, for the length of a call.
-  private func withInputs<R>(
-    _ body: ([Panel]) throws(RegateError) -> R
-  ) throws(RegateError) -> R {
-    func next(_ panels: [Panel]) throws(RegateError) -> R {
-      guard panels.count < inputs.count else { return try body(panels) }
-      return try inputs[panels.count].withPanel { (panel) throws(RegateError) in
-        try next(panels + [panel])
-      }
-    }
-    return try next([])
+    inputs = [Panel](repeating: inputs[0], count: streams)
   }
 
   private func run(
-    _ pass: RoutedExperts, _ inputs: [Panel], errorsOn groups: [[Int32]?]
+    _ pass: RoutedExperts, errorsOn groups: [[Int32]?]
   ) throws(RegateError) -> [[Double?]] {
     guard !groups.isEmpty else {
       try pass.run(inputs, addingTo: hidden, progress: progress)
       return []
     }
-    let outputs = hidden.map { Panel(rows: $0.rows, columns: $0.columns) }
+    let outputs = hidden.map { newCopy(rows: $0.rows) }
     for output in outputs { output.fill(0) }
     try pass.run(inputs, addingTo: outputs, progress: progress)
     let errors = groups.map { group in
       let parts = group.map { rows in
         outputs.map { output in
-          let part = Panel(rows: rows.count, columns: output.columns)
+          let part = newCopy(rows: rows.count)
           part.gather(output, rows: rows[...])
           return part
         }
@@ -253,12 +261,10 @@ package final class ForwardPass {
         ? try DensePart(shared: model, layer: layer, threads: threads)
         : try DensePart(dense: model, layer: layer, threads: threads)
       for (stream, input) in zip(hidden, inputs) {
-        input.withPanel { input in
-          forEachBlock(
-            count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
-          ) { _, rows in
-            part.apply(input[rows], addingTo: stream[rows])
-          }
+        forEachBlock(
+          count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
+        ) { _, rows in
+          part.apply(input[rows], addingTo: stream[rows])
         }
         if shared == nil { progress.advance(tokenCount) }
       }
@@ -273,7 +279,7 @@ package final class ForwardPass {
     if !isAfterAttention { try attention() }
     guard moeLayer != nil else { return try applyDense() }
     let router = try originalRouter()
-    var assignments = inputs.map { router.route($0, threads: threads) }
+    var assignments = inputs.indices.map { route(router, stream: $0) }
     while assignments.count < streams { assignments.append(assignments[0]) }
     try applyExperts(assignments)
   }

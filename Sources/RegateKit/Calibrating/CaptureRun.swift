@@ -164,7 +164,7 @@ public struct CaptureRun: Sendable {
         }
       }
       try pass.attention()
-      try write(pass.routerInputs(stream: 0), as: entry.type, to: &file)
+      try writeInputs(of: pass, as: entry.type, to: &file)
       try pass.advance()
       try stage.ended(layer: layer.index, next: pass.layer) { () throws(RegateError) in
         try file.sync()
@@ -173,16 +173,16 @@ public struct CaptureRun: Sendable {
     try file.sync()
   }
 
-  /// Rows that are encoded at a time: a whole layer would be a third copy of the activations.
-  private static let blockRows = 4096
+  /// Rows that are encoded at a time.
+  private static let blockRows = 1024
 
-  private static func write(
-    _ inputs: Matrix, as type: ElementType, to file: inout FileWriter
+  private static func writeInputs(
+    of pass: ForwardPass, as type: ElementType, to file: inout FileWriter
   ) throws(RegateError) {
-    for start in stride(from: 0, to: inputs.rows, by: blockRows) {
-      let end = min(start + blockRows, inputs.rows)
-      let values = inputs.values[start * inputs.columns..<end * inputs.columns]
-      try file.write(try TensorEncoder.encode(Array(values), type: type))
+    for start in stride(from: 0, to: pass.tokenCount, by: blockRows) {
+      let rows = start..<min(start + blockRows, pass.tokenCount)
+      let values = pass.routerInputs(stream: 0, rows: rows).values
+      try file.write(try TensorEncoder.encode(values, type: type))
     }
   }
 

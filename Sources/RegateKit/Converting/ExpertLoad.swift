@@ -41,8 +41,7 @@ struct ExpertLoad: Sendable {
           try pass.applyDense()
           continue
         }
-        let assignment = try pass.originalRouter().route(
-          pass.routerInputs(stream: 0), threads: threads)
+        let assignment = pass.route(try pass.originalRouter(), stream: 0)
         layers.append(assignment.load(experts: layer.rule.experts))
         // The last layer's output is not needed.
         if layers.count == model.layout.layers.count { break }

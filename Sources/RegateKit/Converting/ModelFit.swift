@@ -127,7 +127,7 @@ struct ModelFitter {
         continue
       }
       let original = try pass.originalRouter()
-      var assignments = [original.route(pass.routerInputs(stream: 0), threads: request.threads)]
+      var assignments = [pass.route(original, stream: 0)]
       var maps: [[Int]?] = [nil]
       var fitted: [(FittedLayer, LayerFit)] = []
       for (index, strength) in strengths.enumerated() {
@@ -137,7 +137,7 @@ struct ModelFitter {
         clock.lap(expertPhase)
         let (new, fit) = try fit(layer, evidence, original: original, strength: strength)
         clock.add(fit.phases)
-        assignments.append(route(new, inputs, original: original))
+        assignments.append(pass.route(router(of: new, original: original), stream: index + 1))
         maps.append(new.slotFunction)
         fitted.append((new, fit))
       }
@@ -243,18 +243,14 @@ struct ModelFitter {
     return Evidence(inputs: fitted, outputs: outputs, demands: demands)
   }
 
-  /// The routing of the form that a target is about.
-  private func route(
-    _ layer: FittedLayer, _ inputs: Matrix, original: FamilyRouter
-  ) -> Assignment {
-    let router: any Router =
-      switch form {
-      case .lpr: layer.native
-      case .stock: layer.stock ?? original
-      // Unchanged layers have none.
-      case .lprOfficial: layer.official ?? layer.native
-      }
-    return router.route(inputs, threads: request.threads)
+  /// The router of the form that a target is about.
+  private func router(of layer: FittedLayer, original: FamilyRouter) -> any Router {
+    switch form {
+    case .lpr: layer.native
+    case .stock: layer.stock ?? original
+    // Unchanged layers have none.
+    case .lprOfficial: layer.official ?? layer.native
+    }
   }
 
   /// Loads and output errors of each fit on captured tokens that it did not see.
@@ -272,7 +268,8 @@ struct ModelFitter {
       assignment: original.route(inputs, threads: request.threads), map: Array(0..<experts))
     let after = fitted.map {
       OutputError.Routing(
-        assignment: route($0, inputs, original: original), map: $0.slotFunction)
+        assignment: router(of: $0, original: original).route(inputs, threads: request.threads),
+        map: $0.slotFunction)
     }
     var errors = after.map { _ in [Double?](repeating: nil, count: groups.count) }
     if model.layout.undecodable == nil {

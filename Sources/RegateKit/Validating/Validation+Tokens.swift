@@ -43,10 +43,8 @@ extension Validation {
       }
       let (original, patched) = pair.layers[layers.count]
       let map = maps[layers.count]
-      let before = try pair.original.router(of: original).router
-        .route(pass.routerInputs(stream: 0), threads: request.threads)
-      let after = try pair.patched.router(of: patched).router
-        .route(pass.routerInputs(stream: 1), threads: request.threads)
+      let before = pass.route(try pair.original.router(of: original).router, stream: 0)
+      let after = pass.route(try pair.patched.router(of: patched).router, stream: 1)
       let errors = try pass.applyExperts(
         [before, after], functions: [map.original, map.patched], errorsOn: [nil] + groups)
       let experts = original.rule.experts
