@@ -15,7 +15,7 @@ struct NativeFitTests {
     let layer = SyntheticLayer(rule: rule, tokens: 8192, seed: 3)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router, options: FitOptions(threads: 2))
-    let before = try #require(fit.original.metrics.gini)
+    let before = try #require(fit.original.calibration.metrics.gini)
     #expect(before > 0.25)
     #expect(try #require(fit.evidence.calibration.metrics.gini) < 0.01)
     #expect(try #require(fit.evidence.heldOut?.metrics.gini) < 0.12)

@@ -54,7 +54,7 @@ struct OfficialFitTests {
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router, options: options)
     let (official, stock) = (try #require(fit.official), try #require(fit.stock))
-    let before = try #require(fit.original.metrics.gini)
+    let before = try #require(fit.original.calibration.metrics.gini)
     let stockGini = try #require(stock.evidence.heldOut?.metrics.gini)
     let gini = try #require(official.evidence.heldOut?.metrics.gini)
     #expect(gini < stockGini + 0.15 * before, "\(before) to \(gini), stock \(stockGini)")

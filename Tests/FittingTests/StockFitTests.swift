@@ -18,7 +18,7 @@ struct StockFitTests {
     let stock = try #require(fit.stock)
     #expect(stock.selectionBias == nil)
     #expect(stock.gate.values.allSatisfy { $0 == $0.roundedToBF16 })
-    let before = try #require(fit.original.metrics.gini)
+    let before = try #require(fit.original.calibration.metrics.gini)
     let router = FamilyRouter(gate: stock.gate, rule: SyntheticLayer.softmax)
     #expect(try #require(layer.heldOutMetrics(router).gini) < 0.35 * before)
     // Far better than chance, which would be K/F.

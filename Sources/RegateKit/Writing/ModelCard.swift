@@ -103,12 +103,13 @@ struct ModelCard {
       let mean = values.reduce(0, +) / Double(values.count)
       rows.append("| \(label) | \(Format.number(mean)) |")
     }
-    let judged = layers.contains { $0["original_held_out"]?.isNull == false }
-    row("Gini of the load, original (mean of layers)", judged ? "original_held_out" : "original", "gini")
+    let isHeldOut = layers.contains { $0["original_held_out"]?.isNull == false }
+    let original = isHeldOut ? "original_held_out" : "original"
+    row("Gini of the load, original (mean of layers)", original, "gini")
     if let gini = figures["held_out_gini"]?.doubleValue {
       rows.append("| Gini, new router, held-out tokens | \(Format.number(gini)) |")
     }
-    row("least over most used expert, original", "original", "min_max")
+    row("least over most used expert, original", original, "min_max")
     row("least over most used expert, new router, held-out tokens", "held_out", "min_max")
     if let nll = figures["calibration_nll"], let old = nll["original"]?.doubleValue,
       let new = nll["patched"]?.doubleValue
