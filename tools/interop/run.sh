@@ -75,7 +75,7 @@ if [ -n "$models" ]; then
   for model in "${models%/}"/*/; do
     model=${model%/}
     # Neither importance matrices nor files that are broken on purpose.
-    readarray -t files < <(find "$model" -name '*.gguf' | grep -v -e imatrix -e no-gating-key | sort)
+    readarray -t files < <(find "$model/" -name '*.gguf' | grep -v -e imatrix -e no-gating-key | sort)
     f16=$home/$(basename "$model")-F16.gguf
     if [[ "${files[*]}" != *F16* && -d "$source" ]]; then
       [ -f "$f16" ] || check "$PYTHON5" tools/fixtures/convert_gguf.py "$source" --outtype f16 \
