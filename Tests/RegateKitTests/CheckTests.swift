@@ -79,6 +79,13 @@ private let cases = [
       $0["head_dim"] = 99
     }, expected: [(.mlx, "mlx-head-size", .refuses)]),
   Case(
+    label: "experts in AWQ", sample: directory(.qwen3),
+    change: { $0["quantization_config"] = ["quant_method": "awq", "bits": 4] },
+    expected: [
+      (.transformers, "quantised-experts", .drops), (.vllm, "quantised-package", .note),
+      (.mlx, "quantised-elsewhere", .refuses),
+    ]),
+  Case(
     label: "MLX", sample: directory(.qwen3),
     change: { $0["quantization"] = ["bits": 4, "group_size": 64] },
     expected: [
@@ -107,6 +114,17 @@ private func `check says what each stack does with a checkpoint`(_ test: Case) t
     for finding in outcome.findings { #expect(check.text.contains(finding.text)) }
   }
   #expect(check.json["stacks"]?.arrayValue?.count == ServingStack.allCases.count)
+}
+
+@Test func `the native form is refused where its runtime would start random experts`() throws {
+  let bench = try Workbench(directory(.qwen3), tokens: 192)
+  try bench.model.writeSafetensors(.init(.byLayer), to: bench.sourceFolder) {
+    $0["quantization_config"] = ["quant_method": "awq", "bits": 4]
+  }
+  let error = #expect(throws: RegateError.self) { try bench.convert(to: "out") }
+  #expect(error?.description.contains("use --router stock") == true)
+  #expect(!FileManager.default.fileExists(atPath: bench.output("out")))
+  try bench.convert(to: "out") { $0.form = .stock }
 }
 
 @Test func `a bias that no one reads is named, and where it goes`() throws {

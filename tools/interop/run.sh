@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs Python packages and llama.cpp under .build/interop, builds Regate, and runs every
 # interoperability check. The one argument is a folder of further models, each a folder with
-# model.safetensors, {general-calibration,general-heldout}.npy, text.txt and any GGUF of it.
+# model.safetensors, {general-calibration,general-heldout}.npy, text.txt and any GGUF of it. A model
+# without a GGUF in F16 gets one by llama.cpp's converter, if its tokenizer splits words as GPT-2's.
 #
 #   tools/interop/run.sh [MODELS]
 #
@@ -33,6 +34,7 @@ if [ -z "${MLX:-}" ]; then
   fi
 fi
 
+source=$home/llama_cpp_python-0.3.36/vendor/llama.cpp
 if [ -z "${LLAMA_BIN:-}" ]; then
   LLAMA_BIN=$home/llama/bin
   if [ ! -x "$LLAMA_BIN/llama-imatrix" ]; then
@@ -40,7 +42,7 @@ if [ -z "${LLAMA_BIN:-}" ]; then
       "$PYTHON5" -m pip download -q --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 &&
       tar xf llama_cpp_python-0.3.36.tar.gz)
     bin=$(dirname "$PYTHON5")
-    "$bin/cmake" -S "$home/llama_cpp_python-0.3.36/vendor/llama.cpp" -B "$home/llama" -G Ninja \
+    "$bin/cmake" -S "$source" -B "$home/llama" -G Ninja \
       -DCMAKE_MAKE_PROGRAM="$bin/ninja" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF \
       -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_CURL=OFF
     "$bin/cmake" --build "$home/llama" \
@@ -70,9 +72,18 @@ for model in fixtures/tiny-*/; do
     "$(ls fixtures/tiny-text/*.txt | head -1)" "$model-data"/*.gguf
 done
 if [ -n "$models" ]; then
-  for model in "$models"/*/; do
-    deployed "${model%/}" "$model/general-calibration.npy" "$model/general-heldout.npy" \
-      "$model/text.txt" $(ls "$model"/*.gguf | grep -v -e imatrix -e no-gating-key)
+  for model in "${models%/}"/*/; do
+    model=${model%/}
+    # Neither importance matrices nor files that are broken on purpose.
+    readarray -t files < <(find "$model/" -name '*.gguf' | grep -v -e imatrix -e no-gating-key | sort)
+    f16=$home/$(basename "$model")-F16.gguf
+    if [[ "${files[*]}" != *F16* && -d "$source" ]]; then
+      [ -f "$f16" ] || check "$PYTHON5" tools/fixtures/convert_gguf.py "$source" --outtype f16 \
+        --outfile "$f16" "$model"
+      files+=("$f16")
+    fi
+    deployed "$model" "$model/general-calibration.npy" "$model/general-heldout.npy" \
+      "$model/text.txt" "${files[@]}"
   done
 fi
 exit $failed

@@ -109,6 +109,11 @@ struct CheckSubject: Sendable {
     return nil
   }
 
+  /// Whether the experts are quantised one by one in a way that transformers 5 does not fuse.
+  var expertsLeftOut: Bool {
+    ["awq", "gptq"].contains(quantisation) && !isGGUF && fusedExperts == nil
+  }
+
   /// The first expert tensor under mlx-lm's name.
   var mlxExperts: String? {
     fusedExperts.flatMap { $0.contains(".\(TensorNames.mlxExperts).") ? $0 : nil }

@@ -73,7 +73,7 @@ extension CheckRule {
       source: "tools/interop/check_outputs.py, run with transformers 5.23.0", verified: true
     ) {
       !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
-        && $0.quantisation != "mlx" && $0.mlxExperts == nil ? CheckSubject.whole : nil
+        && $0.quantisation == nil && $0.mlxExperts == nil ? CheckSubject.whole : nil
     },
     CheckRule(
       "mlx-qwen-keys", [.mlx], .refuses,
@@ -264,6 +264,12 @@ extension CheckRule {
       else { return nil }
       return "quant_method \(method)"
     },
+    CheckRule(
+      "quantised-experts", [.transformers], .drops,
+      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts random ones, "
+        + "with a report only; gptqmodel loads them",
+      source: "run with transformers 5.23.0 and gptqmodel 7.7.0", verified: true
+    ) { $0.expertsLeftOut ? "quant_method \($0.quantisation ?? "")" : nil },
     CheckRule(
       "quantised-package", [.transformers, .vllm, .sglang], .note,
       "needs support for this quantisation; the router itself is stored unquantised",

@@ -78,6 +78,13 @@ public struct Conversion: Sendable {
 
   /// Refuses an output in which some runtime would silently leave out what the original has not.
   private func requireNothingLost() throws(RegateError) {
+    // The native form has no other runtime.
+    if form == .lpr, CheckSubject(model).expertsLeftOut {
+      throw RegateError(
+        .refused, file: request.checkpoint, subject: "--router lpr",
+        "transformers would start random experts instead of those that AWQ or GPTQ quantised",
+        advice: "use --router stock, which gptqmodel loads")
+    }
     let kept = Check(CheckSubject(model)).outcomes.flatMap(\.findings).map(\.rule)
     for outcome in check.outcomes {
       for finding in outcome.findings where finding.level == .drops && !kept.contains(finding.rule) {
