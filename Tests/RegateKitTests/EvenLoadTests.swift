@@ -33,12 +33,15 @@ func `layers that the original balances as well are named`(_ even: Bool) throws 
 
   let layers = try #require(result.json["layers"]?.arrayValue)
   #expect(layers.count == model.layers.count)
+  var names: [String] = []
   for layer in layers {
     let before = try #require(layer["original_held_out"]?["gini"]?.doubleValue)
     let after = try #require(layer["held_out"]?["gini"]?.doubleValue)
-    #expect(even ? before < 0.05 && before <= after : before > 0.3 && after < before)
+    #expect(even ? before < 0.05 : before > 0.3)
+    if before <= after { names.append("\(try #require(layer["index"]?.intValue))") }
   }
-  let names = model.layers.map { String($0.index) }.joined(separator: ", ")
-  #expect(result.text.contains("Layers \(names): on the held-out tokens the original") == even)
-  #expect(result.text.contains("original is as balanced") == even)
+  #expect(names.isEmpty != even)
+  let notice = "Layers \(names.joined(separator: ", ")): on the held-out tokens the original"
+  #expect(result.text.contains(notice) == even)
+  #expect(result.text.contains("is as balanced as the fit") == even)
 }

@@ -49,10 +49,15 @@ private func points(_ sweep: Sweep) throws -> [[String: Double]] {
     try #require(errors.count == 5)
     #expect(errors[1] > 0 && errors[4] > errors[1])
     #expect(points.allSatisfy { $0["nll_increase"] != nil && $0["min_max"] != nil })
-    // The knee is one of the points.
-    if let knee = sweep.json["knee"]?["strength"]?.doubleValue {
-      #expect([0, 0.25, 0.5, 0.75, 1].contains(knee))
+    // The knee is the point farthest below the line from the first to the most balanced one.
+    let losses = points.compactMap { $0["nll_increase"] }
+    let end = try #require(ginis.indices.min { ginis[$0] < ginis[$1] })
+    let depths = points.indices.map { place in
+      (ginis[0] - ginis[place]) / (ginis[0] - ginis[end]) - losses[place] / losses[end]
     }
+    let deepest = try #require(depths.indices.max { depths[$0] < depths[$1] })
+    let knee = losses[end] > 0 && depths[deepest] > 0 ? points[deepest]["strength"] : nil
+    #expect(sweep.json["knee"]?["strength"]?.doubleValue == knee)
     let held = try #require(sweep.json["held_out_tokens"]?.intValue)
     let all = try #require(sweep.json["tokens"]?.intValue)
     #expect(held * 16 > all && held * 4 < all)

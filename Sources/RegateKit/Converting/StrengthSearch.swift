@@ -62,7 +62,8 @@ enum StrengthSearch {
 
   /// The knee of a curve that begins at strength 0: with cost and Gini both scaled to 0...1, the
   /// point farthest below the straight line from the curve's cheapest to its most balanced point
-  /// (Satopaa and others 2011). Nil with fewer than three points, or without cost or gain.
+  /// (Satopaa and others 2011). Nil with fewer than three points, without cost or gain, or where all
+  /// lie on the line or above.
   static func knee(_ curve: [FitPoint]) -> FitPoint? {
     let points = curve.filter { $0.cost != nil && $0.gini != nil }
     guard points.count > 2, let first = points.first,
@@ -75,7 +76,8 @@ enum StrengthSearch {
       let y = ((first.gini ?? 0) - (point.gini ?? 0)) / gain
       return y - x
     }
-    return points.max { depth($0) < depth($1) }
+    guard let knee = points.max(by: { depth($0) < depth($1) }), depth(knee) > 0 else { return nil }
+    return knee
   }
 
   /// How the knee is found, for readers.

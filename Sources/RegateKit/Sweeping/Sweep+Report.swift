@@ -34,7 +34,8 @@ extension Sweep {
     if let knee {
       lines.append("Knee: \(StrengthSearch.words(knee)), \(StrengthSearch.kneeMethod).")
     } else {
-      lines.append("No knee: too few points, or nothing is gained or lost along them.")
+      lines.append(
+        "No knee: too few points, nothing gained or lost along them, or the first step costs most.")
     }
     if let shown, shown.sets.count > 1 {
       lines += ["", "Each set at strength \(shown.strength):", SetTable.table(shown.sets).render()]
