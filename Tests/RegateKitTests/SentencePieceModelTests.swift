@@ -3,6 +3,7 @@
 import ByteStorage
 import Checkpoints
 import Foundation
+import Inference
 import RegateKit
 import TestSupport
 import Testing
@@ -15,6 +16,7 @@ private struct SentencePieceModel {
   private static let columns = 24
   private static let rows = 40
 
+  /// Throws where the fixtures are not what they were.
   init(tokens: Int) throws {
     func file(_ name: String) throws -> [UInt8] {
       try [UInt8](Data(contentsOf: fixtures.appending(path: name)))
@@ -30,37 +32,55 @@ private struct SentencePieceModel {
     let replaced = try #require(model.firstRange(of: none))
     let end = try #require(vocabulary.firstRange(of: last)).upperBound
     var keys = Array(model[headerBytes..<replaced.lowerBound])
-    let size = { GGUFDraft.pair("llama.vocab_size", 4, GGUFDraft.number(UInt32($0))) }
+    func size(_ count: Int) -> [UInt8] {
+      GGUFDraft.pair("llama.vocab_size", 4, GGUFDraft.number(UInt32(count)))
+    }
     keys.replaceSubrange(try #require(keys.firstRange(of: size(Self.rows))), with: size(tokens))
     keys += vocabulary[headerBytes + first.count..<end]
 
-    // Entries are a name, a count of dimensions, the dimensions, a type and an offset.
-    let embedding = GGUFDraft.string("token_embd.weight")
-    let norm = GGUFDraft.string("output_norm.weight")
-    let start = replaced.upperBound
-    let stop = try #require(model.firstRange(of: norm)).upperBound + 4 + 8 + 4 + 8
-    var entries = Array(model[start..<stop])
-    var data = Array(model[Self.aligned(stop)...])
-    let place = try #require(entries.firstRange(of: embedding))
-    let entry = place.lowerBound..<place.upperBound + 4 + 2 * 8 + 4 + 8
-    let offset = entries[entry].suffix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
-    let stored = Array(data[offset..<offset + 2 * Self.columns * Self.rows])
-    data += [UInt8](repeating: 0, count: Self.aligned(data.count) - data.count)
-    entries.replaceSubrange(
-      entry,
-      with: GGUFDraft.tensor(
-        "token_embd.weight", [Int64(Self.columns), Int64(tokens)], type: 30,
-        offset: UInt64(data.count)))
+    // Entries are a name, a count of dimensions, the dimensions, a type and an offset; tensors lie in
+    // the order of their entries, without gaps.
+    let rowBytes = 2 * Self.columns
+    let (before, after) = (Self.rows * rowBytes, Self.aligned(tokens * rowBytes))
+    var entries: [UInt8] = []
+    var embedding = 0
+    var place = replaced.upperBound
+    for _ in 0..<Int(model[8]) {
+      let nameEnd = place + 8 + Int(model[place])
+      let end = nameEnd + 4 + 8 * Int(model[nameEnd]) + 4
+      var offset = 0
+      for byte in model[end..<end + 8].reversed() { offset = offset << 8 | Int(byte) }
+      if String(decoding: model[place + 8..<nameEnd], as: UTF8.self) == "token_embd.weight" {
+        embedding = offset
+        entries += GGUFDraft.tensor(
+          "token_embd.weight", [Int64(Self.columns), Int64(tokens)], type: 30,
+          offset: UInt64(offset))
+      } else {
+        if embedding > 0 { offset += after - before }
+        entries += model[place..<end]
+        entries += GGUFDraft.number(UInt64(offset))
+      }
+      place = end + 8
+    }
+    let old = Array(model[Self.aligned(place)...])
+    var data = Array(old[..<embedding])
     for token in 0..<tokens {
-      let row = stored[2 * Self.columns * (token % Self.rows)...].prefix(2 * Self.columns)
-      let turn = 2 * (token / Self.rows)
-      data += row.dropFirst(turn) + row.prefix(turn)
+      let start = embedding + token % Self.rows * rowBytes
+      let row = old[start..<start + rowBytes]
+      let turn = token / Self.rows * 2
+      data.append(contentsOf: row.dropFirst(turn))
+      data.append(contentsOf: row.prefix(turn))
     }
     data += [UInt8](repeating: 0, count: Self.aligned(data.count) - data.count)
+    data += old[(embedding + before)...]
 
     let keyCount = UInt64(model[16]) - 1 + UInt64(Self.vocabularyKeys)
-    let head = Array(model[..<16]) + GGUFDraft.number(keyCount) + keys + entries
-    bytes = head + [UInt8](repeating: 0, count: Self.aligned(head.count) - head.count) + data
+    var bytes = Array(model[..<16])
+    bytes += GGUFDraft.number(keyCount)
+    bytes += keys
+    bytes += entries
+    bytes += [UInt8](repeating: 0, count: Self.aligned(bytes.count) - bytes.count)
+    self.bytes = bytes + data
   }
 
   private static func aligned(_ count: Int) -> Int { (count + 31) / 32 * 32 }
