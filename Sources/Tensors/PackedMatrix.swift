@@ -83,14 +83,19 @@ package struct PackedMatrix: Sendable {
     self.init(form, rows: rows, columns: columns)
   }
 
+  /// Bytes that a matrix takes in the form that this CPU works with fastest.
+  package static func bytes(rows: Int, columns: Int, precision: ProductPrecision) -> Int {
+    if rg_tiles_available() != 0 { return rg_tiles_bytes(rows, columns, Int32(precision.right)) }
+    return precision == .quantised && rg_integers_available() != 0
+      ? rg_integers_bytes(rows, columns) : MemoryLayout<Float>.size * rows * columns
+  }
+
   /// The form that this CPU works with fastest; nil: BLAS.
   private static func packedForm(rows: Int, columns: Int, precision: ProductPrecision) -> Form? {
-    if rg_tiles_available() != 0 {
-      return .tiles(
-        FloatStorage(bytes: rg_tiles_bytes(rows, columns, Int32(precision.right))), precision)
-    }
+    let bytes = bytes(rows: rows, columns: columns, precision: precision)
+    if rg_tiles_available() != 0 { return .tiles(FloatStorage(bytes: bytes), precision) }
     guard precision == .quantised, rg_integers_available() != 0 else { return nil }
-    return .integers(FloatStorage(bytes: rg_integers_bytes(rows, columns)))
+    return .integers(FloatStorage(bytes: bytes))
   }
 
   /// `panel` for `uses` rows of a left matrix; where those are few, a window on it.

@@ -51,6 +51,24 @@ private func kill(_ arguments: [String], whenSavedIn folder: String) throws {
     try fileTree(URL(filePath: output)) == fileTree(URL(filePath: scratch.path("whole"))))
 }
 
+@Test func `a killed capture continues with --resume`() throws {
+  let scratch = try TemporaryDirectory()
+  let ids = try scratch.writeRandomIDs(24, length: 512, to: "ids.npy")
+  let arguments = [
+    "capture", TinyModel.qwen3.path, "--calibration", ids, "--quiet", "--resume-every", "0",
+  ]
+  let output = scratch.path("capture.safetensors")
+  try kill(arguments + ["--output", output], whenSavedIn: output + ".regate-resume")
+  #expect(!FileManager.default.fileExists(atPath: output))
+  let resumed = try Tool.run(arguments + ["--output", output, "--resume"])
+  #expect(resumed.code == 0, "\(resumed.error)")
+  #expect(!FileManager.default.fileExists(atPath: output + ".regate-resume"))
+  let whole = scratch.path("whole.safetensors")
+  #expect(try Tool.run(arguments + ["--output", whole]).code == 0)
+  #expect(
+    try Data(contentsOf: URL(filePath: output)) == Data(contentsOf: URL(filePath: whole)))
+}
+
 @Test func `a run without a state starts at the first layer with --resume`() throws {
   let scratch = try TemporaryDirectory()
   let output = scratch.path("capture.safetensors")

@@ -34,13 +34,16 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
   static func model(
     _ label: String, says fragment: String,
     config: @escaping @Sendable (inout [String: Any]) -> Void = { _ in },
+    tokenizer: (@Sendable (inout [String: Any]) -> Void)? = nil,
     weight: @escaping @Sendable (String, TinyModel.Weight) -> TinyModel.Weight? = { $1 }
   ) -> BadInput {
     BadInput(label: label, fragment: fragment) {
       let folder = $0.url.appending(path: "model")
-      try TinyModel.qwen3.write(to: folder, config: config, weight: weight)
+      try TinyModel.qwen3.write(
+        to: folder, config: config, tokenizer: tokenizer ?? { _ in }, weight: weight)
+      let set = tokenizer == nil ? TinyModel.qwen3.ids("heldout") : TinyModel.text("heldout")
       return (
-        folder.path(percentEncoded: false), TinyModel.qwen3.ids("heldout"),
+        folder.path(percentEncoded: false), set,
         String(folder.path(percentEncoded: false).trimmingPrefix("/"))
       )
     }
@@ -95,17 +98,34 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
       "vocabulary", says: "has 384 rows, but vocab_size says 385 tokens",
       config: { $0["vocab_size"] = 385 }),
     model(
+      "a tokenizer of another model", says: "gives token 384, but the embedding has 384 rows",
+      tokenizer: { settings in
+        var model = settings["model"] as? [String: Any] ?? [:]
+        var words = model["vocab"] as? [String: Any] ?? [:]
+        words["e"] = 384
+        model["vocab"] = words
+        settings["model"] = model
+      }),
+    // BF16 0x7FC0 is NaN, 0x7F80 infinity.
+    model(
       "NaN", says: "the attention of layer 1: gives NaN or infinite activations",
-      weight: { name, weight in
-        var weight = weight
-        if name == "model.layers.1.self_attn.v_proj.weight" {
-          for place in stride(from: 0, to: weight.bytes.count, by: 2) {
-            (weight.bytes[place], weight.bytes[place + 1]) = (0xC0, 0x7F)
-          }
-        }
-        return weight
+      weight: { $0 == "model.layers.1.self_attn.v_proj.weight" ? filled($1, 0x7FC0) : $1 }),
+    model(
+      "infinity", says: "the output of layer 0: gives NaN or infinite activations",
+      weight: {
+        $0.hasPrefix("model.layers.0.mlp.experts") && $0.hasSuffix("down_proj.weight")
+          ? filled($1, 0x7F80) : $1
       }),
   ]
+
+  /// `weight` with every element of these bits.
+  private static func filled(_ weight: TinyModel.Weight, _ bits: UInt16) -> TinyModel.Weight {
+    var weight = weight
+    for place in weight.bytes.indices {
+      weight.bytes[place] = UInt8(truncatingIfNeeded: place % 2 == 0 ? bits : bits >> 8)
+    }
+    return weight
+  }
 }
 
 /// Runs every command that runs a model on the input, in a directory where nothing may appear.

@@ -46,6 +46,14 @@ struct WeightReader: Sendable {
     find(name, layer: layer, "weight") != nil
   }
 
+  /// How exactly the weight is multiplied; as float32 where there is none.
+  func precision(of name: WeightName, layer: Int) -> ProductPrecision {
+    guard let tensor = find(name, layer: layer, "weight") else { return .full }
+    let isScaled =
+      find(name, layer: layer, isGGUF ? "scale" : "weight_scale_inv") != nil
+    return ProductPrecision(of: tensor.type, scaled: isScaled)
+  }
+
   private func required(
     _ name: WeightName, layer: Int, _ suffix: String, shapes: [[Int]]
   ) throws(RegateError) -> TensorInfo {

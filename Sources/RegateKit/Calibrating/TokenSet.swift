@@ -68,6 +68,9 @@ struct TokenSet: Sendable {
         advice: "give a capture that holds their router inputs, or leave --mtp out")
     }
     var sequences: [[Int]] = []
+    // Where the model cannot be run at all, that is said later.
+    let vocabulary =
+      (try? InferenceModel(model.checkpoint, layout: model.layout).vocabularySize) ?? .max
     if !texts.isEmpty {
       let tokenizer = try TokenSet.tokenizer(of: model)
       var encoder = DocumentEncoder(tokenizer)
@@ -77,13 +80,15 @@ struct TokenSet: Sendable {
           sequences += TokenSet.sequences(document, &encoder, bos: tokenizer.prefix.first, options)
         }
       }
+      if let id = sequences.joined().first(where: { $0 >= vocabulary }) {
+        throw RegateError(
+          .mismatch, file: model.checkpoint.path, subject: "the tokenizer",
+          "gives token \(id), but the embedding has \(vocabulary) rows",
+          advice: "put the tokenizer that the model was trained with beside it")
+      }
     }
-    // Where the model cannot be run at all, that is said later.
-    let vocabulary =
-      arrays.isEmpty
-      ? nil : try? InferenceModel(model.checkpoint, layout: model.layout).vocabularySize
     for container in arrays {
-      sequences += try TokenSet.ids(of: container, below: vocabulary ?? .max).flatMap {
+      sequences += try TokenSet.ids(of: container, below: vocabulary).flatMap {
         options.perplexity == .llama
           ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)
           : TokenSet.cut($0, options.length)

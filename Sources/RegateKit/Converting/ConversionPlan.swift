@@ -80,7 +80,9 @@ public struct ConversionPlan: Sendable {
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
     self.run = run
     memoryBytes = tokens.map {
-      ConversionPlan.fitMemory(model.layout, request, tokens: $0) + (run?.memoryBytes ?? 0)
+      let fit = ConversionPlan.fitMemory(model.layout, request, tokens: $0)
+      // A layer runs before it is fitted and after, never meanwhile.
+      return RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
     }
     let fitting =
       Double(request.strengths.count)

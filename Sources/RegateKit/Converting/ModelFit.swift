@@ -368,8 +368,15 @@ struct ModelFitter {
       progress?.advance(layer.rule.experts)
       return nil
     }
-    return try ExpertSampling.sketch(
+    let sketch = try ExpertSampling.sketch(
       inputs: inputs, original: original,
       pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+    if let expert = sketch.norms.firstIndex(where: { !$0.isFinite }) {
+      throw RegateError(
+        .malformed, file: model.checkpoint.path,
+        subject: "the output of layer \(layer.index)", "gives NaN or infinite activations",
+        advice: "check the weights of expert \(expert)")
+    }
+    return sketch
   }
 }
