@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 
+import llama_log
 import numpy as np
 import torch
 from gguf import GGUFReader
@@ -185,11 +186,11 @@ class Bench:
         return output
 
     def llama_perplexity(self, model):
-        for _ in range(5):  # its log drops the last line now and then
+        for _ in range(3):
             log = run(self.llama / "llama-perplexity", "-m", model, "-f", self.text, "-c", CONTEXT,
                       "-t", 2)
-            if found := re.search(r"Final estimate: PPL = ([\d.]+)", log.stdout + log.stderr):
-                return float(found[1])
+            if (found := llama_log.perplexity(log.stdout + log.stderr)) is not None:
+                return found
         sys.exit(f"{model}: llama-perplexity printed no final estimate")
 
     def gguf(self, source, fit):

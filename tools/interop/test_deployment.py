@@ -9,12 +9,13 @@ mkfs.btrfs), which needs the right to (root in most containers).
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+
+import llama_log
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REGATE = os.environ.get("REGATE", str(ROOT / ".build/release/regate"))
@@ -31,15 +32,15 @@ def regate(*words, code=0):
 
 
 def perplexity(model, *words):
-    """llama.cpp's figure; its log drops the last line now and then, so it is asked again."""
+    """llama.cpp's figure."""
     text = FIXTURES / "tiny-text/heldout.txt"
-    for _ in range(5):
+    for _ in range(3):
         result = subprocess.run(
             [f"{LLAMA}/llama-perplexity", "-m", str(model), "-f", str(text), "-c", "128",
              "-t", "2", *map(str, words)], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-2000:]
-        if found := re.search(r"PPL = ([0-9.]+)", result.stdout + result.stderr):
-            return float(found[1])
+        if (found := llama_log.perplexity(result.stdout + result.stderr)) is not None:
+            return found
     raise AssertionError("llama-perplexity printed no final estimate")
 
 
