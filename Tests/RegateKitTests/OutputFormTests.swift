@@ -62,9 +62,9 @@ private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model
       return values.reduce(0, +) / Double(values.count)
     }
     for (label, value) in [
-      ("Gini of the load, original (mean of layers)", mean("original", "gini")),
+      ("Gini of the load, original (mean of layers)", mean("original_held_out", "gini")),
       ("Gini, new router, held-out tokens", mean("held_out", "gini")),
-      ("least over most used expert, original", mean("original", "min_max")),
+      ("least over most used expert, original", mean("original_held_out", "min_max")),
       ("least over most used expert, new router, held-out tokens", mean("held_out", "min_max")),
     ] {
       let row = try #require(card.split(separator: "\n").first { $0.hasPrefix("| \(label) |") })
