@@ -45,9 +45,9 @@ struct StockFit {
   /// Tokens of a batch that one thread takes at a time.
   private static let block = 256
   private static let steps = 1500
-  /// Adam's first step, relative to a row that moves logits by their typical spread.
+  /// Adam's first step at full strength, relative to a row that moves logits by their typical spread.
   private static let rate: Float = 0.01
-  /// h of SoftRouting, relative to the typical spread.
+  /// h of SoftRouting at full strength, relative to the typical spread.
   private static let temperature: Float = 0.15
   /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
   /// of the output's mean square.
@@ -128,7 +128,12 @@ struct StockFit {
     var load = slotTargets
     var generator = SplitMix64(seed: options.seed)
     let spread = typicalSpread()
-    let rate = Self.rate * spread.logit / Float(set.inputs.columns).squareRoot()
+    // The less is to move, the nearer a soft border must be to the real one, and the shorter the steps:
+    // else they alone cost more than the balance.
+    let strength = Float(options.strength)
+    let temperature = Self.temperature * strength * spread.compared
+    let rate =
+      Self.rate * strength.squareRoot() * spread.logit / Float(set.inputs.columns).squareRoot()
     var order: [Int] = []
     for step in 0..<Self.steps {
       if order.count < min(Self.batch, set.tokens) {
@@ -140,7 +145,7 @@ struct StockFit {
       let setting = SoftRouting.Setting(
         selection: selection, slotFunction: native.slotFunction, importance: importance,
         prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
-        temperature: Self.temperature * spread.compared, comparesScores: stock.hasSelectionBias,
+        temperature: temperature, comparesScores: stock.hasSelectionBias,
         pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
       var (gradient, counted) = slope(gate, tokens, setting)
       for row in 0..<experts where !learning[row] {

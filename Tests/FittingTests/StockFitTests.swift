@@ -26,6 +26,16 @@ struct StockFitTests {
     #expect(try #require(stock.evidence.heldOut).agreement.overlap > 0.5)
   }
 
+  @Test func `a little balance costs little agreement`() throws {
+    let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, hidden: 32, seed: 21)
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(strength: 0.05, stock: Self.linear, threads: 2))
+    let stock = try #require(fit.stock)
+    let overlap = try #require(stock.evidence.heldOut).agreement.overlap
+    #expect(overlap > 0.975)
+  }
+
   @Test func `experts of large outputs keep their weights`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, hidden: 16, seed: 27)
     let places = Array(stride(from: 0, to: 2048, by: 4))
