@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import Checkpoints
 import Foundation
 import Inference
 import Routing
@@ -40,6 +41,24 @@ import Testing
       return try pass.scores().map { $0.nll + $0.divergence }
     }
     #expect(try scores(memory) == scores(PassMemory()))
+  }
+
+  /// A dense layer of width 128, plain and quantised, in parts of 32.
+  @Test(arguments: [TinyModel.deepseek.path + "/model.safetensors", TinyModel.deepseek.gguf])
+  func `wide networks can be taken in parts`(path: String) throws {
+    let checkpoint: any Checkpoint =
+      path.hasSuffix(".gguf")
+      ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
+    let model = try InferenceModel(checkpoint, layout: try ModelLayout.read(checkpoint))
+    let sequences = Self.random([40, 24], vocabulary: model.vocabularySize)
+    func logits(_ memory: PassMemory) throws -> Matrix {
+      let pass = try ForwardPass(model, sequences: sequences, threads: 2, memory: memory)
+      try pass.finish()
+      return try pass.logits(at: Array(0..<64))
+    }
+    let difference = try logits(PassMemory()).largestDifference(to: logits(PassMemory(dense: 0)))
+    // Another order of sums, and nothing else.
+    #expect(difference > 0 && difference < 1e-4)
   }
 
   @Test(arguments: ["mixtral-window", "deepseek-v3-fp8", "qwen3-yarn-dense"])

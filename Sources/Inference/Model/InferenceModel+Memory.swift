@@ -53,9 +53,8 @@ extension InferenceModel {
   /// Bytes of a dense layer's network, as it is multiplied; 0 for an MoE layer.
   func denseBytes(layer: Int) -> Int {
     guard let width = try? weights.rows(of: .gate, layer: layer) else { return 0 }
-    let precision = weights.precision(of: .gate, layer: layer)
-    return 2 * PackedMatrix.bytes(rows: width, columns: hiddenSize, precision: precision)
-      + PackedMatrix.bytes(rows: hiddenSize, columns: width, precision: precision)
+    return DensePart.bytes(
+      hidden: hiddenSize, width: width, precision: weights.precision(of: .gate, layer: layer))
   }
 
   /// Bytes that a pass over `tokens` tokens needs at most beside what holds a row for each token:
@@ -69,7 +68,7 @@ extension InferenceModel {
       return threads * (expertBytes(layer) + rows)
         + 4 * min(RoutedExperts.waveFloats, outputs)
     }
-    let dense = (0..<layerCount).map { denseBytes(layer: $0) }
+    let dense = (0..<layerCount).map { min(denseBytes(layer: $0), PassMemory().dense) }
     return max(attentions.max() ?? 0, experts.max() ?? 0, dense.max() ?? 0)
   }
 

@@ -260,14 +260,17 @@ package final class ForwardPass {
         shared == true
         ? try DensePart(shared: model, layer: layer, threads: threads)
         : try DensePart(dense: model, layer: layer, threads: threads)
-      for (stream, input) in zip(hidden, inputs) {
-        forEachBlock(
-          count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
-        ) { _, rows in
-          part.apply(input[rows], addingTo: stream[rows])
+      for inner in part.parts(limit: memory.dense) {
+        let weights = try part.weights(inner)
+        for (stream, input) in zip(hidden, inputs) {
+          forEachBlock(
+            count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
+          ) { _, rows in
+            weights.apply(input[rows], addingTo: stream[rows])
+          }
         }
-        if shared == nil { progress.advance(tokenCount) }
       }
+      if shared == nil { progress.advance(tokenCount * hidden.count) }
     }
     inputs = []
     layer += 1

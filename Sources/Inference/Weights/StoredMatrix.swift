@@ -93,9 +93,25 @@ struct StoredMatrix: Sendable {
 
   /// The rows of `selection`, ready for products; threads share out blocks of them.
   func packed(rows selection: Range<Int>, threads: Int) throws(RegateError) -> PackedMatrix {
-    let result = PackedMatrix(rows: selection.count, columns: columns, precision: precision)
-    try forEachTask(selection, threads: threads) { (part, stored) throws(RegateError) in
-      try result.write(part) { (panel) throws(RegateError) in try decode(stored, into: panel) }
+    try packed(rows: selection, columns: 0..<columns, threads: threads)
+  }
+
+  /// All rows' values in `selection`. Whole rows are decoded for it.
+  func packed(columns selection: Range<Int>, threads: Int) throws(RegateError) -> PackedMatrix {
+    try packed(rows: 0..<rows, columns: selection, threads: threads)
+  }
+
+  private func packed(
+    rows: Range<Int>, columns window: Range<Int>, threads: Int
+  ) throws(RegateError) -> PackedMatrix {
+    let result = PackedMatrix(rows: rows.count, columns: window.count, precision: precision)
+    try forEachTask(rows, threads: threads) { (part, stored) throws(RegateError) in
+      try result.write(part) { (panel) throws(RegateError) in
+        guard window.count < columns else { return try decode(stored, into: panel) }
+        let whole = Panel(rows: stored.count, columns: columns)
+        try decode(stored, into: whole)
+        panel.copy(whole.columns(window))
+      }
     }
     return result
   }
