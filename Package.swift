@@ -60,7 +60,8 @@ let package = Package(
     module(
       "RegateKit",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Tokenizers",
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
+        "Tokenizers",
         "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
       ],
       resources: [
@@ -92,7 +93,8 @@ let package = Package(
     tests(
       "RegateKit",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting", "Tokenizers",
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
+        "Tokenizers",
         "Inference", "Reports", collections,
       ]),
     .testTarget(

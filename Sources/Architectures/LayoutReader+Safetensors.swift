@@ -68,7 +68,8 @@ extension LayoutReader {
       checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     scaleBlock = quantisation.block
     self.quantisation = quantisation.method
-    mlxQuantisation = quantisation.method == "mlx"
+    mlxQuantisation =
+      quantisation.method == "mlx"
       ? [object, config].lazy.compactMap { $0["quantization"] }.first : nil
   }
 

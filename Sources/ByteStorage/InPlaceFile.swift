@@ -38,7 +38,8 @@ package struct InPlaceFile: ~Copyable {
       guard lstat(part, &status) == 0 else { throw .system("cannot be examined", path: part) }
       guard status.st_mode & S_IFMT != S_IFLNK else {
         throw refused(
-          path, part == path ? "is a symbolic link" : "is reached through the symbolic link \(part)")
+          path, part == path ? "is a symbolic link" : "is reached through the symbolic link \(part)"
+        )
       }
       if part == path {
         guard status.st_mode & S_IFMT == S_IFREG else {

@@ -42,13 +42,13 @@ package enum PageMemory {
 
   private static func reserve(_ bytes: Int, _ descriptor: Int32) -> Bool {
     #if os(Linux)
-      return posix_fallocate(descriptor, 0, bytes) == 0
+    return posix_fallocate(descriptor, 0, bytes) == 0
     #else
-      var store = fstore_t(
-        fst_flags: UInt32(F_ALLOCATEALL), fst_posmode: F_PEOFPOSMODE, fst_offset: 0,
-        fst_length: off_t(bytes), fst_bytesalloc: 0)
-      return fcntl(descriptor, F_PREALLOCATE, &store) == 0
-        && ftruncate(descriptor, off_t(bytes)) == 0
+    var store = fstore_t(
+      fst_flags: UInt32(F_ALLOCATEALL), fst_posmode: F_PEOFPOSMODE, fst_offset: 0,
+      fst_length: off_t(bytes), fst_bytesalloc: 0)
+    return fcntl(descriptor, F_PREALLOCATE, &store) == 0
+      && ftruncate(descriptor, off_t(bytes)) == 0
     #endif
   }
 }

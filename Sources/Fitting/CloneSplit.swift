@@ -29,8 +29,12 @@ package struct CloneSplit: Sendable {
   package init(latent: Matrix, tokens: [Int], count: Int) throws(RegateError) {
     precondition(latent.rows == tokens.count && count > 0)
     let direction = try Self.stableDirection(latent, tokens)
-    let projected = latent.rows == 0 ? [] : LinearAlgebra.multiply(
-      latent, transposed: Matrix(rows: 1, columns: latent.columns, values: direction)).values
+    let projected =
+      latent.rows == 0
+      ? []
+      : LinearAlgebra.multiply(
+        latent, transposed: Matrix(rows: 1, columns: latent.columns, values: direction)
+      ).values
     let sorted = projected.sorted()
     var prototypes = Matrix(rows: count, columns: latent.columns)
     var potentials = [Float](repeating: 0, count: count)

@@ -55,7 +55,8 @@ package struct LeaningPotentials: Sendable {
     scores: Matrix, latent: Matrix, targets: [Double], from start: [Float]
   ) throws(RegateError) -> Solution {
     let axes = try TextAxes(latent: latent, tokens: Array(0..<latent.rows))
-    let slopes = axes.axes.rows > 0
+    let slopes =
+      axes.axes.rows > 0
       ? lean(scores, axes, latent, targets, start)
       : Matrix(rows: targets.count, columns: latent.columns)
     let compared = PrototypeRouter.leaning(

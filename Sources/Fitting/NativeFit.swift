@@ -24,7 +24,8 @@ package struct NativeFit: Sendable {
     let threads = options.threads
     let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
     let sample = set.sample(sampleTokens)
-    var router = options.form.isLinear
+    var router =
+      options.form.isLinear
       ? identityRouter(
         set.router, basis: basis, size: latentSize(basis, sample, options: options))
       : try formedStart(set, basis: basis, options: options)
@@ -57,8 +58,10 @@ package struct NativeFit: Sendable {
     _ set: CalibrationSet, router: PrototypeRouter, outputs: OutputSketch?, options: FitOptions
   ) -> ClonePlan {
     let threads = options.threads
-    let sketch = outputs ?? OutputSketch(
-      orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
+    let sketch =
+      outputs
+      ?? OutputSketch(
+        orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
     let sample = set.gathering(sketch.tokens)
     let latent = router.latent(sample.inputs, threads: threads)
     let search = PlanSearch(

@@ -26,7 +26,8 @@ package struct RoundedBias {
   package init(rule: RoutingRule, scores: Matrix, threads: Int) {
     self.rule = rule
     self.threads = threads
-    self.scores = scores.rows <= Self.sampleTokens
+    self.scores =
+      scores.rows <= Self.sampleTokens
       ? scores
       : scores.gathering(rows: evenSample(of: scores.rows, limit: Self.sampleTokens))
   }

@@ -107,7 +107,8 @@ package struct SoftRouting {
       let slope = functionSlope[setting.slotFunction[slot]] - (renormalises ? mean : 0)
       // The softmax of families that do not renormalise runs over all slots.
       let shared = !renormalises && rule.scoring == .softmax ? mean : 0
-      let away = member[slot] * (1 - member[slot]) / setting.temperature
+      let away =
+        member[slot] * (1 - member[slot]) / setting.temperature
         * (slope * value[slot] / sum + setting.prices[slot])
       pushed += away
       gradient.append(
@@ -195,7 +196,8 @@ package struct SoftRouting {
     let threshold = border.highestOut.map { (lowest + compared[$0]) / 2 } ?? lowest
     for (node, kept) in workspace.kept.enumerated() {
       for slot in node * nodeSize..<(node + 1) * nodeSize {
-        member[slot] = kept ? 1 / (1 + expf(-(compared[slot] - threshold) / setting.temperature)) : 0
+        member[slot] =
+          kept ? 1 / (1 + expf(-(compared[slot] - threshold) / setting.temperature)) : 0
       }
     }
   }

@@ -218,9 +218,11 @@ struct StockFit {
   /// selection compares.
   private func typicalSpread() -> (logit: Float, compared: Float) {
     let sample = set.sample(1024)
-    let comparesScores = stock.hasSelectionBias || native.rule.scoring == .sigmoid
+    let comparesScores =
+      stock.hasSelectionBias || native.rule.scoring == .sigmoid
       || native.rule.scoring == .sqrtSoftplus
-    let scores = comparesScores
+    let scores =
+      comparesScores
       ? native.rule.scores(sample.logits, threads: 1) : sample.logits
     return (
       sample.logits.meanSpread(rank: native.rule.topK), scores.meanSpread(rank: native.rule.topK)

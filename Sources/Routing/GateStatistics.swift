@@ -50,7 +50,8 @@ public struct GateStatistics: Sendable, Hashable {
     let singular = try LinearAlgebra.symmetricEigen(gram, size: count).values
       .map { max(0, $0).squareRoot() }
     let sum = singular.reduce(0, +)
-    effectiveRank = sum > 0
+    effectiveRank =
+      sum > 0
       ? exp(singular.reduce(0) { $1 > 0 ? $0 - $1 / sum * log($1 / sum) : $0 }) : nil
 
     if let bias, let low = bias.min(), let high = bias.max(), bias.allSatisfy(\.isFinite) {

@@ -51,7 +51,8 @@ struct FitArguments: ParsableArguments {
       "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
   var similarity = SimilarityName()
 
-  @Option(help: ArgumentHelp(
+  @Option(
+    help: ArgumentHelp(
       "Latent size of the prototypes; with --router lpr-official, of its router (auto: the number "
         + "of experts + 1; the paper has 16).", valueName: "auto|n"))
   var latent = LatentSize()

@@ -37,8 +37,9 @@ struct SweepCommand: ParsableCommand {
     if fitting.levers.place || !fitting.levers.route {
       throw ValidationError("A sweep is over --levers route, with or without clone.")
     }
-    if let values = strengths?.values, values != values.sorted() || (values.last ?? 0) > 1
-      || Set(values).count < values.count
+    if let values = strengths?.values,
+      values != values.sorted() || (values.last ?? 0) > 1
+        || Set(values).count < values.count
     {
       throw ValidationError("--strengths must be different numbers above 0 up to 1, ascending.")
     }

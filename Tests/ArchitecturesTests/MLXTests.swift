@@ -79,7 +79,8 @@ struct MLXTests {
     for layer in layout.layers {
       #expect(layer.experts.count == 9)
       for part in layer.experts {
-        #expect(part.slice(expert: 1).bytes.count * ModelDraft.experts == part.tensors[0].range.count)
+        #expect(
+          part.slice(expert: 1).bytes.count * ModelDraft.experts == part.tensors[0].range.count)
       }
     }
   }

@@ -20,7 +20,8 @@ import Testing
       try writer.sync()
       #expect(writer.offset == 194)
     }
-    #expect(try [UInt8](Data(contentsOf: URL(filePath: path))) == [1, 2, 3] + original[10..<200] + [4])
+    #expect(
+      try [UInt8](Data(contentsOf: URL(filePath: path))) == [1, 2, 3] + original[10..<200] + [4])
   }
 
   @Test func `an existing file is never opened for writing`() throws {
@@ -63,7 +64,9 @@ import Testing
     #expect(try [UInt8](Data(contentsOf: folder.url.appending(path: "model/deep/file"))) == [7])
   }
 
-  @Test func `an existing destination is refused unless overwriting, and then replaced whole`() throws {
+  @Test func `an existing destination is refused unless overwriting, and then replaced whole`()
+    throws
+  {
     let folder = try TemporaryDirectory()
     try FileManager.default.createDirectory(
       at: folder.url.appending(path: "model"), withIntermediateDirectories: false)

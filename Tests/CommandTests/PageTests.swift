@@ -97,7 +97,8 @@ private func classes(of load: [Int]) -> [String] {
     atPath: bench.path("folder.html"), withIntermediateDirectories: false)
   let before = try fileTree(bench.folder)
   for (path, words) in [
-    (bench.path("mine.html"), "is no page of Regate"), (bench.path("folder.html"), "is a directory"),
+    (bench.path("mine.html"), "is no page of Regate"),
+    (bench.path("folder.html"), "is a directory"),
     (bench.path("none/page.html"), "is no directory"),
     (bench.source + "/config.json", "let it end in .html"),
   ] {

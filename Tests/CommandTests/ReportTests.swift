@@ -239,6 +239,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let sets = objects(report["sets"])
   #expect(sets.compactMap { $0["tokens"] as? Int } == [512, 100])
   #expect(report["tokens"] as? Int == 612)
-  #expect(sets.compactMap { $0["name"] as? String } == ["capture.safetensors", "other.safetensors"])
+  #expect(
+    sets.compactMap { $0["name"] as? String } == ["capture.safetensors", "other.safetensors"])
   #expect(sets.allSatisfy { $0["overlap"] as? Double == 1 && $0["output_error"] as? Double == 0 })
 }

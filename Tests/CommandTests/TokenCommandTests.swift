@@ -69,7 +69,8 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
       try $0.write(
         npyBytes(npyDictionary("<i4", "(1, 1, 2)"), data: [1, 0, 0, 0, 2, 0, 0, 0]), to: "i.npy")
     },
-    file("text.log", says: "is not a file of arrays, nor text by its name", Array("hello there".utf8)),
+    file(
+      "text.log", says: "is not a file of arrays, nor text by its name", Array("hello there".utf8)),
     set("floats", says: "layers.0.router_input: no such array") {
       try $0.write(
         npyBytes(npyDictionary("<f4", "(1, 2)"), data: [UInt8](repeating: 0, count: 8)),

@@ -20,7 +20,9 @@ struct OfficialFitTests {
     ).overlap
   }
 
-  @Test func `with the full latent size it follows a linear gate, biases of experts included`() throws {
+  @Test func `with the full latent size it follows a linear gate, biases of experts included`()
+    throws
+  {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 31)
     let router = try OfficialFit(
       Self.set(layer), latent: .automatic, options: FitOptions(threads: 2)

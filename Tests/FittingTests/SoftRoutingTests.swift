@@ -29,7 +29,9 @@ struct SoftRoutingTests {
     let members = compared.indices.map {
       kept.contains($0) ? 1 / (1 + exp(-(compared[$0] - threshold) / temperature)) : 0
     }
-    let sum = rule.normalise ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
+    let sum =
+      rule.normalise
+      ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
       : isSoftmax ? total : 1
     var errors = wanted.map { -$0 }
     for slot in values.indices { errors[slotFunction[slot]] += values[slot] * members[slot] / sum }

@@ -38,7 +38,8 @@ private let cases = [
       (.sglang, "gguf-qwen-norm", .differs), (.transformers, "gguf-dequantised", .note),
     ]),
   Case(
-    label: "a split GGUF", sample: Sample(family: .mixtral, storage: .gguf(.init(.f16, split: true))),
+    label: "a split GGUF",
+    sample: Sample(family: .mixtral, storage: .gguf(.init(.f16, split: true))),
     expected: [(.vllm, "gguf-split", .refuses)]),
   Case(
     label: "a DeepSeek-V3 without topk_method", sample: directory(.deepseek),

@@ -131,7 +131,8 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
   var damaged: [[UInt8]] = [[], Array(bytes[..<4]), Array(bytes[..<40]), Array(bytes.dropLast())]
   for _ in 0..<120 {
     var copy = bytes
-    copy[Int.random(in: 0..<copy.count, using: &random)] ^= UInt8.random(in: 1...255, using: &random)
+    copy[Int.random(in: 0..<copy.count, using: &random)] ^= UInt8.random(
+      in: 1...255, using: &random)
     damaged.append(copy)
   }
   var refused = 0

@@ -141,7 +141,8 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
     atPath: bench.directory.path("link"), withDestinationPath: bench.directory.path("source"))
   let fit = try bench.stockFit()
   try bench.requireRefusal("is reached through the symbolic link") {
-    var request = ConvertRequest(checkpoint: bench.directory.path("link"), threads: 2, fit: fit.path)
+    var request = ConvertRequest(
+      checkpoint: bench.directory.path("link"), threads: 2, fit: fit.path)
     request.inPlace = true
     _ = try Conversion(request, progress: Silent()).run()
   }

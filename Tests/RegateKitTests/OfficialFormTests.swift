@@ -63,7 +63,8 @@ private func `the official form has the official code's names, shapes and keys`(
     }
   }
   let config = try JSONValue(contentsOf: bench.output("out") + "/config.json")
-  #expect(config["model_type"]?.stringValue == "\(family == .mixtral ? "mixtral" : "qwen3_moe")_lpr")
+  #expect(
+    config["model_type"]?.stringValue == "\(family == .mixtral ? "mixtral" : "qwen3_moe")_lpr")
   #expect(config["router_latent_dim"]?.intValue == size)
   #expect(config["SimilarityMetrics"]?.stringValue == "VectorSimilarity")
   #expect(config["routing_metrics"]?.stringValue == "CrossAttention")
@@ -102,8 +103,8 @@ private func `the official form has the official code's names, shapes and keys`(
 }
 
 /// What is changed in a checkpoint, and the words of the refusal.
-private let refusals:
-  [(SyntheticModel.Family, @Sendable (inout [String: Any]) -> Void, [String])] = [
+private let refusals: [(SyntheticModel.Family, @Sendable (inout [String: Any]) -> Void, [String])] =
+  [
     (.deepseek, { _ in }, ["DeepSeek-V3", "softmax"]),
     (.qwen3, { $0["norm_topk_prob"] = false }, ["norm_topk_prob", "sum to 1"]),
   ]

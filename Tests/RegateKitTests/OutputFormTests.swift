@@ -13,7 +13,8 @@ import Tensors
 import TestSupport
 import Testing
 
-private let original = "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model\n\nText, \u{1F9EA}.\n"
+private let original =
+  "---\nlicense: apache-2.0\ntags:\n- moe\n---\n# The model\n\nText, \u{1F9EA}.\n"
 
 @Suite struct ModelCardTests {
   private func convert(_ bench: Workbench, to name: String) throws -> String {

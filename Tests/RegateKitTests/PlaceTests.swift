@@ -217,7 +217,9 @@ func `a renumbered model predicts the same`(_ name: String) throws {
   request.ranks = [2, 4]
   let result = try Conversion(request, progress: Silent()).run()
   let imbalance = result.json["placement"]?.objectValue ?? [:]
-  func sum(_ key: String) -> Double { imbalance.values.reduce(0) { $0 + ($1[key]?.doubleValue ?? 9) } }
+  func sum(_ key: String) -> Double {
+    imbalance.values.reduce(0) { $0 + ($1[key]?.doubleValue ?? 9) }
+  }
   // Few experts can lie as evenly as they can already.
   #expect(sum("after") < sum("before") || name == "tiny-mixtral" && sum("after") == sum("before"))
   let report = try Validation.run(

@@ -176,7 +176,8 @@ func `a stock router is fitted and balances what any runtime computes`(_ sample:
   #expect(patched.layout.layers.map(\.gate.shape) == before.layout.layers.map(\.gate.shape))
   let report = try Validation.run(
     .init(
-      original: bench.source, patched: bench.output("out"), calibration: [bench.capture], threads: 2),
+      original: bench.source, patched: bench.output("out"), calibration: [bench.capture], threads: 2
+    ),
     progress: Silent())
   for layer in report.layers {
     let (old, new) = (layer.original.metrics.gini ?? 0, layer.patched.metrics.gini ?? 1)

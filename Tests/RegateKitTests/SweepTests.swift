@@ -191,7 +191,8 @@ private func unreached(_ request: ConvertRequest) throws -> RegateError {
       $0.weights = [3, 1]
     }
     let sets = try reports(result)
-    #expect(sets.compactMap { $0["name"]?.stringValue } == ["first.safetensors", "second.safetensors"])
+    #expect(
+      sets.compactMap { $0["name"]?.stringValue } == ["first.safetensors", "second.safetensors"])
     #expect(sets.compactMap { $0["share"]?.doubleValue } == [0.75, 0.25])
     let tokens = sets.compactMap { $0["tokens"]?.intValue }
     try #require(tokens.count == 2)

@@ -84,7 +84,8 @@ private func heatMap(_ rows: [[Double?]]) -> HeatMap {
 
   @Test func `61 layers of 384 experts stay small and lose no cell`() throws {
     var random = SeededGenerator(seed: 5)
-    let rows = (0..<61).map { _ in (0..<384).map { _ in Double.random(in: 0...10, using: &random) } }
+    let rows = (0..<61).map { _ in (0..<384).map { _ in Double.random(in: 0...10, using: &random) }
+    }
     let markup = heatMap(rows.map { $0.map { $0 } }).markup
     #expect(markup.source.utf8.count < 250_000)
     let cells = try #require(try document([markup]).heatMaps["map"])
@@ -130,7 +131,8 @@ private func heatMap(_ rows: [[Double?]]) -> HeatMap {
     let root = try document([table.markup])
     #expect(root.all("th").map(\.text) == ["layer", "Gini"])
     #expect(root.all("td").map(\.text) == ["0", "0.5", "1", "0.7", "mean", "0.6"])
-    #expect(root.all("tr", class: "summary").flatMap { $0.all("td") }.map(\.text) == ["mean", "0.6"])
+    #expect(
+      root.all("tr", class: "summary").flatMap { $0.all("td") }.map(\.text) == ["mean", "0.6"])
     #expect(root.all("td", class: "right").map(\.text) == ["0.5", "0.7", "0.6"])
   }
 }

@@ -129,8 +129,9 @@ extension GoldenTensors {
     case .cosine: .cosine
     case .gaussianKernel: .gaussianKernel
     case .mahalanobis: .mahalanobis(logSigma: try self["log_sigma"].values)
-    case .crossAttention: .crossAttention(
-      CrossAttention(query: try side("query"), key: try side("key")))
+    case .crossAttention:
+      .crossAttention(
+        CrossAttention(query: try side("query"), key: try side("key")))
     case .kullbackLeibler, .jensenShannon, .hellinger, .wasserstein:
       .divergence(
         try PrototypeRouter.Similarity.Divergence(rawValue: kind.rawValue).orThrow(kind.rawValue),

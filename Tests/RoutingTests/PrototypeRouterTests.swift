@@ -42,8 +42,10 @@ struct PrototypeRouterTests {
     #expect(native.route(x, threads: 1).slots == [0, 1, 0])
     native.slotPotentials = [0, 1.5]
     #expect(native.route(x, threads: 1).slots == [1, 1, 1])
-    #expect(native.route(x, threads: 1).weights == router(encoder: identity(2), rule: rule)
-      .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
+    #expect(
+      native.route(x, threads: 1).weights
+        == router(encoder: identity(2), rule: rule)
+        .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
   }
 
   @Test func `slopes move the choice with the token's place, and never the weights`() {

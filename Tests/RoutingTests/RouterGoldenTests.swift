@@ -28,7 +28,8 @@ private struct RouterGolden {
       scoring: try #require(json["scoring"]?.stringValue.flatMap(RoutingRule.Scoring.init)),
       normalise: try #require(json["normalise"]?.boolValue as Bool?),
       normaliseGuard: try Self.guarding(json["guard"]),
-      scale: Float(try #require(json["scale"]?.doubleValue)), groups: try Self.groups(json["groups"]),
+      scale: Float(try #require(json["scale"]?.doubleValue)),
+      groups: try Self.groups(json["groups"]),
       jitter: Float(json["jitter"]?.doubleValue ?? 0.01))
     func floats(_ name: String) throws -> [Float] {
       let array = try file.array(name)

@@ -21,7 +21,9 @@ public final class TemporaryDirectory: Sendable {
   deinit { try? FileManager.default.removeItem(at: url) }
 
   /// The path of `name` in the directory.
-  public func path(_ name: String) -> String { url.appending(path: name).path(percentEncoded: false) }
+  public func path(_ name: String) -> String {
+    url.appending(path: name).path(percentEncoded: false)
+  }
 
   /// Writes `bytes` to `name` and returns its path.
   @discardableResult

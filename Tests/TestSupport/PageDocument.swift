@@ -3,7 +3,7 @@
 package import Foundation
 
 #if canImport(FoundationXML)
-  import FoundationXML
+import FoundationXML
 #endif
 
 /// A page, read as XML.

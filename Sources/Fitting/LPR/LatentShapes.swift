@@ -119,14 +119,15 @@ struct LatentShapes {
       prototypes: frame.prototypes)
     guard let room = roomForConstant else { return [plain] }
     let root = frame.variance.prefix(room).reduce(0, +).squareRoot()
-    return [plain] + Self.constants.flatMap { constant in
-      Self.lengths.map { length in
-        Candidate(
-          encoder: frame.encoder(
-            size: room, scale: 1, centred: true, constant: Float(constant * root)),
-          similarity: .cosine, prototypes: lengthened(room, to: length))
+    return [plain]
+      + Self.constants.flatMap { constant in
+        Self.lengths.map { length in
+          Candidate(
+            encoder: frame.encoder(
+              size: room, scale: 1, centred: true, constant: Float(constant * root)),
+            similarity: .cosine, prototypes: lengthened(room, to: length))
+        }
       }
-    }
   }
 
   private func attentions() -> [Candidate] {

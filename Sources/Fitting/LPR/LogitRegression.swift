@@ -33,7 +33,8 @@ enum LogitRegression {
     }
     let scale = product / square
     guard scale.isFinite, scale > 0 else { return nil }
-    let shift = shiftFree
+    let shift =
+      shiftFree
       ? zip(logitMeans, means).reduce(0) { $0 + $1.0 - scale * $1.1 } / Double(count) : 0
     return (Float(scale), zip(logitMeans, means).map { Float($0 - scale * $1 - shift) })
   }

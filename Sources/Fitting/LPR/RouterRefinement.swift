@@ -104,7 +104,8 @@ package struct RouterRefinement: Sendable {
   private func gradient(
     _ router: PrototypeRouter, _ tokens: [Int], _ generator: inout SplitMix64
   ) -> RouterGradient {
-    let noise = options.weights.alignment == 0
+    let noise =
+      options.weights.alignment == 0
       ? nil : Self.normal(tokens.count, router.latentSize, using: &generator)
     return objective.evaluate(
       router, inputs: set.inputs.gathering(rows: tokens),

@@ -103,7 +103,8 @@ package struct RoutingObjective: Sendable {
         let row = token * width..<(token + 1) * width
         let own = logits.values.span.extracting(row)
         let target = original.values.span.extracting(row)
-        value += joint
+        value +=
+          joint
           ? Self.softmaxTerm(own, target, &gradient) : Self.sigmoidTerm(own, target, &gradient)
       }
       return (value, gradient)
@@ -199,7 +200,8 @@ package struct RoutingObjective: Sendable {
       let term = LatentLosses.divergence(latent.mean, logVariance: logVariance)
       value += Double(weights.divergence) * term.value
       gradient.mean.add(term.mean, scale: weights.divergence)
-      var variances = gradient.logVariance
+      var variances =
+        gradient.logVariance
         ?? Matrix(rows: logVariance.rows, columns: logVariance.columns)
       variances.add(term.logVariance, scale: weights.divergence)
       gradient.logVariance = variances

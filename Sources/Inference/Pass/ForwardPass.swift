@@ -230,13 +230,14 @@ package final class ForwardPass {
     for output in outputs { output.fill(0) }
     try pass.run(inputs, addingTo: outputs, progress: progress)
     let errors = groups.map { group in
-      let parts = group.map { rows in
-        outputs.map { output in
-          let part = newCopy(rows: rows.count)
-          part.gather(output, rows: rows[...])
-          return part
-        }
-      } ?? outputs
+      let parts =
+        group.map { rows in
+          outputs.map { output in
+            let part = newCopy(rows: rows.count)
+            part.gather(output, rows: rows[...])
+            return part
+          }
+        } ?? outputs
       let norm = parts[0].squaredNorm
       return parts.map { part in
         norm > 0 ? (part.squaredDistance(to: parts[0]) / norm).squareRoot() : nil

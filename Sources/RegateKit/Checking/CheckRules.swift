@@ -31,7 +31,8 @@ extension CheckRule {
     ) { $0.native ? "model_type" : nil },
     CheckRule(
       "mlx-model-type", [.mlx], .refuses,
-      "does not support this model type; convert with --router stock", source: mlxRun, verified: true
+      "does not support this model type; convert with --router stock", source: mlxRun,
+      verified: true
     ) { $0.native || $0.official ? "model_type" : nil },
     CheckRule(
       "official-unknown", [.transformers], .refuses,
@@ -145,7 +146,8 @@ extension CheckRule {
       source: "vLLM models/deepseek_v2.py"
     ) { !$0.isGGUF && $0.family == "deepseek_v2" ? $0.strayBias : nil },
     CheckRule(
-      "stray-bias-strict", [.mlx], .refuses, "loads strictly: parameters not in model", source: mlxRun,
+      "stray-bias-strict", [.mlx], .refuses, "loads strictly: parameters not in model",
+      source: mlxRun,
       verified: true
     ) { !$0.isGGUF ? $0.strayBias : nil },
     CheckRule(
@@ -166,7 +168,9 @@ extension CheckRule {
       "a selection bias with BF16's three digits moves many tokens to other experts than the F32 "
         + "values would; store it as F32",
       source: "sglang#37133, vllm#50761: 238 values become 8, 98.5 % of tokens change experts"
-    ) { $0.biasType == .bf16 ? $0.layout.layers.lazy.compactMap(\.selectionBias?.name).first : nil },
+    ) {
+      $0.biasType == .bf16 ? $0.layout.layers.lazy.compactMap(\.selectionBias?.name).first : nil
+    },
   ]
 
   /// Where runtimes route one model by different rules.
@@ -203,7 +207,8 @@ extension CheckRule {
       source: "transformers 5.23 modeling_deepseek_v2.py; vLLM models/deepseek_v2.py"
     ) {
       $0.family == "deepseek_v2"
-        && ($0.config?["norm_topk_prob"]?.boolValue == true || $0.setting("expert_weights_norm") == "true")
+        && ($0.config?["norm_topk_prob"]?.boolValue == true
+          || $0.setting("expert_weights_norm") == "true")
         ? "norm_topk_prob" : nil
     },
     CheckRule(
@@ -286,7 +291,9 @@ extension CheckRule {
       guard let checkpoint = $0.safetensors, checkpoint.index == nil,
         checkpoint.partNames == ["model.safetensors"]
       else { return nil }
-      return checkpoint.otherWeights.first { $0.hasPrefix("model-") && $0.hasSuffix(".safetensors") }
+      return checkpoint.otherWeights.first {
+        $0.hasPrefix("model-") && $0.hasSuffix(".safetensors")
+      }
     },
     CheckRule(
       "stray-shards", [.mlx], .differs,

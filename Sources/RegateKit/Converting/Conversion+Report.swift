@@ -113,7 +113,8 @@ extension Conversion.Result {
         "Held-out tokens decide: the fit never saw the \(Format.count(overall.tokens)) of the last "
           + "table. On those of the calibration sets it reaches \(StrengthSearch.words(point)).",
       ]
-    } else if let fit, plan.form.replacesGate || fit.layers.contains(where: { $0.fit.stock != nil }) {
+    } else if let fit, plan.form.replacesGate || fit.layers.contains(where: { $0.fit.stock != nil })
+    {
       lines.append(
         "These figures are from a fit to 7/8 of the tokens, on the rest (sampling floor of the "
           + "Gini there: \(Format.number(samplingFloor(fit)))); the routers are then fitted to all "
@@ -214,7 +215,8 @@ extension Conversion.Result {
         String(layer.fitted.index), Format.number(before?.gini), Format.number(after?.metrics.gini),
         Format.number(before?.minOverMax), Format.number(after?.metrics.minOverMax),
         Format.percent(after?.agreement.overlap), String(layer.fit.clones),
-        String(layer.fitted.official?.latentSize ?? layer.fit.latentSize), Format.number(layer.fit.feasibleGini),
+        String(layer.fitted.official?.latentSize ?? layer.fit.latentSize),
+        Format.number(layer.fit.feasibleGini),
       ])
     }
     return table
@@ -247,7 +249,10 @@ extension Conversion.Result {
       "placement": placement.map(\.json) ?? .null,
       "delta_bytes": deltaBytes.map { .integer($0) } ?? .null,
       "in_place": inPlace.map {
-        ["bytes": .integer($0.byteCount), "undo": .string($0.undo), "undo_bytes": .integer($0.undoBytes)]
+        [
+          "bytes": .integer($0.byteCount), "undo": .string($0.undo),
+          "undo_bytes": .integer($0.undoBytes),
+        ]
       } ?? .null,
       "lora": lora.map {
         [

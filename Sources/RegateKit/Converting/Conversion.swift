@@ -87,7 +87,8 @@ public struct Conversion: Sendable {
     }
     let kept = Check(CheckSubject(model)).outcomes.flatMap(\.findings).map(\.rule)
     for outcome in check.outcomes {
-      for finding in outcome.findings where finding.level == .drops && !kept.contains(finding.rule) {
+      for finding in outcome.findings where finding.level == .drops && !kept.contains(finding.rule)
+      {
         throw RegateError(
           .refused, file: request.checkpoint, subject: finding.subject,
           "\(outcome.stack.rawValue): \(finding.text)", advice: "choose another --router")

@@ -88,10 +88,11 @@ public struct ConversionPlan: Sendable {
       Double(request.strengths.count)
       * (tokens.map { ConversionPlan.operations(model.layout, request, tokens: $0) } ?? 0)
     // Written once, read back twice: to verify and to hash.
-    seconds = run != nil
+    seconds =
+      run != nil
       ? nil
       : Double(outputBytes) * 3 / ConversionPlan.diskRate
-      + fitting / (ConversionPlan.computeRate * Double(request.threads))
+        + fitting / (ConversionPlan.computeRate * Double(request.threads))
   }
 
   /// The largest layer's inputs, twice while a part is held out, a few matrices of tokens x
@@ -119,11 +120,14 @@ public struct ConversionPlan: Sendable {
       let passes = Double(4 * layer.hiddenSize + 400 * 8)
       let outputs = request.latentForm.encoder == .gaussian ? 2 : 1
       // Forward and backward, for the fit that is judged and for the one that is written.
-      let refinement = 12.0 * Double(request.steps * RouterRefinement.Options().batch)
+      let refinement =
+        12.0 * Double(request.steps * RouterRefinement.Options().batch)
         * Double((outputs * layer.hiddenSize + layer.rule.experts) * layer.rule.experts)
-      let evaluated = OutputSketch.sampleTokens
+      let evaluated =
+        OutputSketch.sampleTokens
         * OutputSketch.candidates(experts: layer.rule.experts, topK: layer.rule.topK)
-      let sampling = request.clones
+      let sampling =
+        request.clones
         ? 6.0 * Double(evaluated * layer.hiddenSize) * Double(layer.expertWidth) : 0
       return sum + routing * passes + refinement + sampling
     }
@@ -148,7 +152,8 @@ public struct ConversionPlan: Sendable {
         + "runtime loads it. Choose --router lpr for the native router, --router stock for an "
         + "output that loads wherever the original did."
     case (.stock, .gguf):
-      return "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
+      return
+        "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
         + "that loaded the original."
     case (.stock, .safetensors):
       return "Writing the stock router (--router stock): loads in transformers, vLLM, SGLang and "
@@ -167,7 +172,8 @@ public struct ConversionPlan: Sendable {
 
   /// The plan as text for a terminal.
   public var text: String {
-    var table = TextTable(["layer", "router tensor", "router", "one expert", "clones at most"],
+    var table = TextTable(
+      ["layer", "router tensor", "router", "one expert", "clones at most"],
       alignments: [.left, .left, .right, .right, .right])
     for layer in layers {
       table.append([
@@ -192,8 +198,8 @@ public struct ConversionPlan: Sendable {
     }
     lines.append(
       seconds.map { seconds in
-      "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
-        + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread."
+        "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(ConversionPlan.diskRate)))/s "
+          + "of disk and \(Int(ConversionPlan.computeRate / 1e9)) GFLOP/s per thread."
       } ?? "Time: depends on how fast this machine runs the model; the run itself tells.")
     lines.append("Loading (regate check says why): \(check.summary).")
     return lines.joined(separator: "\n")

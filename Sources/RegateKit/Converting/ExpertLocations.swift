@@ -26,7 +26,8 @@ public struct ExpertLocations: Sendable {
     to path: String, overwrite: Bool
   ) throws(RegateError) -> ExpertLocations {
     let layers = model.layout.layers
-    guard let experts = layers.first?.rule.experts, layers.allSatisfy({ $0.rule.experts == experts })
+    guard let experts = layers.first?.rule.experts,
+      layers.allSatisfy({ $0.rule.experts == experts })
     else {
       throw RegateError(
         .unsupported, file: model.checkpoint.path, "its layers have different numbers of experts")

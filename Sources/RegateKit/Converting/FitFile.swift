@@ -216,7 +216,8 @@ private struct LayerReader: RouterTensorSource {
     return PrototypeRouter(
       slots: try source.matrix("keys", experts, latent), encoder: encoder,
       similarity: try LatentFormTensors.similarity(
-        .crossAttention, experts: experts, latent: latent, from: source).0, rule: layer.rule)
+        .crossAttention, experts: experts, latent: latent, from: source
+      ).0, rule: layer.rule)
   }
 
   /// The official form's tensors by their names without what precedes them.

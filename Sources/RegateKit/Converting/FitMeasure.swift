@@ -25,9 +25,10 @@ struct SetLoad: Sendable, Hashable, Codable {
     let (before, after) = (before.gathering(tokens: rows), after.gathering(tokens: rows))
     original = before.load(experts: map.count)
     patched = after.load(experts: patchedMap.count)
-    overlap = RoutingAgreement(
-      original: before, originalMap: map, patched: after, patchedMap: patchedMap
-    ).overlap
+    overlap =
+      RoutingAgreement(
+        original: before, originalMap: map, patched: after, patchedMap: patchedMap
+      ).overlap
     self.outputError = outputError
   }
 }

@@ -11,7 +11,8 @@ enum SetTable {
     ])
     for set in sets {
       table.append([
-        set.name, set.share.map { Format.percent($0) } ?? (set.role == .protected ? "protected" : "-"),
+        set.name,
+        set.share.map { Format.percent($0) } ?? (set.role == .protected ? "protected" : "-"),
         Format.count(set.tokens),
         Format.number(set.gini.original), Format.number(set.gini.patched),
         Format.number(set.samplingFloor), Format.number(set.minOverMax.original),

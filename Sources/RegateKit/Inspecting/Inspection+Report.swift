@@ -21,7 +21,9 @@ extension Inspection {
       lines += ["", "Load from \(loadSource), \(Format.count(tokens)) tokens", loadTable.render()]
       lines += ["", "Sampling floor of the Gini: \(Format.number(samplingFloor))"]
     } else {
-      lines += ["", "Load is not known: give --calibration (text, token ids or a capture) or --imatrix."]
+      lines += [
+        "", "Load is not known: give --calibration (text, token ids or a capture) or --imatrix.",
+      ]
     }
     return lines.joined(separator: "\n")
   }
@@ -131,7 +133,10 @@ extension Inspection {
       "normalise": .bool(layer.rule.normalise),
       "scale": .number(Double(layer.rule.scale)),
       "groups": layer.rule.groups.map {
-        ["count": .integer($0.count), "kept": .integer($0.kept), "score": .string($0.score.rawValue)]
+        [
+          "count": .integer($0.count), "kept": .integer($0.kept),
+          "score": .string($0.score.rawValue),
+        ]
       } ?? .null,
       "shared_experts": .integer(layer.sharedExperts),
       "expert_width": .integer(layer.expertWidth),
@@ -144,7 +149,8 @@ extension Inspection {
       ],
       "max_cosine": .optional(gate.maxCosine),
       "effective_rank": .optional(gate.effectiveRank),
-      "bias_range": gate.biasRange.map { [.number($0.lowerBound), .number($0.upperBound)] } ?? .null,
+      "bias_range": gate.biasRange.map { [.number($0.lowerBound), .number($0.upperBound)] }
+        ?? .null,
     ]
     // The same keys with and without load, so that a reader can rely on them.
     let load = entry.load?.json

@@ -55,10 +55,12 @@ enum LoadPictures {
   private static let curvePoints = 96
 
   /// One small chart for each layer: its slots from most to least loaded.
-  static func curves(_ layers: [LayerLoad], names: (original: String, patched: String)) -> [Markup] {
-    let top = layers.flatMap { layer in
-      [layer.original, layer.patched].compactMap { $0?.metrics.maxOverMean }
-    }.max() ?? 1
+  static func curves(_ layers: [LayerLoad], names: (original: String, patched: String)) -> [Markup]
+  {
+    let top =
+      layers.flatMap { layer in
+        [layer.original, layer.patched].compactMap { $0?.metrics.maxOverMean }
+      }.max() ?? 1
     let charts = layers.map { layer in
       LineChart(
         curveCaption(layer), x: .init("rank", lower: 1, whole: true),

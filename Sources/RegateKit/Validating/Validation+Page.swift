@@ -19,7 +19,9 @@ extension Validation {
     page.append(warnings: warnings)
     page.append(tiles)
     appendChecks(to: &page)
-    let loads = layers.map { LayerLoad(index: $0.index, original: $0.original, patched: $0.patched) }
+    let loads = layers.map {
+      LayerLoad(index: $0.index, original: $0.original, patched: $0.patched)
+    }
     page.append(
       "Expert load before and after",
       [

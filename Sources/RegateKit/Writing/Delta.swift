@@ -89,7 +89,8 @@ struct Delta: Sendable {
     let text = json.serialised(.compact)
     guard text.count <= Delta.headerLimit else {
       throw RegateError(
-        .unsupported, "the delta's header would have \(text.count) bytes, more than the "
+        .unsupported,
+        "the delta's header would have \(text.count) bytes, more than the "
           + "\(Delta.headerLimit) allowed", advice: "write the output with --output")
     }
     return Delta.magic + withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) }

@@ -81,7 +81,8 @@ public struct DeltaApplication: Sendable {
     throw RegateError(
       .mismatch, file: request.output,
       destination.isDirectory
-        ? "is a directory, but the delta makes a file" : "is a file, but the delta makes a directory",
+        ? "is a directory, but the delta makes a file"
+        : "is a file, but the delta makes a directory",
       advice: "choose another --output")
   }
 
@@ -146,7 +147,8 @@ public struct DeltaApplication: Sendable {
       guard part < model.checkpoint.files.count else {
         throw wrong(
           request.checkpoint,
-          "has \(model.checkpoint.files.count) files of tensors, but the delta names number \(part + 1)")
+          "has \(model.checkpoint.files.count) files of tensors, but the delta names number \(part + 1)"
+        )
       }
       file = model.checkpoint.files[part]
     } else {

@@ -90,7 +90,9 @@ struct ModelCard {
     guard levers.contains("route") else { return ["ranks", "imatrix", "mtp"] }
     return ["strength", "target_gini", "max_loss_increase", "max_output_error"]
       + (form == .lpr ? ["encoder", "similarity"] : [])
-      + (form == .stock ? [] : ["latent", "refine"]) + ["seed", "ranks", "mtp", "weights", "protect"]
+      + (form == .stock ? [] : ["latent", "refine"]) + [
+        "seed", "ranks", "mtp", "weights", "protect",
+      ]
   }
 
   private var figures: [String] {

@@ -44,7 +44,8 @@ enum OfficialConfig {
           + "to 1")
     }
     guard checkpoint.config?["hidden_size"] != nil else {
-      throw refused("config.json is that of a multimodal wrapper, which the official code has not",
+      throw refused(
+        "config.json is that of a multimodal wrapper, which the official code has not",
         use: .stock)
     }
   }

@@ -127,7 +127,8 @@ struct OutputDestination: Sendable {
 
   private func requireFolder() throws(RegateError) {
     let parent =
-      isDirectory ? URL(filePath: folder).deletingLastPathComponent().path(percentEncoded: false) : folder
+      isDirectory
+      ? URL(filePath: folder).deletingLastPathComponent().path(percentEncoded: false) : folder
     var directory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: parent, isDirectory: &directory),
       directory.boolValue

@@ -120,7 +120,8 @@ struct OutputWriter {
     let levers = manifest["options"]?["levers"]?.arrayValue?.compactMap(\.stringValue) ?? []
     keys["regate.levers"] = .string(levers.joined(separator: ","))
     if let options = manifest["options"] {
-      keys["regate.options"] = .string(String(decoding: options.serialised(.compact), as: UTF8.self))
+      keys["regate.options"] = .string(
+        String(decoding: options.serialised(.compact), as: UTF8.self))
     }
     if let gini = manifest["figures"]?["held_out_gini"]?.doubleValue {
       keys["regate.held_out_gini"] = .float32(Float(gini))
@@ -157,7 +158,8 @@ struct OutputWriter {
       if native, NativeModelling.files[name] != nil { continue }
       if name == "config.json", native || official, let config = checkpoint.config {
         let family = model.layout.family
-        let patched = native
+        let patched =
+          native
           ? try NativeConfig.patched(config, family: family, layers: patches)
           : try OfficialConfig.patched(config, family: family, layers: patches)
         files.append(OutputFile(name: name, segments: [.bytes(patched.serialised(.pretty))]))

@@ -145,7 +145,9 @@ struct SafetensorsOutput {
       kept[renames[tensor.name] ?? tensor.name] = tensor
     }
     let header = try SafetensorsHeader(
-      kept.map { ($0.key, changes[$0.value.name]?.replacement?.type ?? $0.value.type, $0.value.shape) },
+      kept.map {
+        ($0.key, changes[$0.value.name]?.replacement?.type ?? $0.value.type, $0.value.shape)
+      },
       metadata: part.metadata)
     var file = OutputFile(name: name(ofPart: index), segments: [.bytes(try header.serialised())])
     for entry in header.entries {

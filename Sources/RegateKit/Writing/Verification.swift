@@ -129,7 +129,9 @@ package struct Verification {
       let b = piece.source.range.lowerBound + piece.part.lowerBound + done
       let equal = left.withBytes(in: a..<a + count) { left in
         right.withBytes(in: b..<b + count) { right in
-          guard let left = left.baseAddress, let right = right.baseAddress else { return count == 0 }
+          guard let left = left.baseAddress, let right = right.baseAddress else {
+            return count == 0
+          }
           return memcmp(left, right, count) == 0
         }
       }

@@ -95,9 +95,11 @@ public struct LineChart: Sendable {
           [
             Markup(
               "svg", ["class": "key", "viewBox": "0 0 24 10", "aria-hidden": "true"],
-              [series.kind == .marks
-                ? Markup("circle", ["class": series.style, "cx": "12", "cy": "5", "r": "4"])
-                : Markup("path", ["class": series.style, "d": "M0 5h24"])]),
+              [
+                series.kind == .marks
+                  ? Markup("circle", ["class": series.style, "cx": "12", "cy": "5", "r": "4"])
+                  : Markup("path", ["class": series.style, "d": "M0 5h24"])
+              ]),
             .text(series.name),
           ])
       })

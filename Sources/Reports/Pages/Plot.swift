@@ -29,7 +29,8 @@ struct Plot {
 
     func place(_ value: Double) -> Double {
       let inside = min(max(value, lower), upper)
-      return start + (end - start) * (spaced(inside) - spaced(lower)) / (spaced(upper) - spaced(lower))
+      return start + (end - start) * (spaced(inside) - spaced(lower))
+        / (spaced(upper) - spaced(lower))
     }
 
     private func spaced(_ value: Double) -> Double {
