@@ -35,7 +35,7 @@ public struct ExpertReader: Sendable {
 
   private func panels(
     of expert: Int, in layer: MoELayer
-  ) throws(RegateError) -> (gate: Panel, up: Panel, down: Panel) {
+  ) throws(RegateError) -> (gate: MatrixView, up: MatrixView, down: MatrixView) {
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     let down = try panel(.down, of: expert, in: layer, rows: hidden, columns: width)
     let both = try panelIfPresent(
@@ -99,7 +99,7 @@ public struct ExpertReader: Sendable {
 
   private func panel(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> Panel {
+  ) throws(RegateError) -> MatrixView {
     let panel = try panelIfPresent(role, of: expert, in: layer, rows: rows, columns: columns)
     guard let panel else {
       throw RegateError(
@@ -111,19 +111,19 @@ public struct ExpertReader: Sendable {
 
   private func panelIfPresent(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> Panel? {
+  ) throws(RegateError) -> MatrixView? {
     let parts = layer.experts.filter { $0.role == role }
     guard let weight = parts.first(where: { $0.kind == .weight }) else { return nil }
     // [in,out] storage is decoded as it lies, scales included, and then turned.
     let stored =
       weight.transposed
-      ? Panel(rows: columns, columns: rows) : Panel(rows: rows, columns: columns)
+      ? MatrixView(rows: columns, columns: rows) : MatrixView(rows: rows, columns: columns)
     try StoredExpert(
       self, weight, expert: expert, rows: stored.rows, columns: stored.columns,
       scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" }
     ).decode(0..<stored.rows, into: stored)
     guard weight.transposed else { return stored }
-    let turned = Panel(rows: rows, columns: columns)
+    let turned = MatrixView(rows: rows, columns: columns)
     turned.copyTransposed(stored)
     return turned
   }
@@ -166,7 +166,7 @@ public struct ExpertReader: Sendable {
     }
 
     /// Decodes rows `selection`; rows are whole blocks of their type.
-    func decode(_ selection: Range<Int>, into target: Panel) throws(RegateError) {
+    func decode(_ selection: Range<Int>, into target: MatrixView) throws(RegateError) {
       guard !selection.isEmpty else { return }
       let rowBytes = bytes.count / rows
       let first = bytes.lowerBound + selection.lowerBound * rowBytes

@@ -27,10 +27,10 @@ public struct ExpertWeights: Sendable {
   /// The expert's output for every row of `inputs`.
   public func apply(_ inputs: Matrix, threads: Int = 1) -> Matrix {
     Matrix(rows: inputs.rows, columns: down.rows) { result in
-      inputs.withPanel { inputs in
-        gate.withPanel { gate in
-          up.withPanel { up in
-            down.withPanel { down in
+      inputs.withView { inputs in
+        gate.withView { gate in
+          up.withView { up in
+            down.withView { down in
               let expert = PackedExpert(
                 gate: PackedMatrix(gate, uses: inputs.rows),
                 up: PackedMatrix(up, uses: inputs.rows),
@@ -53,7 +53,7 @@ package struct PackedExpert: Sendable {
   package let down: PackedMatrix
 
   /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
-  package func apply(_ inputs: Panel, into result: Panel) {
+  package func apply(_ inputs: MatrixView, into result: MatrixView) {
     result.feedForward(inputs, gate: gate, up: up, down: down)
   }
 }

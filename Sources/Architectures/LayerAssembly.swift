@@ -94,7 +94,7 @@ struct LayerAssembly {
     if let size = reader.officialLatentSize {
       try check(
         gate, [[2 * size, reader.hiddenSize]], "[2 x \(OfficialForm.latentSizeKey), hidden size]")
-    } else if let form = reader.nativeForm {
+    } else if let form = reader.prototypeForm {
       let outputs = form.encoder == .gaussian ? 2 : 1
       try check(
         gate,
@@ -141,7 +141,7 @@ struct LayerAssembly {
 
   /// Router tensors that the runtimes of this container do not read.
   private func ignoredTensors() -> [String] {
-    if reader.nativeForm != nil { return [] }
+    if reader.prototypeForm != nil { return [] }
     var ignored = reader.selectionBias == .ignored ? selectionBiases : []
     if !reader.gateBias { ignored += gateBiases }
     // MLX's scales belong to the gate.

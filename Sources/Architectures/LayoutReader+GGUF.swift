@@ -37,7 +37,7 @@ extension LayoutReader {
     routing = traits.routing
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
-    nativeForm = nil
+    prototypeForm = nil
     officialLatentSize = nil
     mlxQuantisation = nil
     tensors = LayerTensors(checkpoint, names: .gguf)

@@ -14,9 +14,9 @@ extension LayoutReader {
         .missing, file: file, "there is no config.json beside the tensors",
         advice: "fetch it from the model's repository")
     }
-    let native = try NativeForm.original(of: written, file: file)
+    let prototype = try PrototypeForm.original(of: written, file: file)
     let official = OfficialForm.original(of: written)
-    let original = native ?? official
+    let original = prototype ?? official
     let config = original ?? written
     let (family, object, scope) = try Family.find(in: config, file: file)
     let traits = family.huggingFace
@@ -52,15 +52,15 @@ extension LayoutReader {
     self.topK = topK
     expertWidth = width
     routing = traits.routing
-    // A native router's potentials hold what the selection bias held.
+    // A prototype router's potentials hold what the selection bias held.
     selectionBias = original == nil ? traits.selectionBias : .ignored
     if official != nil {
-      nativeForm = .init(
+      prototypeForm = .init(
         encoder: .gaussian, similarity: try OfficialForm.similarity(of: written, file: file))
       officialLatentSize = try settings.required(
         Key(OfficialForm.latentSizeKey, default: nil), minimum: 1)
     } else {
-      nativeForm = native == nil ? nil : try NativeForm.form(of: written, file: file)
+      prototypeForm = prototype == nil ? nil : try PrototypeForm.form(of: written, file: file)
       officialLatentSize = nil
     }
     gateBias = !traits.names.gateBias.isEmpty

@@ -26,7 +26,7 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
-  let nativeForm: PrototypeRouter.LatentForm?
+  let prototypeForm: PrototypeRouter.LatentForm?
   /// R of routers of the official LPR code; nil for others.
   let officialLatentSize: Int?
   let tensors: LayerTensors
@@ -41,13 +41,13 @@ struct LayoutReader {
   /// Deepest model that is believed: llama.cpp's LLAMA_MAX_LAYERS is 512.
   static let layerLimit = 4096
 
-  func read(prediction: Bool) throws(RegateError) -> ModelLayout {
+  func read(mtp: Bool) throws(RegateError) -> ModelLayout {
     try checkDenseLayers()
     var layers: [MoELayer] = []
     var warnings = containerWarnings
     let extra = tensors.extraRouters(beyond: layerCount)
-    let included = prediction ? extra.compactMap(\.index) : []
-    guard !prediction || !included.isEmpty else {
+    let included = mtp ? extra.compactMap(\.index) : []
+    guard !mtp || !included.isEmpty else {
       throw RegateError(
         .missing, file: checkpoint.path, subject: "--mtp",
         "no layer from \(layerCount) on has a router, so there is none of multi-token prediction",
@@ -66,9 +66,9 @@ struct LayoutReader {
     return ModelLayout(
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
       layerCount: layerCount, layers: layers,
-      extraRouters: prediction ? extra.filter { $0.index == nil } : extra,
+      extraRouters: mtp ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
-      prefix: tensors.prefix, scaleBlock: scaleBlock, nativeForm: nativeForm,
+      prefix: tensors.prefix, scaleBlock: scaleBlock, prototypeForm: prototypeForm,
       hasOfficialRouter: officialLatentSize != nil,
       undecodable: undecodable(layers))
   }

@@ -25,10 +25,10 @@ public struct ModelLayout: Sendable {
   public let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
   public let scaleBlock: ScaleBlock?
-  /// The form of Regate's native routers, if these are ones: each layer's `gate` is then the
+  /// The form of Regate's prototype routers, if these are ones: each layer's `gate` is then the
   /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
-  public let nativeForm: PrototypeRouter.LatentForm?
-  /// Whether the routers are those of the official LPR code. `nativeForm` is then their form, and
+  public let prototypeForm: PrototypeRouter.LatentForm?
+  /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form, and
   /// each layer's `gate` the encoder [2 x latent size, hidden size].
   public let hasOfficialRouter: Bool
   /// Why the experts' matrices cannot be decoded; nil if they can.
@@ -36,8 +36,8 @@ public struct ModelLayout: Sendable {
 
   public var tier: Family.Tier { family.tier }
 
-  /// Whether the routers are prototype routers: Regate's native ones, or official ones.
-  public var nativeRouter: Bool { nativeForm != nil }
+  /// Whether the routers are prototype routers: Regate's prototype ones, or official ones.
+  public var hasPrototypeRouter: Bool { prototypeForm != nil }
 
   /// Why one expert cannot be copied over another; nil if it can.
   public var unclonable: String? {
@@ -53,18 +53,18 @@ public struct ModelLayout: Sendable {
 
   /// Whether layers of multi-token prediction, which no pass over the model runs, are among
   /// `layers`.
-  public var includesPrediction: Bool { layers.last.map { $0.index >= layerCount } ?? false }
+  public var includesMTP: Bool { layers.last.map { $0.index >= layerCount } ?? false }
 
   /// Recognises the checkpoint's family, derives its MoE layers and verifies them. With
-  /// `prediction`, layers of multi-token prediction are among them.
+  /// `mtp`, layers of multi-token prediction are among them.
   public static func read(
-    _ checkpoint: any Checkpoint, prediction: Bool = false
+    _ checkpoint: any Checkpoint, mtp: Bool = false
   ) throws(RegateError) -> ModelLayout {
     switch checkpoint {
     case let checkpoint as SafetensorsCheckpoint:
-      try LayoutReader(safetensors: checkpoint).read(prediction: prediction)
+      try LayoutReader(safetensors: checkpoint).read(mtp: mtp)
     case let checkpoint as GGUFCheckpoint:
-      try LayoutReader(gguf: checkpoint).read(prediction: prediction)
+      try LayoutReader(gguf: checkpoint).read(mtp: mtp)
     default:
       throw RegateError(
         .unsupported, file: checkpoint.path, "is neither a safetensors nor a GGUF checkpoint")

@@ -15,7 +15,7 @@ extension Settings {
           .missing, file: file, "there is no config.json beside the tensors",
           advice: "fetch it from the model's repository")
       }
-      let config = try NativeForm.original(of: written, file: file) ?? written
+      let config = try PrototypeForm.original(of: written, file: file) ?? written
       let (_, object, scope) = try Family.find(in: config, file: file)
       return Settings(json: object, scope: scope, file: file)
     case let checkpoint as GGUFCheckpoint:

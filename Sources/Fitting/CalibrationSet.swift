@@ -72,17 +72,17 @@ package struct CalibrationSet: Sendable {
   }
 
   /// Balance and agreement of `patched`, a routing of these tokens.
-  package func figures(of patched: Assignment, slotFunction: [Int]) -> LayerFit.Figures {
+  package func figures(of patched: Assignment, physicalToLogical: [Int]) -> LayerFit.Figures {
     let load = patched.load(experts: router.experts)
     return LayerFit.Figures(
       load: load, metrics: LoadMetrics(load: load),
       agreement: RoutingAgreement(
         original: assignment, originalMap: Array(0..<router.experts), patched: patched,
-        patchedMap: slotFunction))
+        patchedMap: physicalToLogical))
   }
 
   package var originalFigures: LayerFit.Figures {
-    figures(of: assignment, slotFunction: Array(0..<router.experts))
+    figures(of: assignment, physicalToLogical: Array(0..<router.experts))
   }
 }
 

@@ -14,7 +14,7 @@ public struct FitOptions: Sendable, Hashable {
     public static let route = Levers(rawValue: 2)
   }
 
-  /// How many latent dimensions the native router gets.
+  /// How many latent dimensions the prototype router gets.
   public enum Latent: Sendable, Hashable {
     /// The fewest that keep the original routing almost exactly.
     case automatic
@@ -56,7 +56,7 @@ public struct FitOptions: Sendable, Hashable {
   /// s in 0...1: every slot's target is (1-s) x its natural load + s x uniform.
   public var strength: Double
   public var latent: Latent
-  /// Encoder and similarity of the native router.
+  /// Encoder and similarity of the prototype router.
   public var form: PrototypeRouter.LatentForm
   /// Gradient steps towards the original's function-level routing.
   public var refinementSteps: Int
@@ -65,14 +65,14 @@ public struct FitOptions: Sendable, Hashable {
   /// The official form to distil, if it is asked for; needs `stock`.
   public var official: Official?
   /// Other traffic whose functions must stay.
-  public var demands: [SlotDemand]
+  public var demands: [ProtectedLoad]
   public var seed: UInt64
   public var threads: Int
 
   public init(
     levers: Levers = [.clone, .route], strength: Double = 1, latent: Latent = .automatic,
     form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
-    demands: [SlotDemand] = [], seed: UInt64 = 0, threads: Int = 1
+    demands: [ProtectedLoad] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.levers = levers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The latent space of the native router, from the activation-weighted SVD of the gate.
+// The latent space of the prototype router, from the activation-weighted SVD of the gate.
 //
 //   l = W x + bias          original logits [T,E], mean m, covariance S over the calibration set
 //   S = U diag(v) Uᵀ        leading R eigenvectors U_R [E,R]
@@ -68,14 +68,14 @@ package struct LatentBasis: Sendable {
   package var fullSize: Int { values.count }
 
   /// The share of the logits' variance that `size` dimensions keep.
-  package func keptEnergy(size: Int) -> Double {
+  package func explainedVariance(size: Int) -> Double {
     let total = values.reduce(0) { $0 + max(0, $1) }
     return total > 0 ? values.prefix(size).reduce(0) { $0 + max(0, $1) } / total : 1
   }
 
   /// The smallest size that keeps `energy` of the variance.
   package func size(keeping energy: Double) -> Int {
-    (1...fullSize).first { keptEnergy(size: $0) >= energy } ?? fullSize
+    (1...fullSize).first { explainedVariance(size: $0) >= energy } ?? fullSize
   }
 
   /// [R,H]

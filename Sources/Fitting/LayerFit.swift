@@ -20,7 +20,7 @@ public struct LayerFit: Sendable {
   }
 
   /// A linear gate, with a selection bias where the architecture has one, distilled from the
-  /// native router.
+  /// prototype router.
   public struct Stock: Sendable {
     /// [E,H], already rounded to the dtype asked for.
     public let gate: Matrix
@@ -35,13 +35,13 @@ public struct LayerFit: Sendable {
     /// Slots are its functions; neither biases nor potentials.
     public let router: PrototypeRouter
     public let evidence: Evidence
-    /// Agreement with the native router, on held-out tokens where some are held out.
+    /// Agreement with the prototype router, on held-out tokens where some are held out.
     public let fidelity: RoutingAgreement
   }
 
   /// The function (named by its original slot) that each slot holds, [E].
-  public let slotFunction: [Int]
-  public let native: PrototypeRouter
+  public let physicalToLogical: [Int]
+  public let prototype: PrototypeRouter
   public let stock: Stock?
   public let official: Official?
   /// Nothing was asked for: the checkpoint's router and experts stay as they are.
@@ -52,14 +52,14 @@ public struct LayerFit: Sendable {
   public let evidence: Evidence
   public let latentSize: Int
   /// Share of the logits' variance that the latent space keeps.
-  public let keptEnergy: Double
+  public let explainedVariance: Double
   /// Slots that hold a copy of another slot's expert, each with the function it gave up.
-  public let givenUp: [Int]
+  public let pruned: [Int]
   /// The lowest Gini that the slot map allows.
   public let feasibleGini: Double
   /// Where the time went.
   public let phases: PhaseClock
 
   /// Slots that hold a copy of another slot's expert.
-  public var clones: Int { givenUp.count }
+  public var clones: Int { pruned.count }
 }

@@ -35,38 +35,38 @@ public enum LayerFitter {
       calibration: figures(whole.router, set, options),
       heldOut: try heldOutFigures(set, outputs, options))
     clock.lap("held-out evidence")
-    let map = whole.router.slotFunction
-    let stock = try stock(set, native: whole.router, outputs?.norms, options)
+    let map = whole.router.physicalToLogical
+    let stock = try stock(set, prototype: whole.router, outputs?.norms, options)
     clock.lap("stock form")
-    let official = try official(set, native: whole.router, stock: stock, options)
+    let official = try official(set, prototype: whole.router, stock: stock, options)
     clock.lap("official form")
     return LayerFit(
-      slotFunction: map, native: whole.router, stock: stock,
+      physicalToLogical: map, prototype: whole.router, stock: stock,
       official: official, isUnchanged: isUnchanged(options),
       original: LayerFit.Evidence(
         calibration: set.originalFigures,
         heldOut: set.split().map { set.gathering($0.heldOut).originalFigures }),
-      evidence: evidence, latentSize: whole.router.latentSize, keptEnergy: whole.keptEnergy,
-      givenUp: whole.givenUp,
-      feasibleGini: ClonePlan.feasibleGini(slotFunction: map, topK: original.rule.topK),
+      evidence: evidence, latentSize: whole.router.latentSize, explainedVariance: whole.explainedVariance,
+      pruned: whole.pruned,
+      feasibleGini: ClonePlan.feasibleGini(physicalToLogical: map, topK: original.rule.topK),
       phases: clock)
   }
 
   /// The stock form: trained without the held-out tokens.
   private static func stock(
-    _ set: CalibrationSet, native: PrototypeRouter, _ norms: [Double]?, _ options: FitOptions
+    _ set: CalibrationSet, prototype: PrototypeRouter, _ norms: [Double]?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
     let parts = set.split()
     let fitted = parts.map { set.gathering($0.fitted) } ?? set
     if isUnchanged(options) {
-      let figures = set.figures(of: set.assignment, slotFunction: native.slotFunction)
+      let figures = set.figures(of: set.assignment, physicalToLogical: prototype.physicalToLogical)
       return LayerFit.Stock(
         gate: set.router.gate, selectionBias: set.router.selectionBias,
         evidence: LayerFit.Evidence(calibration: figures, heldOut: nil))
     }
     let result = try StockFit(
-      fitted, native: native, norms: norms, stock: form, options: options
+      fitted, prototype: prototype, norms: norms, stock: form, options: options
     ).train()
     var router = set.router
     router.gate = result.gate
@@ -78,7 +78,7 @@ public enum LayerFitter {
     }
     func figures(_ set: CalibrationSet) -> LayerFit.Figures {
       set.figures(
-        of: router.route(set.inputs, threads: options.threads), slotFunction: native.slotFunction)
+        of: router.route(set.inputs, threads: options.threads), physicalToLogical: prototype.physicalToLogical)
     }
     return LayerFit.Stock(
       gate: router.gate, selectionBias: router.selectionBias,
@@ -88,7 +88,7 @@ public enum LayerFitter {
 
   /// The official form: like the stock form that it follows, trained without the held-out tokens.
   private static func official(
-    _ set: CalibrationSet, native: PrototypeRouter, stock: LayerFit.Stock?, _ options: FitOptions
+    _ set: CalibrationSet, prototype: PrototypeRouter, stock: LayerFit.Stock?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Official? {
     guard let form = options.official, let stock, !isUnchanged(options) else { return nil }
     var gate = set.router
@@ -104,7 +104,7 @@ public enum LayerFitter {
       router.route(set.inputs, threads: options.threads)
     }
     func figures(_ set: CalibrationSet) -> LayerFit.Figures {
-      set.figures(of: routed(set), slotFunction: native.slotFunction)
+      set.figures(of: routed(set), physicalToLogical: prototype.physicalToLogical)
     }
     let judged = heldOut ?? fitted
     return LayerFit.Official(
@@ -112,9 +112,9 @@ public enum LayerFitter {
       evidence: LayerFit.Evidence(
         calibration: figures(fitted), heldOut: heldOut.map(figures)),
       fidelity: RoutingAgreement(
-        original: native.route(judged.inputs, threads: options.threads),
-        originalMap: native.slotFunction, patched: routed(judged),
-        patchedMap: native.slotFunction))
+        original: prototype.route(judged.inputs, threads: options.threads),
+        originalMap: prototype.physicalToLogical, patched: routed(judged),
+        patchedMap: prototype.physicalToLogical))
   }
 
   private static func isUnchanged(_ options: FitOptions) -> Bool {
@@ -123,16 +123,16 @@ public enum LayerFitter {
 
   private static func fit(
     _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
-  ) throws(RegateError) -> NativeFit {
-    guard !isUnchanged(options) else { return NativeFit.unchanged(set.router) }
-    return try NativeFit.fit(set, outputs: outputs, options: options)
+  ) throws(RegateError) -> PrototypeFit {
+    guard !isUnchanged(options) else { return PrototypeFit.unchanged(set.router) }
+    return try PrototypeFit.fit(set, outputs: outputs, options: options)
   }
 
   private static func figures(
     _ router: PrototypeRouter, _ set: CalibrationSet, _ options: FitOptions
   ) -> LayerFit.Figures {
     set.figures(
-      of: router.route(set.inputs, threads: options.threads), slotFunction: router.slotFunction)
+      of: router.route(set.inputs, threads: options.threads), physicalToLogical: router.physicalToLogical)
   }
 
   private static func heldOutFigures(

@@ -2,7 +2,7 @@
 //
 // Which slot lies where, so that contiguous expert-parallel ranks carry equal load. N ranks, E slots,
 // G groups of E/G consecutive slots (1 without groups). A renumbering may move whole groups, and
-// slots inside their group, so that a node-limited rule keeps its nodes.
+// slots inside their group, so that a group-limited rule keeps its groups.
 //
 // Longest processing time first: the heaviest goes to the lightest rank that has room; then
 // exchanges of two slots (or groups) while the two ranks' larger load falls.

@@ -18,11 +18,11 @@ package import Tensors
 /// The choice of a clone plan.
 package struct PlanSearch: Sendable {
   private let rule: RoutingRule
-  /// pi [S,F] of the native router on the sampled tokens.
+  /// pi [S,F] of the prototype router on the sampled tokens.
   private let scores: Matrix
   private let sketch: OutputSketch
   private let start: [Float]
-  private let demands: [SlotDemand]
+  private let demands: [ProtectedLoad]
   private let threads: Int
   /// y [S,D], and the weight of each token's error.
   private let wanted: Matrix
@@ -48,7 +48,7 @@ package struct PlanSearch: Sendable {
   /// that other traffic needs, `demands`, are not given up.
   package init(
     rule: RoutingRule, scores: Matrix, original: Assignment, sketch: OutputSketch, start: [Float],
-    demands: [SlotDemand] = [], threads: Int
+    demands: [ProtectedLoad] = [], threads: Int
   ) {
     precondition(scores.rows == sketch.tokens.count && original.tokens == scores.rows)
     self.rule = rule
@@ -76,14 +76,14 @@ package struct PlanSearch: Sendable {
       let needed = needed(exponent)
       let plan = ClonePlan(
         rule: rule, values: values.map { pow($0, exponent) }, loads: loads, keeping: needed)
-      guard seen.insert(plan.slotsPerFunction).inserted else { continue }
-      let point = balanced(plan.slotsPerFunction, from: start)
+      guard seen.insert(plan.physicalPerLogical).inserted else { continue }
+      let point = balanced(plan.physicalPerLogical, from: start)
       if point.error < best?.point.error ?? .infinity { best = (point, needed) }
     }
     let slots =
       best.map { exchanging($0.point, keeping: $0.needed).slots }
       ?? [Int](repeating: 1, count: rule.experts)
-    return ClonePlan(rule: rule, slotsPerFunction: slots, values: values, loads: loads)
+    return ClonePlan(rule: rule, physicalPerLogical: slots, values: values, loads: loads)
   }
 
   /// The functions that any demand's own plan with this exponent keeps.
@@ -91,14 +91,14 @@ package struct PlanSearch: Sendable {
     demands.reduce(into: []) { needed, demand in
       let loads = demand.load.map(Double.init)
       let values = zip(loads, demand.saliency ?? loads).map { pow($0 * $1, exponent) }
-      let slots = ClonePlan(rule: rule, values: values, loads: loads).slotsPerFunction
+      let slots = ClonePlan(rule: rule, values: values, loads: loads).physicalPerLogical
       needed.formUnion(slots.indices.filter { slots[$0] > 0 })
     }
   }
 
   /// The error above of a plan at full balance.
   package func error(of plan: ClonePlan) -> Double {
-    balanced(plan.slotsPerFunction, from: start).error
+    balanced(plan.physicalPerLogical, from: start).error
   }
 
   private func exchanging(_ first: Point, keeping: Set<Int>) -> Point {
@@ -133,12 +133,12 @@ package struct PlanSearch: Sendable {
     let mean = used.reduce(0) { $0 + point.potentials[$1] } / Float(max(1, used.count))
     let prices = point.slots.indices.map { point.slots[$0] > 0 ? point.potentials[$0] : mean }
     var best: (tries: Int, gain: Float, giver: Int, taker: Int)?
-    for node in ClonePlan.nodes(of: rule) {
-      let functions = node.count { point.slots[$0] > 0 }
-      for giver in node where point.slots[giver] > (keeping.contains(giver) ? 1 : 0) {
+    for group in ClonePlan.groups(of: rule) {
+      let functions = group.count { point.slots[$0] > 0 }
+      for giver in group where point.slots[giver] > (keeping.contains(giver) ? 1 : 0) {
         // Giving the last slot must leave enough functions, unless the taker is a new one.
-        let isLast = point.slots[giver] == 1 && functions <= ClonePlan.functionsPerNode(rule)
-        for taker in node where taker != giver && point.slots[taker] < rule.experts / rule.topK {
+        let isLast = point.slots[giver] == 1 && functions <= ClonePlan.logicalPerGroup(rule)
+        for taker in group where taker != giver && point.slots[taker] < rule.experts / rule.topK {
           if isLast && point.slots[taker] > 0 { continue }
           let tried = tries[giver * rule.experts + taker] ?? 0
           let gain = prices[giver] - prices[taker]
@@ -153,7 +153,7 @@ package struct PlanSearch: Sendable {
 
   private func balanced(_ slots: [Int], from start: [Float], passes: Int? = nil) -> Point {
     let selectable = slots.map { $0 > 0 }
-    let solver = FunctionPotentials(rule: rule, selectable: selectable, threads: threads)
+    let solver = SelectionBiasSolver(rule: rule, selectable: selectable, threads: threads)
     let potentials = solver.solve(
       scores: scores, targets: slots.map { Double($0) / Double(rule.experts) }, from: start,
       passes: passes)

@@ -16,7 +16,7 @@
 // one function are right in it as far as their weights add up, and wrong by the function that they
 // keep out. The second part are the multipliers of the balance constraints; the third draws clones
 // to cells p of tokens of their own. Raising one slot raises t, which lowers the others: without t's
-// gradient slots are not seen to compete. Slots of nodes that are not kept have m = 0.
+// gradient slots are not seen to compete. Slots of groups that are not kept have m = 0.
 
 import Foundation
 package import Routing
@@ -27,7 +27,7 @@ package struct SoftRouting {
   package struct Setting {
     /// Over slots, with the stock selection bias.
     let selection: Selection
-    let slotFunction: [Int]
+    let physicalToLogical: [Int]
     /// a [F].
     let importance: [Float]
     /// The multiplier of each slot's load, [E].
@@ -38,11 +38,11 @@ package struct SoftRouting {
     let pull: Float
 
     package init(
-      selection: Selection, slotFunction: [Int], importance: [Float], prices: [Float],
+      selection: Selection, physicalToLogical: [Int], importance: [Float], prices: [Float],
       temperature: Float, comparesScores: Bool, pull: Float
     ) {
       self.selection = selection
-      self.slotFunction = slotFunction
+      self.physicalToLogical = physicalToLogical
       self.importance = importance
       self.prices = prices
       self.temperature = temperature
@@ -100,11 +100,11 @@ package struct SoftRouting {
       kept += value[slot] * member[slot]
     }
     let sum = max(renormalises ? kept : rule.scoring == .softmax ? total : 1, 1e-20)
-    let mean = findFunctionSlopes(wanted, sum: sum)
+    let mean = findTokenBias(wanted, sum: sum)
     let start = gradient.count
     var pushed: Float = 0
     for slot in value.indices {
-      let slope = functionSlope[setting.slotFunction[slot]] - (renormalises ? mean : 0)
+      let slope = functionSlope[setting.physicalToLogical[slot]] - (renormalises ? mean : 0)
       // The softmax of families that do not renormalise runs over all slots.
       let shared = !renormalises && rule.scoring == .softmax ? mean : 0
       let away =
@@ -124,10 +124,10 @@ package struct SoftRouting {
   }
 
   /// d loss / d u, and its mean under w.
-  private mutating func findFunctionSlopes(_ wanted: Sparse, sum: Float) -> Float {
+  private mutating func findTokenBias(_ wanted: Sparse, sum: Float) -> Float {
     for function in functionSlope.indices { functionSlope[function] = 0 }
     for slot in value.indices {
-      functionSlope[setting.slotFunction[slot]] += value[slot] * member[slot] / sum
+      functionSlope[setting.physicalToLogical[slot]] += value[slot] * member[slot] / sum
     }
     for (function, weight) in zip(wanted.places, wanted.values) {
       functionSlope[Int(function)] -= weight
@@ -137,7 +137,7 @@ package struct SoftRouting {
     }
     var mean: Float = 0
     for slot in value.indices {
-      mean += functionSlope[setting.slotFunction[slot]] * value[slot] * member[slot] / sum
+      mean += functionSlope[setting.physicalToLogical[slot]] * value[slot] * member[slot] / sum
     }
     return mean
   }
@@ -185,17 +185,17 @@ package struct SoftRouting {
       chosen[slot] = true
       if compared[slot] < compared[border.lowestIn] { border.lowestIn = slot }
     }
-    let nodeSize = chosen.count / workspace.kept.count
-    for (node, kept) in workspace.kept.enumerated() where kept {
-      for slot in node * nodeSize..<(node + 1) * nodeSize where !chosen[slot] {
+    let groupSize = chosen.count / workspace.kept.count
+    for (group, kept) in workspace.kept.enumerated() where kept {
+      for slot in group * groupSize..<(group + 1) * groupSize where !chosen[slot] {
         if let next = border.highestOut, compared[slot] <= compared[next] { continue }
         border.highestOut = slot
       }
     }
     let lowest = compared[border.lowestIn]
     let threshold = border.highestOut.map { (lowest + compared[$0]) / 2 } ?? lowest
-    for (node, kept) in workspace.kept.enumerated() {
-      for slot in node * nodeSize..<(node + 1) * nodeSize {
+    for (group, kept) in workspace.kept.enumerated() {
+      for slot in group * groupSize..<(group + 1) * groupSize {
         member[slot] =
           kept ? 1 / (1 + expf(-(compared[slot] - threshold) / setting.temperature)) : 0
       }

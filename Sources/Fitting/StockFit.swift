@@ -26,7 +26,7 @@ import Tensors
 /// A linear gate in training.
 struct StockFit {
   private let set: CalibrationSet
-  private let native: PrototypeRouter
+  private let prototype: PrototypeRouter
   private let stock: FitOptions.Stock
   private let options: FitOptions
   /// Root mean square of each input dimension, [H]: Adam's steps are of one size for inputs of unit
@@ -37,7 +37,7 @@ struct StockFit {
   /// The slots, with clones by clusters, and weights that the gate is drawn to at first.
   private let cells: Assignment
   /// Share of the assignments that each slot is to take, [E].
-  private let slotTargets: [Double]
+  private let physicalTargets: [Double]
   /// Squared output norm of each function over the mean square of the layer's output, [F].
   private let importance: [Float]
 
@@ -70,30 +70,30 @@ struct StockFit {
   /// `set` are the tokens to train on; `norms` [F] the mean norms of the experts' outputs, where
   /// they are known.
   init(
-    _ set: CalibrationSet, native: PrototypeRouter, norms: [Double]?, stock: FitOptions.Stock,
+    _ set: CalibrationSet, prototype: PrototypeRouter, norms: [Double]?, stock: FitOptions.Stock,
     options: FitOptions
   ) throws(RegateError) {
     self.set = set
-    self.native = native
+    self.prototype = prototype
     self.stock = stock
     self.options = options
     let squares = set.inputs.columnMeanSquares(threads: options.threads)
     scale = squares.map { Float(max($0.squareRoot(), 1e-12)) }
     var cells = try StockTargets.assignment(
-      set, native: native, scale: scale, seed: options.seed, threads: options.threads)
+      set, prototype: prototype, scale: scale, seed: options.seed, threads: options.threads)
     let total = Double(set.tokens * cells.topK)
-    slotTargets = cells.load(experts: native.experts).map { Double($0) / total }
+    physicalTargets = cells.load(experts: prototype.experts).map { Double($0) / total }
     cells.shareEvenly(Self.evenShare)
     self.cells = cells
     var wanted = set.assignment
     for entry in wanted.weights.indices { wanted.weights[entry] /= set.router.rule.scale }
     self.wanted = wanted
     importance = Self.importance(
-      norms ?? [Double](repeating: 1, count: native.experts), wanted)
+      norms ?? [Double](repeating: 1, count: prototype.experts), wanted)
   }
 
   func train() -> Result {
-    var gate = set.router.gate.gathering(rows: native.slotFunction)
+    var gate = set.router.gate.gathering(rows: prototype.physicalToLogical)
     let learning = learningRows()
     if learning.contains(true) { descend(&gate, learning) }
     if stock.roundsGateToBF16 { gate.roundToBF16() }
@@ -102,8 +102,8 @@ struct StockFit {
 
   /// Rows that Adam may change.
   private func learningRows() -> [Bool] {
-    let slots = native.slotsOfFunction
-    return native.slotFunction.map { !stock.hasSelectionBias || slots[$0].count > 1 }
+    let slots = prototype.physicalOfLogical
+    return prototype.physicalToLogical.map { !stock.hasSelectionBias || slots[$0].count > 1 }
   }
 
   /// Functions that no sampled token may choose have no norm; they count as the smallest.
@@ -123,9 +123,9 @@ struct StockFit {
     var adam = Adam(count: gate.values.count)
     var multipliers = [Float](repeating: 0, count: experts)
     var beyond = multipliers
-    let bias = native.slotFunction.map { native.functionPotentials[$0] }
-    let selection = Selection(rule: native.rule, bias: stock.hasSelectionBias ? bias : nil)
-    var load = slotTargets
+    let bias = prototype.physicalToLogical.map { prototype.selectionBias[$0] }
+    let selection = Selection(rule: prototype.rule, bias: stock.hasSelectionBias ? bias : nil)
+    var load = physicalTargets
     var generator = SplitMix64(seed: options.seed)
     let spread = typicalSpread()
     // The less is to move, the nearer a soft border must be to the real one, and the shorter the steps:
@@ -143,7 +143,7 @@ struct StockFit {
       order.removeLast(tokens.count)
       let progress = Float(step) / Float(Self.steps)
       let setting = SoftRouting.Setting(
-        selection: selection, slotFunction: native.slotFunction, importance: importance,
+        selection: selection, physicalToLogical: prototype.physicalToLogical, importance: importance,
         prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
         temperature: temperature, comparesScores: stock.hasSelectionBias,
         pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
@@ -154,9 +154,9 @@ struct StockFit {
       let decay = 0.5 * (1 + cosf(.pi * progress))
       adam.update(&gate, gradient: gradient, rate: rate * decay, units: scale)
       for slot in 0..<experts {
-        let share = Double(counted[slot]) / Double(tokens.count * native.rule.topK)
+        let share = Double(counted[slot]) / Double(tokens.count * prototype.rule.topK)
         load[slot] = 0.9 * load[slot] + 0.1 * share
-        let excess = Float(load[slot] / max(slotTargets[slot], 1e-6) - 1)
+        let excess = Float(load[slot] / max(physicalTargets[slot], 1e-6) - 1)
         beyond[slot] = min(excess - min(max(excess, -Self.slack), Self.slack), 2)
         multipliers[slot] += Self.multiplierRate * beyond[slot]
       }
@@ -167,14 +167,14 @@ struct StockFit {
   private func solveBias(_ gate: Matrix) -> [Float] {
     var router = set.router
     router.gate = gate
-    let scores = native.rule.scores(
+    let scores = prototype.rule.scores(
       router.logits(set.inputs, threads: options.threads), threads: options.threads)
     let everySlot = [Bool](repeating: true, count: gate.rows)
-    let bias = FunctionPotentials(
-      rule: native.rule, selectable: everySlot, threads: options.threads
+    let bias = SelectionBiasSolver(
+      rule: prototype.rule, selectable: everySlot, threads: options.threads
     ).solve(
-      scores: scores, targets: slotTargets,
-      from: native.slotFunction.map { native.functionPotentials[$0] })
+      scores: scores, targets: physicalTargets,
+      from: prototype.physicalToLogical.map { prototype.selectionBias[$0] })
     let lowest = bias.min() ?? 0
     return bias.map { $0 - lowest }
   }
@@ -183,7 +183,7 @@ struct StockFit {
   private func slope(
     _ gate: Matrix, _ tokens: [Int], _ setting: SoftRouting.Setting
   ) -> (Matrix, [Int]) {
-    let topK = native.rule.topK
+    let topK = prototype.rule.topK
     let blocks = mapBlocks(
       count: tokens.count, blockSize: Self.block, threads: options.threads
     ) { _, rows in
@@ -191,7 +191,7 @@ struct StockFit {
       let logits = LinearAlgebra.multiply(inputs, transposed: gate)
       var routing = SoftRouting(setting)
       var workspace = setting.selection.makeWorkspace()
-      var load = [Int](repeating: 0, count: native.experts)
+      var load = [Int](repeating: 0, count: prototype.experts)
       var gradient: [Float] = []
       gradient.reserveCapacity(logits.values.count)
       for (row, token) in tokens[rows].enumerated() {
@@ -205,7 +205,7 @@ struct StockFit {
       let slopes = Matrix(rows: rows.count, columns: gate.rows, values: gradient)
       return (load, LinearAlgebra.multiply(slopes.transposed(), inputs))
     }
-    var load = [Int](repeating: 0, count: native.experts)
+    var load = [Int](repeating: 0, count: prototype.experts)
     var gradient = Matrix(rows: gate.rows, columns: gate.columns)
     for block in blocks {
       for slot in load.indices { load[slot] += block.0[slot] }
@@ -219,13 +219,13 @@ struct StockFit {
   private func typicalSpread() -> (logit: Float, compared: Float) {
     let sample = set.sample(1024)
     let comparesScores =
-      stock.hasSelectionBias || native.rule.scoring == .sigmoid
-      || native.rule.scoring == .sqrtSoftplus
+      stock.hasSelectionBias || prototype.rule.scoring == .sigmoid
+      || prototype.rule.scoring == .sqrtSoftplus
     let scores =
       comparesScores
-      ? native.rule.scores(sample.logits, threads: 1) : sample.logits
+      ? prototype.rule.scores(sample.logits, threads: 1) : sample.logits
     return (
-      sample.logits.meanSpread(rank: native.rule.topK), scores.meanSpread(rank: native.rule.topK)
+      sample.logits.meanSpread(rank: prototype.rule.topK), scores.meanSpread(rank: prototype.rule.topK)
     )
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which slots a linear gate is to choose: the native router's functions, but with each function's
+// Which slots a linear gate is to choose: the prototype router's functions, but with each function's
 // tokens split into clusters. A linear gate must keep the clones that do not serve a token out of
-// its top K, so cells need distance between them; the native router's own cells are slices.
+// its top K, so cells need distance between them; the prototype router's own cells are slices.
 //
 //   minimise sum_t |x_t - c_cell(t)|², every cell with the same number of tokens
 
@@ -18,11 +18,11 @@ package enum StockTargets {
 
   /// `scale` [H] brings input dimensions to unit size.
   package static func assignment(
-    _ set: CalibrationSet, native: PrototypeRouter, scale: [Float], seed: UInt64, threads: Int
+    _ set: CalibrationSet, prototype: PrototypeRouter, scale: [Float], seed: UInt64, threads: Int
   ) throws(RegateError) -> Assignment {
-    var wanted = native.route(set.inputs, threads: threads)
+    var wanted = prototype.route(set.inputs, threads: threads)
     var generator = SplitMix64(seed: seed)
-    for members in native.slotsOfFunction where members.count > 1 {
+    for members in prototype.physicalOfLogical where members.count > 1 {
       let entries = wanted.slots.indices.filter { members.contains(Int(wanted.slots[$0])) }
       guard entries.count >= members.count else { continue }
       var inputs = set.inputs.gathering(rows: entries.map { $0 / wanted.topK })
@@ -61,7 +61,7 @@ package enum StockTargets {
     let count = centres.rows
     let rule = RoutingRule(
       experts: count, topK: 1, scoring: .softmaxOfSelected, normalise: false)
-    let solver = FunctionPotentials(
+    let solver = SelectionBiasSolver(
       rule: rule, selectable: [Bool](repeating: true, count: count), threads: threads)
     // -|x - c|²/2 without the part that all centres share.
     var nearness = LinearAlgebra.multiply(inputs, transposed: centres, threads: threads)

@@ -13,10 +13,10 @@ public struct Model: Sendable {
   public let layout: ModelLayout
 
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
-  /// `.gguf` file. Reads headers only. With `prediction`, layers of multi-token prediction are among
+  /// `.gguf` file. Reads headers only. With `mtp`, layers of multi-token prediction are among
   /// its MoE layers.
   public static func open(
-    _ path: String, prediction: Bool = false
+    _ path: String, mtp: Bool = false
   ) throws(RegateError) -> Model {
     guard FileManager.default.fileExists(atPath: path) else {
       throw RegateError(
@@ -27,7 +27,7 @@ public struct Model: Sendable {
       path.lowercased().hasSuffix(".gguf")
       ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
     return Model(
-      checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, prediction: prediction))
+      checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, mtp: mtp))
   }
 
   /// What a user should know about the checkpoint before relying on it.
@@ -37,12 +37,12 @@ public struct Model: Sendable {
 
   /// The router of a layer, decoded.
   public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
-    if layout.hasOfficialRouter, let form = layout.nativeForm {
-      return .native(
+    if layout.hasOfficialRouter, let form = layout.prototypeForm {
+      return .prototype(
         try OfficialRouterFormat.router(of: layer, similarity: form.similarity, in: checkpoint))
     }
-    if let form = layout.nativeForm {
-      return .native(try NativeRouterFormat.router(of: layer, form: form, in: checkpoint))
+    if let form = layout.prototypeForm {
+      return .prototype(try PrototypeRouterFormat.router(of: layer, form: form, in: checkpoint))
     }
     let (gate, gateBias, selectionBias) = try layer.router(from: checkpoint)
     return .family(
@@ -54,22 +54,22 @@ public struct Model: Sendable {
 /// A layer's router in the form that its checkpoint has.
 public enum LayerRouter: Sendable {
   case family(FamilyRouter)
-  /// Regate's native form, or that of the official LPR code.
-  case native(PrototypeRouter)
+  /// Regate's prototype form, or that of the official LPR code.
+  case prototype(PrototypeRouter)
 
   /// The router.
   public var router: any Router {
     switch self {
     case .family(let router): router
-    case .native(let router): router
+    case .prototype(let router): router
     }
   }
 
-  /// The gate's rows [E,H]; for the native form, the function prototypes [E,R].
+  /// The gate's rows [E,H]; for the prototype form, the function prototypes [E,R].
   var gate: Matrix {
     switch self {
     case .family(let router): router.gate
-    case .native(let router): router.functionPrototypes
+    case .prototype(let router): router.logicalPrototypes
     }
   }
 
@@ -78,8 +78,8 @@ public enum LayerRouter: Sendable {
     switch self {
     case .family(let router):
       try GateStatistics(gate: gate, bias: router.selectionBias ?? router.logitBias)
-    case .native(let router):
-      try GateStatistics(gate: gate, bias: router.functionPotentials.filter(\.isFinite))
+    case .prototype(let router):
+      try GateStatistics(gate: gate, bias: router.selectionBias.filter(\.isFinite))
     }
   }
 }

@@ -5,7 +5,7 @@ public enum RegateVersion {
   /// The tool.
   public static let current = "0.1.0"
   /// Fit files.
-  public static let fitFile = 3
+  public static let fitFile = 4
   /// `regate.json`.
   public static let manifest = 1
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The native router: prototypes in a latent space with balance potentials, after Latent Prototype
+// The prototype router: prototypes in a latent space with balance potentials, after Latent Prototype
 // Routing (arXiv 2506.21328).
 //
 //   z      = Enc(x)                                        [T,R]
 //   l_f    = scale sim(z, p_f) + a_f                       [T,F]
 //   pi_f   = the family's score function of l
-//   select = top-K over selectable functions of (pi_f + b_f + z . v_f), under the family's node limit
+//   select = top-K over selectable functions of (pi_f + b_f + z . v_f), under the family's group limit
 //   slot   = inside a chosen function: argmax_j (z . c_j + beta_j)
 //   weight = the family's rule applied to the unbiased pi of the chosen functions
 //
@@ -40,47 +40,47 @@ public struct PrototypeRouter: Router, Equatable {
   /// nearly equal weights (cosine: at most a factor e² apart); 1 is its behaviour.
   public var similarityScale: Float
   /// p [F,R].
-  public var functionPrototypes: Matrix
+  public var logicalPrototypes: Matrix
   /// a [F], added to the similarities before the score function: changes pi.
-  public var functionBias: [Float]?
+  public var logitBias: [Float]?
   /// b [F], added to pi for selection only.
-  public var functionPotentials: [Float]
+  public var selectionBias: [Float]
   /// v [F,R]: how potentials lean on the token's place; nil where they are the same everywhere.
-  public var functionSlopes: Matrix?
+  public var tokenBias: Matrix?
   /// The function that each slot holds, [E].
-  public var slotFunction: [Int]
+  public var physicalToLogical: [Int]
   /// c [E,R]; rows of functions with a single slot are not used.
-  public var slotPrototypes: Matrix
+  public var clonePrototypes: Matrix
   /// beta [E].
-  public var slotPotentials: [Float]
-  /// The family's rule, at function level: function f is in the node of slot f.
+  public var cloneBias: [Float]
+  /// The family's rule, at function level: function f is in the group of slot f.
   public var rule: RoutingRule
 
   public init(
     encoder: Encoder, similarity: Similarity = .dot, similarityScale: Float = 1,
-    functionPrototypes: Matrix,
-    functionBias: [Float]? = nil, functionPotentials: [Float], functionSlopes: Matrix? = nil,
-    slotFunction: [Int], slotPrototypes: Matrix, slotPotentials: [Float], rule: RoutingRule
+    logicalPrototypes: Matrix,
+    logitBias: [Float]? = nil, selectionBias: [Float], tokenBias: Matrix? = nil,
+    physicalToLogical: [Int], clonePrototypes: Matrix, cloneBias: [Float], rule: RoutingRule
   ) {
     let count = rule.experts
-    precondition(functionPrototypes.rows == count && functionPotentials.count == count)
-    precondition((functionBias?.count ?? count) == count)
-    precondition((functionSlopes?.rows ?? count) == count)
-    precondition(slotFunction.count == count && slotPotentials.count == count)
-    precondition(slotPrototypes.rows == count)
-    precondition(slotPrototypes.columns == functionPrototypes.columns)
-    precondition(functionSlopes.map { $0.columns == functionPrototypes.columns } ?? true)
-    precondition(slotFunction.allSatisfy { (0..<count).contains($0) })
+    precondition(logicalPrototypes.rows == count && selectionBias.count == count)
+    precondition((logitBias?.count ?? count) == count)
+    precondition((tokenBias?.rows ?? count) == count)
+    precondition(physicalToLogical.count == count && cloneBias.count == count)
+    precondition(clonePrototypes.rows == count)
+    precondition(clonePrototypes.columns == logicalPrototypes.columns)
+    precondition(tokenBias.map { $0.columns == logicalPrototypes.columns } ?? true)
+    precondition(physicalToLogical.allSatisfy { (0..<count).contains($0) })
     self.encoder = encoder
     self.similarity = similarity
     self.similarityScale = similarityScale
-    self.functionPrototypes = functionPrototypes
-    self.functionBias = functionBias
-    self.functionPotentials = functionPotentials
-    self.functionSlopes = functionSlopes
-    self.slotFunction = slotFunction
-    self.slotPrototypes = slotPrototypes
-    self.slotPotentials = slotPotentials
+    self.logicalPrototypes = logicalPrototypes
+    self.logitBias = logitBias
+    self.selectionBias = selectionBias
+    self.tokenBias = tokenBias
+    self.physicalToLogical = physicalToLogical
+    self.clonePrototypes = clonePrototypes
+    self.cloneBias = cloneBias
     self.rule = rule
   }
 
@@ -88,12 +88,12 @@ public struct PrototypeRouter: Router, Equatable {
   public var experts: Int { rule.experts }
 
   /// R.
-  public var latentSize: Int { functionPrototypes.columns }
+  public var latentSize: Int { logicalPrototypes.columns }
 
   /// The slots of each function [F], ascending; empty for a function that was given up.
-  public var slotsOfFunction: [[Int]] {
+  public var physicalOfLogical: [[Int]] {
     var slots = [[Int]](repeating: [], count: experts)
-    for (slot, function) in slotFunction.enumerated() { slots[function].append(slot) }
+    for (slot, function) in physicalToLogical.enumerated() { slots[function].append(slot) }
     return slots
   }
 
@@ -123,11 +123,11 @@ public struct PrototypeRouter: Router, Equatable {
 
   /// l [T,F] of latent Gaussians.
   public func logits(_ latent: LatentGaussian, threads: Int) -> Matrix {
-    var logits = similarity.values(latent, prototypes: functionPrototypes, threads: threads)
+    var logits = similarity.values(latent, prototypes: logicalPrototypes, threads: threads)
     if similarityScale != 1 {
       for index in logits.values.indices { logits.values[index] *= similarityScale }
     }
-    if let functionBias { logits.add(toEachRow: functionBias) }
+    if let logitBias { logits.add(toEachRow: logitBias) }
     return logits
   }
 
@@ -149,11 +149,11 @@ public struct PrototypeRouter: Router, Equatable {
 
   /// Routes tokens whose latent vectors [T,R] and scores [T,F] are known.
   package func route(latent z: Matrix, scores: Matrix, threads: Int) -> Assignment {
-    let slots = slotsOfFunction
+    let slots = physicalOfLogical
     let selection = Selection(
-      rule: rule, bias: functionPotentials, selectable: slots.map { !$0.isEmpty })
+      rule: rule, bias: selectionBias, selectable: slots.map { !$0.isEmpty })
     let cloned = slots.contains { $0.count > 1 }
-    let nearness = cloned ? slotScores(latent: z, threads: threads) : nil
+    let nearness = cloned ? cloneScores(latent: z, threads: threads) : nil
     let compared = compared(scores, latent: z, threads: threads)
     return selection.assign(scores, compared: compared, threads: threads) { token, function in
       let candidates = slots[function]
@@ -168,8 +168,8 @@ public struct PrototypeRouter: Router, Equatable {
 
   /// pi + z . v [T,F]: what selection compares, but for b.
   package func compared(_ scores: Matrix, latent z: Matrix, threads: Int) -> Matrix {
-    guard let functionSlopes else { return scores }
-    return Self.leaning(scores, latent: z, slopes: functionSlopes, threads: threads)
+    guard let tokenBias else { return scores }
+    return Self.leaning(scores, latent: z, slopes: tokenBias, threads: threads)
   }
 
   /// `scores` [T,F] + z . v, of latent vectors z [T,R] and slopes v [F,R].
@@ -182,9 +182,9 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// z . c_j + beta_j, [T,E].
-  package func slotScores(latent z: Matrix, threads: Int) -> Matrix {
-    var scores = LinearAlgebra.multiply(z, transposed: slotPrototypes, threads: threads)
-    scores.add(toEachRow: slotPotentials)
+  package func cloneScores(latent z: Matrix, threads: Int) -> Matrix {
+    var scores = LinearAlgebra.multiply(z, transposed: clonePrototypes, threads: threads)
+    scores.add(toEachRow: cloneBias)
     return scores
   }
 }
@@ -201,9 +201,9 @@ extension PrototypeRouter {
     rule.scoring = .softmaxOfSelected
     rule.normalise = false
     self.init(
-      encoder: .gaussian(encoder), similarity: similarity, functionPrototypes: slots,
-      functionPotentials: zeros, slotFunction: Array(0..<slots.rows),
-      slotPrototypes: Matrix(rows: slots.rows, columns: slots.columns), slotPotentials: zeros,
+      encoder: .gaussian(encoder), similarity: similarity, logicalPrototypes: slots,
+      selectionBias: zeros, physicalToLogical: Array(0..<slots.rows),
+      clonePrototypes: Matrix(rows: slots.rows, columns: slots.columns), cloneBias: zeros,
       rule: rule)
   }
 }

@@ -27,7 +27,7 @@ public struct RoutingRule: Sendable, Hashable {
     case clamp(Float)
   }
 
-  /// Node-limited selection: experts in `count` consecutive groups, of which `kept` may be used.
+  /// Group-limited selection: experts in `count` consecutive groups, of which `kept` may be used.
   public struct Groups: Sendable, Hashable {
     /// A group's score: its largest score, or the sum of its two largest.
     public enum Score: String, Sendable, Hashable { case max, topTwoSum = "top_two_sum" }

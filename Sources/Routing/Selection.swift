@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which K functions a token takes: the K largest of (pi + b) over the selectable functions, under
-// the family's node-limited rule where it has one.
+// the family's group-limited rule where it has one.
 //
 // 1. Exact: the comparison is made on Float32 values; equal values go to the lowest index, for
 //    functions and for groups alike (runtimes leave ties unspecified).

@@ -81,7 +81,7 @@ package struct BlockScaledDecoder: Sendable {
   /// The same, into a panel without gaps between its rows.
   package func decode(
     _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>,
-    into panel: Panel
+    into panel: MatrixView
   ) throws(RegateError) {
     precondition(panel.rows == selection.count && panel.columns == columns)
     try panel.withContiguous { (result) throws(RegateError) in

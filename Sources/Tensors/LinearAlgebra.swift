@@ -11,18 +11,18 @@ package enum LinearAlgebra {
   private static let blockRows = 512
   /// Rows that are widened to Double at a time, and rows of the result per BLAS call, in `gram`.
   private static let gramRows = 1024
-  private static let gramPanel = 128
+  private static let gramView = 128
 
   /// `a · bᵀ`: `a` [m,k], `b` [n,k], result [m,n].
   package static func multiply(_ a: Matrix, transposed b: Matrix, threads: Int = 1) -> Matrix {
     precondition(a.columns == b.columns)
-    return b.withPanel { b in product(a, PackedMatrix(b, uses: a.rows), threads: threads) }
+    return b.withView { b in product(a, PackedMatrix(b, uses: a.rows), threads: threads) }
   }
 
   /// `a · b`: `a` [m,k], `b` [k,n], result [m,n].
   package static func multiply(_ a: Matrix, _ b: Matrix, threads: Int = 1) -> Matrix {
     precondition(a.columns == b.rows)
-    return b.withPanel { b in
+    return b.withView { b in
       product(a, PackedMatrix(transposing: b, uses: a.rows), threads: threads)
     }
   }
@@ -31,7 +31,7 @@ package enum LinearAlgebra {
     guard a.rows > 0, b.rows > 0, a.columns > 0 else {
       return Matrix(rows: a.rows, columns: b.rows)
     }
-    return a.withPanel { a in
+    return a.withView { a in
       Matrix(rows: a.rows, columns: b.rows) { result in
         forEachBlock(count: a.rows, blockSize: blockRows, threads: threads) { _, rows in
           result[rows].multiply(a[rows], transposed: b)
@@ -69,7 +69,7 @@ package enum LinearAlgebra {
       nonisolated(unsafe) let result = result
       block.withUnsafeBufferPointer { values in
         nonisolated(unsafe) let values = values
-        forEachBlock(count: n, blockSize: gramPanel, threads: threads) { _, panel in
+        forEachBlock(count: n, blockSize: gramView, threads: threads) { _, panel in
           let first = panel.lowerBound
           cblas_dgemm(
             CblasRowMajor, CblasTrans, CblasNoTrans, blasint(panel.count), blasint(n - first),

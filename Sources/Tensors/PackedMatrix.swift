@@ -42,7 +42,7 @@ package struct ProductPrecision: Sendable, Equatable {
 package struct PackedMatrix: Sendable {
   private enum Form {
     /// [rows, columns], or turned: [columns, rows].
-    case plain(Panel, turned: Bool)
+    case plain(MatrixView, turned: Bool)
     case tiles(FloatStorage, ProductPrecision)
     case integers(FloatStorage)
   }
@@ -79,7 +79,7 @@ package struct PackedMatrix: Sendable {
   package init(rows: Int, columns: Int, precision: ProductPrecision) {
     let form =
       Self.packedForm(rows: rows, columns: columns, precision: precision)
-      ?? .plain(Panel(rows: rows, columns: columns), turned: false)
+      ?? .plain(MatrixView(rows: rows, columns: columns), turned: false)
     self.init(form, rows: rows, columns: columns)
   }
 
@@ -99,7 +99,7 @@ package struct PackedMatrix: Sendable {
   }
 
   /// `panel` for `uses` rows of a left matrix; where those are few, a window on it.
-  package init(_ panel: Panel, uses: Int) {
+  package init(_ panel: MatrixView, uses: Int) {
     guard Self.isWorthPacking(panel, uses: uses) else {
       self.init(.plain(panel, turned: false), rows: panel.rows, columns: panel.columns)
       return
@@ -108,7 +108,7 @@ package struct PackedMatrix: Sendable {
   }
 
   /// `panel` for any number of uses; a window on it, where products run in BLAS.
-  package init(packing panel: Panel, precision: ProductPrecision = .full) {
+  package init(packing panel: MatrixView, precision: ProductPrecision = .full) {
     let form =
       Self.packedForm(rows: panel.rows, columns: panel.columns, precision: precision)
       ?? .plain(panel, turned: false)
@@ -117,7 +117,7 @@ package struct PackedMatrix: Sendable {
   }
 
   /// `panel` with rows and columns exchanged, for `uses` rows of a left matrix.
-  package init(transposing panel: Panel, uses: Int) {
+  package init(transposing panel: MatrixView, uses: Int) {
     guard Self.isWorthPacking(panel, uses: uses) else {
       self.init(.plain(panel, turned: true), rows: panel.columns, columns: panel.rows)
       return
@@ -126,7 +126,7 @@ package struct PackedMatrix: Sendable {
     pack(panel, at: 0, turned: true)
   }
 
-  private static func isWorthPacking(_ panel: Panel, uses: Int) -> Bool {
+  private static func isWorthPacking(_ panel: MatrixView, uses: Int) -> Bool {
     rg_tiles_available() != 0 && uses >= leastUses
       && uses * panel.rows * panel.columns >= leastProducts
   }
@@ -148,19 +148,19 @@ package struct PackedMatrix: Sendable {
   /// Has `body` write the rows of `range`, which must end at a multiple of `rowUnit` too or at the
   /// last row. Threads may write ranges that do not overlap.
   package func write<E: Error>(
-    _ range: Range<Int>, _ body: (Panel) throws(E) -> Void
+    _ range: Range<Int>, _ body: (MatrixView) throws(E) -> Void
   ) throws(E) {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     precondition(range.lowerBound % Self.rowUnit == 0)
     precondition(range.upperBound % Self.rowUnit == 0 || range.upperBound == rows)
     if case .plain(let panel, turned: false) = form { return try body(panel[range]) }
-    let panel = Panel(rows: range.count, columns: columns)
+    let panel = MatrixView(rows: range.count, columns: columns)
     try body(panel)
     pack(panel, at: range.lowerBound)
   }
 
   /// Packs `panel` as rows from `first` on, where the form is a packed one. Only tiles are turned.
-  private func pack(_ panel: Panel, at first: Int, turned: Bool = false) {
+  private func pack(_ panel: MatrixView, at first: Int, turned: Bool = false) {
     guard rows > 0, columns > 0 else { return }
     // SAFETY: the storage holds what `rg_..._bytes` says for this shape, and the rows that are
     // written lie inside it: checked by `write`, all rows elsewhere.
@@ -178,7 +178,7 @@ package struct PackedMatrix: Sendable {
   // MARK: Products
 
   /// result = a · selfᵀ (+ result). Shapes were compared by the caller; none is empty.
-  func multiply(_ a: Panel, into result: Panel, adding: Bool) {
+  func multiply(_ a: MatrixView, into result: MatrixView, adding: Bool) {
     switch form {
     case .plain(let panel, let turned):
       _ = BLAS.ready

@@ -24,12 +24,12 @@ struct CheckCommand: ParsableCommand {
     help: ArgumentHelp(
       "Runtimes that must load it: vllm, sglang, transformers, llama.cpp, mlx.",
       valueName: "runtime,..."))
-  var target: StackList?
+  var target: RuntimeList?
 
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    let check = try Check.run(checkpoint, stacks: target?.stacks ?? ServingStack.allCases)
+    let check = try Check.run(checkpoint, runtimes: target?.runtimes ?? Runtime.allCases)
     common.show(text: check.text, json: check.json)
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)
@@ -37,14 +37,14 @@ struct CheckCommand: ParsableCommand {
   }
 }
 
-/// A comma-separated list of serving stacks.
-struct StackList: ExpressibleByArgument {
-  let stacks: [ServingStack]
+/// A comma-separated list of serving runtimes.
+struct RuntimeList: ExpressibleByArgument {
+  let runtimes: [Runtime]
 
   init?(argument: String) {
     let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    let found = words.map { ServingStack(rawValue: String($0)) }
+    let found = words.map { Runtime(rawValue: String($0)) }
     guard !found.isEmpty, !found.contains(nil) else { return nil }
-    stacks = found.compactMap { $0 }
+    runtimes = found.compactMap { $0 }
   }
 }

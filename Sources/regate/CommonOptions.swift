@@ -30,7 +30,7 @@ struct CommonOptions: ParsableArguments {
 }
 
 /// The option on layers of multi-token prediction.
-struct PredictionArguments: ParsableArguments {
+struct MTPArguments: ParsableArguments {
   @Flag(
     name: .customLong("mtp"),
     help: ArgumentHelp(

@@ -193,7 +193,7 @@ struct Convert: ParsableCommand {
     if let loraRank, loraRank < 1 {
       throw ValidationError("--lora-rank must be 1 or more, not \(loraRank).")
     }
-    if lora != nil, fitting.prediction.includes {
+    if lora != nil, fitting.mtp.includes {
       throw ValidationError("--lora goes without --mtp.")
     }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
@@ -221,7 +221,7 @@ struct Convert: ParsableCommand {
     if nodes < 1 { throw ValidationError("--nodes must be 1 or more, not \(nodes).") }
     if nodes > 1, eplb == nil { throw ValidationError("--nodes goes with --eplb.") }
     if redundant > 0, eplb == nil { throw ValidationError("--redundant goes with --eplb.") }
-    if eplb != nil, fitting.prediction.includes {
+    if eplb != nil, fitting.mtp.includes {
       throw ValidationError("--eplb goes without --mtp: it plans for the model's own layers.")
     }
     let others: [Any?] = [output, delta, lora, saveFit, fit]

@@ -29,7 +29,7 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Form of the router: lpr (native; default for safetensors), stock (the architecture's own; "
+      "Form of the router: lpr (prototype; default for safetensors), stock (the architecture's own; "
         + "for GGUF), or lpr-official (that of the official LPR code; Mixtral and Qwen3-MoE)."))
   var router: RouterForm?
 
@@ -42,13 +42,13 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Encoder of the native router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
+      "Encoder of the prototype router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
       valueName: "linear|lpr"))
   var encoder = PrototypeRouter.EncoderKind.linear
 
   @Option(
     help: ArgumentHelp(
-      "Similarity of the native router: \(SimilarityName.all).", valueName: "name"))
+      "Similarity of the prototype router: \(SimilarityName.all).", valueName: "name"))
   var similarity = SimilarityName()
 
   @Option(
@@ -59,13 +59,13 @@ struct FitArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Gradient steps of the native router towards the original's routing; auto: 400 where "
+      "Gradient steps of the prototype router towards the original's routing; auto: 400 where "
         + "--latent is a number, none where its size is chosen to keep the routing. With --router "
         + "lpr-official, of its router (auto: 400).",
       valueName: "auto|n"))
   var refine = RefinementSteps()
 
-  @OptionGroup var prediction: PredictionArguments
+  @OptionGroup var mtp: MTPArguments
 
   @Option(help: "Seed of everything random; the same seed gives the same bytes.")
   var seed: UInt64 = 0
@@ -93,7 +93,7 @@ struct FitArguments: ParsableArguments {
       refinementSteps: refine.steps, seed: seed, threads: threads)
     request.routes = levers.route
     request.places = levers.place
-    request.prediction = prediction.includes
+    request.mtp = mtp.includes
     return request
   }
 }

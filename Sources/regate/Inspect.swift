@@ -43,7 +43,7 @@ struct Inspect: ParsableCommand {
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
   var ranks: RankCounts?
 
-  @OptionGroup var prediction: PredictionArguments
+  @OptionGroup var mtp: MTPArguments
   @OptionGroup var page: PageArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
@@ -59,7 +59,7 @@ struct Inspect: ParsableCommand {
     var request = Inspection.Request(
       checkpoint: checkpoint, calibration: calibration, tokens: tokens.options(seed: seed),
       imatrix: imatrix, ranks: ranks?.values ?? [], threads: common.threads)
-    request.prediction = prediction.includes
+    request.mtp = mtp.includes
     let inspection = try Inspection.run(request, progress: ProgressLine(quiet: common.quiet))
     try file?.write(inspection.page)
     common.show(text: inspection.text, json: inspection.json)

@@ -70,7 +70,7 @@ struct Validate: ParsableCommand {
         + "dropped).", valueName: "protocol"))
   var pplProtocol = PerplexityProtocol.all
 
-  @OptionGroup var prediction: PredictionArguments
+  @OptionGroup var mtp: MTPArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var page: PageArguments
   @OptionGroup var resuming: ResumeArguments
@@ -90,7 +90,7 @@ struct Validate: ParsableCommand {
         maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
         maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
       ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options)
-    request.prediction = prediction.includes
+    request.mtp = mtp.includes
     let validation = try Validation.run(request, progress: ProgressLine(quiet: common.quiet))
     try file?.write(validation.page)
     common.show(text: validation.text, json: validation.json)

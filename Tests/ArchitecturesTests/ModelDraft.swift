@@ -103,10 +103,10 @@ struct ModelDraft {
   }
 
   /// Opens the draft as whichever container it describes and reads its layout.
-  func layout(prediction: Bool = false) throws -> ModelLayout {
+  func layout(mtp: Bool = false) throws -> ModelLayout {
     let directory = try TemporaryDirectory()
     return metadata.isEmpty
-      ? try ModelLayout.read(try safetensors(in: directory), prediction: prediction)
-      : try ModelLayout.read(try gguf(in: directory), prediction: prediction)
+      ? try ModelLayout.read(try safetensors(in: directory), mtp: mtp)
+      : try ModelLayout.read(try gguf(in: directory), mtp: mtp)
   }
 }

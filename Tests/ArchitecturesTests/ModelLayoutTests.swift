@@ -70,9 +70,9 @@ struct ModelLayoutTests {
     let layout = try draft.layout()
     #expect(layout.layerCount == 2 && layout.layers.map(\.index) == [1])
     #expect(layout.extraRouters.map(\.layer) == ["blk.2."])
-    let asked = try draft.layout(prediction: true)
+    let asked = try draft.layout(mtp: true)
     #expect(asked.layerCount == 2 && asked.layers.map(\.index) == [1, 2])
-    #expect(asked.extraRouters.isEmpty && asked.includesPrediction)
+    #expect(asked.extraRouters.isEmpty && asked.includesMTP)
   }
 
   @Test func `multi-token-prediction layers of GLM-4.5 and others follow the model's own if asked`()
@@ -85,15 +85,15 @@ struct ModelLayoutTests {
         "n_shared_experts": 1, "first_k_dense_replace": 1, "num_nextn_predict_layers": 1,
       ], layers: [1, 2], bias: "mlp.gate.e_score_correction_bias")
     let published = try draft.layout()
-    #expect(published.layers.map(\.index) == [1] && !published.includesPrediction)
+    #expect(published.layers.map(\.index) == [1] && !published.includesMTP)
     #expect(published.extraRouters.map(\.gate.name) == ["model.layers.2.mlp.gate.weight"])
     // A router under another prefix cannot be told to be like the model's own.
     draft.add("mtp.layers.0.mlp.gate.weight", [4, 8])
-    let asked = try draft.layout(prediction: true)
-    #expect(asked.layers.map(\.index) == [1, 2] && asked.includesPrediction)
+    let asked = try draft.layout(mtp: true)
+    #expect(asked.layers.map(\.index) == [1, 2] && asked.includesMTP)
     #expect(asked.extraRouters.map(\.layer) == ["mtp.layers.0."])
     let error = #expect(throws: RegateError.self) {
-      try ModelDraft.qwen3().layout(prediction: true)
+      try ModelDraft.qwen3().layout(mtp: true)
     }
     #expect(error?.subject == "--mtp")
   }

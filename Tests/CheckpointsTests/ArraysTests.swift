@@ -108,9 +108,9 @@ func `archives of numpy are read`(name: String) throws {
   let values = (0..<12).map { Float(pattern($0)) / 8 }
   try SafetensorsWriter.write(
     [
-      .init(name: "f64", type: .f64, shape: [12]) { (file) throws(RegateError) in
-        for value in values { try file.write(littleEndian(Double(value).bitPattern)) }
-      },
+      .init(
+        name: "f64", type: .f64, shape: [12],
+        bytes: values.flatMap { littleEndian(Double($0).bitPattern) }),
       .init(
         name: "f32", type: .f32, shape: [3, 4],
         bytes: values.flatMap { littleEndian($0.bitPattern) }),

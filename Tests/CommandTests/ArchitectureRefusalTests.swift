@@ -73,16 +73,16 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       "first_k_dense_replace", 0,
       says: "model.layers.0.mlp.gate.weight: no such tensor", .deepseek),
     setting("first_k_dense_replace", 2, says: "layer 1 has a router, but", .deepseek),
-    Refusal("native form of another version", says: "regate.version: is 4, expected 3") {
+    Refusal("prototype form of another version", says: "regate.version: is 4, expected 3") {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = ["version": 4, "base_model_type": "mixtral"]
     },
-    Refusal("native form without a base", says: "regate.base_model_type: the key is absent") {
+    Refusal("prototype form without a base", says: "regate.base_model_type: the key is absent") {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = ["version": 3]
     },
     Refusal(
-      "native configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]"
+      "prototype configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]"
     ) {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = [

@@ -235,7 +235,7 @@ func `an output that is killed is whole or not there`(_ killed: Killed) throws {
   #expect(try Tool.run("check", bench.source, "--target", "transformers").code == 0)
   let vllm = try Tool.run("check", bench.source, "--target", "vllm,transformers", "--json")
   #expect(vllm.code == 1)
-  #expect((try vllm.json()["stacks"] as? [[String: Any]])?.count == 2)
+  #expect((try vllm.json()["runtimes"] as? [[String: Any]])?.count == 2)
   #expect(try Tool.run("check", bench.source, "--target", "cuda").code == 2)
 }
 

@@ -80,7 +80,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
     #expect(objects(plan["layers"]).allSatisfy { $0["expert_bytes"] as? Int == 3 * 64 * 32 * 2 })
   }
   let text = try Tool.run("convert", bench.source, "--dry-run")
-  #expect(text.output.hasPrefix("Writing the native prototype router (--router lpr)"))
+  #expect(text.output.hasPrefix("Writing the prototype router (--router lpr)"))
   #expect(text.output.contains("--router stock"))
   #expect(try fileTree(bench.folder) == before)
 }
@@ -108,7 +108,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let bench = try Bench()
   let outcome = try bench.convert("--calibration", bench.capture, "--output", bench.path("out"))
   #expect(outcome.code == 0)
-  #expect(outcome.errorLines.first?.hasPrefix("Writing the native prototype router") == true)
+  #expect(outcome.errorLines.first?.hasPrefix("Writing the prototype router") == true)
   #expect(outcome.output.contains("tensors byte-identical"))
   let quiet = try bench.convert(
     "--calibration", bench.capture, "--output", bench.path("quiet"), "--json", "-q")

@@ -19,7 +19,7 @@ struct LatentInitialiserTests {
   func `every form starts near the original and refinement brings it nearer`(
     _ encoder: EncoderKind, _ kind: Kind
   ) throws {
-    for rule in [SyntheticLayer.softmax, SyntheticLayer.nodes] {
+    for rule in [SyntheticLayer.softmax, SyntheticLayer.groups] {
       let layer = SyntheticLayer(rule: rule, tokens: 2048, seed: 31)
       let router = try initialised(layer, encoder, kind, size: 10)
       #expect(router.encoder.kind == encoder && router.similarity.kind == kind)
@@ -44,7 +44,7 @@ struct LatentInitialiserTests {
   @Test(arguments: pairs) func `refinement brings a spoiled router most of the way back`(
     _ encoder: EncoderKind, _ kind: Kind
   ) throws {
-    let rule = encoder == .linear ? SyntheticLayer.softmax : SyntheticLayer.nodes
+    let rule = encoder == .linear ? SyntheticLayer.softmax : SyntheticLayer.groups
     let layer = SyntheticLayer(rule: rule, tokens: 2048, seed: 38)
     let start = try initialised(layer, encoder, kind, size: 10)
     var spoiled = start
@@ -118,7 +118,7 @@ struct LatentInitialiserTests {
   @Test func `a start that is exact is returned as it is`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 35)
     let set = CalibrationSet(inputs: layer.calibration, router: layer.router, threads: 1)
-    let exact = NativeFit.unchanged(layer.router).router
+    let exact = PrototypeFit.unchanged(layer.router).router
     var options = RouterRefinement.Options()
     options.steps = 50
     let result = RouterRefinement(set, options: options).refine(exact)

@@ -30,9 +30,9 @@ struct OfficialFitTests {
     #expect(router.latentSize == 17)
     #expect(router.form == .init(encoder: .gaussian, similarity: .crossAttention))
     // Nothing that the official code has no tensor for.
-    #expect(router.functionBias == nil && router.similarityScale == 1)
-    #expect(router.functionPotentials.allSatisfy { $0 == 0 })
-    #expect(router.slotFunction == Array(0..<16))
+    #expect(router.logitBias == nil && router.similarityScale == 1)
+    #expect(router.selectionBias.allSatisfy { $0 == 0 })
+    #expect(router.physicalToLogical == Array(0..<16))
     // 2/16 by chance.
     #expect(Self.overlap(router, layer) > 0.85)
   }
@@ -44,7 +44,7 @@ struct OfficialFitTests {
     let start = try fit.train(steps: 0)
     let trained = try fit.train(steps: 200)
     #expect(start.latentSize == 6 && trained.latentSize == 6)
-    #expect(trained.functionBias == nil)
+    #expect(trained.logitBias == nil)
     #expect(Self.overlap(trained, layer) > Self.overlap(start, layer) + 0.02)
   }
 

@@ -52,7 +52,7 @@ struct PlanSearchTests {
   }
 
   /// Experts in pairs that put out the same, which a search without outputs cannot know.
-  @Test(arguments: NativeFitTests.rules) func `a plan beats none and is no worse than a blind one`(
+  @Test(arguments: PrototypeFitTests.rules) func `a plan beats none and is no worse than a blind one`(
     _ rule: RoutingRule
   ) throws {
     let layer = SyntheticLayer(rule: rule, tokens: 2048, skew: 1.0, seed: 5)
@@ -77,7 +77,7 @@ struct PlanSearchTests {
     let found = measured.plan(loads: loads, weights: set.routingWeights)
     let guessed = blind.plan(loads: loads, weights: set.routingWeights)
     let none = ClonePlan(
-      rule: rule, slotsPerFunction: [Int](repeating: 1, count: rule.experts), values: loads,
+      rule: rule, physicalPerLogical: [Int](repeating: 1, count: rule.experts), values: loads,
       loads: loads)
     #expect(measured.error(of: found) <= measured.error(of: guessed) * (1 + 1e-9))
     #expect(measured.error(of: found) < 0.7 * measured.error(of: none))

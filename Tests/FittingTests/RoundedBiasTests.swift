@@ -14,7 +14,7 @@ import Testing
   for index in scores.values.indices { scores.values[index] = 0.5 + 0.05 * scores.values[index] }
   let even = [Double](repeating: 1 / 16, count: 16)
   let start = (0..<16).map { _ in Float.random(in: 3.9...4.1, using: &generator) }
-  let exact = FunctionPotentials(
+  let exact = SelectionBiasSolver(
     rule: rule, selectable: [Bool](repeating: true, count: 16), threads: 2
   ).solve(scores: scores, targets: even, from: start)
   func gini(_ bias: [Float]) -> Double {

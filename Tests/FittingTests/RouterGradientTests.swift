@@ -65,7 +65,7 @@ struct RouterGradientTests {
   func `the objective's gradient is its finite difference`(
     _ kind: Kind, _ encoder: EncoderKind
   ) throws {
-    let rule = kind == .cosine ? SyntheticLayer.nodes : SyntheticLayer.softmax
+    let rule = kind == .cosine ? SyntheticLayer.groups : SyntheticLayer.softmax
     let layer = SyntheticLayer(rule: rule, tokens: 1024, seed: 21)
     var router = try layer.start(.init(encoder: encoder, similarity: kind), size: 6)
     var generator = SeededGenerator(seed: 22)

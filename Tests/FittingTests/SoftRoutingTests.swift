@@ -7,8 +7,8 @@ import TestSupport
 import Testing
 
 struct SoftRoutingTests {
-  /// Four slots of two nodes are kept; slots 1 and 2 hold one function, 6 and 7 another.
-  private static let slotFunction = [0, 1, 1, 3, 4, 5, 6, 6]
+  /// Four slots of two groups are kept; slots 1 and 2 hold one function, 6 and 7 another.
+  private static let physicalToLogical = [0, 1, 1, 3, 4, 5, 6, 6]
   private static let importance: [Float] = [1, 2, 1, 0.5, 1, 3, 1, 1]
   private static let prices: [Float] = [0.1, -0.2, 0.3, 0, 0.05, -0.1, 0.2, 0]
   private static let bias: [Float] = [0, 0.05, 0.02, 0, 0.1, 0, 0.03, 0]
@@ -34,7 +34,7 @@ struct SoftRoutingTests {
       ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
       : isSoftmax ? total : 1
     var errors = wanted.map { -$0 }
-    for slot in values.indices { errors[slotFunction[slot]] += values[slot] * members[slot] / sum }
+    for slot in values.indices { errors[physicalToLogical[slot]] += values[slot] * members[slot] / sum }
     var loss = 0.0
     for place in errors.indices {
       loss += Double(importance[place]) * errors[place] * errors[place]
@@ -48,11 +48,11 @@ struct SoftRoutingTests {
     experts: 8, topK: 3, scoring: .softmax, normalise: true)
   private static let plainSoftmax = RoutingRule(
     experts: 8, topK: 3, scoring: .softmax, normalise: false)
-  private static let nodes = RoutingRule(
+  private static let groups = RoutingRule(
     experts: 8, topK: 3, scoring: .sigmoid, normalise: true, normaliseGuard: .add(1e-20),
     groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
 
-  @Test(arguments: [softmax, plainSoftmax, nodes])
+  @Test(arguments: [softmax, plainSoftmax, groups])
   func `the gradient is that of the stated loss`(rule: RoutingRule) {
     let logits: [Double] = [0.3, 1.9, 1.1, -0.4, 0.2, -1.5, -0.9, -2.2]
     let wanted: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
@@ -65,16 +65,17 @@ struct SoftRoutingTests {
     let selection = Selection(rule: rule, bias: rule.scoring == .sigmoid ? Self.bias : nil)
     var routing = SoftRouting(
       .init(
-        selection: selection, slotFunction: Self.slotFunction, importance: Self.importance,
+        selection: selection, physicalToLogical: Self.physicalToLogical, importance: Self.importance,
         prices: Self.prices, temperature: Float(Self.temperature),
         comparesScores: rule.scoring == .sigmoid, pull: Float(Self.pull)))
     var workspace = selection.makeWorkspace()
     var load = [Int](repeating: 0, count: 8)
     var gradient: [Float] = []
+    let narrow = logits.map { Float($0) }
     routing.descend(
-      logits: logits.map { Float($0) }.span, wanted: sparse(wanted), cells: sparse(cells),
+      logits: narrow.span, wanted: sparse(wanted), cells: sparse(cells),
       workspace: &workspace, load: &load, gradient: &gradient)
-    // Slots 0 to 3 are the better node.
+    // Slots 0 to 3 are the better group.
     #expect(load == [1, 1, 1, 0, 0, 0, 0, 0])
     let kept = rule.groups == nil ? 0..<8 : 0..<4
     #expect(gradient.count == 8)

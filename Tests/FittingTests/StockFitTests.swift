@@ -10,7 +10,7 @@ struct StockFitTests {
   private static let linear = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
   private static let biased = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: true)
 
-  @Test func `a linear gate comes near the native router's balance`() throws {
+  @Test func `a linear gate comes near the prototype router's balance`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, hidden: 32, seed: 21)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
@@ -69,8 +69,8 @@ struct StockFitTests {
     #expect(errors[0] < 0.9 * errors[1])
   }
 
-  @Test func `with a selection bias and no clones the stock form is the native router`() throws {
-    let rule = SyntheticLayer.nodes
+  @Test func `with a selection bias and no clones the stock form is the prototype router`() throws {
+    let rule = SyntheticLayer.groups
     let layer = SyntheticLayer(rule: rule, tokens: 4096, seed: 22)
     let form = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: false)
     let fit = try LayerFitter.fit(
@@ -82,13 +82,13 @@ struct StockFitTests {
     let router = FamilyRouter(gate: stock.gate, selectionBias: stock.selectionBias, rule: rule)
     #expect(try #require(layer.heldOutMetrics(router).gini) < 0.06)
     let agreement = RoutingAgreement(
-      original: fit.native.route(layer.heldOut, threads: 1), originalMap: Array(0..<16),
+      original: fit.prototype.route(layer.heldOut, threads: 1), originalMap: Array(0..<16),
       patched: router.route(layer.heldOut, threads: 1), patchedMap: Array(0..<16))
     #expect(agreement.overlap > 0.97)
   }
 
   @Test func `with a selection bias only rows of cloned functions change`() throws {
-    let rule = SyntheticLayer.nodes
+    let rule = SyntheticLayer.groups
     var layer = SyntheticLayer(rule: rule, tokens: 4096, skew: 1.2, seed: 23)
     for index in layer.router.gate.values.indices {
       layer.router.gate.values[index] = layer.router.gate.values[index].roundedToBF16
@@ -99,14 +99,14 @@ struct StockFitTests {
     let stock = try #require(fit.stock)
     #expect(fit.clones > 0)
     for slot in 0..<16 {
-      let function = fit.slotFunction[slot]
-      let cloned = fit.slotFunction.count { $0 == function } > 1
+      let function = fit.physicalToLogical[slot]
+      let cloned = fit.physicalToLogical.count { $0 == function } > 1
       #expect((Array(stock.gate.row(slot)) == Array(layer.router.gate.row(function))) != cloned)
     }
   }
 
   @Test func `strength 0 leaves gate and bias alone`() throws {
-    let layer = SyntheticLayer(rule: SyntheticLayer.nodes, tokens: 1024, seed: 24)
+    let layer = SyntheticLayer(rule: SyntheticLayer.groups, tokens: 1024, seed: 24)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
       options: FitOptions(strength: 0, stock: Self.biased))

@@ -14,7 +14,7 @@ struct SyntheticLayer {
   let heldOut: Matrix
 
   static let softmax = RoutingRule(experts: 16, topK: 2, scoring: .softmax, normalise: true)
-  static let nodes = RoutingRule(
+  static let groups = RoutingRule(
     experts: 16, topK: 3, scoring: .sigmoid, normalise: true, normaliseGuard: .add(1e-20),
     scale: 2.5, groups: .init(count: 4, kept: 2, score: .topTwoSum, mask: .negativeInfinity))
 
@@ -32,7 +32,7 @@ struct SyntheticLayer {
     heldOut = Self.texts(tokens, hidden, &generator)
   }
 
-  /// The native router's held-out load metrics.
+  /// The prototype router's held-out load metrics.
   func heldOutMetrics(_ router: some Router) -> LoadMetrics {
     LoadMetrics(load: router.route(heldOut, threads: 1).load(experts: router.experts))
   }

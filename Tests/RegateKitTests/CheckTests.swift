@@ -11,12 +11,12 @@ import Tensors
 import TestSupport
 import Testing
 
-/// A checkpoint, what is changed in it, and what its stacks must say: rule names by stack.
+/// A checkpoint, what is changed in it, and what its runtimes must say: rule names by runtime.
 private struct Case: Sendable, CustomTestStringConvertible {
   let label: String
   let sample: Sample
   var change: @Sendable (inout [String: Any]) -> Void = { _ in }
-  let expected: [(ServingStack, String, CheckLevel)]
+  let expected: [(Runtime, String, CheckLevel)]
 
   var testDescription: String { label }
 }
@@ -95,17 +95,17 @@ private let cases = [
 ]
 
 @Test(arguments: cases)
-private func `check says what each stack does with a checkpoint`(_ test: Case) throws {
+private func `check says what each runtime does with a checkpoint`(_ test: Case) throws {
   let bench = try Workbench(test.sample, tokens: 8)
   if case .directory(let layout) = test.sample.storage {
     try bench.model.writeSafetensors(layout, to: bench.sourceFolder, change: test.change)
   }
   let check = try Check.run(bench.source)
-  #expect(check.outcomes.map(\.stack) == ServingStack.allCases)
-  for (stack, rule, level) in test.expected {
-    let outcome = try #require(check.outcomes.first { $0.stack == stack })
+  #expect(check.outcomes.map(\.runtime) == Runtime.allCases)
+  for (runtime, rule, level) in test.expected {
+    let outcome = try #require(check.outcomes.first { $0.runtime == runtime })
     let finding = outcome.findings.first { $0.rule == rule }
-    #expect(finding?.level == level, "\(stack.rawValue): \(outcome.findings.map(\.rule))")
+    #expect(finding?.level == level, "\(runtime.rawValue): \(outcome.findings.map(\.rule))")
     #expect(finding?.source.isEmpty == false && finding?.subject.isEmpty == false)
     #expect((outcome.level ?? .note) >= level)
     #expect(outcome.loads == (outcome.level != .refuses))
@@ -114,10 +114,10 @@ private func `check says what each stack does with a checkpoint`(_ test: Case) t
   for outcome in check.outcomes {
     for finding in outcome.findings { #expect(check.text.contains(finding.text)) }
   }
-  #expect(check.json["stacks"]?.arrayValue?.count == ServingStack.allCases.count)
+  #expect(check.json["runtimes"]?.arrayValue?.count == Runtime.allCases.count)
 }
 
-@Test func `the native form is refused where its runtime would start random experts`() throws {
+@Test func `the prototype form is refused where its runtime would start random experts`() throws {
   let bench = try Workbench(directory(.qwen3), tokens: 192)
   try bench.model.writeSafetensors(.init(.byLayer), to: bench.sourceFolder) {
     $0["quantization_config"] = ["quant_method": "awq", "bits": 4]
@@ -136,7 +136,7 @@ private func `check says what each stack does with a checkpoint`(_ test: Case) t
       "model.layers.0.input_layernorm.weight", "model.layers.0.mlp.gate.e_score_correction_bias"
     ))
   let check = try Check.run(bench.source)
-  let levels = Dictionary(uniqueKeysWithValues: check.outcomes.map { ($0.stack, $0.level) })
+  let levels = Dictionary(uniqueKeysWithValues: check.outcomes.map { ($0.runtime, $0.level) })
   #expect(levels[.vllm] == .drops)
   #expect(levels[.sglang] == .drops)
   #expect(levels[.transformers] == .drops)
@@ -145,14 +145,14 @@ private func `check says what each stack does with a checkpoint`(_ test: Case) t
 
 @Test func `a sigmoid model without a gating key is caught`() throws {
   let bench = try Workbench(Sample(family: .deepseek, storage: .gguf(.init(.f16))), tokens: 8)
-  #expect(try Check.run(bench.source, stacks: [.llamaCpp]).outcomes[0].level == .note)
+  #expect(try Check.run(bench.source, runtimes: [.llamaCpp]).outcomes[0].level == .note)
   var bytes = try Data(contentsOf: URL(filePath: bench.source))
   // The key, renamed, is no key any more.
   let key = Data("deepseek2.expert_gating_func".utf8)
   let range = try #require(bytes.range(of: key))
   bytes.replaceSubrange(range, with: Data("deepseek2.expert_gating_none".utf8))
   try bytes.write(to: URL(filePath: bench.source))
-  let outcome = try Check.run(bench.source, stacks: [.llamaCpp]).outcomes[0]
+  let outcome = try Check.run(bench.source, runtimes: [.llamaCpp]).outcomes[0]
   #expect(outcome.findings.first?.rule == "gguf-gating-absent")
   #expect(outcome.findings.first?.verified == true)
 }
@@ -164,17 +164,17 @@ private func `check says what each stack does with a checkpoint`(_ test: Case) t
     request.form = form
     let json = try Conversion(request, progress: Silent()).plan().json
     var result: [String: String] = [:]
-    for stack in json["check"]?["stacks"]?.arrayValue ?? [] {
-      result[stack["stack"]?.stringValue ?? ""] = stack["verdict"]?.stringValue
+    for runtime in json["check"]?["runtimes"]?.arrayValue ?? [] {
+      result[runtime["runtime"]?.stringValue ?? ""] = runtime["verdict"]?.stringValue
     }
     return result
   }
   // The bias is widened: what check says of the original is no longer so.
-  #expect(try Check.run(bench.source, stacks: [.transformers]).outcomes[0].level == .differs)
+  #expect(try Check.run(bench.source, runtimes: [.transformers]).outcomes[0].level == .differs)
   #expect(try verdicts(.stock)["transformers"] == "loads")
   #expect(try verdicts(.lpr)["transformers"] == "loads")
-  for stack in ["vllm", "sglang", "mlx"] {
-    #expect(try verdicts(.lpr)[stack] == "does not load", "\(stack)")
+  for runtime in ["vllm", "sglang", "mlx"] {
+    #expect(try verdicts(.lpr)[runtime] == "does not load", "\(runtime)")
   }
 }
 

@@ -10,10 +10,10 @@ import RegateKit
 import TestSupport
 import Testing
 
-/// The names that the native form gives a router, after `gate.`.
-private let nativeNames: Set<String> = [
-  "weight", "function_prototypes", "function_bias", "function_potentials", "function_slopes",
-  "slot_function", "slot_prototypes", "slot_potentials",
+/// The names that the prototype form gives a router, after `gate.`.
+private let prototypeNames: Set<String> = [
+  "weight", "logical_prototypes", "logit_bias", "selection_bias", "token_bias",
+  "physical_to_logical", "clone_prototypes", "clone_bias",
 ]
 
 extension Workbench {
@@ -42,7 +42,7 @@ extension Workbench {
 }
 
 @Test(arguments: Sample.safetensors)
-func `a native output differs in routers and cloned slots only`(_ sample: Sample) throws {
+func `a prototype output differs in routers and cloned slots only`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
   let source = try fileTree(bench.sourceFolder)
   try bench.convert(to: "out")
@@ -53,11 +53,11 @@ func `a native output differs in routers and cloned slots only`(_ sample: Sample
   let after = try bench.weights("out")
   let added = Set(after.tensors.keys).subtracting(before.tensors.keys)
   for name in added {
-    #expect(nativeNames.contains(String(name.split(separator: ".").last ?? "")), "\(name)")
+    #expect(prototypeNames.contains(String(name.split(separator: ".").last ?? "")), "\(name)")
   }
   for layer in bench.model.layers {
     let router = after.tensors.filter { bench.model.part($0.key) == .router(layer: layer.index) }
-    #expect(Set(router.keys.map { String($0.split(separator: ".")[5]) }) == nativeNames)
+    #expect(Set(router.keys.map { String($0.split(separator: ".")[5]) }) == prototypeNames)
     #expect(Set(router.values.map(\.file)) == ["model-regate-router.safetensors"])
   }
   // A shard's metadata stay, and its whole header where it lost no tensor.

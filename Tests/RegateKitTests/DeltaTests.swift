@@ -14,7 +14,7 @@ import TestSupport
 import Testing
 
 extension Workbench {
-  /// Writes the delta of a conversion with known stock routers, or native ones.
+  /// Writes the delta of a conversion with known stock routers, or prototype ones.
   func delta(_ form: RouterForm, also output: String? = nil) throws -> String {
     let fit = try stockFit()
     let path = directory.path("my.delta")

@@ -22,7 +22,7 @@ private func outputs(
 }
 
 @Test(arguments: [Sample.safetensors[3], Sample.safetensors[7], Sample.safetensors[11]])
-func `native outputs do not depend on the number of threads`(_ sample: Sample) throws {
+func `prototype outputs do not depend on the number of threads`(_ sample: Sample) throws {
   let trees = try outputs(try Workbench(sample), .lpr, threads: [1, 2, 3, 1])
   for tree in trees { #expect(tree == trees[0]) }
 }

@@ -52,7 +52,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     $0.calibration = []
     $0.fit = fit
   }
-  #expect(try Model.open(bench.directory.path("out")).layout.nativeRouter)
+  #expect(try Model.open(bench.directory.path("out")).layout.hasPrototypeRouter)
 }
 
 @Test func `a fit of another model is refused`() throws {
@@ -81,7 +81,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
 
 @Test func `a damaged fit is refused`() throws {
   let bench = try Workbench(sample)
-  let good = try HandmadeFit.native(bench.model, seed: bench.seed).reduce(
+  let good = try HandmadeFit.prototype(bench.model, seed: bench.seed).reduce(
     into: [String: PlainCheckpoint.Tensor]()
   ) {
     $0[$1.name] = PlainCheckpoint.Tensor(
@@ -119,8 +119,8 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   #expect(try refusal { $1["encoder"] = nil }?.subject == "encoder, similarity")
   #expect(try refusal { $1["format"] = nil }?.subject == "format")
   for name in [
-    "sketch", "slot_function", "encoder", "function_prototypes", "function_bias",
-    "function_potentials", "function_slopes", "slot_prototypes", "slot_potentials",
+    "sketch", "physical_to_logical", "encoder", "logical_prototypes", "logit_bias",
+    "selection_bias", "token_bias", "clone_prototypes", "clone_bias",
   ] {
     #expect(
       try refusal { tensors, _ in tensors["layers.2.\(name)"] = nil }?.subject == "layers.2.\(name)"
@@ -134,9 +134,9 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     #expect(short?.subject == "layers.2.\(name)")
   }
   let outside = try refusal { tensors, _ in
-    let old = tensors["layers.1.slot_function"]
-    tensors["layers.1.slot_function"] = tensor(
+    let old = tensors["layers.1.physical_to_logical"]
+    tensors["layers.1.physical_to_logical"] = tensor(
       old, bytes: littleEndian(Int64(16)) + (old?.bytes ?? []).dropFirst(8))
   }
-  #expect(outside?.subject == "layers.1.slot_function")
+  #expect(outside?.subject == "layers.1.physical_to_logical")
 }

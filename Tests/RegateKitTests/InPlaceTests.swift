@@ -192,7 +192,7 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
   #expect(try fileTree(bench.sourceFolder) == source)
 }
 
-@Test func `the native form is not written in place`() throws {
+@Test func `the prototype form is not written in place`() throws {
   let bench = try Workbench(Sample.safetensors[0], tokens: 192)
   try bench.requireRefusal("not in place") {
     try bench.convert(to: nil) {

@@ -20,7 +20,7 @@ private func family(_ name: String) throws -> Family {
 private func patched(_ config: JSONValue, _ name: String, routers: [String] = []) throws
   -> JSONValue
 {
-  try NativeConfig.patched(
+  try PrototypeConfig.patched(
     config, family: try family(name), latentSizes: ["0": 4], routers: routers)
 }
 
@@ -28,8 +28,8 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   let names = try FileManager.default.contentsOfDirectory(
     atPath: repository.path(percentEncoded: false)
   ).filter { $0.hasSuffix(".py") }
-  #expect(names.sorted() == Array(NativeModelling.files.keys).sorted())
-  for (name, bytes) in NativeModelling.files {
+  #expect(names.sorted() == Array(PrototypeModelling.files.keys).sorted())
+  for (name, bytes) in PrototypeModelling.files {
     #expect(try Data(bytes) == Data(contentsOf: repository.appending(path: name)))
   }
 }
@@ -41,7 +41,7 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("deepseek_v3", "deepseek_v3", "RegateDeepseekV3"),
   ("deepseek_v3", "kimi_k2", "RegateDeepseekV3"),
 ])
-func `a native configuration names classes that the modelling files define`(
+func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String
 ) throws {
   let config = try patched(
@@ -53,7 +53,7 @@ func `a native configuration names classes that the modelling files define`(
   for reference in map.values {
     let parts = try #require(reference.stringValue).split(separator: ".").map(String.init)
     let code = String(
-      decoding: try #require(NativeModelling.files[parts[0] + ".py"]), as: UTF8.self)
+      decoding: try #require(PrototypeModelling.files[parts[0] + ".py"]), as: UTF8.self)
     #expect(code.contains("class \(parts[1])("))
     #expect(parts[1].hasPrefix(prefix))
   }
@@ -97,14 +97,14 @@ func `a native configuration names classes that the modelling files define`(
   #expect(try quantised(none) == none)
 }
 
-@Test func `a multimodal wrapper has no native form`() throws {
+@Test func `a multimodal wrapper has no prototype form`() throws {
   #expect(throws: RegateError.self) {
     try patched(
       ["model_type": "some_vl", "text_config": ["model_type": "qwen3_moe"]], "qwen3_moe")
   }
 }
 
-@Test func `a native output holds the modelling files and reads back`() throws {
+@Test func `a prototype output holds the modelling files and reads back`() throws {
   let directory = try TemporaryDirectory()
   let capture = fixtures.appending(path: "tiny-mixtral-data/calibration.capture.safetensors")
   var request = ConvertRequest(
@@ -115,13 +115,13 @@ func `a native configuration names classes that the modelling files define`(
     request.form = form
     request.output = output
     _ = try Conversion(request, progress: Silent()).run()
-    for (name, bytes) in NativeModelling.files {
+    for (name, bytes) in PrototypeModelling.files {
       let written = try? Data(contentsOf: URL(filePath: output).appending(path: name))
       #expect(written == (form == .lpr ? Data(bytes) : nil))
     }
     let config = try JSONValue(contentsOf: output + "/config.json")
-    let guarded = config["hidden_act"]?.stringValue == NativeForm.activationGuard
+    let guarded = config["hidden_act"]?.stringValue == PrototypeForm.activationGuard
     #expect(guarded == (form == .lpr))
-    #expect(try Model.open(output).layout.nativeRouter == (form == .lpr))
+    #expect(try Model.open(output).layout.hasPrototypeRouter == (form == .lpr))
   }
 }

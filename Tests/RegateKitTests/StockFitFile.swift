@@ -31,13 +31,13 @@ struct StockGates {
 /// A tensor of a fit file.
 typealias FitTensor = (name: String, type: String, shape: [Int], bytes: [UInt8])
 
-/// Fit files put together by hand from native routers that were read out of converted models, by
+/// Fit files put together by hand from prototype routers that were read out of converted models, by
 /// the layout that the format documents. Saving a fit would train the stock routers each time.
 enum HandmadeFit {
   private static let cache = Mutex<[String: [FitTensor]]>([:])
 
-  /// The native part of the fit of `model`, fitted once in a test run.
-  static func native(_ model: SyntheticModel, seed: UInt64) throws -> [FitTensor] {
+  /// The prototype part of the fit of `model`, fitted once in a test run.
+  static func prototype(_ model: SyntheticModel, seed: UInt64) throws -> [FitTensor] {
     let key = "\(model.family) \(seed) \(model.hidden) \(model.tokens)"
     return try cache.withLock { cache in
       if let known = cache[key] { return known }
@@ -103,7 +103,7 @@ enum HandmadeFit {
   static func metadata(_ model: SyntheticModel) -> [String: String] {
     let families = ["mixtral": "mixtral", "qwen3": "qwen3_moe", "deepseek": "deepseek_v3"]
     return [
-      "format": "regate.fit.v3", "family": families[model.family.rawValue] ?? "", "figures": "{}",
+      "format": "regate.fit.v4", "family": families[model.family.rawValue] ?? "", "figures": "{}",
       "encoder": "linear", "similarity": "dot",
     ]
   }
@@ -112,9 +112,9 @@ enum HandmadeFit {
 extension Workbench {
   /// A fit of this model whose stock routers are `StockGates`. Returns the path and the gates.
   func stockFit() throws -> (path: String, stock: StockGates, maps: [[Int]]) {
-    var tensors = try HandmadeFit.native(model, seed: seed)
+    var tensors = try HandmadeFit.prototype(model, seed: seed)
     let maps = model.layers.map { layer in
-      integers(tensors.first { $0.name == "layers.\(layer.index).slot_function" }?.bytes ?? [])
+      integers(tensors.first { $0.name == "layers.\(layer.index).physical_to_logical" }?.bytes ?? [])
     }
     let stock = StockGates(model, maps: maps)
     for (place, layer) in model.layers.enumerated() {

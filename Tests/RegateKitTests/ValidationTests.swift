@@ -98,7 +98,7 @@ func `validation of a stock output agrees with brute force`(_ sample: Sample) th
 }
 
 @Test(arguments: [Sample.safetensors[0], Sample.safetensors[8], Sample.safetensors[12]])
-func `validation of a native output agrees with brute force`(_ sample: Sample) throws {
+func `validation of a prototype output agrees with brute force`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 400)
   try bench.convert(to: "out")
   let patched = try Model.open(bench.directory.path("out"))
@@ -146,7 +146,7 @@ func `functions are told by bytes whatever the manifest says`(_ manifest: String
   } else {
     var json = try JSONValue(contentsOf: path)
     let none = JSONValue.array((0..<bench.model.experts).map { .integer($0) })
-    json["layers"] = .array((0..<2).map { ["index": .integer($0), "slot_function": none] })
+    json["layers"] = .array((0..<2).map { ["index": .integer($0), "physical_to_logical": none] })
     try Data(json.serialised(.compact)).write(to: URL(filePath: path))
   }
   let validation = try Validation.run(

@@ -16,12 +16,12 @@ extension Workbench {
   ) throws -> Verification.Result {
     let model = try Model.open(source)
     var patches: [LayerPatch] = []
-    var added: [NativeTensor] = []
+    var added: [SafetensorsWriter.Tensor] = []
     for (place, layer) in model.layout.layers.enumerated() {
       patches.append(
-        LayerPatch(layer: layer, slotFunction: maps[place], router: routers[place]))
-      if case .native(let router) = routers[place] {
-        added += try NativeRouterFormat.tensors(of: router, gate: layer.gate.name)
+        LayerPatch(layer: layer, physicalToLogical: maps[place], router: routers[place]))
+      if case .prototype(let router) = routers[place] {
+        added += try PrototypeRouterFormat.tensors(of: router, gate: layer.gate.name)
       }
     }
     let output: any Checkpoint =
@@ -54,15 +54,15 @@ extension Workbench {
 }
 
 @Test(arguments: [Sample.safetensors[1], Sample.safetensors[8], Sample.safetensors[12]])
-func `verification finds a flipped bit in any tensor of a native output`(_ sample: Sample) throws {
+func `verification finds a flipped bit in any tensor of a prototype output`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 400)
   try bench.convert(to: "out")
   let patched = try Model.open(bench.output("out"))
   let routers = try patched.layout.layers.map { layer in
-    if case .native(let router) = try patched.router(of: layer) {
-      return LayerPatch.NewRouter.native(router)
+    if case .prototype(let router) = try patched.router(of: layer) {
+      return LayerPatch.NewRouter.prototype(router)
     }
-    throw RegateError(.mismatch, "no native router")
+    throw RegateError(.mismatch, "no prototype router")
   }
   let maps = try bench.claimedMaps("out")
   let result = try bench.verify("out", routers: routers, maps: maps)

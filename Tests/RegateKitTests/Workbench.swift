@@ -82,7 +82,7 @@ struct Workbench {
   let capture: String
 
   init(
-    _ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280, predictionLayers: Int = 0
+    _ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280, mtpLayers: Int = 0
   ) throws {
     let fp8 =
       switch sample.storage {
@@ -95,7 +95,7 @@ struct Workbench {
     // Two scale blocks in each direction, the second one cut off.
     model = SyntheticModel(
       sample.family, seed: seed, hidden: fp8 ? 144 : 64, width: fp8 ? 136 : 32, tokens: tokens,
-      fp8: fp8, predictionLayers: predictionLayers)
+      fp8: fp8, mtpLayers: mtpLayers)
     let folder = directory.url.appending(path: "source")
     switch sample.storage {
     case .directory(let layout):
@@ -160,7 +160,7 @@ struct Workbench {
   /// Which function each slot holds by an output's manifest, per MoE layer.
   func claimedMaps(_ name: String) throws -> [[Int]] {
     (try manifest(name)["layers"]?.arrayValue ?? []).map {
-      ($0["slot_function"]?.arrayValue ?? []).compactMap(\.intValue)
+      ($0["physical_to_logical"]?.arrayValue ?? []).compactMap(\.intValue)
     }
   }
 }

@@ -53,14 +53,14 @@ struct LPRGoldenTests {
           weight: try encoding["encoder.weight"].matrix,
           bias: try encoding["encoder.bias"].values)),
       similarity: try golden.similarity(kind), similarityScale: 3,
-      functionPrototypes: try golden["prototypes"].matrix, functionBias: bias,
-      functionPotentials: zeros, slotFunction: Array(0..<8),
-      slotPrototypes: Matrix(rows: 8, columns: 5), slotPotentials: zeros, rule: rule)
+      logicalPrototypes: try golden["prototypes"].matrix, logitBias: bias,
+      selectionBias: zeros, physicalToLogical: Array(0..<8),
+      clonePrototypes: Matrix(rows: 8, columns: 5), cloneBias: zeros, rule: rule)
     // 4000 rows: several blocks of tokens.
     let some = try encoding["inputs"].matrix
     let inputs = some.gathering(rows: (0..<4000).map { $0 % some.rows })
     let similarities = router.similarity.values(
-      router.encodeGaussian(inputs, threads: 1), prototypes: router.functionPrototypes, threads: 1)
+      router.encodeGaussian(inputs, threads: 1), prototypes: router.logicalPrototypes, threads: 1)
     let logits = router.logits(inputs, threads: 1)
     for index in [0, 9, 31_999] {
       #expect(abs(logits.values[index] - 3 * similarities.values[index] - bias[index % 8]) < 1e-4)

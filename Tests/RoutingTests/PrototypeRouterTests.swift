@@ -18,70 +18,70 @@ struct PrototypeRouterTests {
       testCase.biased
       ? (0..<rule.experts).map { _ in Float.random(in: -0.2...0.2, using: &generator) } : nil
     let family = FamilyRouter(gate: gate, selectionBias: bias, rule: rule)
-    let native = router(encoder: gate, rule: rule, potentials: bias)
-    #expect(native.route(inputs, threads: 2) == family.route(inputs, threads: 2))
+    let prototype = router(encoder: gate, rule: rule, potentials: bias)
+    #expect(prototype.route(inputs, threads: 2) == family.route(inputs, threads: 2))
   }
 
   @Test func `a given-up function keeps its share of the softmax and is never chosen`() {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .softmax, normalise: false)
-    var native = router(encoder: identity(3), rule: rule)
+    var prototype = router(encoder: identity(3), rule: rule)
     let x = Matrix(rows: 1, columns: 3, values: [3, 2, 1])
-    let before = native.scores(native.latent(x, threads: 1), threads: 1)
-    native.slotFunction = [1, 1, 2]
-    let assignment = native.route(x, threads: 1)
-    #expect(native.slotFunction[Int(assignment.slots[0])] == 1)
+    let before = prototype.scores(prototype.latent(x, threads: 1), threads: 1)
+    prototype.physicalToLogical = [1, 1, 2]
+    let assignment = prototype.route(x, threads: 1)
+    #expect(prototype.physicalToLogical[Int(assignment.slots[0])] == 1)
     #expect(assignment.weights == [before[0, 1]])
   }
 
   @Test func `inside a function the nearest clone serves, and its potential moves the border`() {
     let rule = RoutingRule(experts: 2, topK: 1, scoring: .sigmoid, normalise: false)
-    var native = router(encoder: identity(2), rule: rule)
-    native.slotFunction = [0, 0]
-    native.slotPrototypes = identity(2)
+    var prototype = router(encoder: identity(2), rule: rule)
+    prototype.physicalToLogical = [0, 0]
+    prototype.clonePrototypes = identity(2)
     let x = Matrix(rows: 3, columns: 2, values: [2, 1, 1, 2, 1, 1])
-    #expect(native.route(x, threads: 1).slots == [0, 1, 0])
-    native.slotPotentials = [0, 1.5]
-    #expect(native.route(x, threads: 1).slots == [1, 1, 1])
+    #expect(prototype.route(x, threads: 1).slots == [0, 1, 0])
+    prototype.cloneBias = [0, 1.5]
+    #expect(prototype.route(x, threads: 1).slots == [1, 1, 1])
     #expect(
-      native.route(x, threads: 1).weights
+      prototype.route(x, threads: 1).weights
         == router(encoder: identity(2), rule: rule)
         .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
   }
 
   @Test func `slopes move the choice with the token's place, and never the weights`() {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .sigmoid, normalise: false)
-    var native = router(encoder: identity(3), rule: rule)
+    var prototype = router(encoder: identity(3), rule: rule)
     let x = Matrix(rows: 2, columns: 3, values: [2, 1, 0, 1, 2, 0])
-    let before = native.scores(native.latent(x, threads: 1), threads: 1)
-    #expect(native.route(x, threads: 1).slots == [0, 1])
+    let before = prototype.scores(prototype.latent(x, threads: 1), threads: 1)
+    #expect(prototype.route(x, threads: 1).slots == [0, 1])
     // Only where the first coordinate is large does function 2 gain 0.6 x 2 over 0.8808 - 0.5.
-    native.functionSlopes = Matrix(rows: 3, columns: 3, values: [0, 0, 0, 0, 0, 0, 0.6, -0.5, 0])
-    let assignment = native.route(x, threads: 1)
+    prototype.tokenBias = Matrix(rows: 3, columns: 3, values: [0, 0, 0, 0, 0, 0, 0.6, -0.5, 0])
+    let assignment = prototype.route(x, threads: 1)
     #expect(assignment.slots == [2, 1])
     #expect(assignment.weights == [before[0, 2], before[1, 1]])
   }
 
-  @Test func `a node's score counts a cloned function once`() {
+  @Test func `a group's score counts a cloned function once`() {
     let rule = RoutingRule(
       experts: 4, topK: 1, scoring: .softmaxOfSelected, normalise: false,
       groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
-    var native = router(encoder: identity(4), rule: rule)
-    // Node 0 holds function 0 twice: its score is 5, not 10; node 1's is 3 + 3.
-    native.slotFunction = [0, 0, 2, 3]
+    var prototype = router(encoder: identity(4), rule: rule)
+    // Group 0 holds function 0 twice: its score is 5, not 10; group 1's is 3 + 3.
+    prototype.physicalToLogical = [0, 0, 2, 3]
     let x = Matrix(rows: 1, columns: 4, values: [5, 4, 3, 3])
-    #expect(native.route(x, threads: 1).slots == [2])
+    #expect(prototype.route(x, threads: 1).slots == [2])
   }
 
   @Test func `the result does not depend on the number of threads`() {
     var generator = SeededGenerator(seed: 5)
     let rule = RoutingRule(experts: 8, topK: 2, scoring: .softmax, normalise: true)
-    var native = router(encoder: randomMatrix(rows: 8, columns: 6, &generator), rule: rule)
-    native.slotFunction = [0, 0, 2, 3, 0, 5, 5, 7]
-    native.slotPrototypes = randomMatrix(rows: 8, columns: 8, &generator)
+    var prototype = router(encoder: randomMatrix(rows: 8, columns: 6, &generator), rule: rule)
+    prototype.physicalToLogical = [0, 0, 2, 3, 0, 5, 5, 7]
+    prototype.clonePrototypes = randomMatrix(rows: 8, columns: 8, &generator)
     let x = randomMatrix(rows: 3000, columns: 6, &generator)
-    let one = native.route(x, threads: 1)
-    #expect(one == native.route(x, threads: 2))
-    #expect(one == native.route(x, threads: 3))
+    let one = prototype.route(x, threads: 1)
+    #expect(one == prototype.route(x, threads: 2))
+    #expect(one == prototype.route(x, threads: 3))
     #expect(one.load(experts: 8).reduce(0, +) == 6000)
   }
 
@@ -96,9 +96,9 @@ struct PrototypeRouterTests {
   ) -> PrototypeRouter {
     let zero = [Float](repeating: 0, count: rule.experts)
     return PrototypeRouter(
-      encoder: .linear(encoder), functionPrototypes: identity(rule.experts),
-      functionPotentials: potentials ?? zero, slotFunction: Array(0..<rule.experts),
-      slotPrototypes: Matrix(rows: rule.experts, columns: rule.experts), slotPotentials: zero,
+      encoder: .linear(encoder), logicalPrototypes: identity(rule.experts),
+      selectionBias: potentials ?? zero, physicalToLogical: Array(0..<rule.experts),
+      clonePrototypes: Matrix(rows: rule.experts, columns: rule.experts), cloneBias: zero,
       rule: rule)
   }
 }

@@ -20,7 +20,7 @@ import Testing
 
   /// The largest error relative to the sum of the magnitudes of a product's terms.
   private static func error(
-    _ result: Panel, _ a: Matrix, _ b: Matrix, initial: Float = 0
+    _ result: MatrixView, _ a: Matrix, _ b: Matrix, initial: Float = 0
   ) -> Double {
     var worst = 0.0
     for row in 0..<a.rows {
@@ -49,18 +49,18 @@ import Testing
   func `a product has float32's precision`(_ shape: Shape) {
     let a = Self.random(rows: shape.m, columns: shape.k, seed: 1)
     let b = Self.random(rows: shape.n, columns: shape.k, seed: 2)
-    let packed = PackedMatrix(packing: Panel(b))
-    let result = Panel(rows: shape.m, columns: shape.n)
+    let packed = PackedMatrix(packing: MatrixView(b))
+    let result = MatrixView(rows: shape.m, columns: shape.n)
     result.fill(3)
-    result.multiply(Panel(a), transposed: packed, adding: true)
+    result.multiply(MatrixView(a), transposed: packed, adding: true)
     #expect(Self.error(result, a, b, initial: 3) < 4e-7)
-    result.multiply(Panel(a), transposed: packed)
+    result.multiply(MatrixView(a), transposed: packed)
     #expect(Self.error(result, a, b) < 4e-7)
 
     var turned = Matrix(rows: shape.k, columns: shape.n)
     for row in 0..<shape.n { for k in 0..<shape.k { turned[k, row] = b[row, k] } }
     result.multiply(
-      Panel(a), transposed: PackedMatrix(transposing: Panel(turned), uses: 1 << 40))
+      MatrixView(a), transposed: PackedMatrix(transposing: MatrixView(turned), uses: 1 << 40))
     #expect(Self.error(result, a, b) < 4e-7)
   }
 
@@ -74,19 +74,19 @@ import Testing
     let a = Self.random(rows: 40, columns: 700, seed: 3)
     let b = Self.random(rows: 50, columns: 700, seed: 4, mask: mask)
     let packed = PackedMatrix(
-      packing: Panel(b), precision: ProductPrecision(of: type, scaled: false))
-    let result = Panel(rows: 40, columns: 50)
-    result.multiply(Panel(a), transposed: packed)
+      packing: MatrixView(b), precision: ProductPrecision(of: type, scaled: false))
+    let result = MatrixView(rows: 40, columns: 50)
+    result.multiply(MatrixView(a), transposed: packed)
     #expect(Self.error(result, a, b) < limit)
   }
 
   @Test func `windows select rows and columns`() {
     let a = Self.random(rows: 40, columns: 100, seed: 5)
     let b = Self.random(rows: 100, columns: 700, seed: 6)
-    let window = PackedMatrix(packing: Panel(b))[32..<75, 512..<612]
-    let result = Panel(rows: 40, columns: 43)
-    result.multiply(Panel(a), transposed: window)
-    let part = Panel(b)[32..<75, 512..<612].matrix
+    let window = PackedMatrix(packing: MatrixView(b))[32..<75, 512..<612]
+    let result = MatrixView(rows: 40, columns: 43)
+    result.multiply(MatrixView(a), transposed: window)
+    let part = MatrixView(b)[32..<75, 512..<612].matrix
     #expect(Self.error(result, a, part) < 4e-7)
   }
 
@@ -95,10 +95,10 @@ import Testing
     let a = Self.random(rows: 9, columns: 70, seed: 8)
     let packed = PackedMatrix(rows: 100, columns: 70, precision: .full)
     for range in [64..<100, 0..<32, 32..<64] {
-      packed.write(range) { $0.copy(Panel(b)[range]) }
+      packed.write(range) { $0.copy(MatrixView(b)[range]) }
     }
-    let result = Panel(rows: 9, columns: 100)
-    result.multiply(Panel(a), transposed: packed)
+    let result = MatrixView(rows: 9, columns: 100)
+    result.multiply(MatrixView(a), transposed: packed)
     #expect(Self.error(result, a, b) < 4e-7)
   }
 
@@ -106,13 +106,13 @@ import Testing
     let a = Self.random(rows: 32, columns: 64, seed: 9)
     var b = Self.random(rows: 64, columns: 64, seed: 10)
     b[3, 5] = .nan
-    let result = Panel(rows: 32, columns: 64)
-    result.multiply(Panel(a), transposed: PackedMatrix(packing: Panel(b)))
+    let result = MatrixView(rows: 32, columns: 64)
+    result.multiply(MatrixView(a), transposed: PackedMatrix(packing: MatrixView(b)))
     #expect((0..<32).allSatisfy { result[$0, 3].isNaN && !result[$0, 4].isNaN })
     var c = a
     c[2, 0] = .infinity
-    let square = Panel(rows: 32, columns: 32)
-    square.multiply(Panel(c), transposed: PackedMatrix(packing: Panel(a)))
+    let square = MatrixView(rows: 32, columns: 32)
+    square.multiply(MatrixView(c), transposed: PackedMatrix(packing: MatrixView(a)))
     #expect(!square[2, 1].isFinite && square[3, 1].isFinite)
   }
 }

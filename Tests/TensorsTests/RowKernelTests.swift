@@ -111,7 +111,7 @@ import Testing
   }
 }
 
-@Suite("Panels") struct PanelTests {
+@Suite("MatrixViews") struct MatrixViewTests {
   @Test func `products of windows agree with products of matrices`() {
     var generator = SeededGenerator(seed: 5)
     func matrix(_ rows: Int, _ columns: Int) -> Matrix {
@@ -120,11 +120,11 @@ import Testing
         values: (0..<rows * columns).map { _ in Float.random(in: -1...1, using: &generator) })
     }
     let (a, b) = (matrix(7, 9), matrix(6, 9))
-    let result = Panel(rows: 5, columns: 8)
+    let result = MatrixView(rows: 5, columns: 8)
     result.fill(2)
     let window = result[1..<4, 2..<6]
-    window.multiply(Panel(a)[2..<5, 3..<8], transposed: Panel(b)[1..<5, 4..<9])
-    window.multiply(Panel(a)[2..<5, 3..<8], transposed: Panel(b)[1..<5, 4..<9], adding: true)
+    window.multiply(MatrixView(a)[2..<5, 3..<8], transposed: MatrixView(b)[1..<5, 4..<9])
+    window.multiply(MatrixView(a)[2..<5, 3..<8], transposed: MatrixView(b)[1..<5, 4..<9], adding: true)
     for row in 0..<5 {
       for column in 0..<8 {
         var expected: Float = 2
@@ -136,10 +136,10 @@ import Testing
         #expect(abs(result[row, column] - expected) < 1e-5)
       }
     }
-    let turned = Panel(rows: 9, columns: 6)
-    turned.copyTransposed(Panel(b))
-    let plain = Panel(rows: 7, columns: 6)
-    plain.multiply(Panel(a), turned)
+    let turned = MatrixView(rows: 9, columns: 6)
+    turned.copyTransposed(MatrixView(b))
+    let plain = MatrixView(rows: 7, columns: 6)
+    plain.multiply(MatrixView(a), turned)
     #expect(
       zip(plain.matrix.values, LinearAlgebra.multiply(a, transposed: b).values)
         .allSatisfy { abs($0 - $1) < 1e-5 })

@@ -82,7 +82,7 @@ extension SyntheticModel {
     }
     var keys = [
       GGUFDraft.pair("general.name", 8, GGUFDraft.string("Synthetic \u{1F9EA}")),
-      integer("block_count", layerCount + predictionLayers), integer("embedding_length", hidden),
+      integer("block_count", layerCount + mtpLayers), integer("embedding_length", hidden),
       integer("feed_forward_length", family == .mixtral ? width : 2 * width),
       integer("expert_feed_forward_length", width),
       integer("expert_count", experts), integer("expert_used_count", topK),
@@ -97,7 +97,7 @@ extension SyntheticModel {
         integer("leading_dense_block_count", 1), integer("expert_shared_count", 1),
         integer("expert_gating_func", 2), integer("expert_group_count", Self.groups),
         integer("expert_group_used_count", Self.keptGroups),
-        integer("nextn_predict_layers", predictionLayers),
+        integer("nextn_predict_layers", mtpLayers),
         GGUFDraft.pair("\(architecture).expert_weights_norm", 7, [1]),
         GGUFDraft.pair(
           "\(architecture).expert_weights_scale", 6, littleEndian(Self.scale.bitPattern)),
@@ -119,7 +119,7 @@ extension SyntheticModel {
         bytes: layout.expertType.bytes(values, step: Self.weightStep))
     }
     var all = [filler("token_embd.weight", [Self.vocabulary, hidden], .f16)]
-    for index in 0..<layerCount + predictionLayers {
+    for index in 0..<layerCount + mtpLayers {
       let prefix = "blk.\(index)."
       all += [
         // Five values: the next tensor needs padding before it.

@@ -97,7 +97,7 @@ extension SyntheticModel {
   private func shardCount(_ sharding: Layout.Sharding) -> Int {
     switch sharding {
     case .single: 1
-    case .byLayer: layerCount + predictionLayers + 1
+    case .byLayer: layerCount + mtpLayers + 1
     case .scattered: 3
     }
   }
@@ -149,7 +149,7 @@ extension SyntheticModel {
   /// All tensors in the order of the layers.
   func tensors(_ layout: Layout) -> [Tensor] {
     var all = [filler("model.embed_tokens.weight", [Self.vocabulary, hidden])]
-    for index in 0..<layerCount + predictionLayers {
+    for index in 0..<layerCount + mtpLayers {
       let prefix = "model.layers.\(index)."
       all += [
         filler(prefix + "input_layernorm.weight", [hidden]),
@@ -258,7 +258,7 @@ extension SyntheticModel {
       config["topk_group"] = Self.keptGroups
       config["norm_topk_prob"] = true
       config["routed_scaling_factor"] = Double(Self.scale)
-      config["num_nextn_predict_layers"] = predictionLayers
+      config["num_nextn_predict_layers"] = mtpLayers
     }
     if layout.expertType == .fp8 {
       config["quantization_config"] = [

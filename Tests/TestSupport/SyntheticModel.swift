@@ -38,7 +38,7 @@ public struct SyntheticModel: Sendable {
   /// Layers, dense ones included.
   public let layerCount: Int
   /// Layers for multi-token prediction after these.
-  public let predictionLayers: Int
+  public let mtpLayers: Int
   /// Size of the vocabulary.
   public static let vocabulary = 32
   /// What expert weights and gates are multiples of.
@@ -54,7 +54,7 @@ public struct SyntheticModel: Sendable {
   /// Builds the model. FP8 weights have four significant bits, so `fp8` draws from fewer integers.
   public init(
     _ family: Family, seed: UInt64 = 1, experts: Int? = nil, hidden: Int = 64, width: Int = 32,
-    tokens: Int = 1280, fp8: Bool = false, predictionLayers: Int = 0
+    tokens: Int = 1280, fp8: Bool = false, mtpLayers: Int = 0
   ) {
     self.family = family
     self.experts = experts ?? (family == .mixtral ? 8 : 16)
@@ -63,10 +63,10 @@ public struct SyntheticModel: Sendable {
     self.tokens = tokens
     topK = family == .mixtral ? 2 : 4
     layerCount = family == .deepseek ? 3 : 2
-    self.predictionLayers = predictionLayers
+    self.mtpLayers = mtpLayers
     var random = SeededGenerator(seed: seed)
     layers = []
-    for index in (family == .deepseek ? 1 : 0)..<layerCount + predictionLayers {
+    for index in (family == .deepseek ? 1 : 0)..<layerCount + mtpLayers {
       layers.append(
         Self.layer(
           index, family, experts: self.experts, hidden: hidden, width: width, tokens: tokens,

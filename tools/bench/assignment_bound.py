@@ -169,8 +169,8 @@ def main():
     gates = []
     for layer in layers:
         block = model.model.layers[layer["index"]].mlp
-        count = len(layer["slot_function"])
-        functions = range(count) if options.no_clones else layer["slot_function"]
+        count = len(layer["physical_to_logical"])
+        functions = range(count) if options.no_clones else layer["physical_to_logical"]
         slots = torch.bincount(torch.tensor(list(functions)), minlength=count).float()
         block.gate = BalancedGate(
             block.gate, block.experts, slots, model.config.model_type == "deepseek_v3")

@@ -28,7 +28,7 @@ def regate(tool, *words):
 
 def loss_in_transformers(python, model, patched, ids):
     """Increase of the mean NLL on `ids`, both models run by transformers."""
-    script = pathlib.Path(__file__).parent.parent / "interop" / "native_nll.py"
+    script = pathlib.Path(__file__).parent.parent / "interop" / "prototype_nll.py"
     lines = subprocess.run([python, script, model, ids, patched], capture_output=True, text=True,
                            check=True).stdout.split()
     return float(lines[-1].strip("()"))

@@ -12,7 +12,7 @@ For an original and each output (a Hugging Face folder, a .safetensors file or a
              finite logits for a few tokens; .gguf: llama-perplexity loads the file and evaluates
              256 random words (with --llama-bin)
 
-An output in the native form (`model_type` starting with `regate_`) has other router tensors than the
+An output in the prototype form (`model_type` starting with `regate_`) has other router tensors than the
 original, which is allowed; it is loaded with trust_remote_code if --trust-remote-code is given.
 
 Prints one line per output and check; the exit code is 0 if all passed, 1 if one failed.
@@ -148,10 +148,10 @@ def is_expert(name):
     return bool(OWN.match(name) or STACKED.match(name))
 
 
-def compare(original, output, native):
+def compare(original, output, prototype):
     """Raises CheckFailure, or says how many tensors are equal and how many experts were copied."""
     missing, extra = set(original) - set(output), set(output) - set(original)
-    if native:  # the old gate is gone, the new router lies in the same block
+    if prototype:  # the old gate is gone, the new router lies in the same block
         missing = {name for name in missing if not ROUTER.search(name)}
         extra = {name for name in extra if is_expert(name) or not BLOCK.search(name)}
     for names, what in ((missing, "missing"), (extra, "not in the original")):
@@ -160,7 +160,7 @@ def compare(original, output, native):
     equal = routers = 0
     for name in sorted(set(original) & set(output)):
         a, b = original[name], output[name]
-        if native and ROUTER.search(name):  # the encoder takes the gate's name, with another shape
+        if prototype and ROUTER.search(name):  # the encoder takes the gate's name, with another shape
             routers += 1
             continue
         widened = ROUTER.search(name) and a.kind in ("BF16", "F16") and b.kind == "F32"
@@ -248,7 +248,7 @@ def checks(original, path, args):
     def tensors():
         if "output" not in state:
             raise CheckFailure("not opened")
-        return compare(original, state["output"], native)
+        return compare(original, state["output"], prototype)
 
     def loads():
         if path.suffix == ".gguf":
@@ -256,11 +256,11 @@ def checks(original, path, args):
         return load_in_transformers(path, args.trust_remote_code)
 
     config = path / "config.json"
-    native = config.exists() and json.loads(config.read_text()).get("model_type", "").startswith("regate_")
+    prototype = config.exists() and json.loads(config.read_text()).get("model_type", "").startswith("regate_")
     steps = [("open", opened), ("tensors", tensors)]
     if path.suffix == ".gguf":
         steps += [("loads", loads)] if args.llama_bin else []
-    elif path.is_dir() and (not native or args.trust_remote_code):
+    elif path.is_dir() and (not prototype or args.trust_remote_code):
         steps += [("loads", loads)]
     for name, step in steps:
         try:
@@ -274,7 +274,7 @@ def main(arguments=None):
     parser.add_argument("original", type=Path)
     parser.add_argument("outputs", type=Path, nargs="+")
     parser.add_argument("--llama-bin", type=Path, help="folder with llama-perplexity, for .gguf files")
-    parser.add_argument("--trust-remote-code", action="store_true", help="run a native output's own Python code")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run a prototype output's own Python code")
     args = parser.parse_args(arguments)
     try:
         original = open_checkpoint(args.original)

@@ -102,7 +102,7 @@ def test_a_stock_output_has_the_predicted_likelihood(case, tmp_path):
         assert abs(value - report["nll"][name]) < 2e-3
 
 
-def test_native_and_official_routers_are_refused(case, tmp_path):
+def test_prototype_and_official_routers_are_refused(case, tmp_path):
     model, calibration, _, _ = case
     for form in ("lpr", "lpr-official"):
         if form == "lpr-official" and "deepseek" in json.loads(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modelling files of the native form in transformers (see modelling.md beside this file).
+"""The modelling files of the prototype form in transformers (see modelling.md beside this file).
 
     REGATE=.build/release/regate python -m pytest tools/interop/test_modelling.py
 
@@ -25,14 +25,14 @@ import transformers
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from native_router import Checkpoint, NativeRouter, router_prefix
+from prototype_router import Checkpoint, PrototypeRouter, router_prefix
 
 TOOLS = Path(__file__).resolve().parents[1]
 FIXTURES = TOOLS.parent / "fixtures"
 REGATE = os.environ.get("REGATE", TOOLS.parent / ".build/release/regate")
 TRANSFORMERS_5 = int(transformers.__version__.split(".")[0]) >= 5
-BUFFERS = ["function_potentials", "function_slopes", "slot_function"]
-CLONES = ["slot_prototypes", "slot_potentials"]
+BUFFERS = ["selection_bias", "token_bias", "physical_to_logical"]
+CLONES = ["clone_prototypes", "clone_bias"]
 INNER_PRODUCTS = ("dot", "cosine", "cross_attention")
 torch.set_num_threads(1)
 
@@ -110,7 +110,7 @@ def case(request, tmp_path_factory):
         case = random_deepseek_v2(folder)
     else:
         case = (lab if "LAB_MODELS" in os.environ else tiny)(name)
-    case.out = folder / "native"
+    case.out = folder / "prototype"
     case.diversity = ["orthogonal", "cosine", "euclidean"][CASES.index(request.param) % 3]
     regate("convert", case.original, "--calibration", case.captures[0], "--router", "lpr",
            "--encoder", encoder, "--similarity", similarity, "--output", case.out, "-q")
@@ -181,7 +181,7 @@ def test_router_keeps_float32_when_the_model_is_cast(case):
         model = cast(load(case.out))
         gate = router(model, case.layers[0])
         dtypes = {name: tensor.dtype for name, tensor in gate.state_dict().items()}
-        assert dtypes.pop("slot_function") == torch.int64
+        assert dtypes.pop("physical_to_logical") == torch.int64
         assert set(dtypes.values()) == {torch.float32} and len(dtypes) >= 6
         assert torch.equal(
             gate.weight, case.checkpoint[router_prefix(case.checkpoint, case.layers[0]) + "weight"])
@@ -202,7 +202,7 @@ def test_routes_as_the_specification_says(case, model):
         model(case.ids[:3])
     different = total = 0
     for layer, (x, (slots, weights)) in seen.items():
-        expected, expected_weights = NativeRouter(case.checkpoint, layer)(x)
+        expected, expected_weights = PrototypeRouter(case.checkpoint, layer)(x)
         same = (slots.numpy() == expected).all(1)
         # Scales multiply what Float32 leaves of distances.
         exact = case.is_default
@@ -234,7 +234,7 @@ class HandMadeMoE(torch.nn.Module):
 
     def __init__(self, checkpoint, layer, shared):
         super().__init__()
-        self.route = NativeRouter(checkpoint, layer)
+        self.route = PrototypeRouter(checkpoint, layer)
         self.shared = shared
         names = ["w1", "w3", "w2"] if self.route.family == "mixtral" else [
             "gate_proj", "up_proj", "down_proj"]
@@ -292,9 +292,9 @@ def naive_loss(gate, x, config):
     """The router losses of one layer, from their definitions."""
     z, log_variance = gate.encode(x)
     slots, _ = slots_and_weights(gate(x))
-    functions = gate.slot_function[slots]
-    experts = len(gate.slot_function)
-    held = sorted(set(gate.slot_function.tolist()))
+    functions = gate.physical_to_logical[slots]
+    experts = len(gate.physical_to_logical)
+    held = sorted(set(gate.physical_to_logical.tolist()))
 
     def diversity(rows):
         unit = rows / rows.norm(dim=1, keepdim=True)
@@ -309,17 +309,17 @@ def naive_loss(gate, x, config):
     for function in range(experts):
         mine = z[(functions == function).any(1)]
         if len(mine):
-            p, centre = gate.function_prototypes[function], mine.mean(0)
+            p, centre = gate.logical_prototypes[function], mine.mean(0)
             if gate.similarity in INNER_PRODUCTS:
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
 
-    logits = gate.similarities(z, log_variance) + gate.function_bias
+    logits = gate.similarities(z, log_variance) + gate.logit_bias
     scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
-    nearness = z @ gate.slot_prototypes.T + gate.slot_potentials
+    nearness = z @ gate.clone_prototypes.T + gate.clone_bias
     probability = torch.stack([
-        scores[:, f] * nearness[:, [j]].sub(nearness[:, gate.slot_function == f]).exp().pow(-1)
-        .sum(1).pow(-1) for j, f in enumerate(gate.slot_function.tolist())], 1)
+        scores[:, f] * nearness[:, [j]].sub(nearness[:, gate.physical_to_logical == f]).exp().pow(-1)
+        .sum(1).pow(-1) for j, f in enumerate(gate.physical_to_logical.tolist())], 1)
     probability = probability / probability.sum(1, keepdim=True)
     load = torch.stack([(slots == j).float().mean() for j in range(experts)])
     kl = torch.zeros(1)
@@ -328,7 +328,7 @@ def naive_loss(gate, x, config):
         mine = torch.distributions.Normal(z, (log_variance / 2).exp())
         kl = torch.distributions.kl_divergence(mine, standard).sum(1).mean()
     return (config.regate_diversity_weight
-            * (diversity(z) + diversity(gate.function_prototypes[held]))
+            * (diversity(z) + diversity(gate.logical_prototypes[held]))
             + config.regate_kl_weight * kl
             + config.regate_align_weight * torch.stack(align).mean()
             + config.regate_balance_weight * experts * (load * probability.mean(0)).sum())
@@ -370,8 +370,8 @@ def test_gradients_reach_every_parameter_of_the_routers(case):
             gate = router(model, layer)
             for name in trained(gate):
                 assert getattr(gate, name).grad.abs().sum() > 0, name
-            cloned = len(set(gate.slot_function.tolist())) < len(gate.slot_function)
-            for name in ("slot_prototypes", "slot_potentials"):
+            cloned = len(set(gate.physical_to_logical.tolist())) < len(gate.physical_to_logical)
+            for name in ("clone_prototypes", "clone_bias"):
                 assert (getattr(gate, name).grad.abs().sum() > 0) == cloned
         assert all(g.isfinite().all() for g in found.values())
 

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from native_router import Checkpoint
+from prototype_router import Checkpoint
 from official_router import METRICS, OfficialRouter
 
 TOOLS = Path(__file__).resolve().parents[1]

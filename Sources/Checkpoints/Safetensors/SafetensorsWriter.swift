@@ -5,31 +5,20 @@ import Foundation
 package import OrderedCollections
 package import Tensors
 
-/// Writes a safetensors file from tensors that are made one after the other, in constant memory.
+/// Writes safetensors files.
 package enum SafetensorsWriter {
-  /// A tensor and what writes its bytes (row-major, little-endian).
-  package struct Tensor {
-    let name: String
-    let type: ElementType
-    let shape: [Int]
-    let write: (inout FileWriter) throws(RegateError) -> Void
+  /// A tensor with its bytes, row-major and little-endian.
+  package struct Tensor: Sendable {
+    package let name: String
+    package let type: ElementType
+    package let shape: [Int]
+    package let bytes: [UInt8]
 
-    /// A tensor whose bytes `write` appends, in as many pieces as it likes.
-    package init(
-      name: String, type: ElementType, shape: [Int],
-      write: @escaping (inout FileWriter) throws(RegateError) -> Void
-    ) {
+    package init(name: String, type: ElementType, shape: [Int], bytes: [UInt8]) {
       self.name = name
       self.type = type
       self.shape = shape
-      self.write = write
-    }
-
-    /// A tensor of the given bytes.
-    package init(name: String, type: ElementType, shape: [Int], bytes: [UInt8]) {
-      self.init(name: name, type: type, shape: shape) { (file) throws(RegateError) in
-        try file.write(bytes)
-      }
+      self.bytes = bytes
     }
   }
 
@@ -50,7 +39,7 @@ package enum SafetensorsWriter {
     try file.write(try header.serialised())
     let dataStart = file.offset
     for entry in header.entries {
-      try sources[entry.name]?.write(&file)
+      try file.write(sources[entry.name]?.bytes ?? [])
       let written = file.offset - dataStart - entry.range.lowerBound
       guard written == entry.range.count else {
         throw RegateError(

@@ -103,10 +103,10 @@ package struct LatentInitialiser {
     let identity = Array(0..<experts)
     var router = PrototypeRouter(
       encoder: candidate.encoder, similarity: candidate.similarity,
-      functionPrototypes: candidate.prototypes, functionBias: zeros,
-      functionPotentials: sample.router.selectionBias ?? zeros, slotFunction: identity,
-      slotPrototypes: Matrix(rows: experts, columns: candidate.prototypes.columns),
-      slotPotentials: zeros, rule: sample.router.rule)
+      logicalPrototypes: candidate.prototypes, logitBias: zeros,
+      selectionBias: sample.router.selectionBias ?? zeros, physicalToLogical: identity,
+      clonePrototypes: Matrix(rows: experts, columns: candidate.prototypes.columns),
+      cloneBias: zeros, rule: sample.router.rule)
     let latent = router.latent(sample.inputs, threads: threads)
     let values = router.similarity.values(
       latent, prototypes: candidate.prototypes, threads: threads)
@@ -114,7 +114,7 @@ package struct LatentInitialiser {
       let (scale, bias) = LogitRegression.fit(
         values, to: sample.logits, shiftFree: sample.router.rule.isShiftInvariant, threads: threads)
     else { return nil }
-    router.functionBias = bias
+    router.logitBias = bias
     router.setScale(scale)
     let patched = router.route(
       latent: latent.mean, scores: router.scores(latent, threads: threads), threads: threads)
@@ -130,7 +130,7 @@ extension PrototypeRouter {
   fileprivate mutating func setScale(_ scale: Float) {
     switch similarity {
     case .dot:
-      for index in functionPrototypes.values.indices { functionPrototypes.values[index] *= scale }
+      for index in logicalPrototypes.values.indices { logicalPrototypes.values[index] *= scale }
     case .crossAttention(var attention):
       for index in attention.key.norm.indices { attention.key.norm[index] *= scale }
       similarity = .crossAttention(attention)

@@ -110,10 +110,10 @@ package enum LatentLosses {
 
 extension Assignment {
   /// The routing weights as a matrix [T,F], 0 for functions that a token did not choose.
-  package func responsibilities(slotFunction: [Int], functions: Int) -> Matrix {
+  package func responsibilities(physicalToLogical: [Int], functions: Int) -> Matrix {
     var result = Matrix(rows: tokens, columns: functions)
     for (entry, slot) in slots.enumerated() {
-      result[entry / topK, slotFunction[Int(slot)]] += weights[entry]
+      result[entry / topK, physicalToLogical[Int(slot)]] += weights[entry]
     }
     return result
   }

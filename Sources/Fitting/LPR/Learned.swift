@@ -20,7 +20,7 @@ package enum Learned: Sendable, Hashable {
   package static func all(in router: PrototypeRouter) -> [Learned] {
     router.encoder.parameters.indices.map { .encoder($0) }
       + router.similarity.parameters.indices.map { .similarity($0) } + [.prototypes]
-      + (router.functionBias == nil ? [] : [.bias])
+      + (router.logitBias == nil ? [] : [.bias])
       + (router.similarity.kind.hasScale ? [.logScale] : [])
   }
 }
@@ -31,8 +31,8 @@ extension PrototypeRouter {
       switch learned {
       case .encoder(let index): encoder.parameters[index]
       case .similarity(let index): similarity.parameters[index]
-      case .prototypes: functionPrototypes
-      case .bias: Matrix(row: functionBias ?? [Float](repeating: 0, count: experts))
+      case .prototypes: logicalPrototypes
+      case .bias: Matrix(row: logitBias ?? [Float](repeating: 0, count: experts))
       case .logScale: Matrix(row: [logf(similarityScale)])
       }
     }
@@ -40,8 +40,8 @@ extension PrototypeRouter {
       switch learned {
       case .encoder(let index): encoder.parameters[index] = newValue
       case .similarity(let index): similarity.parameters[index] = newValue
-      case .prototypes: functionPrototypes = newValue
-      case .bias: functionBias = newValue.values
+      case .prototypes: logicalPrototypes = newValue
+      case .bias: logitBias = newValue.values
       case .logScale: similarityScale = expf(newValue.values[0])
       }
     }

@@ -63,10 +63,10 @@ package struct RoutingObjective: Sendable {
   ) -> RouterGradient {
     let latent = router.encodeGaussian(inputs, threads: threads)
     let similarities = router.similarity.values(
-      latent, prototypes: router.functionPrototypes, threads: threads)
+      latent, prototypes: router.logicalPrototypes, threads: threads)
     var own = similarities
     for index in own.values.indices { own.values[index] *= router.similarityScale }
-    if let bias = router.functionBias { own.add(toEachRow: bias) }
+    if let bias = router.logitBias { own.add(toEachRow: bias) }
     var (value, upstream) = slope(own, towards: logits, rule: router.rule)
     if weights.balance != 0 { value += addBalance(own, router, to: &upstream) }
 
@@ -77,7 +77,7 @@ package struct RoutingObjective: Sendable {
       logScale += Double(upstream.values[index]) * Double(similarities.values[index])
     }
     var inner = router.similarity.gradient(
-      latent, prototypes: router.functionPrototypes, values: similarities, upstream: upstream,
+      latent, prototypes: router.logicalPrototypes, values: similarities, upstream: upstream,
       threads: threads)
     value += addLatentLosses(router, latent, own, noise, to: &inner)
     return RouterGradient(
@@ -161,12 +161,12 @@ package struct RoutingObjective: Sendable {
   private func addBalance(
     _ logits: Matrix, _ router: PrototypeRouter, to upstream: inout Matrix
   ) -> Double {
-    let slots = router.slotsOfFunction
+    let slots = router.physicalOfLogical
     let count = Double(router.experts)
     // A function that was given up cannot be chosen: its small target only keeps terms finite.
     let targets = slots.map { max(Double($0.count), 1e-3) / count }
     var shifted = logits
-    shifted.add(toEachRow: router.functionPotentials)
+    shifted.add(toEachRow: router.selectionBias)
     let shares = RoutingRule(
       experts: router.experts, topK: router.rule.topK, scoring: .softmax, normalise: false
     ).scores(shifted, threads: threads)
@@ -191,7 +191,7 @@ package struct RoutingObjective: Sendable {
     var value = 0.0
     if weights.diversity != 0 {
       let tokens = weights.diversityKind.evaluate(latent.mean, threads: threads)
-      let prototypes = weights.diversityKind.evaluate(router.functionPrototypes, threads: threads)
+      let prototypes = weights.diversityKind.evaluate(router.logicalPrototypes, threads: threads)
       value += Double(weights.diversity) * (tokens.value + prototypes.value)
       gradient.mean.add(tokens.gradient, scale: weights.diversity)
       gradient.prototypes.add(prototypes.gradient, scale: weights.diversity)
@@ -212,9 +212,9 @@ package struct RoutingObjective: Sendable {
         latent: latent.mean, scores: router.rule.scores(logits, threads: threads),
         threads: threads)
       let term = LatentLosses.alignment(
-        prototypes: router.functionPrototypes, sample: sample,
+        prototypes: router.logicalPrototypes, sample: sample,
         responsibilities: chosen.responsibilities(
-          slotFunction: router.slotFunction, functions: router.experts))
+          physicalToLogical: router.physicalToLogical, functions: router.experts))
       value += Double(weights.alignment) * term.value
       gradient.prototypes.add(term.gradient, scale: weights.alignment)
     }

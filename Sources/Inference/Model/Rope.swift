@@ -81,9 +81,9 @@ struct Rope: Sendable, Equatable {
   }
 
   /// cos and sin [positions, d/2].
-  func tables(positions: Int) -> (cosine: Panel, sine: Panel) {
-    let cosine = Panel(rows: positions, columns: frequencies.count)
-    let sine = Panel(rows: positions, columns: frequencies.count)
+  func tables(positions: Int) -> (cosine: MatrixView, sine: MatrixView) {
+    let cosine = MatrixView(rows: positions, columns: frequencies.count)
+    let sine = MatrixView(rows: positions, columns: frequencies.count)
     for position in 0..<positions {
       for (index, frequency) in frequencies.enumerated() {
         let angle = Double(Float(position) * frequency)

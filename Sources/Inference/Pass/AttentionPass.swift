@@ -18,8 +18,8 @@ struct AttentionPass {
   let layer: Int
   let weights: AttentionWeights
   let batch: TokenBatch
-  let cosine: Panel
-  let sine: Panel
+  let cosine: MatrixView
+  let sine: MatrixView
   let threads: Int
 
   /// Tokens per block of a projection, and query positions per block of scores.
@@ -34,19 +34,19 @@ struct AttentionPass {
   private struct Group {
     let tokens: Range<Int>
     /// [tokens, heads · key size].
-    let queries: Panel
+    let queries: MatrixView
     /// [tokens, keyHeads · key size]; latent: each head's unrotated keys, then its values.
-    let keys: Panel
+    let keys: MatrixView
     /// [tokens, keyHeads · value size]; latent: a window on `keys`.
-    let values: Panel
+    let values: MatrixView
     /// Latent: the rotated key of all heads [tokens, rotated].
-    let sharedKeys: Panel?
+    let sharedKeys: MatrixView?
     /// [tokens, heads · value size].
-    let context: Panel
+    let context: MatrixView
   }
 
   /// Adds the attention's output to `hidden` [T,H]. Returns whether all of `hidden` was finite.
-  func run(_ hidden: Panel, progress: ProgressCounter) -> Bool {
+  func run(_ hidden: MatrixView, progress: ProgressCounter) -> Bool {
     var finite = true
     for sequences in batch.groups(limit: max(1, Self.groupFloats / shape.floatsPerToken)) {
       let tokens =
@@ -77,28 +77,28 @@ struct AttentionPass {
 
   private func makeGroup(_ tokens: Range<Int>) -> Group {
     let (count, heads) = (tokens.count, shape.heads)
-    let queries = Panel(rows: count, columns: heads * shape.keySize)
+    let queries = MatrixView(rows: count, columns: heads * shape.keySize)
     guard let latent = shape.latent else {
       return Group(
         tokens: tokens, queries: queries,
-        keys: Panel(rows: count, columns: shape.keyHeads * shape.keySize),
-        values: Panel(rows: count, columns: shape.keyHeads * shape.valueSize), sharedKeys: nil,
+        keys: MatrixView(rows: count, columns: shape.keyHeads * shape.keySize),
+        values: MatrixView(rows: count, columns: shape.keyHeads * shape.valueSize), sharedKeys: nil,
         // A head's context may take its queries' place: it is written after they were used.
         context: queries)
     }
-    let keys = Panel(rows: count, columns: heads * (latent.nope + shape.valueSize))
+    let keys = MatrixView(rows: count, columns: heads * (latent.nope + shape.valueSize))
     return Group(
       tokens: tokens, queries: queries, keys: keys, values: keys,
-      sharedKeys: Panel(rows: count, columns: shape.rope.dimensions),
-      context: Panel(rows: count, columns: heads * shape.valueSize))
+      sharedKeys: MatrixView(rows: count, columns: shape.rope.dimensions),
+      context: MatrixView(rows: count, columns: heads * shape.valueSize))
   }
 
   // MARK: Projections
 
-  private func project(_ hidden: Panel, _ rows: Range<Int>, _ group: Group) -> Bool {
+  private func project(_ hidden: MatrixView, _ rows: Range<Int>, _ group: Group) -> Bool {
     let first = group.tokens.lowerBound + rows.lowerBound
     let tokens = first..<first + rows.count
-    let inputs = Panel(rows: rows.count, columns: hidden.columns)
+    let inputs = MatrixView(rows: rows.count, columns: hidden.columns)
     let finite = inputs.normalise(
       hidden[tokens], weight: weights.inputNorm, epsilon: model.epsilon)
     switch weights.projections {
@@ -109,7 +109,7 @@ struct AttentionPass {
   }
 
   private func project(
-    _ inputs: Panel, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
+    _ inputs: MatrixView, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
     _ weights: AttentionWeights.Grouped
   ) {
     let parts = [
@@ -126,7 +126,7 @@ struct AttentionPass {
   }
 
   /// Norms and rotates the heads of `values`.
-  private func finish(_ values: Panel, heads: Int, norm: [Float]?, _ tokens: Range<Int>) {
+  private func finish(_ values: MatrixView, heads: Int, norm: [Float]?, _ tokens: Range<Int>) {
     let size = shape.keySize
     let isWhole = norm.map { $0.count == values.columns && heads > 1 } ?? false
     if let norm, isWhole { values.normalise(values, weight: norm, epsilon: model.epsilon) }
@@ -137,20 +137,20 @@ struct AttentionPass {
     }
   }
 
-  private func rotate(_ values: Panel, _ tokens: Range<Int>) {
+  private func rotate(_ values: MatrixView, _ tokens: Range<Int>) {
     values.rotate(
       cosine: cosine, sine: sine, positions: batch.positions[tokens],
       interleaved: shape.rope.interleaved)
   }
 
   private func project(
-    _ inputs: Panel, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
+    _ inputs: MatrixView, _ rows: Range<Int>, _ tokens: Range<Int>, _ group: Group,
     _ weights: AttentionWeights.Latent
   ) {
     guard let latent = shape.latent, let sharedKeys = group.sharedKeys?[rows] else { return }
     let queries = group.queries[rows]
     if let down = weights.queryDown {
-      let narrow = Panel(rows: rows.count, columns: down.rows)
+      let narrow = MatrixView(rows: rows.count, columns: down.rows)
       narrow.multiply(inputs, transposed: down)
       if let bias = weights.queryDownBias { narrow.add(toEachRow: bias) }
       narrow.normalise(narrow, weight: weights.queryDownNorm, epsilon: latent.epsilon)
@@ -162,7 +162,7 @@ struct AttentionPass {
       let end = (head + 1) * shape.keySize
       rotate(queries.columns(end - shape.rope.dimensions..<end), tokens)
     }
-    let narrow = Panel(rows: rows.count, columns: weights.keyValueDown.rows)
+    let narrow = MatrixView(rows: rows.count, columns: weights.keyValueDown.rows)
     narrow.multiply(inputs, transposed: weights.keyValueDown)
     if let bias = weights.keyValueDownBias { narrow.add(toEachRow: bias) }
     sharedKeys.copy(narrow.columns(latent.keyRank..<narrow.columns))
@@ -180,12 +180,12 @@ struct AttentionPass {
       sequence.lowerBound - group.tokens.lowerBound..<sequence.upperBound - group.tokens.lowerBound
     let (size, valueSize) = (shape.keySize, shape.valueSize)
     let sharing = shape.heads / shape.keyHeads
-    let (keyPanel, valuePanel) = keysAndValues(keyHead, rows, group)
+    let (keyView, valueView) = keysAndValues(keyHead, rows, group)
     let uses = sharing * rows.count
-    let keys = PackedMatrix(keyPanel, uses: uses)
-    let values = PackedMatrix(transposing: valuePanel, uses: uses)
+    let keys = PackedMatrix(keyView, uses: uses)
+    let values = PackedMatrix(transposing: valueView, uses: uses)
     let window = model.windows[layer] ?? sequence.count
-    let buffer = Panel(
+    let buffer = MatrixView(
       rows: min(Self.blockQueries, sequence.count), columns: sequence.count)
     for head in keyHead * sharing..<(keyHead + 1) * sharing {
       let queries = group.queries[rows, head * size..<(head + 1) * size]
@@ -209,7 +209,7 @@ struct AttentionPass {
   /// together from their two parts.
   private func keysAndValues(
     _ keyHead: Int, _ rows: Range<Int>, _ group: Group
-  ) -> (keys: Panel, values: Panel) {
+  ) -> (keys: MatrixView, values: MatrixView) {
     let (size, valueSize) = (shape.keySize, shape.valueSize)
     guard let latent = shape.latent, let shared = group.sharedKeys?[rows] else {
       return (
@@ -218,7 +218,7 @@ struct AttentionPass {
       )
     }
     let middle = keyHead * (latent.nope + valueSize) + latent.nope
-    let keys = Panel(rows: rows.count, columns: size)
+    let keys = MatrixView(rows: rows.count, columns: size)
     keys.columns(0..<latent.nope).copy(group.keys[rows, middle - latent.nope..<middle])
     keys.columns(latent.nope..<size).copy(shared)
     return (keys, group.keys[rows, middle..<middle + valueSize])

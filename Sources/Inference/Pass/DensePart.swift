@@ -11,7 +11,7 @@ struct DensePart {
   private let up: StoredMatrix
   private let down: StoredMatrix
   /// Weighs the output by sigmoid(x · scale) (Qwen2-MoE) [1,H].
-  private let scale: Panel?
+  private let scale: MatrixView?
   private let threads: Int
 
   /// Tokens per block.
@@ -35,7 +35,7 @@ struct DensePart {
 
   private init(
     _ model: InferenceModel, layer: Int, _ gate: WeightName, _ up: WeightName,
-    _ down: WeightName, scale: Panel?, threads: Int
+    _ down: WeightName, scale: MatrixView?, threads: Int
   ) throws(RegateError) {
     let (reader, hidden) = (model.weights, model.hiddenSize)
     let width = try reader.rows(of: gate, layer: layer)
@@ -75,17 +75,17 @@ struct DensePart {
     fileprivate let gate: PackedMatrix
     fileprivate let up: PackedMatrix
     fileprivate let down: PackedMatrix
-    fileprivate let scale: Panel?
+    fileprivate let scale: MatrixView?
 
     /// Adds the part's output for the rows of `inputs` to `result`.
-    func apply(_ inputs: Panel, addingTo result: Panel) {
+    func apply(_ inputs: MatrixView, addingTo result: MatrixView) {
       guard let scale else {
         result.feedForward(inputs, gate: gate, up: up, down: down, adding: true)
         return
       }
-      let output = Panel(rows: inputs.rows, columns: inputs.columns)
+      let output = MatrixView(rows: inputs.rows, columns: inputs.columns)
       output.feedForward(inputs, gate: gate, up: up, down: down)
-      let logits = Panel(rows: inputs.rows, columns: 1)
+      let logits = MatrixView(rows: inputs.rows, columns: 1)
       logits.multiply(inputs, transposed: scale)
       for row in 0..<inputs.rows {
         result.add(output, row: row, times: 1 / (1 + exp(-logits[row, 0])), to: row)

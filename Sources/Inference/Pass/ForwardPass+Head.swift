@@ -83,10 +83,10 @@ extension ForwardPass {
   }
 
   /// The final norm of the hidden states at `positions`, per distinct stream.
-  private func normalisedRows(_ positions: [Int32]) throws(RegateError) -> [Panel] {
+  private func normalisedRows(_ positions: [Int32]) throws(RegateError) -> [MatrixView] {
     let weight = try model.weights.finalNorm()
     let epsilon = model.epsilon
-    var panels: [Panel] = []
+    var panels: [MatrixView] = []
     for stream in hidden {
       let panel = newCopy(rows: positions.count)
       let outcomes = mapBlocks(
@@ -105,11 +105,11 @@ extension ForwardPass {
 
   /// Adds the logits of `words` to the tallies of a block: position after position, streams within.
   private static func add(
-    _ panel: PackedMatrix, _ words: Range<Int>, _ inputs: [Panel], _ targets: ArraySlice<Int>,
+    _ panel: PackedMatrix, _ words: Range<Int>, _ inputs: [MatrixView], _ targets: ArraySlice<Int>,
     to tallies: inout [Tally]
   ) {
     let logits = inputs.map { input in
-      let result = Panel(rows: input.rows, columns: panel.rows)
+      let result = MatrixView(rows: input.rows, columns: panel.rows)
       result.multiply(input, transposed: panel)
       return result
     }

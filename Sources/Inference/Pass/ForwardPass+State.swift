@@ -39,7 +39,7 @@ extension ForwardPass {
       for start in stride(from: 0, to: tokenCount, by: Self.blockRows) {
         let block = start..<min(start + Self.blockRows, tokenCount)
         panel[block].copy(
-          Panel(
+          MatrixView(
             Matrix(
               rows: block.count, columns: model.hiddenSize, values: try rows(stream, block))))
       }

@@ -30,13 +30,13 @@ package final class ForwardPass {
   let batch: TokenBatch
   let threads: Int
   let progress: ProgressCounter
-  private let cosine: Panel
-  private let sine: Panel
+  private let cosine: MatrixView
+  private let sine: MatrixView
   let memory: PassMemory
   /// [T,H]; one that all streams share, or one each.
-  var hidden: [Panel] = []
+  var hidden: [MatrixView] = []
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
-  private var inputs: [Panel] = []
+  private var inputs: [MatrixView] = []
   private let layers: [Int: MoELayer]
   private let reader: ExpertReader
 
@@ -59,7 +59,7 @@ package final class ForwardPass {
     hidden = [try embed()]
   }
 
-  private func embed() throws(RegateError) -> Panel {
+  private func embed() throws(RegateError) -> MatrixView {
     let stored = try model.weights.matrix(
       model.embedding, rows: model.vocabularySize, columns: model.hiddenSize)
     let result = newStates()
@@ -76,13 +76,13 @@ package final class ForwardPass {
   }
 
   /// Room for hidden states of one stream.
-  func newStates() -> Panel {
-    Panel(rows: tokenCount, columns: model.hiddenSize, inFileAbove: memory.hidden / streams)
+  func newStates() -> MatrixView {
+    MatrixView(rows: tokenCount, columns: model.hiddenSize, inFileAbove: memory.hidden / streams)
   }
 
   /// Room for `rows` rows that are made of hidden states and used for a while.
-  func newCopy(rows: Int) -> Panel {
-    Panel(rows: rows, columns: model.hiddenSize, inFileAbove: memory.copies)
+  func newCopy(rows: Int) -> MatrixView {
+    MatrixView(rows: rows, columns: model.hiddenSize, inFileAbove: memory.copies)
   }
 
   /// The MoE layer that comes next; nil where it is a dense one, or all layers are done.
@@ -143,7 +143,7 @@ package final class ForwardPass {
 
   /// The router that the checkpoint itself has for the next layer.
   package func originalRouter() throws(RegateError) -> FamilyRouter {
-    guard let moeLayer, !model.layout.nativeRouter else {
+    guard let moeLayer, !model.layout.hasPrototypeRouter else {
       throw RegateError(
         .unsupported, file: model.checkpoint.path, subject: "layer \(layer)",
         "has no router of the original family")
@@ -216,7 +216,7 @@ package final class ForwardPass {
       copy.copy(hidden[0])
       hidden.append(copy)
     }
-    inputs = [Panel](repeating: inputs[0], count: streams)
+    inputs = [MatrixView](repeating: inputs[0], count: streams)
   }
 
   private func run(

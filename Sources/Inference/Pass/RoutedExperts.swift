@@ -71,12 +71,12 @@ struct RoutedExperts {
   /// Adds the experts' weighted outputs for `inputs` to `outputs`; both have a panel [T,H] per
   /// stream. Streams may share an input panel.
   func run(
-    _ inputs: [Panel], addingTo outputs: [Panel], progress: ProgressCounter
+    _ inputs: [MatrixView], addingTo outputs: [MatrixView], progress: ProgressCounter
   ) throws(RegateError) {
     let experts = (0..<rows.starts.count - 1).filter { !rows.range(of: $0).isEmpty }
     let limit = max(1, Self.waveFloats / layer.hiddenSize)
     let largest = experts.map { rows.range(of: $0).count }.max() ?? 0
-    let buffer = Panel(
+    let buffer = MatrixView(
       rows: min(max(limit, largest), rows.rows.count), columns: layer.hiddenSize)
     var next = 0
     while next < experts.count {
@@ -94,7 +94,7 @@ struct RoutedExperts {
 
   /// Writes the outputs of all rows of the experts in `wave` to `results`.
   private func apply(
-    _ wave: [Int], _ inputs: [Panel], _ results: Panel
+    _ wave: [Int], _ inputs: [MatrixView], _ results: MatrixView
   ) throws(RegateError) {
     let base = rows.starts[wave[0]]
     var tasks: [Task] = []
@@ -122,7 +122,7 @@ struct RoutedExperts {
           from: task.rows.lowerBound, to: task.rows.upperBound, by: ExpertWeights.blockRows)
         {
           let rows = start..<min(start + ExpertWeights.blockRows, task.rows.upperBound)
-          let gathered = Panel(rows: rows.count, columns: layer.hiddenSize)
+          let gathered = MatrixView(rows: rows.count, columns: layer.hiddenSize)
           gather(rows, from: inputs, into: gathered)
           weights.apply(gathered, into: results[rows.lowerBound - base..<rows.upperBound - base])
         }
@@ -131,7 +131,7 @@ struct RoutedExperts {
     for outcome in outcomes { try outcome.get() }
   }
 
-  private func gather(_ range: Range<Int>, from inputs: [Panel], into target: Panel) {
+  private func gather(_ range: Range<Int>, from inputs: [MatrixView], into target: MatrixView) {
     for (stream, input) in inputs.enumerated() {
       let part = rows.part(of: range, in: stream * tokens..<(stream + 1) * tokens)
       let indices = rows.rows[part].map { $0 - Int32(stream * tokens) }
@@ -140,7 +140,7 @@ struct RoutedExperts {
     }
   }
 
-  private func add(_ results: Panel, of wave: [Int], to outputs: [Panel]) {
+  private func add(_ results: MatrixView, of wave: [Int], to outputs: [MatrixView]) {
     let base = rows.starts[wave[0]]
     for (stream, output) in outputs.enumerated() {
       forEachBlock(count: tokens, blockSize: Self.blockTokens, threads: threads) { _, block in

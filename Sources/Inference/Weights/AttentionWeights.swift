@@ -136,15 +136,15 @@ extension AttentionWeights.Latent {
       shape: [shape.heads, size, rank])
     let precision: ProductPrecision =
       keys.precision == values.precision ? keys.precision : .full
-    let (keyPanel, valuePanel) = (
+    let (keyView, valueView) = (
       try keys.panel(threads: threads), try values.panel(threads: threads)
     )
-    let result = Panel(rows: shape.heads * (nope + size), columns: rank)
+    let result = MatrixView(rows: shape.heads * (nope + size), columns: rank)
     forEachBlock(count: shape.heads, blockSize: 1, threads: threads) { head, _ in
       let first = head * (nope + size)
-      result[first..<first + nope].copyTransposed(keyPanel[head * rank..<(head + 1) * rank])
+      result[first..<first + nope].copyTransposed(keyView[head * rank..<(head + 1) * rank])
       result[first + nope..<first + nope + size].copy(
-        valuePanel[head * size..<(head + 1) * size])
+        valueView[head * size..<(head + 1) * size])
     }
     return PackedMatrix(packing: result, precision: precision)
   }

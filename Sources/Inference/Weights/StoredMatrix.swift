@@ -69,7 +69,7 @@ struct StoredMatrix: Sendable {
   }
 
   /// Decodes `selection` of the rows into `target`, which has that many.
-  private func decode(_ selection: Range<Int>, into target: Panel) throws(RegateError) {
+  private func decode(_ selection: Range<Int>, into target: MatrixView) throws(RegateError) {
     guard !selection.isEmpty, columns > 0 else { return }
     let rowBytes = tensor.range.count / rows
     let part = selection.lowerBound * rowBytes..<selection.upperBound * rowBytes
@@ -108,7 +108,7 @@ struct StoredMatrix: Sendable {
     try forEachTask(rows, threads: threads) { (part, stored) throws(RegateError) in
       try result.write(part) { (panel) throws(RegateError) in
         guard window.count < columns else { return try decode(stored, into: panel) }
-        let whole = Panel(rows: stored.count, columns: columns)
+        let whole = MatrixView(rows: stored.count, columns: columns)
         try decode(stored, into: whole)
         panel.copy(whole.columns(window))
       }
@@ -122,8 +122,8 @@ struct StoredMatrix: Sendable {
   }
 
   /// All rows, decoded; threads share out blocks of them.
-  func panel(threads: Int) throws(RegateError) -> Panel {
-    let result = Panel(rows: rows, columns: columns)
+  func panel(threads: Int) throws(RegateError) -> MatrixView {
+    let result = MatrixView(rows: rows, columns: columns)
     try forEachTask(0..<rows, threads: threads) { (part, stored) throws(RegateError) in
       try decode(stored, into: result[part])
     }
@@ -147,7 +147,7 @@ struct StoredMatrix: Sendable {
   }
 
   /// Decodes row `indices[i]` into row i of `target`.
-  func gather(_ indices: ArraySlice<Int32>, into target: Panel) throws(RegateError) {
+  func gather(_ indices: ArraySlice<Int32>, into target: MatrixView) throws(RegateError) {
     for (row, index) in indices.enumerated() {
       try decode(Int(index)..<Int(index) + 1, into: target[row..<row + 1])
     }

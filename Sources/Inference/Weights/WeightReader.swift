@@ -107,10 +107,10 @@ struct WeightReader: Sendable {
   }
 
   /// The gate of the shared expert as a row [1,H]; GGUF files store it [H].
-  func sharedScale(layer: Int, hiddenSize: Int) throws(RegateError) -> Panel {
+  func sharedScale(layer: Int, hiddenSize: Int) throws(RegateError) -> MatrixView {
     let tensor = try required(
       .sharedScale, layer: layer, "weight", shapes: [[1, hiddenSize], [hiddenSize]])
-    return Panel(
+    return MatrixView(
       Matrix(rows: 1, columns: hiddenSize, values: try checkpoint.floats(of: tensor)))
   }
 

@@ -60,9 +60,9 @@ public struct CaptureRun: Sendable {
   ) throws(RegateError) -> CaptureRun {
     let clock = ContinuousClock.now
     let model = try Model.open(request.checkpoint)
-    guard !model.layout.nativeRouter else {
+    guard !model.layout.hasPrototypeRouter else {
       throw RegateError(
-        .unsupported, file: request.checkpoint, "has native routers, which are not run here",
+        .unsupported, file: request.checkpoint, "has prototype routers, which are not run here",
         advice: "capture from the original")
     }
     guard

@@ -100,7 +100,7 @@ struct Captures: Sendable {
   /// A capture that names the gates that it was made with must name this model's; those of
   /// multi-token prediction do not count.
   private func checkFingerprints(_ model: Model) throws(RegateError) {
-    guard !model.layout.nativeRouter else { return }
+    guard !model.layout.hasPrototypeRouter else { return }
     let named = containers.compactMap { container in
       container.metadata["model_fingerprint"].map { (container.path, $0) }
     }

@@ -61,7 +61,7 @@ struct TokenSet: Sendable {
   init(
     texts: [String], arrays: [ArrayContainer], for model: Model, options: TokenOptions
   ) throws(RegateError) {
-    guard !model.layout.includesPrediction else {
+    guard !model.layout.includesMTP else {
       throw RegateError(
         .refused, subject: "--mtp",
         "layers of multi-token prediction read what a draft is made from, which Regate does not run",

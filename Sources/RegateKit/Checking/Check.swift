@@ -6,7 +6,7 @@ public import Checkpoints
 import OrderedCollections
 import Reports
 
-/// Which serving stacks will load a checkpoint, and what they would leave out or do otherwise.
+/// Which serving runtimes will load a checkpoint, and what they would leave out or do otherwise.
 public struct Check: Sendable {
   /// What one rule found.
   public struct Finding: Sendable {
@@ -19,9 +19,9 @@ public struct Check: Sendable {
     public let verified: Bool
   }
 
-  /// One stack's findings, the gravest first.
+  /// One runtime's findings, the gravest first.
   public struct Outcome: Sendable {
-    public let stack: ServingStack
+    public let runtime: Runtime
     public let findings: [Finding]
 
     /// The gravest level; nil where no rule applies.
@@ -45,25 +45,25 @@ public struct Check: Sendable {
   public let outcomes: [Outcome]
   let warnings: [String]
 
-  /// Checks the checkpoint at `path` for `stacks`; reads headers only.
+  /// Checks the checkpoint at `path` for `runtimes`; reads headers only.
   public static func run(
-    _ path: String, stacks: [ServingStack] = ServingStack.allCases
+    _ path: String, runtimes: [Runtime] = Runtime.allCases
   ) throws(RegateError) -> Check {
     let model = try Model.open(path)
-    return Check(CheckSubject(model), stacks: stacks)
+    return Check(CheckSubject(model), runtimes: runtimes)
   }
 
-  init(_ subject: CheckSubject, stacks: [ServingStack] = ServingStack.allCases) {
+  init(_ subject: CheckSubject, runtimes: [Runtime] = Runtime.allCases) {
     checkpoint = subject.model.checkpoint.path
     let layout = subject.layout
     headline =
       "\(layout.family.title), \(layout.container.rawValue), "
-      + (subject.native
-        ? "the native prototype router"
+      + (subject.prototype
+        ? "the prototype router"
         : subject.official ? "the router of the official LPR code" : "the family's own router")
     warnings = subject.model.warnings
-    outcomes = stacks.map { stack in
-      let findings = CheckRule.all.filter { $0.stacks.contains(stack) }.compactMap { rule in
+    outcomes = runtimes.map { runtime in
+      let findings = CheckRule.all.filter { $0.runtimes.contains(runtime) }.compactMap { rule in
         rule.applies(subject).map {
           Finding(
             rule: rule.name, level: rule.level, subject: $0, text: rule.text, source: rule.source,
@@ -74,7 +74,7 @@ public struct Check: Sendable {
       let graded = CheckLevel.allCases.reversed().flatMap { level in
         findings.filter { $0.level == level }
       }
-      return Outcome(stack: stack, findings: graded)
+      return Outcome(runtime: runtime, findings: graded)
     }
   }
 
@@ -83,7 +83,7 @@ public struct Check: Sendable {
     var lines = ["\(checkpoint): \(headline)", ""]
     for outcome in outcomes {
       let proof = outcome.findings.isEmpty ? " (no rule applies; unverified)" : ""
-      lines.append("\(outcome.stack.rawValue): \(outcome.verdict)\(proof)")
+      lines.append("\(outcome.runtime.rawValue): \(outcome.verdict)\(proof)")
       for finding in outcome.findings {
         lines.append(
           "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
@@ -96,17 +96,17 @@ public struct Check: Sendable {
 
   /// The verdicts alone, on one line.
   var summary: String {
-    outcomes.map { "\($0.stack.rawValue) \($0.verdict)" }.joined(separator: "; ")
+    outcomes.map { "\($0.runtime.rawValue) \($0.verdict)" }.joined(separator: "; ")
   }
 
   /// The report as one JSON object.
   public var json: JSONValue {
     [
       "checkpoint": .string(checkpoint),
-      "stacks": .array(
+      "runtimes": .array(
         outcomes.map { outcome in
           [
-            "stack": .string(outcome.stack.rawValue), "loads": .bool(outcome.loads),
+            "runtime": .string(outcome.runtime.rawValue), "loads": .bool(outcome.loads),
             "verdict": .string(outcome.verdict),
             "findings": .array(
               outcome.findings.map {

@@ -22,27 +22,27 @@ public enum CheckLevel: String, Sendable, CaseIterable, Comparable {
   }
 }
 
-/// One statement about how serving stacks treat checkpoints of some kind.
+/// One statement about how serving runtimes treat checkpoints of some kind.
 struct CheckRule: Sendable {
   /// Stable name, for programs.
   let name: String
-  let stacks: [ServingStack]
+  let runtimes: [Runtime]
   let level: CheckLevel
-  /// What the stack does, and what can be done about it.
+  /// What the runtime does, and what can be done about it.
   let text: String
   /// Where this is known from.
   let source: String
-  /// Whether it was seen by running that stack; otherwise it was only read.
+  /// Whether it was seen by running that runtime; otherwise it was only read.
   let verified: Bool
   /// What in the checkpoint the rule is about (a tensor, a key); nil where it does not apply.
   let applies: @Sendable (CheckSubject) -> String?
 
   init(
-    _ name: String, _ stacks: [ServingStack], _ level: CheckLevel, _ text: String, source: String,
+    _ name: String, _ runtimes: [Runtime], _ level: CheckLevel, _ text: String, source: String,
     verified: Bool = false, applies: @escaping @Sendable (CheckSubject) -> String?
   ) {
     self.name = name
-    self.stacks = stacks
+    self.runtimes = runtimes
     self.level = level
     self.text = text
     self.source = source
@@ -54,8 +54,8 @@ struct CheckRule: Sendable {
 /// A checkpoint as the rules look at it: one that exists, or one that a conversion would write.
 struct CheckSubject: Sendable {
   let model: Model
-  /// The native form.
-  let native: Bool
+  /// The prototype form.
+  let prototype: Bool
   /// The form of the official LPR code.
   let official: Bool
   /// The selection biases are stored as this; nil where there are none.
@@ -64,7 +64,7 @@ struct CheckSubject: Sendable {
   /// A checkpoint as it is.
   init(_ model: Model) {
     self.init(
-      model: model, native: model.layout.nativeRouter && !model.layout.hasOfficialRouter,
+      model: model, prototype: model.layout.hasPrototypeRouter && !model.layout.hasOfficialRouter,
       official: model.layout.hasOfficialRouter,
       biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first)
   }
@@ -73,13 +73,13 @@ struct CheckSubject: Sendable {
   init(planned model: Model, form: RouterForm, keepsBiasType: Bool) {
     let bias = model.layout.layers.lazy.compactMap(\.selectionBias?.type).first
     self.init(
-      model: model, native: form == .lpr, official: form == .lprOfficial,
+      model: model, prototype: form == .lpr, official: form == .lprOfficial,
       biasType: form.replacesGate ? nil : bias.map { keepsBiasType ? $0 : .f32 })
   }
 
-  private init(model: Model, native: Bool, official: Bool, biasType: ElementType?) {
+  private init(model: Model, prototype: Bool, official: Bool, biasType: ElementType?) {
     self.model = model
-    self.native = native
+    self.prototype = prototype
     self.official = official
     self.biasType = biasType
   }

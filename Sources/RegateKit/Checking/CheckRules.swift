@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What serving stacks do with checkpoints, as data: the only place that says so. Versions that were
+// What serving runtimes do with checkpoints, as data: the only place that says so. Versions that were
 // read or run: transformers 5.23.0 (and 4.57.6), llama.cpp 0.5.0-dev, vLLM and SGLang of 2025/26,
 // mlx-lm d78bf58.
 
@@ -16,24 +16,24 @@ extension CheckRule {
 
   private static let mlxRun = "tools/interop/test_mlx.py, run with mlx 0.32.4 and mlx-lm 0.32.2"
 
-  /// The native form and the containers.
+  /// The prototype form and the containers.
   private static let forms = [
     CheckRule(
-      "native-code", [.transformers], .note,
+      "prototype-code", [.transformers], .note,
       "loads with trust_remote_code=True, by the Python files beside it; without them it is refused",
       source: "tools/interop/test_modelling.py, run with transformers 5.23.0 and 4.57.6",
       verified: true
-    ) { $0.native ? "model_type" : nil },
+    ) { $0.prototype ? "model_type" : nil },
     CheckRule(
-      "native-unknown", [.vllm, .sglang], .refuses,
-      "does not know the model type of the native form; convert with --router stock",
+      "prototype-unknown", [.vllm, .sglang], .refuses,
+      "does not know the model type of the prototype form; convert with --router stock",
       source: "model registries of both: model_type regate_* is in none"
-    ) { $0.native ? "model_type" : nil },
+    ) { $0.prototype ? "model_type" : nil },
     CheckRule(
       "mlx-model-type", [.mlx], .refuses,
       "does not support this model type; convert with --router stock", source: mlxRun,
       verified: true
-    ) { $0.native || $0.official ? "model_type" : nil },
+    ) { $0.prototype || $0.official ? "model_type" : nil },
     CheckRule(
       "official-unknown", [.transformers], .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
@@ -48,7 +48,7 @@ extension CheckRule {
     ) { $0.official ? "model_type" : nil },
     CheckRule(
       "needs-gguf", [.llamaCpp], .refuses,
-      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no native form",
+      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no prototype form",
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py"
     ) { $0.isGGUF ? nil : CheckSubject.whole },
     CheckRule(
@@ -73,7 +73,7 @@ extension CheckRule {
       "stock-loads", [.transformers], .note, "loads as the original does, without a missing tensor",
       source: "tools/interop/check_outputs.py, run with transformers 5.23.0", verified: true
     ) {
-      !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
         && $0.quantisation == nil && $0.mlxExperts == nil ? CheckSubject.whole : nil
     },
     CheckRule(
@@ -109,7 +109,7 @@ extension CheckRule {
       "mlx-loads", [.mlx], .note, "loads as the original does",
       source: mlxRun, verified: true
     ) {
-      !$0.native && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
         && [nil, "mlx"].contains($0.quantisation) ? CheckSubject.whole : nil
     },
     CheckRule(
@@ -129,12 +129,12 @@ extension CheckRule {
       "stray-bias", [.transformers], .drops,
       "this architecture has no selection bias: the tensor is left out with a warning at most",
       source: "tools/interop/test_deployment.py, run with transformers 5.23.0", verified: true
-    ) { !$0.isGGUF && !$0.native ? $0.strayBias : nil },
+    ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-sglang", [.sglang], .drops,
       "this architecture has no selection bias: the tensor is left out without an error",
       source: "SGLang srt/models/qwen3_moe.py load_weights"
-    ) { !$0.isGGUF && !$0.native ? $0.strayBias : nil },
+    ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-vllm", [.vllm], .drops,
       "tensors whose names end in _bias and that the model lacks are skipped in silence",
@@ -164,7 +164,7 @@ extension CheckRule {
         && $0.config?["topk_method"]?.stringValue != "noaux_tc" ? "topk_method" : nil
     },
     CheckRule(
-      "bias-bf16", ServingStack.allCases, .differs,
+      "bias-bf16", Runtime.allCases, .differs,
       "a selection bias with BF16's three digits moves many tokens to other experts than the F32 "
         + "values would; store it as F32",
       source: "sglang#37133, vllm#50761: 238 values become 8, 98.5 % of tokens change experts"
@@ -254,7 +254,7 @@ extension CheckRule {
     ) { $0.quantisation == "mlx" ? "quantization" : nil },
     CheckRule(
       "quantised-elsewhere", [.mlx], .refuses,
-      "reads AWQ and GPTQ of dense models only: it does not stack such experts, nor take g_idx",
+      "reads AWQ and GPTQ of dense models only: it does not runtime such experts, nor take g_idx",
       source: "run with mlx-lm 0.32.2 on files of autoawq 0.2.9 and gptqmodel 7.7.0", verified: true
     ) {
       guard let method = $0.quantisation, ["awq", "gptq"].contains(method) else { return nil }
@@ -315,7 +315,7 @@ extension CheckRule {
       }?.file.path.lastPathComponent
     },
     CheckRule(
-      "mtp-routers", ServingStack.allCases, .note,
+      "mtp-routers", Runtime.allCases, .note,
       "the router of a multi-token-prediction layer acts only where drafts are made with it; convert "
         + "leaves it as it is without --mtp",
       source: "transformers 5.23 modeling_deepseek_v3.py ignores these layers"

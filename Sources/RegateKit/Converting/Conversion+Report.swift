@@ -21,7 +21,7 @@ extension Conversion {
         patches.map { patch in
           [
             "index": .integer(patch.layer.index),
-            "slot_function": .array(patch.slotFunction.map { .integer($0) }),
+            "physical_to_logical": .array(patch.physicalToLogical.map { .integer($0) }),
             "placement": request.places ? .array(patch.placement.map { .integer($0) }) : .null,
           ]
         }),
@@ -32,13 +32,13 @@ extension Conversion {
     // A fit file has a form of its own.
     let forms = patches.lazy.compactMap { patch -> PrototypeRouter.LatentForm? in
       switch patch.router {
-      case .native(let router), .official(let router): router.form
+      case .prototype(let router), .official(let router): router.form
       case .stock, .renumbered: nil
       }
     }
     let form = forms.first ?? request.latentForm
     var options: JSONValue = [
-      "levers": .array(request.levers.map { .string($0) }), "mtp": .bool(request.prediction),
+      "levers": .array(request.levers.map { .string($0) }), "mtp": .bool(request.mtp),
       "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),
       "latent": request.latentSize.map { .integer($0) } ?? "auto",
@@ -95,7 +95,7 @@ extension ModelFit.Layer {
       "original_held_out": figures(fit.original.heldOut),
       "calibration": figures(evidence?.calibration), "held_out": figures(evidence?.heldOut),
       "clones": .integer(fit.clones), "latent_size": .integer(fit.latentSize),
-      "output_error": .optional(fit.outputError), "kept_energy": .number(fit.keptEnergy),
+      "output_error": .optional(fit.outputError), "explained_variance": .number(fit.explainedVariance),
       "feasible_gini": .number(fit.feasibleGini), "distillation": fidelity,
     ]
   }

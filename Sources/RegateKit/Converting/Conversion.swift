@@ -35,10 +35,10 @@ public struct Conversion: Sendable {
   public init(_ request: ConvertRequest, progress: any ProgressSink) throws(RegateError) {
     self.request = request
     self.progress = progress
-    model = try Model.open(request.checkpoint, prediction: request.prediction)
+    model = try Model.open(request.checkpoint, mtp: request.mtp)
     let isStock =
       model.checkpoint.container == .gguf || request.inPlace || request.lora != nil
-      || request.prediction || !request.routes
+      || request.mtp || !request.routes
     form = request.form ?? (isStock ? .stock : .lpr)
     try requireConvertible()
     try requireSinks()
@@ -63,7 +63,7 @@ public struct Conversion: Sendable {
           ? "goes with the lever route only" : "needs files of its own: not in place, no adapter",
         advice: "use --router stock")
     }
-    if form.replacesGate, request.prediction {
+    if form.replacesGate, request.mtp {
       throw RegateError(
         .refused, subject: "--mtp",
         "the runtimes of --router \(form.rawValue) run no layer of multi-token prediction",
@@ -78,7 +78,7 @@ public struct Conversion: Sendable {
 
   /// Refuses an output in which some runtime would silently leave out what the original has not.
   private func requireNothingLost() throws(RegateError) {
-    // The native form has no other runtime.
+    // The prototype form has no other runtime.
     if form == .lpr, CheckSubject(model).expertsLeftOut {
       throw RegateError(
         .refused, file: request.checkpoint, subject: "--router lpr",
@@ -91,12 +91,12 @@ public struct Conversion: Sendable {
       {
         throw RegateError(
           .refused, file: request.checkpoint, subject: finding.subject,
-          "\(outcome.stack.rawValue): \(finding.text)", advice: "choose another --router")
+          "\(outcome.runtime.rawValue): \(finding.text)", advice: "choose another --router")
       }
     }
   }
 
-  /// What serving stacks will make of the output.
+  /// What serving runtimes will make of the output.
   private var check: Check {
     Check(
       CheckSubject(
@@ -237,7 +237,7 @@ public struct Conversion: Sendable {
     }
     key["sets"] = mix.parts.map { "\($0.name) \($0.role.rawValue) \($0.share ?? 0)" }
       .joined(separator: ", ")
-    key["--mtp"] = "\(request.prediction)"
+    key["--mtp"] = "\(request.mtp)"
     key["--latent"] = request.latentSize.map { "\($0)" } ?? "auto"
     key["--encoder"] = request.latentForm.encoder.rawValue
     key["--similarity"] = request.latentForm.similarity.rawValue
@@ -271,7 +271,7 @@ public struct Conversion: Sendable {
     if let path = request.lora, let layers {
       var gates: [Matrix] = []
       for (layer, fitted) in zip(model.layout.layers, layers) {
-        guard fitted.slotFunction == Array(fitted.slotFunction.indices) else {
+        guard fitted.physicalToLogical == Array(fitted.physicalToLogical.indices) else {
           throw RegateError(
             .refused, file: request.fit, subject: "layer \(layer.index)",
             "the fit copies experts, which an adapter cannot",
@@ -311,7 +311,7 @@ public struct Conversion: Sendable {
       }
       patches.append(
         LayerPatch(
-          layer: layer, slotFunction: fitted.slotFunction, router: try router(fitted, of: layer),
+          layer: layer, physicalToLogical: fitted.physicalToLogical, router: try router(fitted, of: layer),
           placement: placed, keepsBiasType: request.inPlace))
     }
     return patches
@@ -336,7 +336,7 @@ public struct Conversion: Sendable {
     _ fitted: FittedLayer, of layer: MoELayer
   ) throws(RegateError) -> LayerPatch.NewRouter {
     switch form {
-    case .lpr: return .native(fitted.native)
+    case .lpr: return .prototype(fitted.prototype)
     case .lprOfficial:
       guard let official = fitted.official else {
         throw RegateError(
@@ -373,17 +373,17 @@ public struct Conversion: Sendable {
         advice: "convertible are "
           + Family.all.filter { $0.tier == .convertible }.map(\.title).joined(separator: ", "))
     }
-    guard !layout.nativeRouter else {
+    guard !layout.hasPrototypeRouter else {
       throw RegateError(
         .refused, file: request.checkpoint,
         layout.hasOfficialRouter
           ? "already has the router of the official LPR code"
-          : "already has Regate's native router",
+          : "already has Regate's prototype router",
         advice: "convert the original")
     }
     if form == .lpr, model.checkpoint.container == .gguf {
       throw RegateError(
-        .refused, subject: "--router lpr", "no GGUF runtime can load the native router",
+        .refused, subject: "--router lpr", "no GGUF runtime can load the prototype router",
         advice: "use --router stock")
     }
     if let layer = layout.layers.first(where: { $0.gateQuantisation != nil }) {
@@ -396,7 +396,7 @@ public struct Conversion: Sendable {
     }
     if form == .lprOfficial { try OfficialConfig.requireExpressible(model) }
     if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {
-      try NativeConfig.requireLoadable(config, family: layout.family)
+      try PrototypeConfig.requireLoadable(config, family: layout.family)
     }
     if request.clones && request.routes || request.places, let reason = layout.unclonable {
       throw RegateError(

@@ -36,7 +36,7 @@ public struct ConversionPlan: Sendable {
   let form: RouterForm
   let clones: Bool
   let routes: Bool
-  /// What serving stacks will make of the output.
+  /// What serving runtimes will make of the output.
   let check: Check
   let layers: [Layer]
   /// Routers of multi-token prediction that do not change.
@@ -143,13 +143,13 @@ public struct ConversionPlan: Sendable {
     }
     switch (form, container) {
     case (.lpr, _):
-      return "Writing the native prototype router (--router lpr): loads in transformers with "
+      return "Writing the prototype router (--router lpr): loads in transformers with "
         + "trust_remote_code; stock runtimes refuse it. "
         + "Choose --router stock for an output that loads wherever the original did."
     case (.lprOfficial, _):
       return "Writing the router of the official LPR code (--router lpr-official): loads in that "
-        + "code for further training; it is a distillation of the native router, and no other "
-        + "runtime loads it. Choose --router lpr for the native router, --router stock for an "
+        + "code for further training; it is a distillation of the prototype router, and no other "
+        + "runtime loads it. Choose --router lpr for the prototype router, --router stock for an "
         + "output that loads wherever the original did."
     case (.stock, .gguf):
       return
@@ -158,7 +158,7 @@ public struct ConversionPlan: Sendable {
     case (.stock, .safetensors):
       return "Writing the stock router (--router stock): loads in transformers, vLLM, SGLang and "
         + "everything else that loaded the original. Choose --router lpr for better balance at "
-        + "less loss, in the native form."
+        + "less loss, in the prototype form."
     }
   }
 

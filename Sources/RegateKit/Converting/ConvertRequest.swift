@@ -5,7 +5,7 @@ public import Routing
 
 /// The form in which the new router is written.
 public enum RouterForm: String, Sendable, CaseIterable {
-  /// The native prototype router, with tensors and code of its own.
+  /// The prototype router, with tensors and code of its own.
   case lpr
   /// The router that the architecture already has, with new values.
   case stock
@@ -51,9 +51,9 @@ public struct ConvertRequest: Sendable {
   public var balance: Balance
   /// nil: from the spectrum.
   public var latentSize: Int?
-  /// Encoder and similarity of the native router.
+  /// Encoder and similarity of the prototype router.
   public var latentForm: PrototypeRouter.LatentForm
-  /// Gradient steps of the native router; nil: as many as help at the latent size.
+  /// Gradient steps of the prototype router; nil: as many as help at the latent size.
   public var refinementSteps: Int?
   public var seed: UInt64
   public var threads: Int
@@ -66,7 +66,7 @@ public struct ConvertRequest: Sendable {
   /// Change the router.
   public var routes = true
   /// Include the layers of multi-token prediction, which are left alone otherwise.
-  public var prediction = false
+  public var mtp = false
   /// Renumber experts so that ranks carry equal load.
   public var places = false
   /// Expert-parallel rank counts that renumbering balances together; a plan is for the largest.

@@ -12,16 +12,16 @@ import Routing
 /// What is known of a layer's fit beside the routers themselves.
 struct FitFigures: Sendable, Hashable, Codable {
   let original: LayerFit.Evidence
-  let native: LayerFit.Evidence
+  let prototype: LayerFit.Evidence
   /// nil where the stock form was not fitted.
   let stock: LayerFit.Evidence?
   /// nil where the official form was not fitted.
   let official: LayerFit.Evidence?
-  /// Agreement of the official with the native router.
+  /// Agreement of the official with the prototype router.
   let officialFidelity: RoutingAgreement?
   let clones: Int
   let latentSize: Int
-  let keptEnergy: Double
+  let explainedVariance: Double
   let feasibleGini: Double
   /// Relative error of the routed experts' output, on held-out tokens where some are held out;
   /// nil where it is not known.
@@ -32,13 +32,13 @@ struct FitFigures: Sendable, Hashable, Codable {
 
   init(_ fit: LayerFit, outputError: Double?, sets: [SetLoad]) {
     original = fit.original
-    native = fit.evidence
+    prototype = fit.evidence
     stock = fit.stock?.evidence
     official = fit.official?.evidence
     officialFidelity = fit.official?.fidelity
     clones = fit.clones
     latentSize = fit.latentSize
-    keptEnergy = fit.keptEnergy
+    explainedVariance = fit.explainedVariance
     feasibleGini = fit.feasibleGini
     self.outputError = outputError
     self.sets = sets
@@ -47,7 +47,7 @@ struct FitFigures: Sendable, Hashable, Codable {
   /// The figures of one form's router.
   func evidence(of form: RouterForm) -> LayerFit.Evidence? {
     switch form {
-    case .lpr: native
+    case .lpr: prototype
     case .stock: stock
     case .lprOfficial: official
     }
@@ -116,7 +116,7 @@ extension ResumeRecord {
   }
 
   /// A record of tensors and figures.
-  init(_ figures: some Encodable, tensors: [NativeTensor] = []) throws(RegateError) {
+  init(_ figures: some Encodable, tensors: [SafetensorsWriter.Tensor] = []) throws(RegateError) {
     self.init(tensors: tensors, metadata: [Self.figures: try Self.text(figures)])
   }
 

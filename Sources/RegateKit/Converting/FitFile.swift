@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fit file, version 3: a safetensors file that holds the new routers of a model, so that one fit
+// A fit file, version 4: a safetensors file that holds the new routers of a model, so that one fit
 // serves the original and all its quantisations, in both containers.
 //
-// 1. `__metadata__`: `format` = regate.fit.v3, `family`, `encoder` and `similarity` (named as in a
-//    native checkpoint), `figures` (JSON: options and held-out figures of the fit, for people),
+// 1. `__metadata__`: `format` = regate.fit.v4, `family`, `encoder` and `similarity` (named as in a
+//    prototype checkpoint), `figures` (JSON: options and held-out figures of the fit, for people),
 //    `unchanged` (numbers of the layers for which nothing was asked, with commas: they stay as they
 //    are).
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
-//    `slot_function`        I64 [E]
+//    `physical_to_logical`        I64 [E]
 //    `encoder`              F32 [R,H], or [2R,H] with a log-variance half
-//    `function_prototypes`  F32 [E,R]
-//    `function_bias`, `function_potentials`, `slot_potentials`  F32 [E]
-//    `function_slopes`, `slot_prototypes`  F32 [E,R]
+//    `logical_prototypes`  F32 [E,R]
+//    `logit_bias`, `selection_bias`, `clone_bias`  F32 [E]
+//    `token_bias`, `clone_prototypes`  F32 [E,R]
 //    and what LatentFormTensors lists for the form
 //    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
 //    `stock_bias`           F32 [E]    where the architecture has a selection bias
@@ -34,7 +34,7 @@ struct FittedLayer: Sendable {
   let index: Int
   /// Sketch of the original gate.
   let sketch: Matrix
-  let native: PrototypeRouter
+  let prototype: PrototypeRouter
   /// Gate [E,H] and selection bias [E] of the stock form; nil if it was not fitted.
   let stock: FamilyRouter?
   /// The router of the official LPR code; nil if it was not fitted.
@@ -42,7 +42,7 @@ struct FittedLayer: Sendable {
   /// Nothing was asked for: not a byte of the layer changes, whatever the form.
   let isUnchanged: Bool
 
-  var slotFunction: [Int] { native.slotFunction }
+  var physicalToLogical: [Int] { prototype.physicalToLogical }
 }
 
 enum FitFile {
@@ -54,21 +54,19 @@ enum FitFile {
   static func write(
     _ layers: [FittedLayer], family: String, figures: JSONValue, to path: String, overwrite: Bool
   ) throws(RegateError) {
-    var tensors: [NativeTensor] = []
+    var tensors: [SafetensorsWriter.Tensor] = []
     for layer in layers { tensors += try encoded(layer) }
     var metadata = self.metadata(layers)
     metadata["family"] = family
     metadata["figures"] = String(decoding: figures.serialised(.compact), as: UTF8.self)
     try SafetensorsWriter.write(
-      tensors.map {
-        SafetensorsWriter.Tensor(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes)
-      },
+      tensors,
       metadata: metadata, to: path, overwrite: overwrite)
   }
 
   /// What the container of `layers` says of their form.
   static func metadata(_ layers: [FittedLayer]) -> OrderedDictionary<String, String> {
-    let form = layers.first?.native.form ?? .init()
+    let form = layers.first?.prototype.form ?? .init()
     let unchanged = layers.filter(\.isUnchanged).map { String($0.index) }
     return [
       "format": format, "unchanged": unchanged.joined(separator: ","),
@@ -77,19 +75,19 @@ enum FitFile {
   }
 
   /// The tensors of one layer.
-  static func encoded(_ layer: FittedLayer) throws(RegateError) -> [NativeTensor] {
+  static func encoded(_ layer: FittedLayer) throws(RegateError) -> [SafetensorsWriter.Tensor] {
     let prefix = "layers.\(layer.index)."
     func floats(_ name: String, _ values: [Float], _ shape: [Int]) throws(RegateError)
-      -> NativeTensor
+      -> SafetensorsWriter.Tensor
     {
-      NativeTensor(
+      SafetensorsWriter.Tensor(
         name: prefix + name, type: .f32, shape: shape,
         bytes: try TensorEncoder.encode(values, type: .f32))
     }
-    let gate = prefix + NativeRouterFormat.encoder
-    var tensors = try NativeRouterFormat.tensors(of: layer.native, gate: gate)
+    let gate = prefix + PrototypeRouterFormat.encoder
+    var tensors = try PrototypeRouterFormat.tensors(of: layer.prototype, gate: gate)
       .filter { $0.name != gate }
-    let encoder = LatentFormTensors.matrix(of: layer.native.encoder)
+    let encoder = LatentFormTensors.matrix(of: layer.prototype.encoder)
     tensors.append(try floats("encoder", encoder.values, [encoder.rows, encoder.columns]))
     tensors.append(
       try floats("sketch", layer.sketch.values, [layer.sketch.rows, layer.sketch.columns]))
@@ -102,7 +100,7 @@ enum FitFile {
     }
     if let official = layer.official {
       let encoder = LatentFormTensors.matrix(of: official.encoder)
-      let keys = official.functionPrototypes
+      let keys = official.logicalPrototypes
       for tensor in [
         ("encoder", encoder.values, [encoder.rows, encoder.columns]),
         ("keys", keys.values, [keys.rows, keys.columns]),
@@ -182,21 +180,21 @@ private struct LayerReader: RouterTensorSource {
         advice: "fit this checkpoint, or give the one that was fitted")
     }
     let (weight, latent) = try encoder()
-    let slotFunction = try self.slotFunction()
+    let physicalToLogical = try self.physicalToLogical()
     let (similarity, scale) = try LatentFormTensors.similarity(
       form.similarity, experts: experts, latent: latent, from: self)
-    let native = PrototypeRouter(
+    let prototype = PrototypeRouter(
       encoder: try LatentFormTensors.encoder(form.encoder, weight: weight, from: self),
       similarity: similarity, similarityScale: scale,
-      functionPrototypes: try matrix("function_prototypes", experts, latent),
-      functionBias: try vector("function_bias"),
-      functionPotentials: try vector("function_potentials"),
-      functionSlopes: try matrix("function_slopes", experts, latent).unlessZero,
-      slotFunction: slotFunction,
-      slotPrototypes: try matrix("slot_prototypes", experts, latent),
-      slotPotentials: try vector("slot_potentials"), rule: layer.rule)
+      logicalPrototypes: try matrix("logical_prototypes", experts, latent),
+      logitBias: try vector("logit_bias"),
+      selectionBias: try vector("selection_bias"),
+      tokenBias: try matrix("token_bias", experts, latent).unlessZero,
+      physicalToLogical: physicalToLogical,
+      clonePrototypes: try matrix("clone_prototypes", experts, latent),
+      cloneBias: try vector("clone_bias"), rule: layer.rule)
     return FittedLayer(
-      index: layer.index, sketch: sketch, native: native,
+      index: layer.index, sketch: sketch, prototype: prototype,
       stock: try stock(logitBias: router.gateBias), official: try official(),
       isUnchanged: isUnchanged)
   }
@@ -242,11 +240,11 @@ private struct LayerReader: RouterTensorSource {
       rule: layer.rule)
   }
 
-  private func slotFunction() throws(RegateError) -> [Int] {
-    let values = try container.array(name("slot_function")).integers()
+  private func physicalToLogical() throws(RegateError) -> [Int] {
+    let values = try container.array(name("physical_to_logical")).integers()
     guard values.count == experts, values.allSatisfy({ (0..<experts).contains($0) }) else {
       throw RegateError(
-        .malformed, file: container.path, subject: name("slot_function"),
+        .malformed, file: container.path, subject: name("physical_to_logical"),
         "must name one of \(experts) functions for each of \(experts) slots")
     }
     return values

@@ -6,19 +6,19 @@ import OrderedCollections
 import Reports
 import Routing
 
-/// How near the router of the official LPR code comes to the native one that it stands for.
+/// How near the router of the official LPR code comes to the prototype one that it stands for.
 extension ModelFit {
   /// One line per layer, on held-out tokens where some are held out; nil for other forms.
   var fidelityTable: TextTable? {
     var table = TextTable([
-      "layer", "native Gini", "official", "same experts", "weights' KL", "output error",
+      "layer", "prototype Gini", "official", "same experts", "weights' KL", "output error",
     ])
     for layer in layers {
       guard let fidelity = layer.fit.officialFidelity else { return nil }
-      let (native, official) = (layer.fit.native, layer.fit.official)
+      let (prototype, official) = (layer.fit.prototype, layer.fit.official)
       table.append([
         String(layer.fitted.index),
-        Format.number((native.heldOut ?? native.calibration).metrics.gini),
+        Format.number((prototype.heldOut ?? prototype.calibration).metrics.gini),
         Format.number((official?.heldOut ?? official?.calibration)?.metrics.gini),
         Format.percent(fidelity.overlap), Format.number(fidelity.divergence),
         Format.number(layer.fit.outputError),
@@ -29,9 +29,9 @@ extension ModelFit {
 
   /// What the table is about, and what the form cannot hold.
   static let fidelityNote =
-    "Native router against the official one distilled from it: share of the chosen experts that "
+    "Prototype router against the official one distilled from it: share of the chosen experts that "
     + "both choose, KL of their weights in nats, and the official router's output error against the "
-    + "original. Its scores are selection and weights in one: what the native router's potentials "
+    + "original. Its scores are selection and weights in one: what the prototype router's potentials "
     + "and cells of clones did to the selection alone is folded into them as far as that goes."
 }
 

@@ -138,7 +138,7 @@ struct ModelFitter {
         let (new, fit) = try fit(layer, evidence, original: original, strength: strength)
         clock.add(fit.phases)
         assignments.append(pass.route(router(of: new, original: original), stream: index + 1))
-        maps.append(new.slotFunction)
+        maps.append(new.physicalToLogical)
         fitted.append((new, fit))
       }
       let errors = try pass.applyExperts(assignments, functions: maps, errorsOn: rows)
@@ -146,7 +146,7 @@ struct ModelFitter {
         let sets = groups.indices.map { group in
           SetLoad(
             assignments[0], map: Array(0..<layer.rule.experts), patched: assignments[index + 1],
-            patchedMap: new.slotFunction, rows: groups[group],
+            patchedMap: new.physicalToLogical, rows: groups[group],
             outputError: errors[group][index + 1])
         }
         fits[index].append(
@@ -223,7 +223,7 @@ struct ModelFitter {
     /// [T,H] of the tokens that are fitted.
     let inputs: Matrix
     let outputs: OutputSketch?
-    let demands: [SlotDemand]
+    let demands: [ProtectedLoad]
   }
 
   private func evidence(
@@ -232,13 +232,13 @@ struct ModelFitter {
     let fitted = mix.fittedRows.map { inputs.gathering(rows: $0) } ?? inputs
     let outputs = try sampledOutputs(
       of: layer, inputs: fitted, original: original, progress: progress)
-    var demands: [SlotDemand] = []
+    var demands: [ProtectedLoad] = []
     for part in mix.parts where part.role == .protected {
       let inputs = inputs.gathering(rows: part.measured)
       let sketch = try sampledOutputs(
         of: layer, inputs: inputs, original: original, progress: progress)
       let assignment = original.route(inputs, threads: request.threads)
-      demands.append(SlotDemand(assignment, experts: layer.rule.experts, norms: sketch?.norms))
+      demands.append(ProtectedLoad(assignment, experts: layer.rule.experts, norms: sketch?.norms))
     }
     return Evidence(inputs: fitted, outputs: outputs, demands: demands)
   }
@@ -246,10 +246,10 @@ struct ModelFitter {
   /// The router of the form that a target is about.
   private func router(of layer: FittedLayer, original: FamilyRouter) -> any Router {
     switch form {
-    case .lpr: layer.native
+    case .lpr: layer.prototype
     case .stock: layer.stock ?? original
     // Unchanged layers have none.
-    case .lprOfficial: layer.official ?? layer.native
+    case .lprOfficial: layer.official ?? layer.prototype
     }
   }
 
@@ -269,7 +269,7 @@ struct ModelFitter {
     let after = fitted.map {
       OutputError.Routing(
         assignment: router(of: $0, original: original).route(inputs, threads: request.threads),
-        map: $0.slotFunction)
+        map: $0.physicalToLogical)
     }
     var errors = after.map { _ in [Double?](repeating: nil, count: groups.count) }
     if model.layout.undecodable == nil {
@@ -354,7 +354,7 @@ struct ModelFitter {
         rule: layer.rule)
     }
     let fitted = FittedLayer(
-      index: layer.index, sketch: GateFingerprint.sketch(of: original.gate), native: fit.native,
+      index: layer.index, sketch: GateFingerprint.sketch(of: original.gate), prototype: fit.prototype,
       stock: stock, official: fit.official?.router, isUnchanged: fit.isUnchanged)
     return (fitted, fit)
   }

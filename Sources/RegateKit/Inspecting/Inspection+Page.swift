@@ -97,7 +97,7 @@ extension Inspection {
           values: entry.gate.nearestCosines)
       }, scale: Self.cosineScale, caption: "Cosine of each row with its nearest other row",
       rowName: "layer", columnName: "expert slot")
-    let what = layout.nativeRouter ? "function prototypes" : "gate rows"
+    let what = layout.hasPrototypeRouter ? "function prototypes" : "gate rows"
     page.append(
       "Gate geometry",
       [

@@ -38,7 +38,7 @@ public struct Inspection: Sendable {
     public var ranks: [Int]
     public var threads: Int
     /// Include the layers of multi-token prediction.
-    public var prediction = false
+    public var mtp = false
 
     public init(
       checkpoint: String, calibration: [String] = [], tokens: TokenOptions = .init(),
@@ -63,7 +63,7 @@ public struct Inspection: Sendable {
         "load is taken either from a calibration set or from an imatrix",
         advice: "leave one of the two out")
     }
-    let model = try Model.open(request.checkpoint, prediction: request.prediction)
+    let model = try Model.open(request.checkpoint, mtp: request.mtp)
     let counts = try request.imatrix.map { path throws(RegateError) in
       try ImatrixLoad(path: path, layout: model.layout)
     }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of models whose routers Regate replaced (native form, version 3).
+"""Configurations of models whose routers Regate replaced (prototype form, version 4).
 
-A `config.json` of the native form is the original's with another `model_type`, an `auto_map` to
+A `config.json` of the prototype form is the original's with another `model_type`, an `auto_map` to
 these files and an object `regate`: version, base_model_type, router, encoder, similarity and
 latent_size (R of each MoE layer, by layer number). These keys switch on the losses of
 `modeling_regate.py`; they are off unless set:
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import transformers
 from transformers import DeepseekV2Config, DeepseekV3Config, MixtralConfig, Qwen3MoeConfig
 
-VERSION = 3
+VERSION = 4
 ENCODERS = ("linear", "lpr")
 SIMILARITIES = ("dot", "cosine", "gaussian", "mahalanobis", "cross_attention", "kl", "js",
                 "hellinger", "wasserstein")

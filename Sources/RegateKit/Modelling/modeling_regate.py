@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose routers Regate replaced by latent prototypes (native form, version 3).
+"""Models whose routers Regate replaced by latent prototypes (prototype form, version 4).
 
 The models are transformers' own; only the gate of each MoE block is another one. A *function* is a
 distinct expert of the original checkpoint, a *slot* an expert as it lies on disk; clones are slots
@@ -100,8 +100,8 @@ class RegateRouter(nn.Module):
             self.encoder_bias = constant(0.0, 2 * latent_size)
         else:
             self.weight = parameter(hidden, latent_size)  # A
-        self.function_prototypes = parameter(experts, latent_size)  # p
-        self.function_bias = nn.Parameter(zeros())  # a
+        self.logical_prototypes = parameter(experts, latent_size)  # p
+        self.logit_bias = nn.Parameter(zeros())  # a
         if self.similarity not in UNSCALED:
             self.similarity_scale = constant(1.0, 1)
         if self.similarity == "mahalanobis":
@@ -115,11 +115,11 @@ class RegateRouter(nn.Module):
             self.key_norm = constant(1.0, latent_size)
         elif self.similarity in DIVERGENCES:
             self.prototype_log_variances = parameter(experts, latent_size)
-        self.slot_prototypes = parameter(experts, latent_size)  # c
-        self.slot_potentials = nn.Parameter(zeros())  # beta
-        self.register_buffer("function_potentials", zeros())  # b
-        self.register_buffer("function_slopes", zeros(latent_size))  # v
-        self.register_buffer("slot_function", torch.arange(experts))
+        self.clone_prototypes = parameter(experts, latent_size)  # c
+        self.clone_bias = nn.Parameter(zeros())  # beta
+        self.register_buffer("selection_bias", zeros())  # b
+        self.register_buffer("token_bias", zeros(latent_size))  # v
+        self.register_buffer("physical_to_logical", torch.arange(experts))
         self.keeps_routing = False
         self.routing = None
 
@@ -137,11 +137,11 @@ class RegateRouter(nn.Module):
         x = hidden_states.reshape(-1, self.weight.shape[0])
         with torch.autocast(x.device.type, enabled=False):
             z, log_variance = self.encode(x.float())
-            logits = self.similarities(z, log_variance) + self.function_bias
+            logits = self.similarities(z, log_variance) + self.logit_bias
             scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
-            chosen = self.choose((scores + z @ self.function_slopes.T).detach())
+            chosen = self.choose((scores + z @ self.token_bias.T).detach())
             weights = self.weigh(scores.gather(1, chosen))
-            nearness = z @ self.slot_prototypes.T + self.slot_potentials
+            nearness = z @ self.clone_prototypes.T + self.clone_bias
             slots = self.nearest_slots(nearness.detach()).gather(1, chosen)
             if self.training:
                 share = self.share(nearness)
@@ -166,7 +166,7 @@ class RegateRouter(nn.Module):
         cross_attention  q . k / sqrt(R), q and k RMS-normed projections of z and p
         others           s h(Q), Q summed over dimensions: see `distances`
         """
-        p = self.function_prototypes
+        p = self.logical_prototypes
         if self.similarity == "dot":
             return z @ p.T
         if self.similarity == "cosine":
@@ -198,7 +198,7 @@ class RegateRouter(nn.Module):
                                          between 0 and -log 1e-6
         wasserstein  -sqrt(Q + 1e-6),    e^2 + (sqrt v - sqrt w)^2
         """
-        squares = (z[:, None] - self.function_prototypes).square()
+        squares = (z[:, None] - self.logical_prototypes).square()
         if self.similarity == "gaussian":
             return (-squares.sum(-1) / 2).exp()
         if self.similarity == "mahalanobis":
@@ -226,8 +226,8 @@ class RegateRouter(nn.Module):
         the lowest number."""
         rule = self.rule
         held = torch.zeros_like(scores[0], dtype=torch.bool)
-        held = held.index_fill(0, self.slot_function, True)
-        biased = (scores + self.function_potentials).masked_fill(~held, float("-inf"))
+        held = held.index_fill(0, self.physical_to_logical, True)
+        biased = (scores + self.selection_bias).masked_fill(~held, float("-inf"))
         if rule.kept_nodes < rule.nodes:
             nodes = biased.view(len(biased), rule.nodes, -1)
             if rule.top_two:
@@ -250,21 +250,21 @@ class RegateRouter(nn.Module):
 
     def by_function(self, values, reduce, start):
         """`values` [T,E] of slots, reduced over the slots of each function: [T,E] of functions."""
-        index = self.slot_function.expand_as(values)
+        index = self.physical_to_logical.expand_as(values)
         return torch.full_like(values, start).scatter_reduce(1, index, values, reduce)
 
     def nearest_slots(self, nearness):
         """For each function its slot with the largest nearness; ties go to the lowest slot."""
-        best = self.by_function(nearness, "amax", float("-inf"))[:, self.slot_function]
+        best = self.by_function(nearness, "amax", float("-inf"))[:, self.physical_to_logical]
         experts = self.rule.experts
         numbers = torch.arange(experts, device=nearness.device).expand_as(nearness)
         return self.by_function(numbers.masked_fill(nearness < best, experts), "amin", experts)
 
     def share(self, nearness):
         """Softmax of nearness [T,E] over the slots of each function; 1 for a slot on its own."""
-        best = self.by_function(nearness.detach(), "amax", float("-inf"))[:, self.slot_function]
+        best = self.by_function(nearness.detach(), "amax", float("-inf"))[:, self.physical_to_logical]
         powers = (nearness - best).exp()
-        return powers / self.by_function(powers, "sum", 0.0)[:, self.slot_function]
+        return powers / self.by_function(powers, "sum", 0.0)[:, self.physical_to_logical]
 
     def loss(self, routing, config):
         """The router losses of one layer, the paper's and one for balance.
@@ -281,24 +281,24 @@ class RegateRouter(nn.Module):
         """
         z, log_variance, scores, share, slots = routing
         experts, kind = self.rule.experts, config.regate_diversity_type
-        held = self.slot_function.unique()
+        held = self.physical_to_logical.unique()
         total = config.regate_diversity_weight * (
-            diversity(z, kind) + diversity(self.function_prototypes[held], kind)
+            diversity(z, kind) + diversity(self.logical_prototypes[held], kind)
         )
         if log_variance is not None:
             divergence = (1 + log_variance - z.square() - log_variance.exp()).sum(-1).mean() / -2
             total = total + config.regate_kl_weight * divergence
 
-        functions = self.slot_function[slots]
+        functions = self.physical_to_logical[slots]
         served = torch.zeros_like(scores).scatter(1, functions, 1.0)  # [T,E]
         used = served.any(0)
         centres = served.T @ z.detach() / served.sum(0).clamp_min(1)[:, None]
-        places = self.function_prototypes
+        places = self.logical_prototypes
         if self.similarity in INNER_PRODUCTS:
             places, centres = unit(places), unit(centres)
         total = total + config.regate_align_weight * (places - centres)[used].abs().mean()
 
-        probabilities = scores[:, self.slot_function] * share
+        probabilities = scores[:, self.physical_to_logical] * share
         probabilities = probabilities / probabilities.sum(-1, keepdim=True)
         load = slots.flatten().bincount(minlength=experts) / slots.numel()
         balance = experts * (load * probabilities.mean(0)).sum()
@@ -368,7 +368,7 @@ def install_routers(model):
     """Replaces the gate of every MoE layer of a decoder `model` that transformers has built."""
     config = model.config
     if getattr(config, "regate", None) is None:
-        raise ValueError("config.json has no object 'regate': this is not a native checkpoint")
+        raise ValueError("config.json has no object 'regate': this is not a prototype checkpoint")
     for number, size in config.regate["latent_size"].items():
         layer = model.layers[int(number)]
         name = "block_sparse_moe" if hasattr(layer, "block_sparse_moe") else "mlp"

@@ -8,14 +8,12 @@ import Tensors
 
 /// What one layer left, as a small safetensors file.
 struct ResumeRecord: Sendable {
-  var tensors: [NativeTensor] = []
+  var tensors: [SafetensorsWriter.Tensor] = []
   var metadata: OrderedDictionary<String, String> = [:]
 
   func write(to path: String) throws(RegateError) {
     try SafetensorsWriter.write(
-      tensors.map {
-        SafetensorsWriter.Tensor(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes)
-      }, metadata: metadata, to: path, overwrite: true)
+      tensors, metadata: metadata, to: path, overwrite: true)
   }
 }
 

@@ -19,9 +19,9 @@ struct ModelPair: Sendable {
     let patched: [Int]
   }
 
-  init(original: String, patched: String, prediction: Bool = false) throws(RegateError) {
-    self.original = try Model.open(original, prediction: prediction)
-    self.patched = try Model.open(patched, prediction: prediction)
+  init(original: String, patched: String, mtp: Bool = false) throws(RegateError) {
+    self.original = try Model.open(original, mtp: mtp)
+    self.patched = try Model.open(patched, mtp: mtp)
     let (a, b) = (self.original.layout, self.patched.layout)
     guard a.family.name == b.family.name, a.container == b.container else {
       throw RegateError(

@@ -58,7 +58,7 @@ public struct Validation: Sendable {
     public var threads: Int
     public var resume: ResumeOptions
     /// Include the layers of multi-token prediction.
-    public var prediction = false
+    public var mtp = false
 
     public init(
       original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
@@ -102,7 +102,7 @@ public struct Validation: Sendable {
     _ request: Request, progress: any ProgressSink
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(
-      original: request.original, patched: request.patched, prediction: request.prediction)
+      original: request.original, patched: request.patched, mtp: request.mtp)
     let mix = try CalibrationMix(
       judging: request.calibration, for: pair.original, options: request.tokens)
     let maps = try pair.functionMaps(threads: request.threads, progress: progress)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The tensors that a router's form adds to those of linear encoder and dot product, under the same
-// names in a native checkpoint and in a fit file:
+// names in a prototype checkpoint and in a fit file:
 //
 //   encoder lpr       norm_weight [H], norm_bias [H], encoder_bias [2R]; the encoder's matrix then
 //                     has 2R outputs: the mean, then the log-variance

@@ -9,8 +9,8 @@ import Tensors
 /// What a layer becomes: which expert's bytes lie in each slot, and the router.
 package struct LayerPatch: Sendable {
   package enum NewRouter: Sendable {
-    /// The native form: tensors of its own.
-    case native(PrototypeRouter)
+    /// The prototype form: tensors of its own.
+    case prototype(PrototypeRouter)
     /// The form of the official LPR code.
     case official(PrototypeRouter)
     /// The family's own tensors with new values.
@@ -21,23 +21,23 @@ package struct LayerPatch: Sendable {
 
   let layer: MoELayer
   /// For each slot, the expert of the original whose bytes it holds [E].
-  let slotFunction: [Int]
+  let physicalToLogical: [Int]
   let router: NewRouter
   /// For each slot, the slot that it was before the renumbering [E]; the identity without one.
   let placement: [Int]
   /// A BF16 selection bias stays BF16: in place, where its tensor cannot grow.
   let keepsBiasType: Bool
 
-  /// A layer whose slots hold the experts `slotFunction` and are then renumbered: slot j becomes
+  /// A layer whose slots hold the experts `physicalToLogical` and are then renumbered: slot j becomes
   /// what was slot `placement[j]`. `router` is as before the renumbering.
   package init(
-    layer: MoELayer, slotFunction: [Int], router: NewRouter, placement: [Int]? = nil,
+    layer: MoELayer, physicalToLogical: [Int], router: NewRouter, placement: [Int]? = nil,
     keepsBiasType: Bool = false
   ) {
     self.layer = layer
     self.keepsBiasType = keepsBiasType
-    self.placement = placement ?? Array(slotFunction.indices)
-    self.slotFunction = placement?.map { slotFunction[$0] } ?? slotFunction
+    self.placement = placement ?? Array(physicalToLogical.indices)
+    self.physicalToLogical = placement?.map { physicalToLogical[$0] } ?? physicalToLogical
     self.router = placement.map(router.renumbered) ?? router
   }
 
@@ -56,12 +56,12 @@ package struct LayerPatch: Sendable {
     self.layer = layer
     keepsBiasType = true
     self.placement = placement
-    slotFunction = placement
+    physicalToLogical = placement
     router = .renumbered(moved)
   }
 
   /// Slots that hold another expert's bytes than in the original.
-  var changedSlots: [Int] { slotFunction.indices.filter { slotFunction[$0] != $0 } }
+  var changedSlots: [Int] { physicalToLogical.indices.filter { physicalToLogical[$0] != $0 } }
 
   /// Copies each slot's expert to where it belongs: everything that belongs to it. With `renaming`,
   /// experts that have tensors of their own are renumbered by name, and only clones are copied.
@@ -70,7 +70,7 @@ package struct LayerPatch: Sendable {
   ) throws(RegateError) {
     for part in layer.experts {
       let renamed = renaming && part.hasOwnTensors
-      for (slot, source) in slotFunction.enumerated() {
+      for (slot, source) in physicalToLogical.enumerated() {
         // Where the slot's bytes lie: a renamed tensor keeps its place in the file.
         let place = renamed ? placement[slot] : slot
         guard place != source else { continue }
@@ -115,13 +115,13 @@ extension LayerPatch.NewRouter {
   /// numbers: they name experts of the original.
   fileprivate func renumbered(_ placement: [Int]) -> LayerPatch.NewRouter {
     switch self {
-    case .native(var router):
-      router.slotFunction = placement.map { [old = router.slotFunction] in old[$0] }
-      router.slotPrototypes = router.slotPrototypes.gathering(rows: placement)
-      router.slotPotentials = placement.map { [old = router.slotPotentials] in old[$0] }
-      return .native(router)
+    case .prototype(var router):
+      router.physicalToLogical = placement.map { [old = router.physicalToLogical] in old[$0] }
+      router.clonePrototypes = router.clonePrototypes.gathering(rows: placement)
+      router.cloneBias = placement.map { [old = router.cloneBias] in old[$0] }
+      return .prototype(router)
     case .official(var router):
-      router.functionPrototypes = router.functionPrototypes.gathering(rows: placement)
+      router.logicalPrototypes = router.logicalPrototypes.gathering(rows: placement)
       return .official(router)
     case .stock(var router):
       router.gate = router.gate.gathering(rows: placement)

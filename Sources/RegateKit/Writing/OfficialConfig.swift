@@ -81,8 +81,8 @@ enum OfficialConfig {
     official["router_kl_loss_coef"] = .number(0.01)
     official["router_aux_loss_coef"] = .number(0)
     if let quantisation = config["quantization_config"] {
-      official["quantization_config"] = NativeConfig.keeping(
-        layers.map { NativeRouterFormat.module(of: $0.layer.gate.name) }, outOf: quantisation)
+      official["quantization_config"] = PrototypeConfig.keeping(
+        layers.map { PrototypeRouterFormat.module(of: $0.layer.gate.name) }, outOf: quantisation)
     }
     return official
   }

@@ -23,12 +23,12 @@ enum OfficialRouterFormat {
   /// The tensors of `router`, which takes the place of the gate named `gate`.
   static func tensors(
     of router: PrototypeRouter, gate: String
-  ) throws(RegateError) -> [NativeTensor] {
+  ) throws(RegateError) -> [SafetensorsWriter.Tensor] {
     guard case .gaussian(let encoder) = router.encoder else {
       preconditionFailure("the official router has a Gaussian encoder")
     }
     let (hidden, latent) = (encoder.weight.columns, router.latentSize)
-    let keys = router.functionPrototypes
+    let keys = router.logicalPrototypes
     let experts = router.experts
     var list: [(String, [Float], [Int])] = [
       ("norm.weight", encoder.normWeight, [hidden]), ("norm.bias", encoder.normBias, [hidden]),
@@ -53,11 +53,11 @@ enum OfficialRouterFormat {
       }
     default: preconditionFailure("official routers are fitted with cross-attention")
     }
-    let prefix = NativeRouterFormat.prefix(of: gate)
-    var tensors: [NativeTensor] = []
+    let prefix = PrototypeRouterFormat.prefix(of: gate)
+    var tensors: [SafetensorsWriter.Tensor] = []
     for (name, values, shape) in list {
       tensors.append(
-        NativeTensor(
+        SafetensorsWriter.Tensor(
           name: prefix + name, type: .f32, shape: shape,
           bytes: try TensorEncoder.encode(values, type: .f32)))
     }

@@ -30,7 +30,7 @@ struct OutputDestination: Sendable {
   init(besideOriginal model: Model, form: RouterForm) {
     let checkpoint = model.checkpoint
     let path = checkpoint.files.first?.path ?? checkpoint.path
-    // The native form has more than one file.
+    // The prototype form has more than one file.
     isDirectory =
       checkpoint.container == .safetensors
       && (form.replacesGate || !checkpoint.path.lowercased().hasSuffix(".safetensors"))

@@ -72,23 +72,23 @@ struct OutputWriter {
   struct Contents {
     let weights: [OutputFile]
     let sides: [OutputFile]
-    let added: [NativeTensor]
+    let added: [SafetensorsWriter.Tensor]
 
     var files: [OutputFile] { weights + sides }
   }
 
   func contents() throws(RegateError) -> Contents {
-    let added = try nativeTensors()
+    let added = try prototypeTensors()
     return Contents(
       weights: try weightFiles(added: added), sides: try sideFiles(), added: added)
   }
 
-  private func nativeTensors() throws(RegateError) -> [NativeTensor] {
-    var tensors: [NativeTensor] = []
+  private func prototypeTensors() throws(RegateError) -> [SafetensorsWriter.Tensor] {
+    var tensors: [SafetensorsWriter.Tensor] = []
     for patch in patches {
       switch patch.router {
-      case .native(let router):
-        tensors += try NativeRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
+      case .prototype(let router):
+        tensors += try PrototypeRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
       case .official(let router):
         tensors += try OfficialRouterFormat.tensors(of: router, gate: patch.layer.gate.name)
       case .stock, .renumbered: continue
@@ -97,7 +97,7 @@ struct OutputWriter {
     return tensors
   }
 
-  private func weightFiles(added: [NativeTensor]) throws(RegateError) -> [OutputFile] {
+  private func weightFiles(added: [SafetensorsWriter.Tensor]) throws(RegateError) -> [OutputFile] {
     if let checkpoint = model.checkpoint as? SafetensorsCheckpoint {
       return try SafetensorsOutput(
         checkpoint: checkpoint, patches: patches, added: added,
@@ -143,11 +143,11 @@ struct OutputWriter {
   }
 
   /// The files beside the weights, as bytes; for the prototype routers, the configuration with its
-  /// keys; for the native form, the modelling files too.
+  /// keys; for the prototype form, the modelling files too.
   private func sideFiles() throws(RegateError) -> [OutputFile] {
     guard destination.isDirectory, let checkpoint = model.checkpoint as? SafetensorsCheckpoint
     else { return [] }
-    let native = patches.contains { if case .native = $0.router { true } else { false } }
+    let prototype = patches.contains { if case .prototype = $0.router { true } else { false } }
     let official = patches.contains { if case .official = $0.router { true } else { false } }
     var files: [OutputFile] = []
     // Nothing to say about an output in which nothing changed.
@@ -155,12 +155,12 @@ struct OutputWriter {
     let own = [destination.manifestName, UndoFile.directoryName]
     for name in checkpoint.sideFiles where !own.contains(name) {
       if carded, name == ModelCard.fileName { continue }
-      if native, NativeModelling.files[name] != nil { continue }
-      if name == "config.json", native || official, let config = checkpoint.config {
+      if prototype, PrototypeModelling.files[name] != nil { continue }
+      if name == "config.json", prototype || official, let config = checkpoint.config {
         let family = model.layout.family
         let patched =
-          native
-          ? try NativeConfig.patched(config, family: family, layers: patches)
+          prototype
+          ? try PrototypeConfig.patched(config, family: family, layers: patches)
           : try OfficialConfig.patched(config, family: family, layers: patches)
         files.append(OutputFile(name: name, segments: [.bytes(patched.serialised(.pretty))]))
         continue
@@ -168,8 +168,8 @@ struct OutputWriter {
       let file = try MappedFile(path: checkpoint.directory + "/" + name)
       files.append(OutputFile(name: name, segments: [.range(file, 0..<file.count)]))
     }
-    if native {
-      files += NativeModelling.files.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
+    if prototype {
+      files += PrototypeModelling.files.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
     }
     if carded {
       files.append(try ModelCard(manifest: manifest, form: form).file(beside: checkpoint))

@@ -2,7 +2,7 @@
 //
 // The files of a patched safetensors checkpoint. A shard whose tensors keep their names, dtypes and
 // shapes keeps its header and differs only in the patched ranges. A shard that loses or widens a
-// tensor gets a new header. The native router's tensors go into one added shard.
+// tensor gets a new header. The prototype router's tensors go into one added shard.
 
 import ByteStorage
 import Checkpoints
@@ -11,7 +11,7 @@ import Routing
 import Tensors
 
 struct SafetensorsOutput {
-  /// File name of the shard that holds the native routers.
+  /// File name of the shard that holds the prototype routers.
   static let routerShard = "model-regate-router.safetensors"
   /// Name that a single `model.safetensors` takes when a second shard comes beside it: readers
   /// prefer a file of the old name to an index.
@@ -19,8 +19,8 @@ struct SafetensorsOutput {
 
   let checkpoint: SafetensorsCheckpoint
   let patches: [LayerPatch]
-  /// Tensors of the native form, by full name; empty for the stock form.
-  let added: [NativeTensor]
+  /// Tensors of the prototype form, by full name; empty for the stock form.
+  let added: [SafetensorsWriter.Tensor]
   /// Name of an output that is a single file; nil for a directory, whose files keep theirs.
   let fileName: String?
 

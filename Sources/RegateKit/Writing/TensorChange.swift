@@ -26,7 +26,7 @@ extension LayerPatch {
   /// The changes to the router tensors that the original has.
   func routerChanges() throws(RegateError) -> [TensorChange] {
     switch router {
-    case .native, .official:
+    case .prototype, .official:
       return ([layer.gate] + [layer.gateBias, layer.selectionBias].compactMap { $0 })
         .map { TensorChange(tensor: $0, replacement: nil) }
     case .renumbered(let moved):

@@ -15,7 +15,7 @@ package struct Verification {
   private let original: any Checkpoint
   private let output: any Checkpoint
   private let patches: [LayerPatch]
-  private let added: [NativeTensor]
+  private let added: [SafetensorsWriter.Tensor]
   private let progress: any ProgressSink
 
   private static let chunk = 16 << 20
@@ -29,7 +29,7 @@ package struct Verification {
   /// Compares `output` with what `patches` make of `original`; `added` are the tensors that the
   /// original does not have, by full name.
   package init(
-    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch], added: [NativeTensor],
+    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch], added: [SafetensorsWriter.Tensor],
     progress: any ProgressSink
   ) {
     self.original = original
@@ -96,7 +96,7 @@ package struct Verification {
       }
       guard !patch.changedSlots.isEmpty else { continue }
       for part in patch.layer.experts {
-        for (slot, function) in patch.slotFunction.enumerated() {
+        for (slot, function) in patch.physicalToLogical.enumerated() {
           let (target, place) = part.slice(expert: slot)
           let (source, bytes) = part.slice(expert: function)
           pieces[target.name, default: []].append(

@@ -24,7 +24,7 @@ private let layer = 3
 
 extension Workbench {
   fileprivate init(predicting sample: Sample, tokens: Int) throws {
-    try self.init(sample, tokens: tokens, predictionLayers: 1)
+    try self.init(sample, tokens: tokens, mtpLayers: 1)
   }
 
   fileprivate var gate: String {
@@ -70,7 +70,7 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
     to: bench.directory.url, name: "bound", fingerprint: fingerprint(bench.model))
   let result = try bench.convert(to: "out") {
     $0.calibration = [capture]
-    $0.prediction = true
+    $0.mtp = true
     $0.saveFit = fit
   }
   #expect(!result.text.contains("Left alone"))
@@ -84,7 +84,7 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
 
   var request = Validation.Request(
     original: bench.source, patched: bench.first("out"), calibration: [bench.capture], threads: 2)
-  request.prediction = true
+  request.mtp = true
   let judged = try Validation.run(request, progress: Silent())
   #expect(judged.layers.map(\.index) == [1, 2, layer])
   let last = try #require(judged.layers.last)
@@ -92,19 +92,19 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
   let new = try #require(last.patched.metrics.gini)
   #expect(new < 0.6 * old, "\(old) to \(new)")
   #expect(last.functions < bench.model.experts, "no clones: the sample is too even")
-  request.prediction = false
+  request.mtp = false
   #expect(try Validation.run(request, progress: Silent()).layers.map(\.index) == [1, 2])
 
   // The fit holds the layer; whether it is used is asked again.
-  for prediction in [true, false] {
-    let name = "applied-\(prediction)"
+  for mtp in [true, false] {
+    let name = "applied-\(mtp)"
     try bench.convert(to: name) {
       $0.calibration = []
       $0.fit = fit
       $0.form = .stock
-      $0.prediction = prediction
+      $0.mtp = mtp
     }
-    #expect(try bench.predicting(name) == (prediction ? after : before))
+    #expect(try bench.predicting(name) == (mtp ? after : before))
   }
 }
 
@@ -114,7 +114,7 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
     $0.routes = false
     $0.places = true
     $0.ranks = [2]
-    $0.prediction = true
+    $0.mtp = true
   }
   let placement = try #require(
     bench.manifest("placed")["layers"]?.arrayValue?.first { $0["index"]?.intValue == layer })
@@ -130,7 +130,7 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
   func refusal(_ bench: Workbench, _ change: (inout ConvertRequest) -> Void) throws -> String {
     let error = #expect(throws: RegateError.self) {
       try bench.convert(to: "out") {
-        $0.prediction = true
+        $0.mtp = true
         change(&$0)
       }
     }

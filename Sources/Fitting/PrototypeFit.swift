@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fits the native router (Routing/PrototypeRouter.swift) of one layer, by design section 2:
+// Fits the prototype router (Routing/PrototypeRouter.swift) of one layer, by design section 2:
 // latent space, clone plan, function potentials, slot prototypes and potentials, in this order.
 
 package import ByteStorage
 package import Routing
 import Tensors
 
-/// The native router while it is being fitted.
-package struct NativeFit: Sendable {
+/// The prototype router while it is being fitted.
+package struct PrototypeFit: Sendable {
   package let router: PrototypeRouter
-  package let keptEnergy: Double
-  package let givenUp: [Int]
+  package let explainedVariance: Double
+  package let pruned: [Int]
   package let phases: PhaseClock
 
   private static let sampleTokens = 8192
@@ -19,7 +19,7 @@ package struct NativeFit: Sendable {
   /// Fits to all tokens of `set`.
   package static func fit(
     _ set: CalibrationSet, outputs: OutputSketch?, options: FitOptions
-  ) throws(RegateError) -> NativeFit {
+  ) throws(RegateError) -> PrototypeFit {
     var clock = PhaseClock()
     let threads = options.threads
     let basis = try LatentBasis(router: set.router, logits: set.logits, threads: threads)
@@ -37,7 +37,7 @@ package struct NativeFit: Sendable {
     if options.levers.contains(.clone) {
       let chosen = clonePlan(set, router: router, outputs: outputs, options: options)
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
-      router.slotFunction = chosen.slotFunction(moves: moves)
+      router.physicalToLogical = chosen.physicalToLogical(moves: moves)
       plan = chosen
       clock.lap("clone plan")
     }
@@ -49,9 +49,9 @@ package struct NativeFit: Sendable {
     }
     try split(&router, latent: latent.mean, scores: scores, threads: threads)
     clock.lap("split of clones")
-    return NativeFit(
-      router: router, keptEnergy: basis.keptEnergy(size: router.latentSize),
-      givenUp: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
+    return PrototypeFit(
+      router: router, explainedVariance: basis.explainedVariance(size: router.latentSize),
+      pruned: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
   }
 
   private static func clonePlan(
@@ -66,7 +66,7 @@ package struct NativeFit: Sendable {
     let latent = router.latent(sample.inputs, threads: threads)
     let search = PlanSearch(
       rule: router.rule, scores: router.scores(latent, threads: threads),
-      original: sample.assignment, sketch: sketch, start: router.functionPotentials,
+      original: sample.assignment, sketch: sketch, start: router.selectionBias,
       demands: options.demands, threads: threads)
     return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
@@ -77,26 +77,26 @@ package struct NativeFit: Sendable {
   ) -> PrototypeRouter {
     let zeros = [Float](repeating: 0, count: original.experts)
     return PrototypeRouter(
-      encoder: .linear(basis.encoder(size: size)), functionPrototypes: basis.prototypes(size: size),
-      functionBias: basis.bias(size: size), functionPotentials: original.selectionBias ?? zeros,
-      slotFunction: Array(0..<original.experts),
-      slotPrototypes: Matrix(rows: original.experts, columns: size), slotPotentials: zeros,
+      encoder: .linear(basis.encoder(size: size)), logicalPrototypes: basis.prototypes(size: size),
+      logitBias: basis.bias(size: size), selectionBias: original.selectionBias ?? zeros,
+      physicalToLogical: Array(0..<original.experts),
+      clonePrototypes: Matrix(rows: original.experts, columns: size), cloneBias: zeros,
       rule: original.rule)
   }
 
   /// The original router exactly: the gate as encoder, unit prototypes.
-  package static func unchanged(_ original: FamilyRouter) -> NativeFit {
+  package static func unchanged(_ original: FamilyRouter) -> PrototypeFit {
     let experts = original.experts
     let zeros = [Float](repeating: 0, count: experts)
     var identity = Matrix(rows: experts, columns: experts)
     for slot in 0..<experts { identity[slot, slot] = 1 }
     let router = PrototypeRouter(
-      encoder: .linear(original.gate), functionPrototypes: identity,
-      functionBias: original.logitBias, functionPotentials: original.selectionBias ?? zeros,
-      slotFunction: Array(0..<experts),
-      slotPrototypes: Matrix(rows: experts, columns: experts), slotPotentials: zeros,
+      encoder: .linear(original.gate), logicalPrototypes: identity,
+      logitBias: original.logitBias, selectionBias: original.selectionBias ?? zeros,
+      physicalToLogical: Array(0..<experts),
+      clonePrototypes: Matrix(rows: experts, columns: experts), cloneBias: zeros,
       rule: original.rule)
-    return NativeFit(router: router, keptEnergy: 1, givenUp: [], phases: PhaseClock())
+    return PrototypeFit(router: router, explainedVariance: 1, pruned: [], phases: PhaseClock())
   }
 
   /// The asked size, or the first in steps of E/16 whose routing overlaps enough.
@@ -123,10 +123,10 @@ package struct NativeFit: Sendable {
   private static func balance(
     _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, options: FitOptions
   ) throws(RegateError) {
-    let slots = router.slotsOfFunction
+    let slots = router.physicalOfLogical
     let selectable = slots.map { !$0.isEmpty }
     let natural = Selection(
-      rule: router.rule, bias: router.functionPotentials, selectable: selectable
+      rule: router.rule, bias: router.selectionBias, selectable: selectable
     ).load(scores, threads: options.threads)
     let total = Double(scores.rows * router.rule.topK)
     let s = options.strength
@@ -134,23 +134,23 @@ package struct NativeFit: Sendable {
       (1 - s) * Double(natural[function]) / total
         + s * Double(slots[function].count) / Double(router.experts)
     }
-    let solution = try LeaningPotentials(
-      FunctionPotentials(rule: router.rule, selectable: selectable, threads: options.threads),
+    let solution = try TokenBiasSolver(
+      SelectionBiasSolver(rule: router.rule, selectable: selectable, threads: options.threads),
       strength: s
     ).solve(
-      scores: scores, latent: latent, targets: targets, from: router.functionPotentials)
-    router.functionPotentials = solution.potentials
-    router.functionSlopes = solution.slopes
+      scores: scores, latent: latent, targets: targets, from: router.selectionBias)
+    router.selectionBias = solution.potentials
+    router.tokenBias = solution.slopes
   }
 
   /// Gives every clone its cell of the tokens that its function serves.
   private static func split(
     _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, threads: Int
   ) throws(RegateError) {
-    let slots = router.slotsOfFunction
+    let slots = router.physicalOfLogical
     guard slots.contains(where: { $0.count > 1 }) else { return }
     let chosen = Selection(
-      rule: router.rule, bias: router.functionPotentials, selectable: slots.map { !$0.isEmpty }
+      rule: router.rule, bias: router.selectionBias, selectable: slots.map { !$0.isEmpty }
     ).assign(
       router.compared(scores, latent: latent, threads: threads), threads: threads
     ) { _, function in function }
@@ -163,9 +163,9 @@ package struct NativeFit: Sendable {
       let cells = try CloneSplit(
         latent: latent.gathering(rows: tokens), tokens: tokens, count: members.count)
       for (cell, slot) in members.enumerated() {
-        router.slotPotentials[slot] = cells.potentials[cell]
+        router.cloneBias[slot] = cells.potentials[cell]
         for column in 0..<latent.columns {
-          router.slotPrototypes[slot, column] = cells.prototypes[cell, column]
+          router.clonePrototypes[slot, column] = cells.prototypes[cell, column]
         }
       }
     }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Mean NLL of an original and of native outputs on token ids [S,L], in transformers on the CPU.
+"""Mean NLL of an original and of prototype outputs on token ids [S,L], in transformers on the CPU.
 
-    native_nll.py ORIGINAL IDS.npy NATIVE... [--sequences N]
+    prototype_nll.py ORIGINAL IDS.npy PATCHED... [--sequences N]
 
 Weights as stored, arithmetic in Float32, every shifted position.
 """
@@ -28,14 +28,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("original")
     parser.add_argument("ids")
-    parser.add_argument("native", nargs="+")
+    parser.add_argument("prototype", nargs="+")
     parser.add_argument("--sequences", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     ids = torch.tensor(np.load(options.ids).astype(np.int64))[: options.sequences]
     original = mean_nll(options.original, ids)
     print(f"{ids.numel()} tokens\noriginal {original:.4f}")
-    for folder in options.native:
+    for folder in options.prototype:
         nll = mean_nll(folder, ids)
         print(f"{folder}: {nll:.4f} ({nll - original:+.4f})")
 

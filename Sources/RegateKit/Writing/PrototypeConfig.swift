@@ -6,53 +6,53 @@ package import Checkpoints
 package import OrderedCollections
 package import Routing
 
-/// `config.json` of the native form: the original's keys, another `model_type`, the classes that
+/// `config.json` of the prototype form: the original's keys, another `model_type`, the classes that
 /// load it, and a `regate` object that says how to read the routers.
-package enum NativeConfig {
-  /// `config` with the native form's keys.
+package enum PrototypeConfig {
+  /// `config` with the prototype form's keys.
   static func patched(
     _ config: JSONValue, family: Family, layers: [LayerPatch]
   ) throws(RegateError) -> JSONValue {
     var sizes: OrderedDictionary<String, JSONValue> = [:]
     var form = PrototypeRouter.LatentForm()
     for patch in layers {
-      guard case .native(let router) = patch.router else { continue }
+      guard case .prototype(let router) = patch.router else { continue }
       form = router.form
       sizes[String(patch.layer.index)] = .integer(router.latentSize)
     }
     return try patched(
       config, family: family, form: form, latentSizes: sizes,
-      routers: layers.map { NativeRouterFormat.module(of: $0.layer.gate.name) })
+      routers: layers.map { PrototypeRouterFormat.module(of: $0.layer.gate.name) })
   }
 
-  /// `config` with the native form's keys; `routers` are the names of the modules that hold them.
+  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold them.
   package static func patched(
     _ config: JSONValue, family: Family, form: PrototypeRouter.LatentForm = .init(),
     latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
   ) throws(RegateError) -> JSONValue {
     try requireLoadable(config, family: family)
-    let prefix = try NativeModelling.classPrefix(of: family)
-    var native = config
-    native["architectures"] = [.string(prefix + "ForCausalLM")]
+    let prefix = try PrototypeModelling.classPrefix(of: family)
+    var prototype = config
+    prototype["architectures"] = [.string(prefix + "ForCausalLM")]
     // A type of ours: kimi_k2, for one, becomes regate_deepseek_v3.
-    native["model_type"] = .string(NativeForm.modelTypePrefix + family.name)
-    native["auto_map"] = autoMap(config["auto_map"], prefix: prefix)
+    prototype["model_type"] = .string(PrototypeForm.modelTypePrefix + family.name)
+    prototype["auto_map"] = autoMap(config["auto_map"], prefix: prefix)
     if let quantisation = config["quantization_config"] {
-      native["quantization_config"] = keeping(routers, outOf: quantisation)
+      prototype["quantization_config"] = keeping(routers, outOf: quantisation)
     }
     var mark: JSONValue = [
-      "version": .integer(NativeForm.version),
+      "version": .integer(PrototypeForm.version),
       "base_model_type": config["model_type"] ?? .null,
       "router": "lpr", "encoder": .string(form.encoder.rawValue),
       "similarity": .string(form.similarity.rawValue),
       "latent_size": .object(latentSizes),
     ]
     if family.name == "mixtral" {
-      mark[NativeForm.activationKey] = config[NativeForm.activationKey] ?? "silu"
-      native[NativeForm.activationKey] = .string(NativeForm.activationGuard)
+      mark[PrototypeForm.activationKey] = config[PrototypeForm.activationKey] ?? "silu"
+      prototype[PrototypeForm.activationKey] = .string(PrototypeForm.activationGuard)
     }
-    native[NativeForm.key] = mark
-    return native
+    prototype[PrototypeForm.key] = mark
+    return prototype
   }
 
   /// Refuses what the modelling files cannot load.
@@ -60,11 +60,11 @@ package enum NativeConfig {
     guard config["model_type"]?.stringValue != nil else {
       throw RegateError(.missing, file: "config.json", subject: "model_type", "is not there")
     }
-    _ = try NativeModelling.classPrefix(of: family)
+    _ = try PrototypeModelling.classPrefix(of: family)
     guard config["hidden_size"] != nil else {
       throw RegateError(
         .unsupported, file: "config.json",
-        "is that of a multimodal wrapper, for which the native form has no modelling files",
+        "is that of a multimodal wrapper, for which the prototype form has no modelling files",
         advice: "use --router stock")
     }
   }

@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-struct FunctionPotentialsTests {
+struct SelectionBiasSolverTests {
   @Test func `uneven targets are reached, and given-up functions get nothing`() {
     let rule = SyntheticLayer.softmax
     let layer = SyntheticLayer(rule: rule, tokens: 6000, seed: 1)
@@ -17,7 +17,7 @@ struct FunctionPotentialsTests {
     targets[3] = 0
     let sum = targets.reduce(0, +)
     targets = targets.map { $0 / sum }
-    let solver = FunctionPotentials(rule: rule, selectable: selectable, threads: 2)
+    let solver = SelectionBiasSolver(rule: rule, selectable: selectable, threads: 2)
     let zeros = [Float](repeating: 0, count: 16)
     let potentials = solver.solve(scores: scores, targets: targets, from: zeros)
     #expect(solver.misplaced(scores: scores, targets: targets, potentials: zeros) > 0.1)

@@ -6,7 +6,7 @@ import ByteStorage
 import Routing
 import Tensors
 
-extension NativeFit {
+extension PrototypeFit {
   /// Overlap with the original's functions that the automatic latent size must reach, or come as
   /// near to as a full latent space does.
   static let wantedOverlap = 0.995

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A program that serves or loads checkpoints.
-public enum ServingStack: String, Sendable, CaseIterable {
+public enum Runtime: String, Sendable, CaseIterable {
   case vllm, sglang, transformers
   case llamaCpp = "llama.cpp"
   case mlx

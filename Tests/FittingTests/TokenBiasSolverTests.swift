@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-struct LeaningPotentialsTests {
+struct TokenBiasSolverTests {
   @Test func `axes are uncorrelated, of unit variance, and begin where texts differ most`() throws {
     // Dimension 0 differs between texts, dimension 1 between tokens.
     var generator = SeededGenerator(seed: 2)
@@ -47,7 +47,7 @@ struct LeaningPotentialsTests {
     }
     /// Of the whole, or the mean over texts.
     func gini(
-      _ solution: LeaningPotentials.Solution, on inputs: Matrix, perText: Bool = false
+      _ solution: TokenBiasSolver.Solution, on inputs: Matrix, perText: Bool = false
     ) throws -> Double {
       var compared = LinearAlgebra.multiply(inputs, transposed: solution.slopes)
       let scores = scores(inputs)
@@ -60,9 +60,9 @@ struct LeaningPotentialsTests {
       }
       return ginis.reduce(0, +) / Double(ginis.count)
     }
-    func solve(strength: Double, threads: Int = 2) throws -> LeaningPotentials.Solution {
-      try LeaningPotentials(
-        FunctionPotentials(
+    func solve(strength: Double, threads: Int = 2) throws -> TokenBiasSolver.Solution {
+      try TokenBiasSolver(
+        SelectionBiasSolver(
           rule: rule, selectable: [Bool](repeating: true, count: 16), threads: threads),
         strength: strength
       ).solve(

@@ -1,33 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of the native router (see "The native router" in the
-// documentation): weight [H,R] (encoder lpr: [H,2R]), function_prototypes [E,R], function_bias [E],
-// function_potentials [E], function_slopes [E,R], slot_function [E], slot_prototypes [E,R],
-// slot_potentials [E], and what LatentFormTensors lists.
+// The tensors of the prototype router (see "The prototype router" in the
+// documentation): weight [H,R] (encoder lpr: [H,2R]), logical_prototypes [E,R], logit_bias [E],
+// selection_bias [E], token_bias [E,R], physical_to_logical [E], clone_prototypes [E,R],
+// clone_bias [E], and what LatentFormTensors lists.
 
 import Architectures
 package import ByteStorage
-import Checkpoints
+package import Checkpoints
 package import Routing
 import Tensors
 
-/// One tensor of the native form, ready to be written.
-package struct NativeTensor: Sendable {
-  package let name: String
-  let type: ElementType
-  package let shape: [Int]
-  package let bytes: [UInt8]
-}
-
-package enum NativeRouterFormat {
+package enum PrototypeRouterFormat {
   static let encoder = "weight"
-  static let functionPrototypes = "function_prototypes"
-  static let functionBias = "function_bias"
-  static let functionPotentials = "function_potentials"
-  static let functionSlopes = "function_slopes"
-  static let slotFunction = "slot_function"
-  static let slotPrototypes = "slot_prototypes"
-  static let slotPotentials = "slot_potentials"
+  static let logicalPrototypes = "logical_prototypes"
+  static let logitBias = "logit_bias"
+  static let selectionBias = "selection_bias"
+  static let tokenBias = "token_bias"
+  static let physicalToLogical = "physical_to_logical"
+  static let clonePrototypes = "clone_prototypes"
+  static let cloneBias = "clone_bias"
 
   /// What stands before the names above: the gate's name without its last component.
   static func prefix(of gate: String) -> String {
@@ -40,43 +32,43 @@ package enum NativeRouterFormat {
   /// The tensors of `router`, which takes the place of the gate named `gate`.
   package static func tensors(
     of router: PrototypeRouter, gate: String
-  ) throws(RegateError) -> [NativeTensor] {
+  ) throws(RegateError) -> [SafetensorsWriter.Tensor] {
     let weight = LatentFormTensors.matrix(of: router.encoder)
     guard weight.columns != router.experts else {
       // [H,R] must differ from every stock gate [E,H]: that is what stops stock code.
       throw RegateError(
         .unsupported, subject: gate,
         "hidden size and number of experts are both \(router.experts): "
-          + "the native form could be mistaken for a stock gate", advice: "use --router stock")
+          + "the prototype form could be mistaken for a stock gate", advice: "use --router stock")
     }
     let prefix = prefix(of: gate)
     func floats(_ name: String, _ values: [Float], _ shape: [Int]) throws(RegateError)
-      -> NativeTensor
+      -> SafetensorsWriter.Tensor
     {
-      NativeTensor(
+      SafetensorsWriter.Tensor(
         name: prefix + name, type: .f32, shape: shape,
         bytes: try TensorEncoder.encode(values, type: .f32))
     }
-    func floats(_ name: String, _ matrix: Matrix) throws(RegateError) -> NativeTensor {
+    func floats(_ name: String, _ matrix: Matrix) throws(RegateError) -> SafetensorsWriter.Tensor {
       try floats(name, matrix.values, [matrix.rows, matrix.columns])
     }
     let count = [router.experts]
     var tensors = [
       try floats(encoder, weight.transposed()),
-      try floats(functionPrototypes, router.functionPrototypes),
+      try floats(logicalPrototypes, router.logicalPrototypes),
       try floats(
-        functionBias, router.functionBias ?? [Float](repeating: 0, count: router.experts), count),
-      try floats(functionPotentials, router.functionPotentials, count),
+        logitBias, router.logitBias ?? [Float](repeating: 0, count: router.experts), count),
+      try floats(selectionBias, router.selectionBias, count),
       try floats(
-        functionSlopes,
-        router.functionSlopes ?? Matrix(rows: router.experts, columns: router.latentSize)),
-      NativeTensor(
-        name: prefix + slotFunction, type: .i64, shape: count,
-        bytes: router.slotFunction.flatMap { function in
+        tokenBias,
+        router.tokenBias ?? Matrix(rows: router.experts, columns: router.latentSize)),
+      SafetensorsWriter.Tensor(
+        name: prefix + physicalToLogical, type: .i64, shape: count,
+        bytes: router.physicalToLogical.flatMap { function in
           withUnsafeBytes(of: Int64(function).littleEndian) { Array($0) }
         }),
-      try floats(slotPrototypes, router.slotPrototypes),
-      try floats(slotPotentials, router.slotPotentials, count),
+      try floats(clonePrototypes, router.clonePrototypes),
+      try floats(cloneBias, router.cloneBias, count),
     ]
     for tensor in LatentFormTensors.added(by: router) {
       tensors.append(try floats(tensor.name, tensor.values, tensor.shape))
@@ -85,18 +77,18 @@ package enum NativeRouterFormat {
   }
 }
 
-extension NativeRouterFormat {
-  /// Reads the native router of a layer whose gate tensor is its encoder.
+extension PrototypeRouterFormat {
+  /// Reads the prototype router of a layer whose gate tensor is its encoder.
   static func router(
     of layer: MoELayer, form: PrototypeRouter.LatentForm, in checkpoint: any Checkpoint
   ) throws(RegateError) -> PrototypeRouter {
     let experts = layer.rule.experts
     let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
     let (weight, latent) = try reader.encoder(form.encoder, hiddenSize: layer.hiddenSize)
-    let functions = try reader.integers(slotFunction, count: experts)
+    let functions = try reader.integers(physicalToLogical, count: experts)
     guard functions.allSatisfy({ (0..<experts).contains($0) }) else {
       throw RegateError(
-        .malformed, file: checkpoint.path, subject: reader.prefix + slotFunction,
+        .malformed, file: checkpoint.path, subject: reader.prefix + physicalToLogical,
         "names a function outside 0..<\(experts)", advice: "the checkpoint is damaged")
     }
     let (similarity, scale) = try LatentFormTensors.similarity(
@@ -104,13 +96,13 @@ extension NativeRouterFormat {
     return PrototypeRouter(
       encoder: try LatentFormTensors.encoder(form.encoder, weight: weight, from: reader),
       similarity: similarity, similarityScale: scale,
-      functionPrototypes: try reader.matrix(functionPrototypes, experts, latent),
-      functionBias: try reader.floats(functionBias, shape: [experts]),
-      functionPotentials: try reader.floats(functionPotentials, shape: [experts]),
-      functionSlopes: try reader.matrix(functionSlopes, experts, latent).unlessZero,
-      slotFunction: functions,
-      slotPrototypes: try reader.matrix(slotPrototypes, experts, latent),
-      slotPotentials: try reader.floats(slotPotentials, shape: [experts]), rule: layer.rule)
+      logicalPrototypes: try reader.matrix(logicalPrototypes, experts, latent),
+      logitBias: try reader.floats(logitBias, shape: [experts]),
+      selectionBias: try reader.floats(selectionBias, shape: [experts]),
+      tokenBias: try reader.matrix(tokenBias, experts, latent).unlessZero,
+      physicalToLogical: functions,
+      clonePrototypes: try reader.matrix(clonePrototypes, experts, latent),
+      cloneBias: try reader.floats(cloneBias, shape: [experts]), rule: layer.rule)
   }
 
   /// Tensors of one layer's router, checked for type and shape.
@@ -122,14 +114,14 @@ extension NativeRouterFormat {
     func encoder(
       _ kind: PrototypeRouter.EncoderKind, hiddenSize: Int
     ) throws(RegateError) -> (weight: Matrix, latent: Int) {
-      let tensor = try checkpoint.tensor(prefix + NativeRouterFormat.encoder)
+      let tensor = try checkpoint.tensor(prefix + PrototypeRouterFormat.encoder)
       guard tensor.shape.count == 2, tensor.shape[0] == hiddenSize,
         let latent = LatentFormTensors.latentSize(kind, outputs: tensor.shape[1])
       else {
         throw mismatch(
           tensor, "[\(hiddenSize), \(kind == .linear ? "R" : "2R")], R the latent size")
       }
-      let weight = try matrix(NativeRouterFormat.encoder, hiddenSize, tensor.shape[1])
+      let weight = try matrix(PrototypeRouterFormat.encoder, hiddenSize, tensor.shape[1])
       return (weight.transposed(), latent)
     }
 
@@ -155,7 +147,7 @@ extension NativeRouterFormat {
       RegateError(
         .mismatch, file: checkpoint.path, subject: tensor.name,
         "is \(tensor.type.rawValue) \(tensor.shape), expected \(expected)",
-        advice: "the checkpoint is damaged, or of another version of the native form")
+        advice: "the checkpoint is damaged, or of another version of the prototype form")
     }
   }
 }

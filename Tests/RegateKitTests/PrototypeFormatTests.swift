@@ -26,18 +26,18 @@ extension Workbench {
     func vector(_ name: String) throws -> [Float] { PlainType.f32.floats(try tensor(name).bytes) }
     return PrototypeRouter(
       encoder: .linear(try matrix("encoder")),
-      functionPrototypes: try matrix("function_prototypes"),
-      functionBias: try vector("function_bias"),
-      functionPotentials: try vector("function_potentials"),
-      functionSlopes: try matrix("function_slopes"),
-      slotFunction: integers(try tensor("slot_function").bytes),
-      slotPrototypes: try matrix("slot_prototypes"), slotPotentials: try vector("slot_potentials"),
+      logicalPrototypes: try matrix("logical_prototypes"),
+      logitBias: try vector("logit_bias"),
+      selectionBias: try vector("selection_bias"),
+      tokenBias: try matrix("token_bias"),
+      physicalToLogical: integers(try tensor("physical_to_logical").bytes),
+      clonePrototypes: try matrix("clone_prototypes"), cloneBias: try vector("clone_bias"),
       rule: rule)
   }
 }
 
 @Test(arguments: [Sample.safetensors[3], Sample.safetensors[9], Sample.safetensors[11]])
-func `a native router that is read back routes as the fitted one`(_ sample: Sample) throws {
+func `a prototype router that is read back routes as the fitted one`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 256)
   let path = bench.directory.path("fit.safetensors")
   try bench.convert(to: "out") { $0.saveFit = path }
@@ -54,11 +54,11 @@ func `a native router that is read back routes as the fitted one`(_ sample: Samp
 }
 
 @Test(arguments: Sample.safetensors)
-func `a native router balances the slots on disk`(_ sample: Sample) throws {
+func `a prototype router balances the slots on disk`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
   try bench.convert(to: "out")
   let patched = try Model.open(bench.directory.path("out"))
-  #expect(patched.layout.nativeRouter)
+  #expect(patched.layout.hasPrototypeRouter)
   #expect(patched.layout.layers.map(\.index) == bench.model.layers.map(\.index))
   for (layer, plain) in zip(patched.layout.layers, bench.model.layers) {
     let inputs = Matrix(

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// b of the native router: the prices at which top-K selection on pi + b sends each function its
+// b of the prototype router: the prices at which top-K selection on pi + b sends each function its
 // target number of tokens.
 //
 // At such prices the choice maximises the sum of chosen pi among all choices with these loads (the
 // dual of a transport problem), so no balanced routing keeps more of what the tokens asked for.
 // The load of a function rises with its own b and falls with the others'. Each b moves against the
 // sign of its function's error, by a step of its own that grows while the sign stays and halves
-// when it turns (Rprop; Riedmiller and Braun 1993). The real selection, node limits included, is
+// when it turns (Rprop; Riedmiller and Braun 1993). The real selection, group limits included, is
 // in the loop. Deterministic; loads are counted, so thread counts do not matter.
 
 package import Routing
 package import Tensors
 
 /// The solver for function potentials.
-package struct FunctionPotentials: Sendable {
+package struct SelectionBiasSolver: Sendable {
   package let rule: RoutingRule
   package let selectable: [Bool]
   package let threads: Int

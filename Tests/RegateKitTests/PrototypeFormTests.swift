@@ -43,15 +43,15 @@ private func `every form is written, read back, balanced and kept in a fit file`
   #expect(config["regate"]?["encoder"]?.stringValue == form.encoder.rawValue)
   #expect(config["regate"]?["similarity"]?.stringValue == form.similarity.rawValue)
   let patched = try Model.open(bench.output("fitted"))
-  #expect(patched.layout.nativeForm == form)
+  #expect(patched.layout.prototypeForm == form)
   for (layer, plain) in zip(patched.layout.layers, bench.model.layers) {
-    guard case .native(let router) = try patched.router(of: layer) else {
-      Issue.record("the router of layer \(layer.index) is not a native one")
+    guard case .prototype(let router) = try patched.router(of: layer) else {
+      Issue.record("the router of layer \(layer.index) is not a prototype one")
       continue
     }
     #expect(router.form == form)
     // Reading loses nothing: the tensors are those on disk.
-    for tensor in try NativeRouterFormat.tensors(of: router, gate: layer.gate.name) {
+    for tensor in try PrototypeRouterFormat.tensors(of: router, gate: layer.gate.name) {
       #expect(written.tensors[tensor.name]?.bytes == tensor.bytes, "\(tensor.name)")
       #expect(written.tensors[tensor.name]?.shape == tensor.shape, "\(tensor.name)")
     }

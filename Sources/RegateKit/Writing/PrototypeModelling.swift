@@ -4,9 +4,9 @@ import Architectures
 import ByteStorage
 package import OrderedCollections
 
-/// The Python files with which transformers loads a native checkpoint (`trust_remote_code`). They
+/// The Python files with which transformers loads a prototype checkpoint (`trust_remote_code`). They
 /// are `Modelling/*.py` of this module, embedded in the binary.
-package enum NativeModelling {
+package enum PrototypeModelling {
   /// Written beside the weights. The names say whose they are: a checkpoint may bring code itself.
   package static let files: OrderedDictionary<String, [UInt8]> = [
     "configuration_regate.py": PackageResources.configuration_regate_py,

@@ -22,7 +22,7 @@ import Routing
 package import Tensors
 
 /// The solver for potentials and their slopes.
-package struct LeaningPotentials: Sendable {
+package struct TokenBiasSolver: Sendable {
   /// What was solved.
   package struct Solution: Sendable {
     /// b [F]
@@ -31,7 +31,7 @@ package struct LeaningPotentials: Sendable {
     package let slopes: Matrix
   }
 
-  private let solver: FunctionPotentials
+  private let solver: SelectionBiasSolver
   private let strength: Double
 
   /// How far slopes follow the moments at full strength. A balanced Qwen3-MoE's held-out Gini goes
@@ -44,7 +44,7 @@ package struct LeaningPotentials: Sendable {
   private static let damping: Float = 0.1
 
   /// `strength` is that of the fit, 0...1.
-  package init(_ solver: FunctionPotentials, strength: Double) {
+  package init(_ solver: SelectionBiasSolver, strength: Double) {
     self.solver = solver
     self.strength = strength
   }

@@ -4,7 +4,7 @@
 
 import CKernels
 
-extension Panel {
+extension MatrixView {
   private func forEachRow(_ body: (UnsafeMutablePointer<Float>, Int) -> Void) {
     guard columns > 0 else { return }
     for row in 0..<rows { body(base + row * stride, row) }
@@ -16,7 +16,7 @@ extension Panel {
   }
 
   /// Copies `other`, which has the same shape.
-  package func copy(_ other: Panel) {
+  package func copy(_ other: MatrixView) {
     precondition(rows == other.rows && columns == other.columns)
     forEachRow { row, index in
       row.update(from: other.base + index * other.stride, count: columns)
@@ -24,7 +24,7 @@ extension Panel {
   }
 
   /// Copies `other` with rows and columns exchanged.
-  package func copyTransposed(_ other: Panel) {
+  package func copyTransposed(_ other: MatrixView) {
     precondition(rows == other.columns && columns == other.rows)
     forEachRow { row, index in
       for column in 0..<columns { row[column] = other.base[column * other.stride + index] }
@@ -32,7 +32,7 @@ extension Panel {
   }
 
   /// Adds `other`, which has the same shape.
-  package func add(_ other: Panel) {
+  package func add(_ other: MatrixView) {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
     forEachRow { row, index in
@@ -41,7 +41,7 @@ extension Panel {
   }
 
   /// Adds `factor` times a row of `other` to a row of this panel.
-  package func add(_ other: Panel, row source: Int, times factor: Float, to target: Int) {
+  package func add(_ other: MatrixView, row source: Int, times factor: Float, to target: Int) {
     precondition(columns == other.columns && target >= 0 && target < rows)
     precondition(source >= 0 && source < other.rows)
     guard columns > 0 else { return }
@@ -66,7 +66,7 @@ extension Panel {
   }
 
   /// Row i becomes row `indices[i]` of `source`.
-  package func gather(_ source: Panel, rows indices: ArraySlice<Int32>) {
+  package func gather(_ source: MatrixView, rows indices: ArraySlice<Int32>) {
     precondition(indices.count == rows && columns == source.columns)
     for (row, index) in indices.enumerated() {
       precondition(index >= 0 && Int(index) < source.rows)
@@ -78,7 +78,7 @@ extension Panel {
   /// Root-mean-square norm of each row of `source`, times `weight`; `source` may be this panel.
   /// Returns whether all values of `source` are finite.
   @discardableResult
-  package func normalise(_ source: Panel, weight: [Float], epsilon: Float) -> Bool {
+  package func normalise(_ source: MatrixView, weight: [Float], epsilon: Float) -> Bool {
     precondition(rows == source.rows && columns == source.columns && weight.count == columns)
     let path = rg_best_path()
     var finite = true
@@ -94,7 +94,7 @@ extension Panel {
   }
 
   /// self = silu(self) * up.
-  package func multiplySiLU(by up: Panel) {
+  package func multiplySiLU(by up: MatrixView) {
     precondition(rows == up.rows && columns == up.columns)
     let path = rg_best_path()
     forEachRow { row, index in
@@ -118,7 +118,7 @@ extension Panel {
   /// Rotates the pairs of each row by the angles in row `positions[r]` of `cosine` and `sine`
   /// [positions, columns / 2]; a pair is (i, i + half) or, `interleaved`, (2i, 2i + 1).
   package func rotate(
-    cosine: Panel, sine: Panel, positions: ArraySlice<Int32>, interleaved: Bool
+    cosine: MatrixView, sine: MatrixView, positions: ArraySlice<Int32>, interleaved: Bool
   ) {
     let half = columns / 2
     precondition(cosine.columns == half && sine.columns == half && positions.count == rows)
@@ -146,7 +146,7 @@ extension Panel {
   }
 
   /// Sum of the squares of the differences to `other`, which has the same shape.
-  package func squaredDistance(to other: Panel) -> Double {
+  package func squaredDistance(to other: MatrixView) -> Double {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
     var sum = 0.0
@@ -159,7 +159,7 @@ extension Panel {
 
 // MARK: Sums of exponentials
 
-extension Panel {
+extension MatrixView {
   /// The largest value of a row and its column.
   package func largest(row: Int) -> (value: Float, column: Int) {
     precondition(row >= 0 && row < rows && columns > 0)
@@ -176,7 +176,7 @@ extension Panel {
   }
 
   /// Sum of exp(value - shift) · (value - other's value) over a row.
-  package func sumOfExponentials(row: Int, shift: Float, timesDifferenceTo other: Panel) -> Double {
+  package func sumOfExponentials(row: Int, shift: Float, timesDifferenceTo other: MatrixView) -> Double {
     precondition(row >= 0 && row < rows && row < other.rows)
     precondition(columns > 0 && columns == other.columns)
     return rg_sum_exp_difference(

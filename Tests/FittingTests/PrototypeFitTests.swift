@@ -6,8 +6,8 @@ import Tensors
 import TestSupport
 import Testing
 
-struct NativeFitTests {
-  static let rules = [SyntheticLayer.softmax, SyntheticLayer.nodes]
+struct PrototypeFitTests {
+  static let rules = [SyntheticLayer.softmax, SyntheticLayer.groups]
 
   @Test(arguments: rules) func `full strength balances calibration and held-out tokens`(
     _ rule: RoutingRule
@@ -19,7 +19,7 @@ struct NativeFitTests {
     #expect(before > 0.25)
     #expect(try #require(fit.evidence.calibration.metrics.gini) < 0.01)
     #expect(try #require(fit.evidence.heldOut?.metrics.gini) < 0.12)
-    #expect(try #require(layer.heldOutMetrics(fit.native).gini) < 0.06)
+    #expect(try #require(layer.heldOutMetrics(fit.prototype).gini) < 0.06)
     #expect(fit.clones > 0 && !fit.isUnchanged)
     #expect(fit.evidence.calibration.agreement.duplicateRate == 0)
   }
@@ -45,7 +45,7 @@ struct NativeFitTests {
       let fit = try LayerFitter.fit(
         inputs: layer.calibration, original: layer.router,
         options: FitOptions(strength: strength, threads: 2))
-      let gini = try #require(layer.heldOutMetrics(fit.native).gini)
+      let gini = try #require(layer.heldOutMetrics(fit.prototype).gini)
       #expect(gini <= last + 1e-9, "strength \(strength)")
       last = gini
     }
@@ -56,11 +56,11 @@ struct NativeFitTests {
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router, options: FitOptions(strength: 0))
     #expect(fit.isUnchanged && fit.clones == 0)
-    #expect(fit.slotFunction == Array(0..<rule.experts))
+    #expect(fit.physicalToLogical == Array(0..<rule.experts))
     let zeros = [Float](repeating: 0, count: rule.experts)
-    #expect(fit.native.functionPotentials == layer.router.selectionBias ?? zeros)
+    #expect(fit.prototype.selectionBias == layer.router.selectionBias ?? zeros)
     #expect(
-      fit.native.route(layer.heldOut, threads: 1) == layer.router.route(layer.heldOut, threads: 1))
+      fit.prototype.route(layer.heldOut, threads: 1) == layer.router.route(layer.heldOut, threads: 1))
   }
 
   @Test func `the fit does not depend on the number of threads`() throws {
@@ -70,7 +70,7 @@ struct NativeFitTests {
         try LayerFitter.fit(
           inputs: layer.calibration, original: layer.router, options: FitOptions(threads: threads))
       }
-      #expect(fits[0].native == fits[1].native && fits[0].native == fits[2].native)
+      #expect(fits[0].prototype == fits[1].prototype && fits[0].prototype == fits[2].prototype)
       #expect(fits[0].evidence == fits[1].evidence && fits[0].evidence == fits[2].evidence)
     }
   }
@@ -89,7 +89,7 @@ struct NativeFitTests {
     #expect(full.evidence.calibration.agreement.overlap > 0.999)
     #expect(small.evidence.calibration.agreement.overlap < 0.95)
     #expect(automatic.evidence.calibration.agreement.overlap > 0.99)
-    #expect(small.keptEnergy < automatic.keptEnergy && automatic.keptEnergy <= 1 + 1e-9)
+    #expect(small.explainedVariance < automatic.explainedVariance && automatic.explainedVariance <= 1 + 1e-9)
     #expect(automatic.latentSize <= 16 && small.latentSize == 4)
   }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native router from its specification (the library's NativeRouter page), in plain numpy.
+"""The prototype router from its specification (the library's PrototypeRouter page), in plain numpy.
 
 Written without a look at modeling_regate.py, token by token: the naive twin that tests hold the
 modelling files against.
@@ -39,16 +39,16 @@ def router_prefix(checkpoint, layer):
     return f"model.layers.{layer}.{block}.gate."
 
 
-class NativeRouter:
+class PrototypeRouter:
     def __init__(self, checkpoint, layer):
         prefix = router_prefix(checkpoint, layer)
         config = self.config = checkpoint.config
         get = self.get = lambda name: checkpoint[prefix + name].numpy()
         self.encoder, self.similarity = config["regate"]["encoder"], config["regate"]["similarity"]
-        self.A, self.p, self.a = get("weight"), get("function_prototypes"), get("function_bias")
-        self.b, self.v = get("function_potentials"), get("function_slopes")
-        self.function = get("slot_function")
-        self.c, self.beta = get("slot_prototypes"), get("slot_potentials")
+        self.A, self.p, self.a = get("weight"), get("logical_prototypes"), get("logit_bias")
+        self.b, self.v = get("selection_bias"), get("token_bias")
+        self.function = get("physical_to_logical")
+        self.c, self.beta = get("clone_prototypes"), get("clone_bias")
         self.family = config["model_type"].removeprefix("regate_")
         self.top_k = config["num_experts_per_tok"]
         self.experts = len(self.function)

@@ -4,7 +4,7 @@ public import Routing
 
 /// What traffic that is not fitted to asks of a layer's functions: a plan gives no function up that
 /// the plan for this traffic alone would keep.
-public struct SlotDemand: Sendable, Hashable {
+public struct ProtectedLoad: Sendable, Hashable {
   /// Assignments per function [E] under the original router.
   public let load: [Int]
   /// Sum over tokens of weight x expert output norm [E]; nil where it is not known.

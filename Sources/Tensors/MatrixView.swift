@@ -2,13 +2,13 @@
 //
 // Windows into shared float storage, so that a forward pass can work on heads, token blocks and
 // weight panels without copying them. Pointers stay in this file, `FloatStorage.swift`,
-// `PackedMatrix.swift` and `Panel+Rows.swift`.
+// `PackedMatrix.swift` and `MatrixView+Rows.swift`.
 
 /// A row-major window [rows, columns] with a distance between its rows.
 ///
 /// A panel is a reference: writing through one window is seen through all others. Threads may write
 /// windows that do not overlap.
-package struct Panel: Sendable {
+package struct MatrixView: Sendable {
   let storage: FloatStorage
   let offset: Int
   package let rows: Int
@@ -56,19 +56,19 @@ package struct Panel: Sendable {
   var base: UnsafeMutablePointer<Float> { storage.base + offset }
 
   /// The window on some of the rows and columns.
-  package subscript(rows: Range<Int>, columns: Range<Int>) -> Panel {
+  package subscript(rows: Range<Int>, columns: Range<Int>) -> MatrixView {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= self.rows)
     precondition(columns.lowerBound >= 0 && columns.upperBound <= self.columns)
-    return Panel(
+    return MatrixView(
       storage, offset: offset + rows.lowerBound * stride + columns.lowerBound, rows: rows.count,
       columns: columns.count, stride: stride)
   }
 
   /// The window on some of the rows.
-  package subscript(rows: Range<Int>) -> Panel { self[rows, 0..<columns] }
+  package subscript(rows: Range<Int>) -> MatrixView { self[rows, 0..<columns] }
 
   /// The window on some of the columns.
-  package func columns(_ columns: Range<Int>) -> Panel { self[0..<rows, columns] }
+  package func columns(_ columns: Range<Int>) -> MatrixView { self[0..<rows, columns] }
 
   package subscript(row: Int, column: Int) -> Float {
     get {
@@ -106,14 +106,14 @@ package struct Panel: Sendable {
 extension Matrix {
   /// A matrix whose values `body` writes through a window that must not outlive the call.
   package init<E: Error>(
-    rows: Int, columns: Int, writing body: (Panel) throws(E) -> Void
+    rows: Int, columns: Int, writing body: (MatrixView) throws(E) -> Void
   ) throws(E) {
     precondition(rows >= 0 && columns >= 0)
     var failure: E?
     let values = [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
       guard let base = result.baseAddress, rows * columns > 0 else { return }
       do throws(E) {
-        try body(Panel(borrowing: base, rows: rows, columns: columns))
+        try body(MatrixView(borrowing: base, rows: rows, columns: columns))
         count = rows * columns
       } catch {
         failure = error
@@ -124,13 +124,13 @@ extension Matrix {
   }
 
   /// Hands a window on the values to `body`, which must neither write through it nor keep it.
-  package func withPanel<R, E: Error>(_ body: (Panel) throws(E) -> R) throws(E) -> R {
+  package func withView<R, E: Error>(_ body: (MatrixView) throws(E) -> R) throws(E) -> R {
     let outcome = values.withUnsafeBufferPointer { values -> Result<R, E> in
       // SAFETY: a window on no values is never read; others last as long as `values`.
       let base = values.baseAddress.map(UnsafeMutablePointer.init(mutating:))
       let panel =
-        base.map { Panel(borrowing: $0, rows: rows, columns: columns) }
-        ?? Panel(rows: rows, columns: columns)
+        base.map { MatrixView(borrowing: $0, rows: rows, columns: columns) }
+        ?? MatrixView(rows: rows, columns: columns)
       return Result { () throws(E) in try body(panel) }
     }
     return try outcome.get()
@@ -139,19 +139,19 @@ extension Matrix {
 
 // MARK: Products
 
-extension Panel {
+extension MatrixView {
   /// self = a · bᵀ (+ self): a [m,k], b [n,k], self [m,n].
-  package func multiply(_ a: Panel, transposed b: Panel, adding: Bool = false) {
+  package func multiply(_ a: MatrixView, transposed b: MatrixView, adding: Bool = false) {
     multiply(a, transposed: PackedMatrix(b, uses: a.rows), adding: adding)
   }
 
   /// self = a · b: a [m,k], b [k,n], self [m,n].
-  package func multiply(_ a: Panel, _ b: Panel) {
+  package func multiply(_ a: MatrixView, _ b: MatrixView) {
     multiply(a, transposed: PackedMatrix(transposing: b, uses: a.rows))
   }
 
   /// self = a · bᵀ (+ self): a [m,k], b [n,k], self [m,n].
-  package func multiply(_ a: Panel, transposed b: PackedMatrix, adding: Bool = false) {
+  package func multiply(_ a: MatrixView, transposed b: PackedMatrix, adding: Bool = false) {
     precondition(a.columns == b.columns && rows == a.rows && columns == b.rows)
     guard rows > 0, columns > 0 else { return }
     guard a.columns > 0 else { return adding ? () : fill(0) }

@@ -5,17 +5,17 @@ import Checkpoints
 import OrderedCollections
 package import Routing
 
-/// The mark that Regate's native router leaves in `config.json`.
-package enum NativeForm {
-  /// The object that describes the native routers.
+/// The mark that Regate's prototype router leaves in `config.json`.
+package enum PrototypeForm {
+  /// The object that describes the prototype routers.
   package static let key = "regate"
   /// Before the original's `model_type`.
   package static let modelTypePrefix = "regate_"
-  /// The version of tensors, keys and equations that this code writes and reads. 1 and 2, of which
-  /// no release was made, had potentials that do not depend on the token.
-  package static let version = 3
+  /// The version of tensors, keys and equations that this code writes and reads. No release was made
+  /// of 1 to 3, which had other names or no token-dependent bias.
+  package static let version = 4
 
-  /// The activation that a Mixtral's native form names, so that every stock class stops there and
+  /// The activation that a Mixtral's prototype form names, so that every stock class stops there and
   /// says so; the real one is in the `regate` object under the same key.
   ///
   /// Transformers 5 renames Mixtral's tensors by `model_type`. Its own Mixtral class, forced onto
@@ -23,7 +23,7 @@ package enum NativeForm {
   package static let activationGuard = "regate: load with trust_remote_code=True"
   package static let activationKey = "hidden_act"
 
-  /// The configuration that the original had, if `config` is that of a native checkpoint.
+  /// The configuration that the original had, if `config` is that of a prototype checkpoint.
   static func original(
     of config: JSONValue, file: String
   ) throws(RegateError) -> JSONValue? {
@@ -47,7 +47,7 @@ package enum NativeForm {
     return original
   }
 
-  /// Encoder and similarity of the native routers that `config` describes.
+  /// Encoder and similarity of the prototype routers that `config` describes.
   static func form(
     of config: JSONValue, file: String
   ) throws(RegateError) -> PrototypeRouter.LatentForm {
