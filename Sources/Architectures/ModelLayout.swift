@@ -60,14 +60,11 @@ public struct ModelLayout: Sendable {
   public static func read(
     _ checkpoint: any Checkpoint, mtp: Bool = false
   ) throws(RegateError) -> ModelLayout {
-    switch checkpoint {
-    case let checkpoint as SafetensorsCheckpoint:
+    switch checkpoint.format {
+    case .safetensors(let checkpoint):
       try LayoutReader(safetensors: checkpoint).read(mtp: mtp)
-    case let checkpoint as GGUFCheckpoint:
+    case .gguf(let checkpoint):
       try LayoutReader(gguf: checkpoint).read(mtp: mtp)
-    default:
-      throw RegateError(
-        .unsupported, file: checkpoint.path, "is neither a safetensors nor a GGUF checkpoint")
     }
   }
 }

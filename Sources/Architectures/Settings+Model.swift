@@ -7,8 +7,8 @@ extension Settings {
   /// The configuration of the (text) model in `checkpoint`: the object of `config.json` that its
   /// layout was read from, or the GGUF metadata of its architecture.
   package static func ofModel(_ checkpoint: any Checkpoint) throws(RegateError) -> Settings {
-    switch checkpoint {
-    case let checkpoint as SafetensorsCheckpoint:
+    switch checkpoint.format {
+    case .safetensors(let checkpoint):
       let file = checkpoint.directory + "/config.json"
       guard let written = checkpoint.config else {
         throw RegateError(
@@ -18,11 +18,8 @@ extension Settings {
       let config = try PrototypeForm.original(of: written, file: file) ?? written
       let (_, object, scope) = try Family.find(in: config, file: file)
       return Settings(json: object, scope: scope, file: file)
-    case let checkpoint as GGUFCheckpoint:
+    case .gguf(let checkpoint):
       return Settings(gguf: checkpoint)
-    default:
-      throw RegateError(
-        .unsupported, file: checkpoint.path, "is neither a safetensors nor a GGUF checkpoint")
     }
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ByteStorage
+import Foundation
 public import OrderedCollections
 public import Tensors
 
@@ -39,6 +40,33 @@ public protocol Checkpoint: Sendable {
   var files: [MappedFile] { get }
   /// Every tensor, by file and then by offset.
   var tensors: OrderedDictionary<String, TensorInfo> { get }
+  /// The checkpoint as what it is, for what the containers do differently.
+  var format: CheckpointFormat { get }
+  /// The folder that holds the files.
+  var directory: String { get }
+  /// `config.json` beside the tensors; nil where the container or the folder has none.
+  var config: JSONValue? { get }
+  /// What is odd but not wrong, one line each.
+  var warnings: [String] { get }
+}
+
+/// A checkpoint by its container. A switch over it is exhaustive: a new container does not compile
+/// until every place says what it does with it.
+public enum CheckpointFormat: Sendable {
+  case safetensors(SafetensorsCheckpoint)
+  case gguf(GGUFCheckpoint)
+
+  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a `.gguf`
+  /// file, split or not. Reads headers only.
+  public static func open(_ path: String) throws(RegateError) -> any Checkpoint {
+    guard FileManager.default.fileExists(atPath: path) else {
+      throw RegateError(
+        .missing, file: path, "no such file or directory",
+        advice: "give a checkpoint directory, a .safetensors file or a .gguf file")
+    }
+    return path.lowercased().hasSuffix(".gguf")
+      ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
+  }
 }
 
 extension Checkpoint {

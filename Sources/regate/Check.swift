@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-public import RegateKit
+import RegateKit
 
 struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

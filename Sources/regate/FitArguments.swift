@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
+import ArgumentParser
 import Foundation
-public import RegateKit
-public import Routing
+import RegateKit
+import Routing
 
 /// Options on what is fitted and to what.
 struct FitArguments: ParsableArguments {

@@ -20,6 +20,12 @@ public struct GGUFCheckpoint: Checkpoint {
 
   /// GGUF.
   public var container: Container { .gguf }
+  public var format: CheckpointFormat { .gguf(self) }
+  /// The folder of the first part.
+  public var directory: String { files[0].path.directory }
+  /// GGUF keeps its configuration in the header.
+  public var config: JSONValue? { nil }
+  public var warnings: [String] { [] }
   /// The mapped files of the parts.
   public var files: [MappedFile] { parts.map(\.file) }
   /// The metadata of the first part.

@@ -31,6 +31,7 @@ public struct SafetensorsCheckpoint: Checkpoint {
   public let warnings: [String]
 
   public var files: [MappedFile] { parts.map(\.file) }
+  public var format: CheckpointFormat { .safetensors(self) }
 
   /// Opens the directory or `.safetensors` file at `path`.
   public init(path: String) throws(RegateError) {

@@ -117,11 +117,12 @@ package struct InferenceModel: Sendable {
     _ rows: Int, _ embedding: TensorInfo, _ checkpoint: any Checkpoint, _ settings: inout Settings
   ) throws(RegateError) {
     let stated: (key: String, size: Int)?
-    if let gguf = checkpoint as? GGUFCheckpoint {
+    switch checkpoint.format {
+    case .gguf(let gguf):
       stated = gguf.metadata["tokenizer.ggml.tokens"]?.array.map {
         (key: "tokenizer.ggml.tokens", size: $0.count)
       }
-    } else {
+    case .safetensors:
       stated = try settings.integer(Key("vocab_size", default: nil)).map {
         (key: "vocab_size", size: $0)
       }

@@ -9,6 +9,7 @@
 //   twice;
 // - protected sets are measured whole and fitted to not at all.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Fitting

@@ -128,12 +128,9 @@ struct TokenSet: Sendable {
   }
 
   private static func tokenizer(of model: Model) throws(RegateError) -> Tokenizer {
-    switch model.checkpoint {
-    case let checkpoint as GGUFCheckpoint: return try Tokenizer(checkpoint)
-    case let checkpoint as SafetensorsCheckpoint:
-      return try Tokenizer(directory: checkpoint.directory)
-    default:
-      throw RegateError(.unsupported, file: model.checkpoint.path, "has no tokenizer")
+    switch model.checkpoint.format {
+    case .gguf(let checkpoint): try Tokenizer(checkpoint)
+    case .safetensors(let checkpoint): try Tokenizer(directory: checkpoint.directory)
     }
   }
 

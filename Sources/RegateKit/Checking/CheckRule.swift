@@ -87,8 +87,12 @@ struct CheckSubject: Sendable {
   var layout: ModelLayout { model.layout }
   var family: String { layout.family.name }
   var isGGUF: Bool { layout.container == .gguf }
-  var safetensors: SafetensorsCheckpoint? { model.checkpoint as? SafetensorsCheckpoint }
-  var gguf: GGUFCheckpoint? { model.checkpoint as? GGUFCheckpoint }
+  var safetensors: SafetensorsCheckpoint? {
+    if case .safetensors(let checkpoint) = model.checkpoint.format { checkpoint } else { nil }
+  }
+  var gguf: GGUFCheckpoint? {
+    if case .gguf(let checkpoint) = model.checkpoint.format { checkpoint } else { nil }
+  }
   /// `config.json`, or the part of it that describes the language model.
   var config: JSONValue? {
     safetensors?.config.map { $0["text_config"]?.objectValue == nil ? $0 : $0["text_config"] ?? $0 }

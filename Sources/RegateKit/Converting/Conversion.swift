@@ -395,7 +395,7 @@ public struct Conversion: Sendable {
           + "without its routers")
     }
     if form == .lprOfficial { try OfficialConfig.requireExpressible(model) }
-    if form == .lpr, let config = (model.checkpoint as? SafetensorsCheckpoint)?.config {
+    if form == .lpr, let config = model.checkpoint.config {
       try PrototypeConfig.requireLoadable(config, family: layout.family)
     }
     if request.clones && request.routes || request.places, let reason = layout.unclonable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import ByteStorage
 import Checkpoints
 public import Reports
 import Routing

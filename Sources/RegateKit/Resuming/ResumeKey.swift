@@ -72,7 +72,7 @@ enum ContentDigest {
       let header = tensors.map(\.range.lowerBound).min() ?? 0
       update(&hash, file, header: header)
     }
-    if let config = (checkpoint as? SafetensorsCheckpoint)?.config {
+    if let config = checkpoint.config {
       hash.update(data: Data(config.serialised(.compact)))
     }
     return text(hash)

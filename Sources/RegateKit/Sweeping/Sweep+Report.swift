@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 public import Checkpoints
 import OrderedCollections
 public import Reports

@@ -3,6 +3,7 @@
 // Changes a checkpoint's files in place. First an undo delta with every byte that will be lost is
 // on the disk under its final name; from then on, at any moment, `regate revert` leads back.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
@@ -137,20 +138,4 @@ struct OutputDestination: Sendable {
         .missing, file: parent, "is no directory", advice: "make it, or choose another output")
     }
   }
-}
-
-extension String {
-  var lastPathComponent: String { (self as NSString).lastPathComponent }
-  /// The folder of a path, `.` for a bare name.
-  var directory: String {
-    let folder = (self as NSString).deletingLastPathComponent
-    return folder.isEmpty ? "." : folder
-  }
-  /// A path as others begin with it; the root stays what it is.
-  var withoutTrailingSlashes: String {
-    var path = self
-    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-    return path
-  }
-  var deletingExtension: String { (self as NSString).deletingPathExtension }
 }

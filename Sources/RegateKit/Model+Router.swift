@@ -2,39 +2,11 @@
 
 public import Architectures
 public import ByteStorage
-public import Checkpoints
-import Foundation
+import Checkpoints
 public import Routing
 import Tensors
 
-/// An opened checkpoint and what is in it.
-public struct Model: Sendable {
-  public let checkpoint: any Checkpoint
-  public let layout: ModelLayout
-
-  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
-  /// `.gguf` file. Reads headers only. With `mtp`, layers of multi-token prediction are among
-  /// its MoE layers.
-  public static func open(
-    _ path: String, mtp: Bool = false
-  ) throws(RegateError) -> Model {
-    guard FileManager.default.fileExists(atPath: path) else {
-      throw RegateError(
-        .missing, file: path, "no such file or directory",
-        advice: "give a checkpoint directory, a .safetensors file or a .gguf file")
-    }
-    let checkpoint: any Checkpoint =
-      path.lowercased().hasSuffix(".gguf")
-      ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
-    return Model(
-      checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, mtp: mtp))
-  }
-
-  /// What a user should know about the checkpoint before relying on it.
-  public var warnings: [String] {
-    ((checkpoint as? SafetensorsCheckpoint)?.warnings ?? []) + layout.warnings
-  }
-
+extension Model {
   /// The router of a layer, decoded.
   public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
     if layout.hasOfficialRouter, let form = layout.prototypeForm {

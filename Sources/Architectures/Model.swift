@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ByteStorage
+public import Checkpoints
+
+/// An opened checkpoint and what is in it.
+public struct Model: Sendable {
+  public let checkpoint: any Checkpoint
+  public let layout: ModelLayout
+
+  package init(checkpoint: any Checkpoint, layout: ModelLayout) {
+    self.checkpoint = checkpoint
+    self.layout = layout
+  }
+
+  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
+  /// `.gguf` file. Reads headers only. With `mtp`, layers of multi-token prediction are among its
+  /// MoE layers.
+  public static func open(_ path: String, mtp: Bool = false) throws(RegateError) -> Model {
+    let checkpoint = try CheckpointFormat.open(path)
+    return Model(checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, mtp: mtp))
+  }
+
+  /// What a user should know about the checkpoint before relying on it.
+  public var warnings: [String] { checkpoint.warnings + layout.warnings }
+}
