@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One pass over the experts of a layer: each is decoded once, applied to the tokens that need it,
+// whatever set or stream they are of, and dropped. Memory is one decoded expert and its outputs per
+// worker.
+
+package import Architectures
+package import ByteStorage
+import Routing
+package import Tensors
+
+package struct ExpertPass: Sendable {
+  /// Tokens with inputs of their own: a set of tokens, or one of several streams.
+  package struct Batch: Sendable {
+    /// [T,H]
+    package let inputs: Matrix
+    /// The rows of `inputs` that each expert is applied to, [E].
+    package let tokensOfExpert: [[Int]]
+
+    package init(inputs: Matrix, tokensOfExpert: [[Int]]) {
+      self.inputs = inputs
+      self.tokensOfExpert = tokensOfExpert
+    }
+  }
+
+  /// Loads and decodes one expert of the original checkpoint.
+  private let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  package let experts: Int
+  package let threads: Int
+  /// Called after each expert.
+  private let progress: @Sendable () -> Void
+
+  package init(
+    experts: Int, threads: Int, progress: @escaping @Sendable () -> Void,
+    load: @escaping @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  ) {
+    self.experts = experts
+    self.threads = threads
+    self.progress = progress
+    self.load = load
+  }
+
+  /// Applies every expert that has tokens to their rows and hands its outputs [rows,H] to `consume`:
+  /// expert after expert, and batch after batch for each, whatever the number of threads.
+  package func run(
+    _ batches: [Batch],
+    consume: (_ batch: Int, _ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void
+  ) throws(RegateError) {
+    let used = (0..<experts).filter { expert in
+      batches.contains { !$0.tokensOfExpert[expert].isEmpty }
+    }
+    var next = 0
+    while next < used.count {
+      // Outputs are consumed in expert order, so the group size cannot change a sum.
+      let group = Array(used[next..<min(next + threads, used.count)])
+      let outputs = mapBlocks(count: group.count, blockSize: 1, threads: threads) { index, _ in
+        apply(group[index], to: batches)
+      }
+      for (expert, output) in zip(group, outputs) {
+        for (batch, rows) in try output.get().enumerated() {
+          guard let rows else { continue }
+          consume(batch, expert, batches[batch].tokensOfExpert[expert], rows)
+        }
+        progress()
+      }
+      next += group.count
+    }
+    for _ in used.count..<experts { progress() }
+  }
+
+  /// The outputs for each batch; nil where it has no token for the expert.
+  private func apply(_ expert: Int, to batches: [Batch]) -> Result<[Matrix?], RegateError> {
+    do throws(RegateError) {
+      let weights = try load(expert)
+      var outputs: [Matrix?] = []
+      for batch in batches {
+        let tokens = batch.tokensOfExpert[expert]
+        outputs.append(
+          tokens.isEmpty ? nil : weights.apply(batch.inputs.gathering(rows: tokens), threads: 1))
+      }
+      return .success(outputs)
+    } catch {
+      return .failure(error)
+    }
+  }
+}
+
+extension Model {
+  /// A pass over the experts of `layer`; `progress` is called at each one's end.
+  package func expertPass(
+    of layer: MoELayer, threads: Int, progress: @escaping @Sendable () -> Void
+  ) throws(RegateError) -> ExpertPass {
+    let reader = try ExpertReader(checkpoint, layout: layout)
+    return ExpertPass(experts: layer.rule.experts, threads: threads, progress: progress) {
+      (expert) throws(RegateError) in try reader.weights(of: expert, in: layer)
+    }
+  }
+}
