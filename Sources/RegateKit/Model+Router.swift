@@ -2,7 +2,6 @@
 
 public import Architectures
 public import ByteStorage
-import Checkpoints
 public import Routing
 import Tensors
 
@@ -53,17 +52,5 @@ public enum LayerRouter: Sendable {
     case .prototype(let router):
       try GateStatistics(gate: gate, bias: router.selectionBias.filter(\.isFinite))
     }
-  }
-}
-
-extension Model {
-  /// A pass over the experts of `layer`; each one's end is one unit of `progress`.
-  func expertPass(
-    of layer: MoELayer, threads: Int, progress: (any ProgressSink)?
-  ) throws(RegateError) -> ExpertPass {
-    let reader = try ExpertReader(checkpoint, layout: layout)
-    return ExpertPass(
-      load: { expert throws(RegateError) in try reader.weights(of: expert, in: layer) },
-      threads: threads, progress: { progress?.advance(1) })
   }
 }

@@ -85,7 +85,7 @@ struct CheckSubject: Sendable {
   }
 
   var layout: ModelLayout { model.layout }
-  var family: String { layout.family.name }
+  var family: Family { layout.family }
   var isGGUF: Bool { layout.container == .gguf }
   var safetensors: SafetensorsCheckpoint? {
     if case .safetensors(let checkpoint) = model.checkpoint.format { checkpoint } else { nil }

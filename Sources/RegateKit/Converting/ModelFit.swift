@@ -275,7 +275,8 @@ struct ModelFitter {
     if model.layout.undecodable == nil {
       errors = try OutputError.relative(
         inputs: inputs, original: before, candidates: after, groups: local,
-        pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+        pass: model.expertPass(
+          of: layer, threads: request.threads, progress: { [progress] in progress.advance(1) }))
     } else {
       progress.advance(experts)
     }
@@ -370,7 +371,7 @@ struct ModelFitter {
     }
     let sketch = try ExpertSampling.sketch(
       inputs: inputs, original: original,
-      pass: model.expertPass(of: layer, threads: request.threads, progress: progress))
+      pass: model.expertPass(of: layer, threads: request.threads, progress: { progress?.advance(1) }))
     if let expert = sketch.norms.firstIndex(where: { !$0.isFinite }) {
       throw RegateError(
         .malformed, file: model.checkpoint.path,

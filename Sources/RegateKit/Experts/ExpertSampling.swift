@@ -5,6 +5,7 @@
 
 import ByteStorage
 import Fitting
+import Inference
 import Routing
 import Tensors
 

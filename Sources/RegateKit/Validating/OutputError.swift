@@ -7,6 +7,7 @@
 // computed with the real experts (shared experts are the same on both sides and cancel).
 
 import ByteStorage
+import Inference
 import Routing
 import Tensors
 

@@ -152,7 +152,8 @@ public struct Validation: Sendable {
         inputs: inputs, original: .init(assignment: before, map: map.original),
         candidates: [.init(assignment: after, map: map.patched)],
         groups: [nil] + mix.parts.map(\.measured),
-        pass: pair.original.expertPass(of: original, threads: request.threads, progress: progress)
+        pass: pair.original.expertPass(
+          of: original, threads: request.threads, progress: { progress.advance(1) })
       )[0]
     } else {
       progress.advance(experts)

@@ -9,10 +9,6 @@ import Routing
 /// `config.json` for the official LPR code: the original's keys, its model type and classes, and the
 /// keys of its routers and losses, which are those of its published configurations.
 enum OfficialConfig {
-  private static let classes = [
-    "mixtral": "MixtralForCausalLM_LPR", "qwen3_moe": "Qwen3MoeForCausalLM_LPR",
-  ]
-
   /// Refuses models whose routing the official code cannot express, with the reason.
   static func requireExpressible(_ model: Model) throws(RegateError) {
     let layout = model.layout
@@ -24,12 +20,12 @@ enum OfficialConfig {
     guard let checkpoint = model.checkpoint as? SafetensorsCheckpoint else {
       throw refused("the official code reads safetensors only", use: .stock)
     }
-    guard OfficialForm.modelType(of: layout.family) != nil else {
+    switch layout.family.forms.official {
+    case .supported: break
+    case .differs(let routing):
       throw refused(
-        layout.family.name.hasPrefix("deepseek")
-          ? "the official code gives \(layout.family.title) a softmax of the chosen scores, without "
-            + "expert groups, scale and selection bias: not this model's routing"
-          : "the official code has no \(layout.family.title)")
+        "the official code gives \(layout.family.title) \(routing): not this model's routing")
+    case .absent: throw refused("the official code has no \(layout.family.title)")
     }
     guard layout.layers.count == layout.layerCount else {
       let sparse = Set(layout.layers.map(\.index))
@@ -54,7 +50,7 @@ enum OfficialConfig {
   static func patched(
     _ config: JSONValue, family: Family, layers: [LayerPatch]
   ) throws(RegateError) -> JSONValue {
-    guard let type = OfficialForm.modelType(of: family), let name = classes[family.name] else {
+    guard let traits = family.official else {
       throw RegateError(
         .unsupported, subject: "--router lpr-official", "has no \(family.title)",
         advice: "use --router lpr")
@@ -62,9 +58,9 @@ enum OfficialConfig {
     let sizes = layers.compactMap { patch in
       if case .official(let router) = patch.router { router.latentSize } else { nil }
     }
-    var official = inTransformers4(config, family: family)
-    official["model_type"] = .string(type)
-    official["architectures"] = [.string(name)]
+    var official = inTransformers4(config, traits)
+    official["model_type"] = .string(traits.modelType)
+    official["architectures"] = [.string(traits.className)]
     official["auto_map"] = nil
     official[OfficialForm.latentSizeKey] = sizes.first.map { .integer($0) } ?? .null
     official[OfficialForm.metricsKey] = .string(OfficialForm.vectorMetrics)
@@ -74,7 +70,7 @@ enum OfficialConfig {
     official["diversity_lambda"] = .number(1)
     official["router_ema_decay"] = .number(0.8)
     official["kl_weight"] = .number(0.01)
-    official["align_weight"] = .number(family.name == "mixtral" ? 0.05 : 0.1)
+    official["align_weight"] = .number(traits.alignWeight)
     official["div_weight"] = .number(1)
     official["unit_ball"] = .bool(false)
     official["output_router_kl"] = .bool(true)
@@ -89,7 +85,7 @@ enum OfficialConfig {
 
   /// The official code runs in transformers 4.51, which does not read some keys as transformers 5
   /// writes them: those are there under both names.
-  private static func inTransformers4(_ config: JSONValue, family: Family) -> JSONValue {
+  private static func inTransformers4(_ config: JSONValue, _ traits: OfficialTraits) -> JSONValue {
     var config = config
     if let rope = config["rope_parameters"] {
       if config["rope_theta"] == nil { config["rope_theta"] = rope["rope_theta"] }
@@ -100,8 +96,8 @@ enum OfficialConfig {
       }
     }
     if config["torch_dtype"] == nil { config["torch_dtype"] = config["dtype"] }
-    if family.name == "qwen3_moe", config["num_experts"] == nil {
-      config["num_experts"] = config["num_local_experts"]
+    for key in traits.olderKeys where config[key.older] == nil {
+      config[key.older] = config[key.current]
     }
     return config
   }

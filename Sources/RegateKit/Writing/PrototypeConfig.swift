@@ -47,7 +47,7 @@ package enum PrototypeConfig {
       "similarity": .string(form.similarity.rawValue),
       "latent_size": .object(latentSizes),
     ]
-    if family.name == "mixtral" {
+    if family.forms.guardsActivation {
       mark[PrototypeForm.activationKey] = config[PrototypeForm.activationKey] ?? "silu"
       prototype[PrototypeForm.activationKey] = .string(PrototypeForm.activationGuard)
     }

@@ -15,15 +15,11 @@ package enum PrototypeModelling {
 
   /// What the names of a family's classes begin with in those files.
   static func classPrefix(of family: Family) throws(RegateError) -> String {
-    switch family.name {
-    case "mixtral": return "RegateMixtral"
-    case "qwen3_moe": return "RegateQwen3Moe"
-    case "deepseek_v2": return "RegateDeepseekV2"
-    case "deepseek_v3": return "RegateDeepseekV3"
-    default:
+    guard let prefix = family.forms.classPrefix else {
       throw RegateError(
         .unsupported, subject: "--router lpr", "has no modelling files for \(family.title)",
         advice: "use --router stock")
     }
+    return prefix
   }
 }

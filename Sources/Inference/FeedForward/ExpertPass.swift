@@ -3,21 +3,20 @@
 // One pass over the experts of a layer: each is decoded once, applied to the tokens that need it,
 // and dropped. Memory is one decoded expert and its outputs per worker.
 
-import Architectures
-import ByteStorage
-import Synchronization
-import Tensors
+package import Architectures
+package import ByteStorage
+package import Tensors
 
-struct ExpertPass: Sendable {
+package struct ExpertPass: Sendable {
   /// Loads and decodes one expert of the original checkpoint.
-  let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
-  let threads: Int
+  package let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  package let threads: Int
   /// Called after each expert.
-  let progress: @Sendable () -> Void
+  package let progress: @Sendable () -> Void
 
   /// Applies every expert that has tokens to their rows of `inputs` [T,H] and hands its outputs
   /// [rows,H] to `consume`, in the order of the experts whatever the number of threads.
-  func run(
+  package func run(
     inputs: Matrix, tokensOfExpert: [[Int]],
     consume: (_ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void
   ) throws(RegateError) {
@@ -46,5 +45,19 @@ struct ExpertPass: Sendable {
     } catch {
       return .failure(error)
     }
+  }
+}
+
+extension Model {
+  /// A pass over the experts of `layer`, whose end `progress` is told one by one; `counter` notes
+  /// each that is decoded. Throws where the experts cannot be decoded.
+  package func expertPass(
+    of layer: MoELayer, threads: Int, counter: DecodeCounter? = nil,
+    progress: @escaping @Sendable () -> Void
+  ) throws(RegateError) -> ExpertPass {
+    let reader = try ExpertReader(checkpoint, layout: layout, counter: counter)
+    return ExpertPass(
+      load: { expert throws(RegateError) in try reader.weights(of: expert, in: layer) },
+      threads: threads, progress: progress)
   }
 }
