@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One expert, y = down(a(gate x, up x)), a the activation: x [T,H], gate and up [I,H], down [H,I], y [T,H].
+// One expert, y = down(a(gate x, up x)), a the activation: x [T,H], gate and up [I,H], down [H,I],
+// y [T,H].
 
 public import Tensors
 

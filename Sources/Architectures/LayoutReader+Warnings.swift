@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the runtimes disagree about a checkpoint: what its family's file says, and what follows from
-// how the family is read.
+// Where the runtimes disagree about a checkpoint: what its family's file says, and what follows
+// from how the family is read.
 
 import ByteStorage
 import Checkpoints
@@ -17,8 +17,8 @@ extension LayoutReader {
     var warnings: [String] = []
     if let modelType, traits.unregisteredTypes.contains(modelType) {
       warnings.append(
-        "model_type \(modelType): transformers 5.23 does not register it, so it loads there only with"
-          + " the code that comes with the model (trust_remote_code)")
+        "model_type \(modelType): transformers 5.23 does not register it, so it loads there only"
+          + " with the code that comes with the model (trust_remote_code)")
     }
     for caveat in traits.caveats {
       if let warning = try caveat(&subject) { warnings.append(warning) }

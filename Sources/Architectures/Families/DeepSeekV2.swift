@@ -41,8 +41,8 @@ extension Family {
     guard try subject.settings.bool(Key("norm_topk_prob", default: false)) == true else {
       return nil
     }
-    return "norm_topk_prob is true: transformers 5.23 ignores it for DeepSeek-V2, vLLM and llama.cpp"
-      + " renormalise and then scale, the original code renormalises instead of scaling"
+    return "norm_topk_prob is true: transformers 5.23 ignores it for DeepSeek-V2, vLLM and"
+      + " llama.cpp renormalise and then scale, the original code renormalises instead of scaling"
   }
 
   private static let groupScore: Caveat = { subject in
@@ -55,8 +55,8 @@ extension Family {
     guard subject.settings.has("expert_group_count"), subject.rule.groups != nil else {
       return nil
     }
-    return "llama.cpp scores an expert group by the sum of its two best experts, transformers scores"
-      + " DeepSeek-V2's by the best one: this file and its safetensors source can choose"
+    return "llama.cpp scores an expert group by the sum of its two best experts, transformers"
+      + " scores DeepSeek-V2's by the best one: this file and its safetensors source can choose"
       + " different experts"
   }
 

@@ -90,8 +90,8 @@ enum SharedCaveats {
     { subject in
       guard subject.rule.normalise != constant else { return nil }
       return "norm_topk_prob is \(subject.rule.normalise), but llama.cpp always routes"
-        + " \(subject.title) with it \(constant ? "on" : "off"): a GGUF of this model weighs experts"
-        + " differently"
+        + " \(subject.title) with it \(constant ? "on" : "off"): a GGUF of this model weighs"
+        + " experts differently"
     }
   }
 

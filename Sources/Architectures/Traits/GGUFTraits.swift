@@ -3,7 +3,7 @@
 package import Checkpoints
 package import Routing
 
-/// How llama.cpp reads a family, and its converter writes it. Keys are without the `{arch}.` prefix.
+/// How llama.cpp reads a family, and its converter writes it. Keys are without `{arch}.`.
 package struct GGUFTraits: Sendable {
   package var architecture: String
   /// Tells the family's files from those of others with the same architecture; nil: they are the

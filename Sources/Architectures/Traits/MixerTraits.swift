@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the families' tokens see one another (transformers 5.23; llama.cpp 0.5.0-dev for GGUF). A kind
-// has its settings here and its computation under Inference/Mixers.
+// How the families' tokens see one another (transformers 5.23; llama.cpp 0.5.0-dev for GGUF). What
+// is particular to a family's mixers is data here; a kind's computation is under Inference/Mixers.
 
 /// The kind of a family's token mixers, and what is particular to them.
 package enum MixerTraits: Sendable {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention whose query heads share key and value heads: plain, windowed, with norms over queries and
-// keys. Its weights and their use are in +Layer.
+// Attention whose query heads share key and value heads: plain, windowed, with norms over queries
+// and keys. Its weights and their use are in +Layer.
 
 import Architectures
 import ByteStorage

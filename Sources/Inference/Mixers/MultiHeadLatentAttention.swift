@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): queries, keys and values are expanded
-// from bottlenecks. A head is `nope` unrotated dimensions, then the rotated ones, which all heads'
-// keys share. Its weights and their use are in +Layer.
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): queries, keys and values are
+// expanded from bottlenecks. A head is `nope` unrotated dimensions, then the rotated ones, which
+// all heads' keys share. Its weights and their use are in +Layer.
 
 import Architectures
 import ByteStorage

@@ -27,7 +27,8 @@ package struct ResidualStream: Sendable {
     return (values, isFinite)
   }
 
-  /// Adds `values` [n,C] times `weight` [H,C] transposed, and `bias` [H], to the states of `tokens`.
+  /// Adds `values` [n,C] times `weight` [H,C] transposed, and `bias` [H], to the states of
+  /// `tokens`.
   func add(
     _ values: MatrixView, through weight: PackedMatrix, bias: [Float]?, to tokens: Range<Int>
   ) {

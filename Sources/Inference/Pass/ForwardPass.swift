@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A model's forward pass, layer by layer over a whole set of sequences: each weight is decoded once,
-// applied to all tokens of all streams, and dropped.
+// A model's forward pass, layer by layer over a whole set of sequences: each weight is decoded
+// once, applied to all tokens of all streams, and dropped.
 //
 //   h = embed[token]                        [T,H] per stream
 //   for each layer: h += Mix(RMSNorm(h)); x = RMSNorm(h); h += MoE(x) or MLP(x)
 //   logits = head · RMSNorm(h)              (ForwardPass+Head.swift)
 //
-// Streams are copies of one token set that differ in how MoE layers route: stream 0 is the original.
-// Until routings differ they share one set of hidden states.
+// Streams are copies of one token set that differ in how MoE layers route: stream 0 is the
+// original. Until routings differ they share one set of hidden states.
 
 package import Architectures
 package import ByteStorage

@@ -83,7 +83,9 @@ extension CheckRule {
       source: mlxRun, verified: true
     ) {
       guard !$0.isGGUF else { return nil }
-      return $0.family.runtimes.mlx.requiredKeys.first { [config = $0.config] in config?[$0] == nil }
+      return $0.family.runtimes.mlx.requiredKeys.first {
+        [config = $0.config] in config?[$0] == nil
+      }
     },
     CheckRule(
       "mlx-rope", [.mlx], .differs,

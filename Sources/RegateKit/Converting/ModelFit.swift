@@ -371,7 +371,8 @@ struct ModelFitter {
     }
     let sketch = try ExpertSampling.sketch(
       inputs: inputs, original: original,
-      pass: model.expertPass(of: layer, threads: request.threads, progress: { progress?.advance(1) }))
+      pass: model.expertPass(
+        of: layer, threads: request.threads, progress: { progress?.advance(1) }))
     if let expert = sketch.norms.firstIndex(where: { !$0.isFinite }) {
       throw RegateError(
         .malformed, file: model.checkpoint.path,
