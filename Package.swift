@@ -13,6 +13,8 @@ let common: [SwiftSetting] = [
 let collections = Target.Dependency.product(
   name: "OrderedCollections", package: "swift-collections")
 
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+
 func module(
   _ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil
 ) -> Target {
@@ -50,23 +52,59 @@ let package = Package(
     module("Tensors", ["ByteStorage", "CKernels", "COpenBLAS"]),
     module("Checkpoints", ["ByteStorage", "Tensors", "CZlib", collections]),
     module("Routing", ["ByteStorage", "Tensors"]),
+    module("Reports", []),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
-    module("Fitting", ["ByteStorage", "Tensors", "Routing", collections]),
     module("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
     module(
       "Inference",
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
-    module("Reports", []),
     module(
-      "RegateKit",
+      "Measures",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "Tokenizers",
-        "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
-      ],
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Inference",
+        collections, crypto,
+      ]),
+    module(
+      "Forms",
+      ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections],
       resources: [
         .embedInCode("Modelling/configuration_regate.py"),
         .embedInCode("Modelling/modeling_regate.py"),
+      ]),
+    module(
+      "Resuming",
+      ["ByteStorage", "Tensors", "Checkpoints", "Inference", "Measures", collections, crypto]),
+    module(
+      "Traffic",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Tokenizers",
+        "Inference", "Measures", "Forms", "Resuming", collections, crypto,
+      ]),
+    module("ExpertMaps", ["ByteStorage", "Checkpoints", "Routing", "Measures", collections]),
+    module("Fitting", ["ByteStorage", "Tensors", "Routing", collections]),
+    module(
+      "ModelFitting",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Inference",
+        "Measures", "Traffic", "Fitting", "Forms", "Resuming", "Reports", collections,
+      ]),
+    module(
+      "CheckpointWriting",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Measures",
+        "ExpertMaps", "Forms", "ModelFitting", "Reports", collections, crypto,
+      ]),
+    module(
+      "Runtimes",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Forms", collections,
+      ]),
+    module(
+      "RegateKit",
+      [
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Inference",
+        "Measures", "Traffic", "ExpertMaps", "Fitting", "Forms", "Resuming", "ModelFitting",
+        "CheckpointWriting", "Runtimes", "Reports", collections,
       ]),
     .executableTarget(
       name: "regate",

@@ -49,9 +49,9 @@ struct LayoutReader {
     let included = mtp ? extra.compactMap(\.index) : []
     guard !mtp || !included.isEmpty else {
       throw RegateError(
-        .missing, file: checkpoint.path, subject: "--mtp",
+        .missing, file: checkpoint.path, subject: "`mtp`",
         "no layer from \(layerCount) on has a router, so there is none of multi-token prediction",
-        advice: "leave --mtp out")
+        advice: "leave `mtp` out")
     }
     for index in moeLayers + included {
       let assembly = LayerAssembly(self, layer: index)

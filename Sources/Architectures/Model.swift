@@ -21,6 +21,12 @@ public struct Model: Sendable {
     return Model(checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, mtp: mtp))
   }
 
+  /// `model` with its layers of multi-token prediction.
+  package init(including model: Model) throws(RegateError) {
+    self.init(
+      checkpoint: model.checkpoint, layout: try ModelLayout.read(model.checkpoint, mtp: true))
+  }
+
   /// What a user should know about the checkpoint before relying on it.
   public var warnings: [String] { checkpoint.warnings + layout.warnings }
 }

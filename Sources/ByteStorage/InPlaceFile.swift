@@ -56,7 +56,7 @@ package struct InPlaceFile: ~Copyable {
   private static func refused(_ path: String, _ what: String) -> RegateError {
     RegateError(
       .refused, file: path, "\(what), so it may belong to others and is not written in place",
-      advice: "give the checkpoint's own path, or use --output")
+      advice: "give the checkpoint's own path, or write a copy with `output`")
   }
 
   /// Writes `bytes` over what stands at `position`.

@@ -100,7 +100,7 @@ package struct StagedOutput: ~Copyable {
     guard overwrite else {
       throw RegateError(
         .refused, file: path, "exists already",
-        advice: "choose another output or pass --overwrite")
+        advice: "choose another output or pass `overwrite`")
     }
     guard (status.st_mode & S_IFMT == S_IFDIR) == isDirectory else {
       throw RegateError(

@@ -44,6 +44,8 @@ public protocol Checkpoint: Sendable {
   var format: CheckpointFormat { get }
   /// The folder that holds the files.
   var directory: String { get }
+  /// The names of `files` in that folder.
+  var fileNames: [String] { get }
   /// `config.json` beside the tensors; nil where the container or the folder has none.
   var config: JSONValue? { get }
   /// What is odd but not wrong, one line each.

@@ -12,10 +12,6 @@ package struct CalibrationSet: Sendable {
   package let assignment: Assignment
   package let router: FamilyRouter
 
-  /// Runs of consecutive tokens are held out, since neighbours are alike.
-  private static let runTokens = 1024
-  private static let heldOutEvery = 8
-
   package init(inputs: Matrix, router: FamilyRouter, threads: Int) {
     precondition(inputs.columns == router.gate.columns && inputs.rows > 0)
     self.inputs = inputs
@@ -54,53 +50,10 @@ package struct CalibrationSet: Sendable {
   }
 
   package func sampledTokens(_ count: Int) -> [Int] { evenSample(of: tokens, limit: count) }
-
-  /// Every eighth run of tokens apart from the others; nil below eight runs of useful length.
-  package func split() -> (fitted: [Int], heldOut: [Int])? {
-    let run = min(Self.runTokens, tokens / (2 * Self.heldOutEvery))
-    guard run >= 16 else { return nil }
-    var fitted: [Int] = []
-    var heldOut: [Int] = []
-    for token in 0..<tokens {
-      if token / run % Self.heldOutEvery == Self.heldOutEvery - 1 {
-        heldOut.append(token)
-      } else {
-        fitted.append(token)
-      }
-    }
-    return (fitted, heldOut)
-  }
-
-  /// Balance and agreement of `patched`, a routing of these tokens.
-  package func figures(of patched: Assignment, physicalToLogical: [Int]) -> LayerFit.Figures {
-    let load = patched.load(experts: router.experts)
-    return LayerFit.Figures(
-      load: load, metrics: LoadMetrics(load: load),
-      agreement: RoutingAgreement(
-        original: assignment, originalMap: Array(0..<router.experts), patched: patched,
-        patchedMap: physicalToLogical))
-  }
-
-  package var originalFigures: LayerFit.Figures {
-    figures(of: assignment, physicalToLogical: Array(0..<router.experts))
-  }
-}
-
-extension Assignment {
-  /// The given tokens, in the given order.
-  package func gathering(tokens: [Int]) -> Assignment {
-    var slots: [Int32] = []
-    var weights: [Float] = []
-    for token in tokens {
-      slots += self.slots[token * topK..<(token + 1) * topK]
-      weights += self.weights[token * topK..<(token + 1) * topK]
-    }
-    return Assignment(tokens: tokens.count, topK: topK, slots: slots, weights: weights)
-  }
 }
 
 /// At most `limit` places of `count`, evenly spread, ascending.
-public func evenSample(of count: Int, limit: Int) -> [Int] {
+package func evenSample(of count: Int, limit: Int) -> [Int] {
   guard count > limit else { return Array(0..<count) }
   return (0..<limit).map { $0 * count / limit }
 }

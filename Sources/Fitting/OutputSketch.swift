@@ -8,15 +8,15 @@
 // the mean of its evaluated outputs stands in.
 
 package import Routing
-public import Tensors
+package import Tensors
 
 /// Projected outputs of a layer's experts on sampled calibration tokens.
-public struct OutputSketch: Sendable {
+package struct OutputSketch: Sendable {
   /// Places of the sampled tokens in the calibration set, ascending.
-  package private(set) var tokens: [Int]
+  package let tokens: [Int]
   /// The row of `vectors` that holds an expert's output for a sampled token, [S,E]; -1 where it
   /// was not evaluated.
-  private var rows: [Int32]
+  private let rows: [Int32]
   /// Projected outputs [N,D].
   private let vectors: [Float]
   /// Mean projected output [E,D].
@@ -28,13 +28,13 @@ public struct OutputSketch: Sendable {
   private static let width = 32
 
   /// Tokens of a sample: enough to rank clone plans.
-  public static let sampleTokens = 4096
+  package static let sampleTokens = 4096
 
   /// How many of a token's best experts are worth evaluating.
-  public static func candidates(experts: Int, topK: Int) -> Int { min(experts, 4 * topK) }
+  package static func candidates(experts: Int, topK: Int) -> Int { min(experts, 4 * topK) }
 
   /// Projected outputs being collected, expert after expert.
-  public struct Builder {
+  package struct Builder {
     private let tokens: [Int]
     private let projection: Matrix
     private var rows: [Int32]
@@ -43,7 +43,7 @@ public struct OutputSketch: Sendable {
     private var norms: [Double]
 
     /// For the given places in the calibration set, ascending.
-    public init(tokens: [Int], experts: Int, hiddenSize: Int) {
+    package init(tokens: [Int], experts: Int, hiddenSize: Int) {
       self.tokens = tokens
       var generator = SplitMix64(seed: 0)
       let unit = 1 / Float(OutputSketch.width).squareRoot()
@@ -58,7 +58,7 @@ public struct OutputSketch: Sendable {
     }
 
     /// Adds one expert's outputs [n,H] for the given places in the sample.
-    public mutating func add(expert: Int, sampled: [Int], outputs: Matrix) {
+    package mutating func add(expert: Int, sampled: [Int], outputs: Matrix) {
       precondition(outputs.rows == sampled.count && outputs.columns == projection.columns)
       guard !sampled.isEmpty else { return }
       let projected = LinearAlgebra.multiply(outputs, transposed: projection)
@@ -73,7 +73,7 @@ public struct OutputSketch: Sendable {
       }
     }
 
-    public func finish() -> OutputSketch {
+    package func finish() -> OutputSketch {
       OutputSketch(tokens: tokens, rows: rows, vectors: vectors, means: means, norms: norms)
     }
   }
@@ -95,21 +95,6 @@ public struct OutputSketch: Sendable {
     self.init(
       tokens: tokens, rows: [Int32](repeating: -1, count: tokens.count * experts), vectors: [],
       means: identity, norms: [Double](repeating: 1, count: experts))
-  }
-
-  /// The sampled tokens among `kept` (ascending), which become a set of their own.
-  package func gathering(_ kept: [Int]) -> OutputSketch {
-    var sketch = self
-    sketch.tokens = []
-    sketch.rows = []
-    var next = 0
-    for (sampled, token) in tokens.enumerated() {
-      while next < kept.count, kept[next] < token { next += 1 }
-      guard next < kept.count, kept[next] == token else { continue }
-      sketch.tokens.append(next)
-      sketch.rows += rows[sampled * norms.count..<(sampled + 1) * norms.count]
-    }
-    return sketch
   }
 
   /// Weighted sums of outputs [S,D] under a routing of the sampled tokens to functions.

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import OrderedCollections
+package import OrderedCollections
 
 /// Where the time of a fit went, in seconds by phase.
-public struct PhaseClock: Sendable {
-  public private(set) var seconds: OrderedDictionary<String, Double> = [:]
+package struct PhaseClock: Sendable {
+  package private(set) var seconds: OrderedDictionary<String, Double> = [:]
   private var last = ContinuousClock.now
 
-  public init() {}
+  package init() {}
 
   /// The time since the last lap, or since the clock was made, belongs to `phase`.
-  public mutating func lap(_ phase: String) {
+  package mutating func lap(_ phase: String) {
     let now = ContinuousClock.now
     seconds[phase, default: 0] += Double((now - last) / .microseconds(1)) / 1e6
     last = now

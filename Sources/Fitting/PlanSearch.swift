@@ -22,7 +22,7 @@ package struct PlanSearch: Sendable {
   private let scores: Matrix
   private let sketch: OutputSketch
   private let start: [Float]
-  private let demands: [ProtectedLoad]
+  private let protected: [ProtectedLoad]
   private let threads: Int
   /// y [S,D], and the weight of each token's error.
   private let wanted: Matrix
@@ -45,17 +45,17 @@ package struct PlanSearch: Sendable {
   }
 
   /// `original` routes the sketch's tokens; `start` [F] are potentials to begin with. Functions
-  /// that other traffic needs, `demands`, are not given up.
+  /// that other traffic needs, `protected`, are not given up.
   package init(
     rule: RoutingRule, scores: Matrix, original: Assignment, sketch: OutputSketch, start: [Float],
-    demands: [ProtectedLoad] = [], threads: Int
+    protected: [ProtectedLoad] = [], threads: Int
   ) {
     precondition(scores.rows == sketch.tokens.count && original.tokens == scores.rows)
     self.rule = rule
     self.scores = scores
     self.sketch = sketch
     self.start = start
-    self.demands = demands
+    self.protected = protected
     self.threads = threads
     let wanted = sketch.mixtures(original, threads: threads)
     self.wanted = wanted
@@ -88,9 +88,9 @@ package struct PlanSearch: Sendable {
 
   /// The functions that any demand's own plan with this exponent keeps.
   private func needed(_ exponent: Double) -> Set<Int> {
-    demands.reduce(into: []) { needed, demand in
-      let loads = demand.load.map(Double.init)
-      let values = zip(loads, demand.saliency ?? loads).map { pow($0 * $1, exponent) }
+    protected.reduce(into: []) { needed, other in
+      let loads = other.load.map(Double.init)
+      let values = zip(loads, other.saliency ?? loads).map { pow($0 * $1, exponent) }
       let slots = ClonePlan(rule: rule, values: values, loads: loads).physicalPerLogical
       needed.formUnion(slots.indices.filter { slots[$0] > 0 })
     }

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Routing
+package import Routing
 
 /// What traffic that is not fitted to asks of a layer's functions: a plan gives no function up that
 /// the plan for this traffic alone would keep.
-public struct ProtectedLoad: Sendable, Hashable {
+package struct ProtectedLoad: Sendable, Hashable {
   /// Assignments per function [E] under the original router.
-  public let load: [Int]
+  package let load: [Int]
   /// Sum over tokens of weight x expert output norm [E]; nil where it is not known.
-  public let saliency: [Double]?
+  package let saliency: [Double]?
 
-  public init(load: [Int], saliency: [Double]?) {
+  package init(load: [Int], saliency: [Double]?) {
     precondition((saliency?.count ?? load.count) == load.count)
     self.load = load
     self.saliency = saliency
   }
 
   /// What `assignment` under the original router asks for; `norms` [E] are mean output norms.
-  public init(_ assignment: Assignment, experts: Int, norms: [Double]?) {
+  package init(_ assignment: Assignment, experts: Int, norms: [Double]?) {
     var weights = [Double](repeating: 0, count: experts)
     for (slot, weight) in zip(assignment.slots, assignment.weights) {
       weights[Int(slot)] += Double(weight)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fits the prototype router (Routing/PrototypeRouter.swift) of one layer, by design section 2:
-// latent space, clone plan, function potentials, slot prototypes and potentials, in this order.
+// Fits the prototype router (Routing/PrototypeRouter.swift) of one layer:
+// latent space, clone plan, selection and token-dependent bias, clones' prototypes and biases, in this
+// order.
 
 package import ByteStorage
 package import Routing
@@ -11,7 +12,8 @@ import Tensors
 package struct PrototypeFit: Sendable {
   package let router: PrototypeRouter
   package let explainedVariance: Double
-  package let pruned: [Int]
+  /// Physical experts whose own logical expert was pruned, and that hold another's copy.
+  package let clones: [Int]
   package let phases: PhaseClock
 
   private static let sampleTokens = 8192
@@ -34,7 +36,7 @@ package struct PrototypeFit: Sendable {
 
     var moves = 0
     var plan: ClonePlan?
-    if options.levers.contains(.clone) {
+    if options.clones {
       let chosen = clonePlan(set, router: router, outputs: outputs, options: options)
       moves = Int((options.strength * Double(chosen.moves.count)).rounded())
       router.physicalToLogical = chosen.physicalToLogical(moves: moves)
@@ -43,15 +45,13 @@ package struct PrototypeFit: Sendable {
     }
     let latent = router.latent(set.inputs, threads: threads)
     let scores = router.scores(latent, threads: threads)
-    if options.levers.contains(.route) {
-      try balance(&router, latent: latent.mean, scores: scores, options: options)
-      clock.lap("potentials")
-    }
+    try balance(&router, latent: latent.mean, scores: scores, options: options)
+    clock.lap("selection bias")
     try split(&router, latent: latent.mean, scores: scores, threads: threads)
     clock.lap("split of clones")
     return PrototypeFit(
       router: router, explainedVariance: basis.explainedVariance(size: router.latentSize),
-      pruned: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
+      clones: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
   }
 
   private static func clonePlan(
@@ -67,7 +67,7 @@ package struct PrototypeFit: Sendable {
     let search = PlanSearch(
       rule: router.rule, scores: router.scores(latent, threads: threads),
       original: sample.assignment, sketch: sketch, start: router.selectionBias,
-      demands: options.demands, threads: threads)
+      protected: options.protected, threads: threads)
     return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
 
@@ -96,7 +96,7 @@ package struct PrototypeFit: Sendable {
       physicalToLogical: Array(0..<experts),
       clonePrototypes: Matrix(rows: experts, columns: experts), cloneBias: zeros,
       rule: original.rule)
-    return PrototypeFit(router: router, explainedVariance: 1, pruned: [], phases: PhaseClock())
+    return PrototypeFit(router: router, explainedVariance: 1, clones: [], phases: PhaseClock())
   }
 
   /// The asked size, or the first in steps of E/16 whose routing overlaps enough.

@@ -24,3 +24,16 @@ public struct Assignment: Sendable, Equatable {
     return load
   }
 }
+
+extension Assignment {
+  /// The given tokens, in the given order.
+  package func gathering(tokens: [Int]) -> Assignment {
+    var slots: [Int32] = []
+    var weights: [Float] = []
+    for token in tokens {
+      slots += self.slots[token * topK..<(token + 1) * topK]
+      weights += self.weights[token * topK..<(token + 1) * topK]
+    }
+    return Assignment(tokens: tokens.count, topK: topK, slots: slots, weights: weights)
+  }
+}

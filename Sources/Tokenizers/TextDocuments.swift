@@ -130,6 +130,6 @@ public struct TextDocuments {
     throw RegateError(
       .malformed, file: path, subject: "line \(line)",
       found ?? "\(value.kindName) without a member \"\(field)\"",
-      advice: "name the member that holds the text with --field")
+      advice: "name the member that holds the text with `field`")
   }
 }

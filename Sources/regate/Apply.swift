@@ -33,12 +33,11 @@ struct Apply: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    let result = try DeltaApplication(
-      DeltaApplication.Request(
-        delta: delta, checkpoint: checkpoint, output: output, overwrite: overwrite,
-        threads: common.threads),
-      progress: ProgressLine(quiet: common.quiet)
-    ).run()
-    common.show(text: result.text, json: result.json)
+    common.show(
+      try DeltaApplication.run(
+        DeltaApplication.Request(
+          delta: delta, checkpoint: checkpoint, output: output, overwrite: overwrite,
+          threads: common.threads),
+        progress: common.progress))
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
 import Inference
 import RegateKit
 import Reports
@@ -11,8 +11,8 @@ struct Capture: ParsableCommand {
     abstract: "Run a model on text and record what its routers read.",
     discussion: """
       Streams the checkpoint layer by layer: each weight is read once, memory holds one layer's \
-      activations, and no GPU or Python is needed. The capture file serves inspect, convert and \
-      validate.
+      activations, and no GPU or Python is needed. The capture file serves inspect, fit, convert, \
+      place and validate.
 
       EXAMPLES
         regate capture Qwen3-30B-A3B --calibration traffic.jsonl --output capture.safetensors
@@ -35,9 +35,6 @@ struct Capture: ParsableCommand {
   @Flag(help: "Record F32 instead of BF16: twice the size, and exact.")
   var float32 = false
 
-  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
-  var seed: UInt64 = 0
-
   @Option(
     help: ArgumentHelp(
       "Positions that the printed NLL counts: all, or llama-perplexity's.",
@@ -48,40 +45,23 @@ struct Capture: ParsableCommand {
   var overwrite = false
 
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var length: LengthArgument
+  @OptionGroup var seed: SeedArgument
   @OptionGroup var resuming: ResumeArguments
+  @OptionGroup var interval: ResumeInterval
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    var options = tokens.options(seed: seed)
+    var options = tokens.options(length, seed: seed.seed)
     options.perplexity = pplProtocol
-    let result = try CaptureRun.run(
-      CaptureRun.Request(
-        checkpoint: checkpoint, calibration: calibration, output: output,
-        tokens: options, type: float32 ? .f32 : .bf16, threads: common.threads,
-        overwrite: overwrite, resume: resuming.options),
-      progress: ProgressLine(quiet: common.quiet))
-    common.show(text: result.text, json: result.json)
+    common.show(
+      try CaptureRun.run(
+        CaptureRun.Request(
+          checkpoint: checkpoint, calibration: calibration, output: output, tokens: options,
+          type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,
+          resume: resuming.options(interval)),
+        progress: common.progress))
   }
 }
 
-/// Options on how text becomes sequences.
-struct TokenArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
-  var length = 512
-
-  @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
-  var maxTokens = 65536
-
-  @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
-  var field = "text"
-
-  func validate() throws {
-    guard length > 1, maxTokens > 1 else {
-      throw ValidationError("--length and --max-tokens must be 2 or more.")
-    }
-  }
-
-  func options(seed: UInt64) -> TokenOptions {
-    TokenOptions(length: length, maxTokens: maxTokens, field: field, seed: seed)
-  }
-}
+extension PerplexityProtocol: ExpressibleByArgument {}

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+public import ByteStorage
 import Checkpoints
 import Foundation
-import RegateKit
+package import RegateKit
+import Reports
 
 /// Options that every command has.
 struct CommonOptions: ParsableArguments {
-  @Flag(help: "Print one JSON object on standard output instead of tables.")
+  @Flag(help: "Print one JSON object instead of tables.")
   var json = false
 
   @Flag(name: .shortAndLong, help: "No progress on standard error.")
   var quiet = false
 
-  @Option(help: "Threads; the result does not depend on it.")
-  var threads = ProcessInfo.processInfo.activeProcessorCount
+  @Option(help: ArgumentHelp("Threads; the result does not depend on it.", valueName: "n"))
+  var threads = Threads.all
 
   func validate() throws {
     guard (1...1024).contains(threads) else {
@@ -22,12 +24,26 @@ struct CommonOptions: ParsableArguments {
     }
   }
 
+  /// Where the progress of long work is shown.
+  var progress: ProgressLine { ProgressLine(quiet: quiet) }
+
   /// Prints a report to standard output in the form that was asked for.
-  func show(text: String, json value: JSONValue) {
-    let bytes = json ? value.serialised(.pretty) : Array(text.utf8) + [0x0A]
+  func show(_ report: some Report) {
+    let bytes =
+      json
+      ? OptionNames.spelled(report.json).serialised(.pretty)
+      : Array(OptionNames.spelled(report.text).utf8) + [0x0A]
     FileHandle.standardOutput.write(Data(bytes))
   }
+
+  /// Says something before long work begins.
+  func announce(_ text: String) {
+    guard !json, !quiet else { return }
+    FileHandle.standardError.write(Data((OptionNames.spelled(text) + "\n").utf8))
+  }
 }
+
+extension ProgressLine: ProgressSink {}
 
 /// The option on layers of multi-token prediction.
 struct MTPArguments: ParsableArguments {
@@ -35,7 +51,7 @@ struct MTPArguments: ParsableArguments {
     name: .customLong("mtp"),
     help: ArgumentHelp(
       "Include the layers of multi-token prediction (DeepSeek-V3's last), which are left alone "
-        + "otherwise. Needs captures that hold them; convert writes them with --router stock."))
+        + "otherwise; needs captures that hold them."))
   var includes = false
 }
 
@@ -56,17 +72,20 @@ struct PageArguments: ParsableArguments {
   func file() throws -> PageFile? { try html.map { try PageFile($0, overwrite: overwrite) } }
 }
 
-/// Options of long runs on how their state is kept.
+/// Continuing a long run.
 struct ResumeArguments: ParsableArguments {
-  @Flag(
-    help: ArgumentHelp(
-      "Continue an interrupted run from the state that it kept in a folder beside the output, "
-        + "named with .regate-resume added."))
+  @Flag(help: "Continue an interrupted run from the state that it kept beside the output.")
   var resume = false
 
+  func options(_ interval: ResumeInterval) -> ResumeOptions {
+    ResumeOptions(resumes: resume, interval: interval.resumeEvery)
+  }
+}
+
+/// How often a long run keeps its state.
+struct ResumeInterval: ParsableArguments {
   @Option(
-    help: ArgumentHelp(
-      "Seconds of work between two saves of that state.", valueName: "seconds"))
+    help: ArgumentHelp("Seconds of work between two saves of that state.", valueName: "seconds"))
   var resumeEvery = 60.0
 
   func validate() throws {
@@ -74,8 +93,6 @@ struct ResumeArguments: ParsableArguments {
       throw ValidationError("--resume-every must be 0 or more, not \(resumeEvery).")
     }
   }
-
-  var options: ResumeOptions { ResumeOptions(resumes: resume, interval: resumeEvery) }
 }
 
 /// A comma-separated list of expert-parallel rank counts.

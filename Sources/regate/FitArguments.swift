@@ -1,44 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What the words after the options of a fit mean.
 
-import ArgumentParser
-import Foundation
-import RegateKit
-import Routing
+public import ArgumentParser
+public import RegateKit
 
-/// Options on what is fitted and to what.
-struct FitArguments: ParsableArguments {
+extension RouterForm: ExpressibleByArgument {}
+extension PrototypeRouter.EncoderKind: ExpressibleByArgument {}
+
+/// How much balance: one of four.
+struct BudgetArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("0 changes nothing, 1 (default): uniform load.", valueName: "s"))
+  var strength: Double?
+
+  @Option(help: ArgumentHelp("Least strength with this mean held-out Gini.", valueName: "g"))
+  var targetGini: Double?
+
+  @Option(help: ArgumentHelp("Most balance for this rise of the held-out NLL.", valueName: "nats"))
+  var maxLossIncrease: Double?
+
+  @Option(help: ArgumentHelp("The same by output error, on captures.", valueName: "x"))
+  var maxOutputError: Double?
+
+  func validate() throws {
+    for (name, value) in [("--strength", strength), ("--target-gini", targetGini)] {
+      if let value, !(0...1).contains(value) {
+        throw ValidationError("\(name) must be between 0 and 1, not \(value).")
+      }
+    }
+    for (name, limit) in [
+      ("--max-loss-increase", maxLossIncrease), ("--max-output-error", maxOutputError),
+    ] {
+      if let limit, !(limit >= 0 && limit.isFinite) {
+        throw ValidationError("\(name) must be 0 or more, not \(limit).")
+      }
+    }
+    if given.count > 1 {
+      throw ValidationError(
+        "Give one of --strength, --target-gini, --max-loss-increase and --max-output-error.")
+    }
+  }
+
+  /// What was asked for, in every way that was given.
+  private var given: [Budget] {
+    [
+      strength.map { .strength($0) }, targetGini.map { .targetGini($0) },
+      maxLossIncrease.map { .maxLossIncrease($0) }, maxOutputError.map { .maxOutputError($0) },
+    ].compactMap { $0 }
+  }
+
+  var isEmpty: Bool { given.isEmpty }
+
+  var budget: Budget { given.first ?? .strength(1) }
+}
+
+/// The form of the router.
+struct RouterArgument: ParsableArguments {
   @Option(
-    name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
-        + "fit to. Repeatable; taken as one set unless --weights is given.", valueName: "file"))
-  var calibration: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "One weight for each --calibration, in their order: each file is a set of its own with that "
-        + "share of the traffic.", valueName: "w,..."))
-  var weights: Weights?
-
-  @Option(
-    name: .customLong("protect"),
-    help: ArgumentHelp(
-      "Traffic that is not balanced, but whose experts are never given up. Repeatable.",
-      valueName: "file"))
-  var protected: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "Form of the router: lpr (prototype; default for safetensors), stock (the architecture's own; "
-        + "for GGUF), or lpr-official (that of the official LPR code; Mixtral and Qwen3-MoE)."))
+      "lpr (prototype router; default for safetensors), stock or lpr-official.",
+      valueName: "form"))
   var router: RouterForm?
+}
 
-  @Option(
-    help: ArgumentHelp(
-      "What may change: place (the experts' numbers, so that expert-parallel ranks carry equal "
-        + "load), clone (copy hot experts over unused ones), route (the router).",
-      valueName: "lever,..."))
-  var levers = Levers()
+/// How a fit is made.
+struct TuningArguments: ParsableArguments {
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Copy hot experts over hardly used ones; without, only routers change.")
+  var clones = true
 
   @Option(
     help: ArgumentHelp(
@@ -55,7 +85,7 @@ struct FitArguments: ParsableArguments {
     help: ArgumentHelp(
       "Latent size of the prototypes; with --router lpr-official, of its router (auto: the number "
         + "of experts + 1; the paper has 16).", valueName: "auto|n"))
-  var latent = LatentSize()
+  var latent = AutomaticNumber()
 
   @Option(
     help: ArgumentHelp(
@@ -63,50 +93,59 @@ struct FitArguments: ParsableArguments {
         + "--latent is a number, none where its size is chosen to keep the routing. With --router "
         + "lpr-official, of its router (auto: 400).",
       valueName: "auto|n"))
-  var refine = RefinementSteps()
+  var refine = AutomaticNumber()
 
   @OptionGroup var mtp: MTPArguments
 
-  @Option(help: "Seed of everything random; the same seed gives the same bytes.")
-  var seed: UInt64 = 0
-
   func validate() throws {
-    if let weights, weights.values.count != calibration.count {
-      throw ValidationError(
-        "--weights must give one weight for each --calibration: \(weights.values.count) for "
-          + "\(calibration.count).")
-    }
-    if !protected.isEmpty, calibration.isEmpty {
-      throw ValidationError("--protect goes with --calibration.")
-    }
+    if latent.number == 0 { throw ValidationError("--latent must be auto, or 1 or more.") }
   }
 
-  /// Whether nothing says what to fit to.
-  var isEmpty: Bool { calibration.isEmpty && weights == nil && protected.isEmpty }
-
-  func request(_ checkpoint: String, tokens: TokenArguments, threads: Int) -> ConvertRequest {
-    var request = ConvertRequest(
-      checkpoint: checkpoint, calibration: calibration, weights: weights?.values ?? [],
-      protected: protected, tokens: tokens.options(seed: seed), form: router, clones: levers.clone,
-      latentSize: latent.size,
+  func settings(_ seed: SeedArgument) -> FitSettings {
+    FitSettings(
+      clones: clones, latentSize: latent.number,
       latentForm: .init(encoder: encoder, similarity: similarity.kind),
-      refinementSteps: refine.steps, seed: seed, threads: threads)
-    request.routes = levers.route
-    request.places = levers.place
-    request.mtp = mtp.includes
-    return request
+      refinementSteps: refine.number, seed: seed.seed, mtp: mtp.includes)
   }
 }
 
-/// Positive numbers, separated by commas.
-struct Weights: ExpressibleByArgument {
-  let values: [Double]
+/// A similarity by its name on the command line, which has hyphens.
+struct SimilarityName: ExpressibleByArgument {
+  let kind: PrototypeRouter.Similarity.Kind
+
+  static var all: String {
+    PrototypeRouter.Similarity.Kind.allCases.map(name).joined(separator: ", ")
+  }
+
+  init() { kind = .dot }
 
   init?(argument: String) {
-    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
-    values = words.compactMap { Double($0) }
-    guard values.count == words.count, values.allSatisfy({ $0 > 0 && $0.isFinite }) else {
-      return nil
-    }
+    let found = PrototypeRouter.Similarity.Kind.allCases.first { Self.name($0) == argument }
+    guard let found else { return nil }
+    kind = found
   }
+
+  private static func name(_ kind: PrototypeRouter.Similarity.Kind) -> String {
+    String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
+  }
+
+  var defaultValueDescription: String { Self.name(kind) }
+}
+
+/// `auto` or a whole number.
+struct AutomaticNumber: ExpressibleByArgument {
+  let number: Int?
+
+  init() { number = nil }
+
+  init?(argument: String) {
+    guard argument != "auto" else {
+      number = nil
+      return
+    }
+    guard let number = Int(argument), number >= 0 else { return nil }
+    self.number = number
+  }
+
+  var defaultValueDescription: String { "auto" }
 }

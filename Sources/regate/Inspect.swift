@@ -14,7 +14,7 @@ struct Inspect: ParsableCommand {
 
       EXAMPLES
         regate inspect Mixtral-8x7B-v0.1
-        regate inspect model.gguf --imatrix model.imatrix.gguf --ep 2,4,8
+        regate inspect model.gguf --counts model.imatrix.gguf --ep 2,4,8
         regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --max-tokens 16384
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --html routers.html
@@ -23,20 +23,10 @@ struct Inspect: ParsableCommand {
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
   var checkpoint: String
 
-  @Option(
-    name: .customLong("calibration"),
-    help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
-        + "count the load on. Repeatable.", valueName: "file"))
-  var calibration: [String] = []
-
-  @Option(
-    help: ArgumentHelp(
-      "llama.cpp importance matrix (GGUF) to take the load from.", valueName: "file"))
-  var imatrix: String?
-
-  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
-  var seed: UInt64 = 0
+  @OptionGroup(title: "The load") var load: LoadArguments
+  @OptionGroup(title: "The load") var tokens: TokenArguments
+  @OptionGroup(title: "The load") var length: LengthArgument
+  @OptionGroup(title: "The load") var seed: SeedArgument
 
   @Option(
     name: .customLong("ep"),
@@ -45,23 +35,16 @@ struct Inspect: ParsableCommand {
 
   @OptionGroup var mtp: MTPArguments
   @OptionGroup var page: PageArguments
-  @OptionGroup var tokens: TokenArguments
   @OptionGroup var common: CommonOptions
-
-  func validate() throws {
-    if imatrix != nil, !calibration.isEmpty {
-      throw ValidationError("Give either --calibration or --imatrix.")
-    }
-  }
 
   func run() throws {
     let file = try page.file()
-    var request = Inspection.Request(
-      checkpoint: checkpoint, calibration: calibration, tokens: tokens.options(seed: seed),
-      imatrix: imatrix, ranks: ranks?.values ?? [], threads: common.threads)
-    request.mtp = mtp.includes
-    let inspection = try Inspection.run(request, progress: ProgressLine(quiet: common.quiet))
+    let inspection = try Inspection.run(
+      Inspection.Request(
+        checkpoint: checkpoint, load: load.request(tokens.options(length, seed: seed.seed)),
+        ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
+      progress: common.progress)
     try file?.write(inspection.page)
-    common.show(text: inspection.text, json: inspection.json)
+    common.show(inspection)
   }
 }

@@ -12,32 +12,31 @@ struct Regate: ParsableCommand {
     abstract: "Give an existing Mixture-of-Experts checkpoint a balanced router.",
     discussion: """
       Reads safetensors and GGUF checkpoints of the Mixtral, Qwen3-MoE and DeepSeek families, \
-      fits a prototype router on your calibration activations and writes a patched copy. \
+      fits a prototype router to your traffic and writes a patched copy. \
       The original is never touched.
 
       EXAMPLES
-        regate inspect Qwen3-30B-A3B --calibration capture.safetensors
-        regate convert Qwen3-30B-A3B --calibration capture.safetensors --output balanced
-        regate validate Qwen3-30B-A3B balanced --calibration heldout.safetensors
+        regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --ep 8
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
+        regate validate Qwen3-30B-A3B balanced --calibration heldout.jsonl
 
       EXIT CODES
         0 done; 1 failed, or a target or threshold was not met; 2 usage
       """,
     version: RegateVersion.current,
     subcommands: [
-      Inspect.self, Capture.self, Convert.self, Validate.self, SweepCommand.self,
-      CheckCommand.self, Apply.self, Revert.self,
+      Inspect.self, Capture.self, Fit.self, Convert.self, Place.self, Validate.self,
+      SweepCommand.self, CheckCommand.self, Apply.self, Revert.self,
     ])
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {
     FreedMemory.returnAtOnce()
     do {
-      let arguments = Array(CommandLine.arguments.dropFirst())
-      var command = try parseAsRoot(Convert.readingBareFit(arguments))
+      var command = try parseAsRoot()
       try command.run()
     } catch let error as RegateError {
-      FileHandle.standardError.write(Data("regate: \(error)\n".utf8))
+      FileHandle.standardError.write(Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
       Foundation.exit(1)
     } catch {
       let message = fullMessage(for: error)

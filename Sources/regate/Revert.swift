@@ -22,9 +22,9 @@ struct Revert: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    let result = try Reversion(
-      checkpoint, threads: common.threads, progress: ProgressLine(quiet: common.quiet)
-    ).run()
-    common.show(text: result.text, json: result.json)
+    common.show(
+      try Reversion.run(
+        Reversion.Request(checkpoint: checkpoint, threads: common.threads),
+        progress: common.progress))
   }
 }

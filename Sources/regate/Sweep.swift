@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Foundation
 import RegateKit
-import Reports
 
 struct SweepCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sweep",
     abstract: "Show what balance costs, over strengths.",
     discussion: """
-      Fits several strengths side by side in one read of the weights and judges each on tokens \
+      Fits several strengths side by side in one pass over the weights and judges each on tokens \
       that no fit saw: Gini and min/max against the rise of the loss (text or token ids) or the \
       output error (captures), and the knee of that curve. Only the page is written.
 
@@ -25,21 +23,21 @@ struct SweepCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Strengths to try, above 0 up to 1, ascending; each takes memory.", valueName: "s,..."))
-  var strengths: Weights?
+  var strengths: PositiveNumbers?
 
-  @OptionGroup var fitting: FitArguments
-  @OptionGroup var tokens: TokenArguments
+  @OptionGroup(title: "The fits") var calibration: CalibrationArguments
+  @OptionGroup(title: "The fits") var tokens: TokenArguments
+  @OptionGroup(title: "The fits") var length: LengthArgument
+  @OptionGroup(title: "The fits") var router: RouterArgument
+  @OptionGroup(title: "The fits") var tuning: TuningArguments
+  @OptionGroup(title: "The fits") var seed: SeedArgument
   @OptionGroup var page: PageArguments
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if fitting.calibration.isEmpty { throw ValidationError("Give --calibration.") }
-    if fitting.levers.place || !fitting.levers.route {
-      throw ValidationError("A sweep is over --levers route, with or without clone.")
-    }
+    if calibration.files.isEmpty { throw ValidationError("Give --calibration.") }
     if let values = strengths?.values,
-      values != values.sorted() || (values.last ?? 0) > 1
-        || Set(values).count < values.count
+      values != values.sorted() || (values.last ?? 0) > 1 || Set(values).count < values.count
     {
       throw ValidationError("--strengths must be different numbers above 0 up to 1, ascending.")
     }
@@ -47,14 +45,14 @@ struct SweepCommand: ParsableCommand {
 
   func run() throws {
     let file = try page.file()
-    let request = Sweep.Request(
-      fitting.request(checkpoint, tokens: tokens, threads: common.threads),
-      strengths: strengths?.values)
-    if !common.json, !common.quiet, let memory = try Sweep.plan(request).memory {
-      FileHandle.standardError.write(Data((memory + "\n").utf8))
-    }
-    let sweep = try Sweep.run(request, progress: ProgressLine(quiet: common.quiet))
+    let sweep = try Sweep.run(
+      Sweep.Request(
+        checkpoint: checkpoint,
+        calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
+        strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
+        form: router.router, threads: common.threads),
+      progress: common.progress, announce: common.announce)
     try file?.write(sweep.page)
-    common.show(text: sweep.text, json: sweep.json)
+    common.show(sweep)
   }
 }

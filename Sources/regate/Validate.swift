@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
-public import Inference
+import ArgumentParser
+import Inference
 import RegateKit
 import Reports
 
@@ -55,9 +55,6 @@ struct Validate: ParsableCommand {
         + "token ids.", valueName: "p"))
   var maxPerplexityIncrease: Double?
 
-  @Option(help: "Seed of the choice among more sequences than --max-tokens allows.")
-  var seed: UInt64 = 0
-
   @Option(
     name: .customLong("ep"),
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
@@ -72,30 +69,32 @@ struct Validate: ParsableCommand {
 
   @OptionGroup var mtp: MTPArguments
   @OptionGroup var tokens: TokenArguments
+  @OptionGroup var length: LengthArgument
+  @OptionGroup var seed: SeedArgument
   @OptionGroup var page: PageArguments
   @OptionGroup var resuming: ResumeArguments
+  @OptionGroup var interval: ResumeInterval
   @OptionGroup var common: CommonOptions
 
   private var tokenOptions: TokenOptions {
-    var options = tokens.options(seed: seed)
+    var options = tokens.options(length, seed: seed.seed)
     options.perplexity = pplProtocol
     return options
   }
 
   func run() throws {
     let file = try page.file()
-    var request = Validation.Request(
-      original: original, patched: patched, calibration: calibration, tokens: tokenOptions,
-      thresholds: Validation.Thresholds(
-        maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
-        maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-      ranks: ranks?.values ?? [], threads: common.threads, resume: resuming.options)
-    request.mtp = mtp.includes
-    let validation = try Validation.run(request, progress: ProgressLine(quiet: common.quiet))
+    let validation = try Validation.run(
+      Validation.Request(
+        original: original, patched: patched, calibration: calibration, tokens: tokenOptions,
+        thresholds: Validation.Thresholds(
+          maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
+          maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
+        ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads,
+        resume: resuming.options(interval)),
+      progress: common.progress)
     try file?.write(validation.page)
-    common.show(text: validation.text, json: validation.json)
+    common.show(validation)
     if !validation.passed { throw ExitCode(1) }
   }
 }
-
-extension PerplexityProtocol: ExpressibleByArgument {}

@@ -23,6 +23,7 @@ public struct GGUFCheckpoint: Checkpoint {
   public var format: CheckpointFormat { .gguf(self) }
   /// The folder of the first part.
   public var directory: String { files[0].path.directory }
+  public var fileNames: [String] { files.map(\.path.lastPathComponent) }
   /// GGUF keeps its configuration in the header.
   public var config: JSONValue? { nil }
   public var warnings: [String] { [] }
@@ -67,7 +68,7 @@ public struct GGUFCheckpoint: Checkpoint {
     if first.metadata["general.type"]?.string == "imatrix" {
       throw RegateError(
         .unsupported, file: first.file.path, "is an importance matrix, not a model",
-        advice: "give it with --imatrix")
+        advice: "give it as `counts`")
     }
     let key = "general.architecture"
     guard let value = first.metadata[key] else {

@@ -32,6 +32,7 @@ public struct SafetensorsCheckpoint: Checkpoint {
 
   public var files: [MappedFile] { parts.map(\.file) }
   public var format: CheckpointFormat { .safetensors(self) }
+  public var fileNames: [String] { partNames }
 
   /// Opens the directory or `.safetensors` file at `path`.
   public init(path: String) throws(RegateError) {

@@ -14,7 +14,7 @@ import Routing
 package import Tensors
 
 /// What keeps rows apart from one another.
-public enum Diversity: String, Sendable, Hashable, CaseIterable {
+package enum Diversity: String, Sendable, Hashable, CaseIterable {
   case cosine, euclidean, orthogonal
 }
 

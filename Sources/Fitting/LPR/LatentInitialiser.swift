@@ -77,7 +77,7 @@ package struct LatentInitialiser {
       throw RegateError(
         .unreached, subject: "\(form.similarity.rawValue) router",
         "no starting point follows the original logits",
-        advice: "use --similarity dot or a larger calibration set")
+        advice: "use `similarity` dot or a larger calibration set")
     }
     return best
   }

@@ -78,8 +78,8 @@ package struct OfficialFit {
     }
     guard let best else {
       throw RegateError(
-        .unreached, subject: "--router lpr-official", "no starting point follows the gate",
-        advice: "use --router lpr, or a larger calibration set")
+        .unreached, subject: "`router` lpr-official", "no starting point follows the gate",
+        advice: "use `router` lpr, or a larger calibration set")
     }
     return best.router
   }

@@ -3,8 +3,8 @@
 // Gradient steps (Adam, minibatches, cosine decay) on encoder, prototypes, the similarity's own
 // parameters, scale and function biases, against RoutingObjective.
 //
-// 1. Never worse: part of the tokens is held out; the router with the best outcome there (distance
-//    plus balance term) is returned, which is the one that came in where no step helped.
+// 1. Never worse: part of the tokens is kept from the steps and decides when to stop; the router with
+//    the best outcome there (distance plus balance term) is returned, which is the one that came in where no step helped.
 // 2. Deterministic: one seeded generator, batches and sums in fixed order.
 // 3. Rates without tuning: steps are measured in what they do to the logits (Learner), and
 //    backtracking halves them: whenever the outcome got worse, the steps since the last look are
@@ -34,7 +34,7 @@ package struct RouterRefinement: Sendable {
     package let router: PrototypeRouter
     /// The step whose router is returned; 0 is the start.
     package let step: Int
-    /// The objective's outcome on held-out tokens, before and after.
+    /// The objective's outcome on the tokens that decide, before and after.
     package let before: Double
     package let after: Double
   }
@@ -42,29 +42,39 @@ package struct RouterRefinement: Sendable {
   private static let evaluateEvery = 20
   /// Looks in a row that found nothing better before stopping: steps are then 1/64 of the first.
   private static let patience = 6
-  private static let heldOutTokens = 4096
+  private static let decidingTokens = 4096
   private static let probeTokens = 1024
 
   package let set: CalibrationSet
   package let options: Options
-  private let fitted: [Int]
-  private let heldOut: CalibrationSet
+  private let stepped: [Int]
+  private let deciding: CalibrationSet
   private let objective: RoutingObjective
 
   package init(_ set: CalibrationSet, options: Options) {
     precondition(options.steps >= 0 && options.batch > 0 && options.rate > 0)
     self.set = set
     self.options = options
-    let parts = set.split()
-    fitted = parts?.fitted ?? Array(0..<set.tokens)
-    // Too few tokens to hold any out: judged on all of them.
-    heldOut = (parts.map { set.gathering($0.heldOut) } ?? set).sample(Self.heldOutTokens)
+    let parts = Self.split(set.tokens)
+    stepped = parts?.stepped ?? Array(0..<set.tokens)
+    // Too few tokens to keep any apart: all of them decide.
+    deciding = (parts.map { set.gathering($0.deciding) } ?? set).sample(Self.decidingTokens)
     objective = RoutingObjective(weights: options.weights, threads: options.threads)
+  }
+
+  /// Every eighth run of tokens decides, apart from the others; nil below eight runs of useful length.
+  /// (All of them are fitted tokens: this has nothing to do with those that judge a fit.)
+  private static func split(_ tokens: Int) -> (stepped: [Int], deciding: [Int])? {
+    let every = 8
+    let run = min(1024, tokens / (2 * every))
+    guard run >= 16 else { return nil }
+    let decides = { (token: Int) in token / run % every == every - 1 }
+    return ((0..<tokens).filter { !decides($0) }, (0..<tokens).filter(decides))
   }
 
   package func refine(_ start: PrototypeRouter) -> Result {
     var generator = SplitMix64(seed: options.seed)
-    var batches = Batches(tokens: fitted, size: options.batch)
+    var batches = Batches(tokens: stepped, size: options.batch)
     var learner = learner(start)
     let before = outcome(start)
     var best = (outcome: before, step: 0, router: start)
@@ -90,11 +100,11 @@ package struct RouterRefinement: Sendable {
   }
 
   private func outcome(_ router: PrototypeRouter) -> Double {
-    objective.outcome(router, inputs: heldOut.inputs, logits: heldOut.logits)
+    objective.outcome(router, inputs: deciding.inputs, logits: deciding.logits)
   }
 
   private func learner(_ start: PrototypeRouter) -> Learner {
-    let sample = heldOut.sample(Self.probeTokens)
+    let sample = deciding.sample(Self.probeTokens)
     return Learner(
       start, inputs: sample.inputs,
       gradient: objective.evaluate(start, inputs: sample.inputs, logits: sample.logits),

@@ -1,47 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One pass over the experts of a layer: each is decoded once, applied to the tokens that need it,
-// and dropped. Memory is one decoded expert and its outputs per worker.
+// whatever set or stream they are of, and dropped. Memory is one decoded expert and its outputs per
+// worker.
 
 package import Architectures
 package import ByteStorage
+import Routing
 package import Tensors
 
 package struct ExpertPass: Sendable {
+  /// Tokens with inputs of their own: a set of tokens, or one of several streams.
+  package struct Batch: Sendable {
+    /// [T,H]
+    package let inputs: Matrix
+    /// The rows of `inputs` that each expert is applied to, [E].
+    package let tokensOfExpert: [[Int]]
+
+    package init(inputs: Matrix, tokensOfExpert: [[Int]]) {
+      self.inputs = inputs
+      self.tokensOfExpert = tokensOfExpert
+    }
+  }
+
   /// Loads and decodes one expert of the original checkpoint.
-  package let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  private let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  package let experts: Int
   package let threads: Int
   /// Called after each expert.
-  package let progress: @Sendable () -> Void
+  private let progress: @Sendable () -> Void
 
-  /// Applies every expert that has tokens to their rows of `inputs` [T,H] and hands its outputs
-  /// [rows,H] to `consume`, in the order of the experts whatever the number of threads.
+  package init(
+    experts: Int, threads: Int, progress: @escaping @Sendable () -> Void,
+    load: @escaping @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+  ) {
+    self.experts = experts
+    self.threads = threads
+    self.progress = progress
+    self.load = load
+  }
+
+  /// Applies every expert that has tokens to their rows and hands its outputs [rows,H] to `consume`:
+  /// expert after expert, and batch after batch for each, whatever the number of threads.
   package func run(
-    inputs: Matrix, tokensOfExpert: [[Int]],
-    consume: (_ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void
+    _ batches: [Batch],
+    consume: (_ batch: Int, _ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void
   ) throws(RegateError) {
-    let experts = tokensOfExpert.indices.filter { !tokensOfExpert[$0].isEmpty }
+    let used = (0..<experts).filter { expert in
+      batches.contains { !$0.tokensOfExpert[expert].isEmpty }
+    }
     var next = 0
-    while next < experts.count {
+    while next < used.count {
       // Outputs are consumed in expert order, so the group size cannot change a sum.
-      let group = Array(experts[next..<min(next + threads, experts.count)])
+      let group = Array(used[next..<min(next + threads, used.count)])
       let outputs = mapBlocks(count: group.count, blockSize: 1, threads: threads) { index, _ in
-        apply(group[index], to: inputs, tokens: tokensOfExpert[group[index]])
+        apply(group[index], to: batches)
       }
       for (expert, output) in zip(group, outputs) {
-        consume(expert, tokensOfExpert[expert], try output.get())
+        for (batch, rows) in try output.get().enumerated() {
+          guard let rows else { continue }
+          consume(batch, expert, batches[batch].tokensOfExpert[expert], rows)
+        }
         progress()
       }
       next += group.count
     }
-    for _ in experts.count..<tokensOfExpert.count { progress() }
+    for _ in used.count..<experts { progress() }
   }
 
-  private func apply(
-    _ expert: Int, to inputs: Matrix, tokens: [Int]
-  ) -> Result<Matrix, RegateError> {
+  /// The outputs for each batch; nil where it has no token for the expert.
+  private func apply(_ expert: Int, to batches: [Batch]) -> Result<[Matrix?], RegateError> {
     do throws(RegateError) {
-      return .success(try load(expert).apply(inputs.gathering(rows: tokens), threads: 1))
+      let weights = try load(expert)
+      var outputs: [Matrix?] = []
+      for batch in batches {
+        let tokens = batch.tokensOfExpert[expert]
+        outputs.append(
+          tokens.isEmpty ? nil : weights.apply(batch.inputs.gathering(rows: tokens), threads: 1))
+      }
+      return .success(outputs)
     } catch {
       return .failure(error)
     }
@@ -49,15 +86,15 @@ package struct ExpertPass: Sendable {
 }
 
 extension Model {
-  /// A pass over the experts of `layer`, whose end `progress` is told one by one; `counter` notes
-  /// each that is decoded. Throws where the experts cannot be decoded.
+  /// A pass over the experts of `layer`; `progress` is called at each one's end, and `counter`
+  /// notes each that is decoded. Throws where the experts cannot be decoded.
   package func expertPass(
     of layer: MoELayer, threads: Int, counter: DecodeCounter? = nil,
     progress: @escaping @Sendable () -> Void
   ) throws(RegateError) -> ExpertPass {
     let reader = try ExpertReader(checkpoint, layout: layout, counter: counter)
-    return ExpertPass(
-      load: { expert throws(RegateError) in try reader.weights(of: expert, in: layer) },
-      threads: threads, progress: progress)
+    return ExpertPass(experts: layer.rule.experts, threads: threads, progress: progress) {
+      (expert) throws(RegateError) in try reader.weights(of: expert, in: layer)
+    }
   }
 }

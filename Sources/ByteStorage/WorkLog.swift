@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// Counts of work that must not be done twice, for tests that hold Regate to its word.
+///
+///     let log = WorkLog()
+///     try WorkLog.$current.withValue(log) { try Conversion.run(request) }
+///     #expect(log.count(of: .opening) == 1)
+package final class WorkLog: Sendable {
+  /// What is counted.
+  package enum Event: String, Sendable {
+    /// A checkpoint's headers were read.
+    case opening
+    /// A file of text went through the tokenizer.
+    case tokenisation
+    /// One expert of one layer was decoded.
+    case expertDecoding
+  }
+
+  /// The log of the task; nil where nobody counts.
+  @TaskLocal package static var current: WorkLog?
+
+  private let counts = Mutex<[Event: Int]>([:])
+
+  package init() {}
+
+  package func note(_ event: Event) { counts.withLock { $0[event, default: 0] += 1 } }
+
+  package func count(of event: Event) -> Int { counts.withLock { $0[event] ?? 0 } }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+package import Checkpoints
+import Crypto
+import Foundation
+import OrderedCollections
+import Tensors
+
+/// Writes the difference between files of a checkpoint and files made of them, in constant memory.
+package struct DeltaWriter {
+  /// A base file with its name; `part` is its number among those that hold tensors.
+  package struct Source: Sendable {
+    package let name: String
+    package let part: Int?
+    package let file: MappedFile
+  }
+
+  /// Bytes of a file that comes out.
+  package enum Part: Sendable {
+    /// They are in a source, and only named.
+    case copied(source: Int, Range<Int>)
+    /// They are stored in the delta.
+    case stored(Segment)
+  }
+
+  /// A file that comes out.
+  package struct Target: Sendable {
+    package let name: String
+    package let part: Int?
+    package let parts: [Part]
+    package let sha256: String
+  }
+
+  package let kind: Delta.Kind
+  package let about: JSONValue
+  package let sources: [Source]
+  /// SHA-256 of each source, in hexadecimal.
+  package let digests: [String]
+
+  /// Writes the delta of `targets` to `path`, which takes its name only when it is whole. Returns
+  /// its size.
+  @discardableResult
+  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError) -> Int {
+    var literals: [Segment] = []
+    var stored = 0
+    var files: [Delta.File] = []
+    for target in targets {
+      var pieces: [Delta.Piece] = []
+      for part in target.parts {
+        switch part {
+        case .copied(let source, let range):
+          pieces.append(.base(file: source, range))
+        case .stored(let segment):
+          pieces.append(.data(stored..<stored + segment.count))
+          stored += segment.count
+          literals.append(segment)
+        }
+      }
+      files.append(
+        Delta.File(
+          name: target.name, byteCount: pieces.reduce(0) { $0 + $1.count },
+          sha256: target.sha256, part: target.part, pieces: pieces))
+    }
+    let delta = Delta(
+      kind: kind, about: about,
+      base: zip(sources, digests).map {
+        Delta.Base(name: $0.name, byteCount: $0.file.count, sha256: $1, part: $0.part)
+      }, files: files)
+    let header = try delta.serialised()
+    let folder = path.directory
+    if let free = Volume.freeBytes(near: folder), free < header.count + stored {
+      throw RegateError(
+        .io, file: folder,
+        "the delta needs \(header.count + stored) bytes, but the volume has \(free) left",
+        advice: "free some space or choose another volume")
+    }
+    let staged = try StagedOutput(
+      destination: folder, kind: .files([path.lastPathComponent]), overwrite: overwrite)
+    try OutputFile(name: path.lastPathComponent, segments: [.bytes(header)] + literals)
+      .write(to: staged.path(path.lastPathComponent)) { _ in }
+    // What was written must read back as what was meant.
+    _ = try DeltaFile(path: staged.path(path.lastPathComponent))
+    try staged.commit()
+    return header.count + stored
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Architectures
+package import ByteStorage
+package import Checkpoints
+package import Forms
+
+/// What a layer becomes: which expert's bytes each physical expert holds, and the router's tensors.
+package struct LayerPatch: Sendable {
+  package let layer: MoELayer
+  /// For each physical expert, the expert of the original whose bytes it holds [E].
+  package let physicalToLogical: [Int]
+  package let router: RouterTensors
+  /// For each physical expert, the one that it was before a renumbering [E]; the identity without.
+  package let placement: [Int]
+
+  /// A layer with clones and a new router.
+  package init(layer: MoELayer, physicalToLogical: [Int], router: RouterTensors) {
+    self.layer = layer
+    self.physicalToLogical = physicalToLogical
+    self.router = router
+    placement = Array(physicalToLogical.indices)
+  }
+
+  /// A layer that is renumbered and otherwise stays as it is: physical expert j becomes what was number
+  /// `placement[j]`. `router` has its rows in that order.
+  package init(renumbering layer: MoELayer, by placement: [Int], router: RouterTensors) {
+    self.layer = layer
+    self.placement = placement
+    physicalToLogical = placement
+    self.router = router
+  }
+
+  /// Physical experts that hold another one's bytes than in the original.
+  package var changedExperts: [Int] {
+    physicalToLogical.indices.filter { physicalToLogical[$0] != $0 }
+  }
+
+  /// Copies each expert to where it belongs: everything that belongs to it. With `renaming`,
+  /// experts that have tensors of their own are renumbered by name, and only clones are copied.
+  package func addExperts(
+    to patches: inout PatchSet, of checkpoint: any Checkpoint, renaming: Bool
+  ) throws(RegateError) {
+    for part in layer.experts {
+      let renamed = renaming && part.hasOwnTensors
+      for (physical, source) in physicalToLogical.enumerated() {
+        // Where the bytes lie: a renamed tensor keeps its place in the file.
+        let place = renamed ? placement[physical] : physical
+        guard place != source else { continue }
+        guard part.canCopy(from: source, to: place) else {
+          throw RegateError(
+            .mismatch, file: checkpoint.path, subject: "layer \(layer.index), \(part.name)",
+            "expert \(source) cannot take the place of expert \(physical): their types or shapes "
+              + "differ",
+            advice: "fit without `clones`")
+        }
+        let (from, bytes) = part.slice(expert: source)
+        let (target, range) = part.slice(expert: place)
+        let start = from.range.lowerBound
+        patches.replace(
+          target, part: range,
+          by: .range(
+            checkpoint.files[from.file], start + bytes.lowerBound..<start + bytes.upperBound))
+      }
+    }
+  }
+
+  /// New names of the expert tensors that are renumbered by name.
+  package var renames: [String: String] {
+    var names: [String: String] = [:]
+    for part in layer.experts where part.hasOwnTensors {
+      for (physical, before) in placement.enumerated() where physical != before {
+        names[part.slice(expert: before).tensor.name] = part.slice(expert: physical).tensor.name
+      }
+    }
+    return names
+  }
+}
+
+extension ExpertPart {
+  /// Whether each expert has a tensor of its own.
+  fileprivate var hasOwnTensors: Bool {
+    if case .separate = storage { true } else { false }
+  }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `regate.json` says beside an output: who made it of what, with which options, what held-out
+// tokens said, which expert lies where, and the size and hash of every file.
+
+package import Architectures
+package import Checkpoints
+package import ExpertMaps
+package import Forms
+package import ModelFitting
+package import OrderedCollections
+import ByteStorage
+
+package struct Manifest: Sendable {
+  /// What was done to the checkpoint.
+  package enum Deed: Sendable {
+    /// New routers, and clones where the fit has some. `fitFile`: the file that the fit was read from.
+    case conversion(ModelFit, form: RouterForm, fitFile: String?)
+    /// Experts were renumbered by a load that came from `source`.
+    case placement(ExpertMap, source: String)
+  }
+
+  /// A file of the output.
+  package struct File: Sendable {
+    package let name: String
+    package let byteCount: Int
+    package let sha256: String
+
+    package init(name: String, byteCount: Int, sha256: String) {
+      self.name = name
+      self.byteCount = byteCount
+      self.sha256 = sha256
+    }
+  }
+
+  package let deed: Deed
+  /// File name of the original.
+  package let source: String
+  package let family: String
+  package let container: Container
+  /// For each changed layer, its number and the expert of the original in each place.
+  package let layers: [(index: Int, physicalToLogical: [Int])]
+
+  package init(_ deed: Deed, of model: Model, patches: [LayerPatch]) {
+    self.deed = deed
+    source = model.checkpoint.path.lastPathComponent
+    family = model.layout.family.name
+    container = model.checkpoint.container
+    layers = patches.map { ($0.layer.index, $0.physicalToLogical) }
+  }
+
+  /// The name of what was done to the routers, as options name it.
+  package var router: String {
+    switch deed {
+    case .conversion(_, let form, _): form.rawValue
+    case .placement: "unchanged"
+    }
+  }
+
+  /// The manifest without its files.
+  package var json: JSONValue {
+    [
+      "regate": .string(RegateVersion.current), "manifest": .integer(RegateVersion.manifest),
+      "router": .string(router), "source": .string(source), "family": .string(family),
+      "container": .string(container.rawValue), "options": options, "figures": figures,
+      "layers": .array(
+        layers.map { layer in
+          [
+            "index": .integer(layer.index),
+            "physical_to_logical": .array(layer.physicalToLogical.map { .integer($0) }),
+          ]
+        }),
+    ]
+  }
+
+  /// The manifest with size and hash of every file.
+  package func json(files: [File]) -> JSONValue {
+    var json = json
+    json["files"] = .array(
+      files.map {
+        [
+          "name": .string($0.name), "bytes": .integer($0.byteCount), "sha256": .string($0.sha256),
+        ]
+      })
+    return json
+  }
+
+  package var options: JSONValue {
+    switch deed {
+    case .conversion(let fit, _, let file):
+      var options = fit.origin.json
+      options["fit"] = .optional(file)
+      return options
+    case .placement(let map, let source):
+      return [
+        "ranks": .array(map.imbalance.map { .integer($0.ranks) }), "load": .string(source),
+      ]
+    }
+  }
+
+  private var figures: JSONValue {
+    switch deed {
+    case .conversion(let fit, let form, _): fit.json(form)
+    case .placement(let map, _): ["rank_max_over_mean": map.json]
+    }
+  }
+
+  /// What a GGUF's header says of its making.
+  package var provenance: OrderedDictionary<String, GGUFValue> {
+    var keys: OrderedDictionary<String, GGUFValue> = [
+      "regate.version": .string(RegateVersion.current), "regate.router": .string(router),
+      "regate.source": .string(source),
+      "regate.options": .string(String(decoding: options.serialised(.compact), as: UTF8.self)),
+    ]
+    if case .conversion(let fit, let form, _) = deed, let gini = fit.heldOutGini(form) {
+      keys["regate.held_out_gini"] = .float32(Float(gini))
+    }
+    return keys
+  }
+}

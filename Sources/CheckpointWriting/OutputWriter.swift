@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Builds a whole output beside its destination, verifies it there against the original, and only
+// then lets it take its name.
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+import Forms
+import Measures
+import ModelFitting
+import OrderedCollections
+import Tensors
+
+package struct OutputWriter {
+  package let model: Model
+  package let patches: [LayerPatch]
+  package let manifest: Manifest
+  package let threads: Int
+  package let progress: any ProgressSink
+
+  package init(
+    model: Model, patches: [LayerPatch], manifest: Manifest, threads: Int,
+    progress: any ProgressSink
+  ) {
+    self.model = model
+    self.patches = patches
+    self.manifest = manifest
+    self.threads = threads
+    self.progress = progress
+  }
+
+  /// The files of an output, but for the manifest, which holds their hashes.
+  struct Contents {
+    let weights: [OutputFile]
+    let sides: [OutputFile]
+    let writer: any CheckpointWriter
+
+    var files: [OutputFile] { weights + sides }
+  }
+
+  /// Writes the output to `sink`.
+  package func write(to sink: Sink, overwrite: Bool) throws(RegateError) -> Written {
+    switch sink {
+    case .copy(let path, let links):
+      let destination = try OutputDestination(path, for: model, severalFiles: severalFiles)
+      return .copy(try copy(to: destination, links: links, overwrite: overwrite))
+    case .delta(let path):
+      return .delta(byteCount: try writeDelta(to: path, overwrite: overwrite))
+    case .inPlace:
+      return .inPlace(try InPlaceWriter(self).write())
+    }
+  }
+
+  /// Whether tensors are added, which then stand in a file of their own.
+  var severalFiles: Bool { patches.contains { !$0.router.added.isEmpty } }
+
+  /// Where the output would have the names of the original.
+  var besideOriginal: OutputDestination {
+    OutputDestination(besideOriginal: model, severalFiles: severalFiles)
+  }
+
+  // MARK: A copy
+
+  private func copy(
+    to destination: OutputDestination, links: Bool, overwrite: Bool
+  ) throws(RegateError) -> CopySummary {
+    let contents = try contents(destination)
+    let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
+    try requireSpace(byteCount, in: destination.folder)
+    try destination.requireReplaceable()
+    let manifestName = destination.manifestName
+    let stage = try StagedOutput(
+      destination: destination.folder,
+      kind: destination.isDirectory
+        ? .directory : .files(contents.weights.map(\.name) + [manifestName]),
+      overwrite: overwrite)
+    progress.begin("Writing", total: byteCount)
+    var methods: [OutputMethod: Int] = [:]
+    for file in contents.files {
+      try progress.requireWanted()
+      let method = try file.write(to: stage.path(file.name), linking: links) {
+        progress.advance($0)
+      }
+      methods[method, default: 0] += 1
+    }
+    progress.end()
+    let verified = try Verification(
+      original: model.checkpoint, output: contents.writer.open(in: stage.stage),
+      patches: patches, progress: progress
+    ).run()
+    let json = manifest.json(files: try hashed(contents.files, in: stage.stage))
+    try OutputFile(name: manifestName, segments: [.bytes(json.serialised(.pretty))])
+      .write(to: stage.path(manifestName)) { _ in }
+    try stage.commit()
+    return CopySummary(
+      files: contents.files.map(\.name) + [manifestName], byteCount: byteCount,
+      identicalTensors: verified.identicalTensors, changedTensors: verified.changedTensors,
+      methods: methods)
+  }
+
+  // MARK: Contents
+
+  func contents(_ destination: OutputDestination) throws(RegateError) -> Contents {
+    let writer = writer(destination)
+    return Contents(
+      weights: try writer.files(), sides: try writer.sideFiles(ownFiles(destination)),
+      writer: writer)
+  }
+
+  /// What the container does with the patches.
+  func writer(_ destination: OutputDestination) -> any CheckpointWriter {
+    switch model.checkpoint.format {
+    case .safetensors(let checkpoint):
+      SafetensorsOutput(
+        checkpoint: checkpoint, patches: patches,
+        fileName: destination.isDirectory ? nil : destination.name)
+    case .gguf(let checkpoint):
+      GGUFOutput(
+        checkpoint: checkpoint, patches: patches, provenance: manifest.provenance,
+        name: destination.name)
+    }
+  }
+
+  /// The configuration and the files that go with the form, and the model card.
+  private func ownFiles(_ destination: OutputDestination) throws(RegateError) -> OwnFiles {
+    var own = OwnFiles(leftOut: [destination.manifestName, UndoFile.directoryName])
+    // Nothing to say about an output in which nothing changed.
+    guard !patches.isEmpty else { return own }
+    own.cardSection = ModelCard.section(manifest)
+    guard case .conversion(let fit, let form, _) = manifest.deed,
+      let config = model.checkpoint.config
+    else { return own }
+    let changed = Set(patches.map(\.layer.index))
+    let layers = zip(model.layout.layers, fit.layers).filter { changed.contains($0.0.index) }
+      .map { (layer: $0, routers: $1.fitted.routers) }
+    let patched = try form.output.configuration(
+      config, family: model.layout.family, layers: layers)
+    if let patched { own.made["config.json"] = patched.serialised(.pretty) }
+    for (name, bytes) in form.output.sideFiles { own.made[name] = bytes }
+    return own
+  }
+
+  private func requireSpace(_ byteCount: Int, in folder: String) throws(RegateError) {
+    guard let free = Volume.freeBytes(near: folder), free < byteCount else { return }
+    throw RegateError(
+      .io, file: folder, "the output needs \(byteCount) bytes, but the volume has \(free) left",
+      advice: "free some space or choose another volume")
+  }
+
+  // MARK: Hashes
+
+  /// Name, size and SHA-256 of every file in the folder `stage`.
+  private func hashed(
+    _ files: [OutputFile], in stage: String
+  ) throws(RegateError) -> [Manifest.File] {
+    progress.begin("Hashing", total: files.reduce(0) { $0 + $1.byteCount })
+    let digests = mapBlocks(count: files.count, blockSize: 1, threads: threads) { index, _ in
+      Result { () throws(RegateError) -> Manifest.File in
+        let file = try MappedFile(path: stage + "/" + files[index].name)
+        return Manifest.File(
+          name: files[index].name, byteCount: file.count,
+          sha256: file.sha256 { progress.advance($0) })
+      }
+    }
+    progress.end()
+    var list: [Manifest.File] = []
+    for digest in digests { list.append(try digest.get()) }
+    return list
+  }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type` of
+// its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
+// embedded in the binary).
+
+package import Architectures
+package import ByteStorage
+package import Checkpoints
+package import OrderedCollections
+package import Routing
+
+package struct PrototypeOutput: OutputForm {
+  package init() {}
+
+  package var replacesGate: Bool { true }
+
+  package func requirePossible(_ model: Model) throws(RegateError) {
+    guard model.checkpoint.container != .gguf else {
+      throw RegateError(
+        .refused, subject: "`router` lpr", "no GGUF runtime can load the prototype router",
+        advice: "use `router` stock")
+    }
+    if let config = model.checkpoint.config {
+      try Self.requireLoadable(config, family: model.layout.family)
+    }
+  }
+
+  package func router(in fitted: FittedRouters) -> (any Router)? { fitted.prototype }
+
+  package func tensors(
+    of fitted: FittedRouters, layer: MoELayer, keepsBiasType: Bool
+  ) throws(RegateError) -> RouterTensors {
+    RouterTensors(
+      replacing: layer,
+      by: try PrototypeRouterFormat.tensors(of: fitted.prototype, gate: layer.gate.name))
+  }
+
+  package func configuration(
+    _ config: JSONValue, family: Family, layers: [(layer: MoELayer, routers: FittedRouters)]
+  ) throws(RegateError) -> JSONValue? {
+    var sizes: OrderedDictionary<String, JSONValue> = [:]
+    for (layer, routers) in layers {
+      sizes[String(layer.index)] = .integer(routers.prototype.latentSize)
+    }
+    return try Self.patched(
+      config, family: family, form: layers.first?.routers.prototype.form ?? .init(),
+      latentSizes: sizes,
+      routers: layers.map { PrototypeRouterFormat.module(of: $0.layer.gate.name) })
+  }
+
+  /// Written beside the weights. The names say whose they are: a checkpoint may bring code itself.
+  package static let modellingFiles: OrderedDictionary<String, [UInt8]> = [
+    "configuration_regate.py": PackageResources.configuration_regate_py,
+    "modeling_regate.py": PackageResources.modeling_regate_py,
+  ]
+
+  package var sideFiles: OrderedDictionary<String, [UInt8]> { Self.modellingFiles }
+
+  package func headline(_ container: Container) -> String {
+    "Writing the prototype router (`router` lpr): loads in transformers with trust_remote_code; "
+      + "stock runtimes refuse it. "
+      + "Choose `router` stock for an output that loads wherever the original did."
+  }
+
+  package var howToLoad: String {
+    """
+    ```python
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("this folder", trust_remote_code=True)
+    ```
+
+    Needs `configuration_regate.py` and `modeling_regate.py` beside the weights. vLLM, SGLang, \
+    llama.cpp and MLX do not know this router.
+    """
+  }
+}
+
+// MARK: config.json
+
+extension PrototypeOutput {
+  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold them.
+  package static func patched(
+    _ config: JSONValue, family: Family, form: PrototypeRouter.LatentForm = .init(),
+    latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
+  ) throws(RegateError) -> JSONValue {
+    try requireLoadable(config, family: family)
+    let prefix = try Self.classPrefix(of: family)
+    var prototype = config
+    prototype["architectures"] = [.string(prefix + "ForCausalLM")]
+    // A type of ours: kimi_k2, for one, becomes regate_deepseek_v3.
+    prototype["model_type"] = .string(PrototypeForm.modelTypePrefix + family.name)
+    prototype["auto_map"] = autoMap(config["auto_map"], prefix: prefix)
+    if let quantisation = config["quantization_config"] {
+      prototype["quantization_config"] = keeping(routers, outOf: quantisation)
+    }
+    var mark: JSONValue = [
+      "version": .integer(PrototypeForm.version),
+      "base_model_type": config["model_type"] ?? .null,
+      "router": "lpr", "encoder": .string(form.encoder.rawValue),
+      "similarity": .string(form.similarity.rawValue),
+      "latent_size": .object(latentSizes),
+    ]
+    if family.forms.guardsActivation {
+      mark[PrototypeForm.activationKey] = config[PrototypeForm.activationKey] ?? "silu"
+      prototype[PrototypeForm.activationKey] = .string(PrototypeForm.activationGuard)
+    }
+    prototype[PrototypeForm.key] = mark
+    return prototype
+  }
+
+  /// Refuses what the modelling files cannot load.
+  package static func requireLoadable(_ config: JSONValue, family: Family) throws(RegateError) {
+    guard config["model_type"]?.stringValue != nil else {
+      throw RegateError(.missing, file: "config.json", subject: "model_type", "is not there")
+    }
+    _ = try Self.classPrefix(of: family)
+    guard config["hidden_size"] != nil else {
+      throw RegateError(
+        .unsupported, file: "config.json",
+        "is that of a multimodal wrapper, for which the prototype form has no modelling files",
+        advice: "use `router` stock")
+    }
+  }
+
+  /// Our classes instead of the configuration and models of the original; its tokenizer stays.
+  private static func autoMap(_ original: JSONValue?, prefix: String) -> JSONValue {
+    var map = original?.objectValue ?? [:]
+    map.removeAll { $0.key == "AutoConfig" || $0.key.hasPrefix("AutoModel") }
+    map["AutoConfig"] = .string("configuration_regate.\(prefix)Config")
+    map["AutoModel"] = .string("modeling_regate.\(prefix)Model")
+    map["AutoModelForCausalLM"] = .string("modeling_regate.\(prefix)ForCausalLM")
+    return .object(map)
+  }
+
+  /// A quantisation that lists the modules it left alone (FP8 and AWQ, compressed-tensors) with
+  /// the routers among them. None gets a list that had none: a list replaces transformers'
+  /// defaults, which keep the output head out.
+  package static func keeping(_ routers: [String], outOf quantisation: JSONValue) -> JSONValue {
+    var result = quantisation
+    for key in ["modules_to_not_convert", "ignore"] {
+      guard let listed = quantisation[key]?.arrayValue else { continue }
+      let missing = routers.map(JSONValue.string).filter { !listed.contains($0) }
+      result[key] = .array(listed + missing)
+    }
+    return result
+  }
+
+  /// What the names of a family's classes begin with in those files.
+  package static func classPrefix(of family: Family) throws(RegateError) -> String {
+    guard let prefix = family.forms.classPrefix else {
+      throw RegateError(
+        .unsupported, subject: "`router` lpr", "has no modelling files for \(family.title)",
+        advice: "use `router` stock")
+    }
+    return prefix
+  }
+}

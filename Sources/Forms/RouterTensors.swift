@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Architectures
+package import Checkpoints
+import Routing
+package import Tensors
+
+/// What happens to one router tensor of the original.
+package struct TensorChange: Sendable {
+  /// New contents; the shape stays.
+  package struct Replacement: Sendable {
+    package let type: ElementType
+    package let bytes: [UInt8]
+
+    package init(type: ElementType, bytes: [UInt8]) {
+      self.type = type
+      self.bytes = bytes
+    }
+  }
+
+  package let tensor: TensorInfo
+  /// nil: the tensor is left out of the output.
+  package let replacement: Replacement?
+
+  package init(tensor: TensorInfo, replacement: Replacement?) {
+    self.tensor = tensor
+    self.replacement = replacement
+  }
+
+  /// Whether the tensor keeps its place and size, so that its file's header stays as it is.
+  package var keepsLayout: Bool { replacement?.type == tensor.type }
+}
+
+/// What becomes of one layer's router tensors.
+package struct RouterTensors: Sendable {
+  /// What happens to tensors that the original has.
+  package let changes: [TensorChange]
+  /// Tensors that the original has not, by full name.
+  package let added: [SafetensorsWriter.Tensor]
+
+  package init(changes: [TensorChange], added: [SafetensorsWriter.Tensor] = []) {
+    self.changes = changes
+    self.added = added
+  }
+
+  /// New tensors instead of everything that the family's router has.
+  package init(replacing layer: MoELayer, by added: [SafetensorsWriter.Tensor]) {
+    self.init(
+      changes: layer.routerTensors.map { TensorChange(tensor: $0, replacement: nil) }, added: added)
+  }
+
+  /// The router of a layer whose physical expert j becomes what was number `placement[j]`: rows in
+  /// another order, bytes as they are stored. `tensors` have one row for each physical expert.
+  package init(
+    renumbering tensors: [TensorInfo], by placement: [Int], in checkpoint: any Checkpoint
+  ) {
+    self.init(
+      changes: tensors.map { tensor in
+        let row = tensor.range.count / placement.count
+        let bytes = placement.flatMap { before in
+          checkpoint.withBytes(of: tensor, part: before * row..<(before + 1) * row) { [UInt8]($0) }
+        }
+        return TensorChange(tensor: tensor, replacement: .init(type: tensor.type, bytes: bytes))
+      })
+  }
+}
+
+extension MoELayer {
+  /// The tensors of the family's own router.
+  package var routerTensors: [TensorInfo] { [gate, gateBias, selectionBias].compactMap { $0 } }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The router that the architecture already has, with new values: a linear gate of the same name, shape
+// and dtype, and a selection bias where there is one, written as F32 wherever its tensor can grow.
+
+package import Architectures
+package import ByteStorage
+package import Checkpoints
+package import OrderedCollections
+package import Routing
+import Tensors
+
+package struct StockOutput: OutputForm {
+  package init() {}
+
+  package var replacesGate: Bool { false }
+
+  package func requirePossible(_ model: Model) throws(RegateError) {}
+
+  package func router(in fitted: FittedRouters) -> (any Router)? { fitted.stock }
+
+  package func tensors(
+    of fitted: FittedRouters, layer: MoELayer, keepsBiasType: Bool
+  ) throws(RegateError) -> RouterTensors {
+    guard let stock = fitted.stock else {
+      throw RegateError(
+        .missing, subject: "layers.\(layer.index).stock_gate", "the fit holds no stock gate",
+        advice: "fit again with this version")
+    }
+    // A bias without a tensor would be left out, and one without new values would stay.
+    guard (stock.selectionBias == nil) == (layer.selectionBias == nil) else {
+      throw RegateError(
+        .refused, subject: layer.selectionBias?.name ?? layer.gate.name,
+        layer.selectionBias == nil
+          ? "the fit selects by a bias, but the checkpoint has no tensor for it"
+          : "the fit has no values for this selection bias",
+        advice: "fit this checkpoint itself with `calibration`")
+    }
+    var changes = [
+      TensorChange(
+        tensor: layer.gate,
+        replacement: .init(
+          type: layer.gate.type,
+          bytes: try TensorEncoder.encode(stock.gate.values, type: layer.gate.type)))
+    ]
+    if let tensor = layer.selectionBias, let bias = stock.selectionBias {
+      // A BF16 bias has too few digits to balance by: it is stored as F32 wherever it can.
+      let type: ElementType = keepsBiasType && tensor.type == .bf16 ? .bf16 : .f32
+      if type == .bf16, bias.contains(where: { $0 != $0.roundedToBF16 }) {
+        throw RegateError(
+          .refused, subject: tensor.name, "is BF16 in place, but the fit has F32 values for it",
+          advice: "fit in place with `calibration`, which solves for BF16, or use `output`")
+      }
+      changes.append(
+        TensorChange(
+          tensor: tensor,
+          replacement: .init(type: type, bytes: try TensorEncoder.encode(bias, type: type))))
+    }
+    return RouterTensors(changes: changes)
+  }
+
+  package func configuration(
+    _ config: JSONValue, family: Family, layers: [(layer: MoELayer, routers: FittedRouters)]
+  ) throws(RegateError) -> JSONValue? { nil }
+
+  package var sideFiles: OrderedDictionary<String, [UInt8]> { [:] }
+
+  package func headline(_ container: Container) -> String {
+    switch container {
+    case .gguf:
+      "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
+        + "that loaded the original."
+    case .safetensors:
+      "Writing the stock router (`router` stock): loads in transformers, vLLM, SGLang and "
+        + "everything else that loaded the original. Choose `router` lpr for better balance at "
+        + "less loss, in the prototype form."
+    }
+  }
+
+  package var howToLoad: String {
+    "As the base model: names, shapes and configuration are its own."
+  }
+}

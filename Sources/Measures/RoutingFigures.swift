@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Routing
+
+/// Balance of a routing on some tokens, and its agreement with the original's.
+public struct RoutingFigures: Sendable, Hashable, Codable {
+  /// Assignments per physical expert [E].
+  public let load: [Int]
+  public let metrics: LoadMetrics
+  public let agreement: RoutingAgreement
+
+  /// The tokens `rows` (nil: all) of two routings of the same inputs; the maps name the logical
+  /// expert that each physical expert holds, [E].
+  package init(
+    original: Assignment, originalMap: [Int], patched: Assignment, patchedMap: [Int],
+    rows: [Int]? = nil
+  ) {
+    let before = rows.map(original.gathering(tokens:)) ?? original
+    let after = rows.map(patched.gathering(tokens:)) ?? patched
+    load = after.load(experts: patchedMap.count)
+    metrics = LoadMetrics(load: load)
+    agreement = RoutingAgreement(
+      original: before, originalMap: originalMap, patched: after, patchedMap: patchedMap)
+  }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A fit file, version 4: a safetensors file that holds the new routers of a model, so that one fit
+// serves the original and all its quantisations, in both containers.
+//
+// 1. `__metadata__`: `format` = regate.fit.v4, `family`, `encoder` and `similarity` (named as in a
+//    checkpoint of the prototype form), `layers` (the numbers of the layers that it holds, with
+//    commas), `unchanged` (those for which nothing was asked: they stay as they are), `origin` (JSON:
+//    what the fit was asked for, and what held-out tokens say of the whole model) and, for each layer
+//    i, `figures.{i}` (JSON: balance and agreement of each form).
+// 2. For each MoE layer i, under `layers.{i}.`:
+//    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
+//                                      fit to the gate whatever dtype stores it
+//    `physical_to_logical`  I64 [E]
+//    `encoder`              F32 [R,H], or [2R,H] with a log-variance half
+//    `logical_prototypes`   F32 [E,R]
+//    `logit_bias`, `selection_bias`, `clone_bias`  F32 [E]
+//    `token_bias`, `clone_prototypes`  F32 [E,R]
+//    and what LatentFormTensors lists for the form
+//    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
+//    `stock_bias`           F32 [E]    where the architecture has a selection bias
+//    `official_...`         F32        the form of the official LPR code, where it was asked for:
+//                                      `encoder` [2D,H], `keys` [E,D] and what LatentFormTensors
+//                                      lists for a Gaussian encoder and cross-attention
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+import Fitting
+import Forms
+import Foundation
+import OrderedCollections
+import Resuming
+import Routing
+import Tensors
+
+package enum FitFile {
+  static let format = "regate.fit.v\(RegateVersion.fitFile)"
+  /// Before the names of the official form's tensors.
+  static let official = "official_"
+  /// Before a layer's number, in the metadata.
+  private static let figures = "figures."
+
+  // MARK: Writing
+
+  /// Writes `fit` to `path`.
+  package static func write(
+    _ fit: ModelFit, to path: String, overwrite: Bool
+  ) throws(RegateError) {
+    var tensors: [SafetensorsWriter.Tensor] = []
+    for layer in fit.layers { tensors += try self.tensors(of: layer.fitted) }
+    var metadata = try self.metadata(fit.layers)
+    metadata["family"] = fit.family
+    metadata["origin"] = try RecordedFigures.text(fit.origin)
+    try SafetensorsWriter.write(tensors, metadata: metadata, to: path, overwrite: overwrite)
+  }
+
+  /// What the container of `layers` says of them.
+  static func metadata(
+    _ layers: [ModelFit.Layer]
+  ) throws(RegateError) -> OrderedDictionary<String, String> {
+    let form = layers.first?.fitted.routers.prototype.form ?? .init()
+    func numbers(_ layers: [ModelFit.Layer]) -> String {
+      layers.map { String($0.fitted.index) }.joined(separator: ",")
+    }
+    var metadata: OrderedDictionary<String, String> = [
+      "format": format, "layers": numbers(layers),
+      "unchanged": numbers(layers.filter(\.fitted.isUnchanged)),
+      "encoder": form.encoder.rawValue, "similarity": form.similarity.rawValue,
+    ]
+    for layer in layers {
+      metadata[figures + String(layer.fitted.index)] = try RecordedFigures.text(layer.figures)
+    }
+    return metadata
+  }
+
+  /// The tensors of one layer.
+  static func tensors(
+    of layer: FittedLayer
+  ) throws(RegateError) -> [SafetensorsWriter.Tensor] {
+    let prefix = "layers.\(layer.index)."
+    func floats(_ name: String, _ values: [Float], _ shape: [Int]) throws(RegateError)
+      -> SafetensorsWriter.Tensor
+    {
+      SafetensorsWriter.Tensor(
+        name: prefix + name, type: .f32, shape: shape,
+        bytes: try TensorEncoder.encode(values, type: .f32))
+    }
+    let gate = prefix + PrototypeRouterFormat.encoder
+    var tensors = try PrototypeRouterFormat.tensors(of: layer.routers.prototype, gate: gate)
+      .filter { $0.name != gate }
+    let encoder = LatentFormTensors.matrix(of: layer.routers.prototype.encoder)
+    tensors.append(try floats("encoder", encoder.values, [encoder.rows, encoder.columns]))
+    tensors.append(
+      try floats("sketch", layer.sketch.values, [layer.sketch.rows, layer.sketch.columns]))
+    if let stock = layer.routers.stock {
+      tensors.append(
+        try floats("stock_gate", stock.gate.values, [stock.gate.rows, stock.gate.columns]))
+      if let bias = stock.selectionBias {
+        tensors.append(try floats("stock_bias", bias, [bias.count]))
+      }
+    }
+    if let official = layer.routers.official {
+      let encoder = LatentFormTensors.matrix(of: official.encoder)
+      let keys = official.logicalPrototypes
+      for tensor in [
+        ("encoder", encoder.values, [encoder.rows, encoder.columns]),
+        ("keys", keys.values, [keys.rows, keys.columns]),
+      ] + LatentFormTensors.added(by: official) {
+        tensors.append(try floats(self.official + tensor.0, tensor.1, tensor.2))
+      }
+    }
+    return tensors
+  }
+
+  // MARK: Reading
+
+  /// Whether the fit at `path` has layers beyond those of the model itself, of multi-token
+  /// prediction: then the model is to be opened with them.
+  package static func includesMTP(_ path: String, layerCount: Int) throws(RegateError) -> Bool {
+    let container = try ArrayContainer.openSafetensors(path)
+    _ = try form(of: container)
+    return try layers(of: container).contains { $0 >= layerCount }
+  }
+
+  /// Reads the fit at `path` for `model`, whose gates it must have been made for.
+  package static func read(_ path: String, for model: Model) throws(RegateError) -> ModelFit {
+    let container = try ArrayContainer.openSafetensors(path)
+    _ = try form(of: container)
+    guard container.metadata["family"] == model.layout.family.name else {
+      throw RegateError(
+        .mismatch, file: path, subject: "family",
+        "was fitted for \(container.metadata["family"] ?? "nothing"), but "
+          + "\(model.checkpoint.path) is \(model.layout.family.name)",
+        advice: "fit this model")
+    }
+    let held = Set(try layers(of: container))
+    guard let missing = model.layout.layers.first(where: { !held.contains($0.index) }) else {
+      var layers: [ModelFit.Layer] = []
+      for layer in model.layout.layers {
+        layers.append(try self.layer(layer, in: container, for: model))
+      }
+      return ModelFit(
+        layers, family: model.layout.family.name,
+        origin: try RecordedFigures.value(container.metadata["origin"], path: path), phases: PhaseClock())
+    }
+    throw RegateError(
+      .missing, file: path, subject: "layers.\(missing.index)",
+      "the fit does not hold this layer of \(model.checkpoint.path)", advice: "fit the whole model")
+  }
+
+  /// Reads one layer.
+  static func layer(
+    _ layer: MoELayer, in container: ArrayContainer, for model: Model
+  ) throws(RegateError) -> ModelFit.Layer {
+    let fitted = try FitLayerReader(
+      container: container, layer: layer, form: try form(of: container)
+    ).read(model)
+    return ModelFit.Layer(
+      fitted: fitted,
+      figures: try RecordedFigures.value(
+        container.metadata[figures + String(layer.index)], path: container.path))
+  }
+
+  /// The form of the prototype routers in `container`.
+  private static func form(
+    of container: ArrayContainer
+  ) throws(RegateError) -> PrototypeRouter.LatentForm {
+    let advice = "give a file that regate fit of this version wrote"
+    let found = container.metadata["format"]
+    guard found == format else {
+      throw RegateError(
+        .mismatch, file: container.path, subject: "format",
+        "is \(found ?? "missing"), expected \(format)", advice: advice)
+    }
+    let names = (container.metadata["encoder"], container.metadata["similarity"])
+    guard let encoder = names.0.flatMap(PrototypeRouter.EncoderKind.init),
+      let similarity = names.1.flatMap(PrototypeRouter.Similarity.Kind.init)
+    else {
+      throw RegateError(
+        .unsupported, file: container.path, subject: "encoder, similarity",
+        "are \(names.0 ?? "missing") and \(names.1 ?? "missing"), which this version does not know",
+        advice: advice)
+    }
+    return PrototypeRouter.LatentForm(encoder: encoder, similarity: similarity)
+  }
+
+  private static func layers(of container: ArrayContainer) throws(RegateError) -> [Int] {
+    let words = container.metadata["layers"]?.split(separator: ",") ?? []
+    let numbers = words.compactMap { Int($0) }
+    guard !numbers.isEmpty, numbers.count == words.count else {
+      throw RegateError(
+        .malformed, file: container.path, subject: "layers",
+        "is \(container.metadata["layers"] ?? "missing"), expected numbers with commas",
+        advice: "the fit is damaged: make it again")
+    }
+    return numbers
+  }
+}

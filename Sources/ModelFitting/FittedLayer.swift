@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Forms
+public import Measures
+public import Routing
+package import Tensors
+
+/// The fitted routers of one layer, in every form that was fitted.
+package struct FittedLayer: Sendable {
+  package let index: Int
+  /// Sketch of the original gate.
+  package let sketch: Matrix
+  package let routers: FittedRouters
+  /// Nothing was asked for: not a byte of the layer changes, whatever the form.
+  package let isUnchanged: Bool
+
+  package init(index: Int, sketch: Matrix, routers: FittedRouters, isUnchanged: Bool) {
+    self.index = index
+    self.sketch = sketch
+    self.routers = routers
+    self.isUnchanged = isUnchanged
+  }
+}
+
+/// What is known of a layer's fit beside the routers themselves.
+public struct LayerFigures: Sendable, Hashable, Codable {
+  /// A router on the tokens that it was fitted to, and on those that no fit saw.
+  public struct Evidence: Sendable, Hashable, Codable {
+    public let fitted: RoutingFigures
+    /// nil where nothing is held out.
+    public let heldOut: RoutingFigures?
+
+    /// The figures that say more: held-out ones where there are any.
+    public var best: RoutingFigures { heldOut ?? fitted }
+
+    package init(fitted: RoutingFigures, heldOut: RoutingFigures?) {
+      self.fitted = fitted
+      self.heldOut = heldOut
+    }
+  }
+
+  /// The checkpoint's own router.
+  public let original: Evidence
+  public let prototype: Evidence
+  /// nil where the form was not fitted.
+  public let stock: Evidence?
+  public let official: Evidence?
+  /// Agreement of the official with the prototype router, on held-out tokens where there are any.
+  public let officialFidelity: RoutingAgreement?
+  /// Physical experts that hold a copy of another one.
+  public let clones: Int
+  public let latentSize: Int
+  /// Latent size of the official form.
+  public let officialLatentSize: Int?
+  /// Share of the logits' variance that the latent space keeps.
+  public let explainedVariance: Double
+  /// The lowest Gini that the clones allow.
+  public let feasibleGini: Double
+  /// Relative error of the routed experts' output, on held-out tokens where some are held out;
+  /// nil where it is not known.
+  public let outputError: Double?
+  /// The held-out tokens, all calibration sets together and then each set; empty where there are
+  /// none.
+  public let sets: [SetLoad]
+
+  package init(original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?, officialFidelity: RoutingAgreement?, clones: Int, latentSize: Int, officialLatentSize: Int?, explainedVariance: Double, feasibleGini: Double, outputError: Double?, sets: [SetLoad]) {
+    self.original = original
+    self.prototype = prototype
+    self.stock = stock
+    self.official = official
+    self.officialFidelity = officialFidelity
+    self.clones = clones
+    self.latentSize = latentSize
+    self.officialLatentSize = officialLatentSize
+    self.explainedVariance = explainedVariance
+    self.feasibleGini = feasibleGini
+    self.outputError = outputError
+    self.sets = sets
+  }
+
+  /// The figures of one form's router.
+  public func evidence(of form: RouterForm) -> Evidence? {
+    switch form {
+    case .lpr: prototype
+    case .stock: stock
+    case .lprOfficial: official
+    }
+  }
+}

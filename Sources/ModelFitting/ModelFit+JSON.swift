@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Checkpoints
+public import Forms
+import Foundation
+import Measures
+import OrderedCollections
+import Routing
+
+extension ModelFit {
+  /// The figures of the fit as one object; `form` is the router that `calibration` and `held_out` of
+  /// each layer are about.
+  public func json(_ form: RouterForm) -> JSONValue {
+    [
+      "strength": .number(strength),
+      "layers": .array(
+        zip(layerIndices, figures).map { index, figures in figures.json(index: index, form) }),
+      "held_out_gini": .optional(heldOutGini(form)),
+      "held_out": point?.json ?? .null, "sets": .array(sets.map(\.json)),
+      "calibration_nll": quality?.json["nll"] ?? .null,
+      "calibration_perplexity": quality?.json["perplexity"] ?? .null,
+      "calibration_kl": quality?.json["kl"] ?? .null,
+      "calibration_top1_agreement": quality?.json["top1_agreement"] ?? .null,
+    ]
+  }
+}
+
+extension LayerFigures {
+  func json(index: Int, _ form: RouterForm) -> JSONValue {
+    let evidence = evidence(of: form)
+    return [
+      "index": .integer(index), "original": .figures(original.fitted),
+      "original_held_out": .figures(original.heldOut),
+      "calibration": .figures(evidence?.fitted), "held_out": .figures(evidence?.heldOut),
+      "clones": .integer(clones), "latent_size": .integer(latentSize),
+      "output_error": .optional(outputError), "explained_variance": .number(explainedVariance),
+      "feasible_gini": .number(feasibleGini),
+      "distillation": officialFidelity.map {
+        [
+          "overlap": .number($0.overlap), "kl": .number($0.divergence),
+          "duplicate_rate": .number($0.duplicateRate),
+          "latent_size": officialLatentSize.map { .integer($0) } ?? .null,
+        ]
+      } ?? .null,
+    ]
+  }
+}
+
+extension JSONValue {
+  fileprivate static func figures(_ figures: RoutingFigures?) -> JSONValue {
+    guard let figures else { return .null }
+    return [
+      "gini": .optional(figures.metrics.gini), "min_max": .optional(figures.metrics.minOverMax),
+      "overlap": .number(figures.agreement.overlap),
+      "duplicate_rate": .number(figures.agreement.duplicateRate),
+      "kl": .number(figures.agreement.divergence),
+      "sampling_floor": .optional(figures.metrics.samplingFloor),
+    ]
+  }
+}
+
+extension ModelFit.Quality {
+  var json: JSONValue {
+    [
+      "nll": ["original": .number(original), "patched": .number(patched)],
+      "perplexity": [
+        "original": .optional(exp(original)), "patched": .optional(exp(patched)),
+      ],
+      "kl": .number(divergence), "top1_agreement": .number(topAgreement),
+    ]
+  }
+}
+
+extension FitOrigin {
+  /// The options of the fit.
+  package var json: JSONValue {
+    var options: JSONValue = [
+      "clones": .bool(clones), "mtp": .bool(mtp), "encoder": .string(encoder),
+      "similarity": .string(similarity), "latent": latentSize.map { .integer($0) } ?? "auto",
+      "refine": .integer(refinementSteps), "seed": .integer(Int(truncatingIfNeeded: seed)),
+      "calibration": .array(calibration.map { .string($0) }),
+      "weights": .array(weights.map { .number($0) }),
+      "protect": .array(protected.map { .string($0) }),
+    ]
+    options[budget.field.name] = .number(budget.field.value)
+    return options
+  }
+}

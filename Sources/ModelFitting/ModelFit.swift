@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Forms
+package import Inference
+public import Measures
+package import Fitting
+import Routing
+
+/// The new routers of a whole model, and what is known of them: a value that can be kept, written and
+/// used for any copy of the model.
+public struct ModelFit: Sendable {
+  /// One MoE layer with the evidence for it.
+  package struct Layer: Sendable {
+    package let fitted: FittedLayer
+    package let figures: LayerFigures
+
+    package init(fitted: FittedLayer, figures: LayerFigures) {
+      self.fitted = fitted
+      self.figures = figures
+    }
+  }
+
+  /// Next-token figures of the whole model on the calibration tokens: mean negative log-likelihoods
+  /// and mean KL divergence, in nats.
+  public struct Quality: Sendable, Hashable, Codable {
+    public let original: Double
+    public let patched: Double
+    public let divergence: Double
+    public let topAgreement: Double
+
+    package init(original: StreamScores, patched: StreamScores) {
+      self.original = original.meanNLL
+      self.patched = patched.meanNLL
+      divergence = patched.meanDivergence
+      topAgreement = patched.topAgreement
+    }
+  }
+
+  package let layers: [Layer]
+  /// The family of the model that was fitted.
+  public let family: String
+  /// How the fit came to be.
+  public let origin: FitOrigin
+  /// nil where the fit was made from captures.
+  public let quality: Quality?
+  /// All held-out tokens of the calibration sets; nil where none were held out.
+  public let overall: SetMeasure?
+  /// Each set's held-out tokens; empty where none were held out.
+  public let sets: [SetMeasure]
+  /// Where the time of the layers fitted in this run went, all strengths together, by phase.
+  package let phases: PhaseClock
+
+  /// The strength that was taken.
+  public var strength: Double { origin.strength }
+
+  /// The numbers of the fitted layers.
+  public var layerIndices: [Int] { layers.map(\.fitted.index) }
+
+  /// The figures of each fitted layer, in the order of `layerIndices`.
+  public var figures: [LayerFigures] { layers.map(\.figures) }
+
+  /// The forms that every layer has.
+  public var forms: [RouterForm] {
+    RouterForm.allCases.filter { form in
+      layers.allSatisfy { $0.fitted.routers.forms.contains(form) || $0.fitted.isUnchanged }
+    }
+  }
+
+  /// Mean over layers of the Gini of a form's router on held-out tokens; nil where there are none.
+  public func heldOutGini(_ form: RouterForm) -> Double? {
+    LayerStatistics(
+      figures.map { $0.evidence(of: form)?.heldOut?.metrics.gini }, largestIsWorst: true
+    ).mean
+  }
+
+  /// The fit on the curve of balance against quality; nil where nothing was held out.
+  public var point: BalancePoint? {
+    overall.map {
+      BalancePoint(
+        strength: strength, gini: $0.gini.patched, minOverMax: $0.minOverMax.patched,
+        lossIncrease: $0.likelihood?.increase, outputError: $0.outputError)
+    }
+  }
+
+  /// The same before the fit: strength 0.
+  public var originPoint: BalancePoint? {
+    overall.map {
+      BalancePoint(
+        strength: 0, gini: $0.gini.original, minOverMax: $0.minOverMax.original,
+        lossIncrease: $0.likelihood.map { _ in 0 }, outputError: $0.outputError.map { _ in 0 })
+    }
+  }
+}
+
+/// How a fit came to be: what it was asked for, and the strength that was taken.
+public struct FitOrigin: Sendable, Hashable, Codable {
+  /// A set of tokens that judged the fit.
+  public struct JudgingSet: Sendable, Hashable, Codable {
+    public let name: String
+    public let role: SetRole
+    public let share: Double?
+    public let tokens: Int
+    public let likelihood: SetMeasure.Likelihood?
+
+    package init(name: String, role: SetRole, share: Double?, tokens: Int, likelihood: SetMeasure.Likelihood?) {
+      self.name = name
+      self.role = role
+      self.share = share
+      self.tokens = tokens
+      self.likelihood = likelihood
+    }
+  }
+
+  /// The release of Regate.
+  public let version: String
+  public let strength: Double
+  public let budget: Budget
+  /// The form that the budget and the patched stream are about.
+  public let form: RouterForm
+  public let clones: Bool
+  public let encoder: String
+  public let similarity: String
+  /// nil: from the spectrum.
+  public let latentSize: Int?
+  public let refinementSteps: Int
+  public let seed: UInt64
+  public let mtp: Bool
+  /// File names.
+  public let calibration: [String]
+  public let weights: [Double]
+  public let protected: [String]
+  /// All tokens, held-out ones included.
+  public let tokens: Int
+  /// The held-out tokens of all calibration sets, then of each set; empty without.
+  public let judgingSets: [JudgingSet]
+  public let quality: ModelFit.Quality?
+
+  package init(version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool, encoder: String, similarity: String, latentSize: Int?, refinementSteps: Int, seed: UInt64, mtp: Bool, calibration: [String], weights: [Double], protected: [String], tokens: Int, judgingSets: [JudgingSet], quality: ModelFit.Quality?) {
+    self.version = version
+    self.strength = strength
+    self.budget = budget
+    self.form = form
+    self.clones = clones
+    self.encoder = encoder
+    self.similarity = similarity
+    self.latentSize = latentSize
+    self.refinementSteps = refinementSteps
+    self.seed = seed
+    self.mtp = mtp
+    self.calibration = calibration
+    self.weights = weights
+    self.protected = protected
+    self.tokens = tokens
+    self.judgingSets = judgingSets
+    self.quality = quality
+  }
+}
+
+extension ModelFit {
+  /// A fit of `layers`: what the held-out tokens say follows from them and `origin`.
+  package init(_ layers: [Layer], family: String, origin: FitOrigin, phases: PhaseClock) {
+    self.layers = layers
+    self.family = family
+    self.origin = origin
+    self.phases = phases
+    quality = origin.quality
+    let measures = origin.judgingSets.enumerated().map { place, set in
+      SetMeasure(
+        name: set.name, role: set.role, share: set.share, tokens: set.tokens,
+        loads: layers.map { $0.figures.sets[place] }, likelihood: set.likelihood)
+    }
+    overall = measures.first
+    sets = Array(measures.dropFirst())
+  }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fits every MoE layer of a model: to captured activations, each layer on the original's inputs, or
+// to tokens that the model is run on, each layer on what the already patched layers give it, original
+// and patched streams side by side in one pass over the weights. Several strengths run beside each
+// other. Only fitted tokens reach a fit; the held-out ones go through the model beside them and judge.
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+import Fitting
+package import Forms
+import Inference
+import Measures
+package import Resuming
+import Routing
+import Tensors
+package import Traffic
+
+/// Runs fits for a model and its traffic.
+package struct ModelFitter {
+  package let model: Model
+  package let traffic: TrafficSample
+  /// What was asked for, for the record.
+  package let asked: CalibrationSets
+  package let settings: FitSettings
+  package let budget: Budget
+  /// The form that the patched stream has and a budget is about.
+  package let form: RouterForm
+  /// The forms that are fitted.
+  package let forms: Set<RouterForm>
+  /// A BF16 selection bias stays BF16, for a change in place.
+  package let keepsBiasType: Bool
+  package let threads: Int
+  package let progress: any ProgressSink
+  /// Where the state of a long run is kept.
+  package let resume: ResumePoint?
+
+  package init(model: Model, traffic: TrafficSample, asked: CalibrationSets, settings: FitSettings, budget: Budget, form: RouterForm, forms: Set<RouterForm>, keepsBiasType: Bool, threads: Int, progress: any ProgressSink, resume: ResumePoint?) {
+    self.model = model
+    self.traffic = traffic
+    self.asked = asked
+    self.settings = settings
+    self.budget = budget
+    self.form = form
+    self.forms = forms
+    self.keepsBiasType = keepsBiasType
+    self.threads = threads
+    self.progress = progress
+    self.resume = resume
+  }
+
+  /// The fit that keeps within the budget.
+  package func run() throws(RegateError) -> ModelFit {
+    try requireJudge()
+    let fits = try fit(strengths: budget.strengths)
+    guard budget.isJudged else { return fits[0] }
+    return fits[try StrengthSearch.choose(fits.compactMap(\.point), for: budget)]
+  }
+
+  /// What a budget is about must be measurable, told before the long work.
+  private func requireJudge() throws(RegateError) {
+    switch (budget, traffic.calibration) {
+    case (.maxLossIncrease, .captures):
+      throw RegateError(
+        .refused, subject: "`maxLossIncrease`",
+        "captured activations do not tell the loss of the whole model",
+        advice: "calibrate on text or token ids, or give `maxOutputError`")
+    case (.maxOutputError, .tokens):
+      throw RegateError(
+        .refused, subject: "`maxOutputError`", "is for captured activations",
+        advice: "give `maxLossIncrease`, which judges the whole model")
+    case (.maxOutputError, .captures):
+      guard let reason = model.layout.undecodable else { return }
+      throw RegateError(
+        .unsupported, file: model.checkpoint.path, subject: "`maxOutputError`",
+        "the experts cannot be decoded: \(reason)", advice: "give `targetGini`")
+    default: return
+    }
+  }
+
+  // MARK: The walk
+
+  /// One fit for each strength, in one pass over the layers and their experts.
+  package func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+    let name = "fit " + strengths.map { "\($0)" }.joined(separator: " ")
+    let units = { (layer: MoELayer) in
+      layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * strengths.count
+    }
+    let walk = try LayerWalk(
+      model, traffic.calibration, streams: strengths.count + 1, threads: threads,
+      label: "Fitting", units: units, resume: resume.map { ($0, name) }, progress: progress)
+    var fits = try restored(walk, units, count: strengths.count)
+    var clock = PhaseClock()
+    if let summary = walk.summary {
+      let qualities: [StrengthQuality] = try RecordedFigures.value(summary, path: model.checkpoint.path)
+      guard qualities.count == fits.count else { throw damaged }
+      return modelFits(fits, strengths, qualities, clock)
+    }
+    while let layer = try walk.next() {
+      let task = try LayerTask(self, walk: walk, layer: layer, strengths: strengths)
+      let fitted = try task.run(&clock)
+      for (index, layer) in fitted.enumerated() { fits[index].append(layer) }
+      try walk.keep(try records(walk, fitted))
+    }
+    let scores = try walk.scores()
+    progress.end()
+    let qualities = strengths.indices.map { index in
+      scores.isEmpty ? StrengthQuality() : quality(scores[0], scores[index + 1])
+    }
+    try walk.keep(summary: try RecordedFigures.text(qualities))
+    return modelFits(fits, strengths, qualities, clock)
+  }
+
+  /// What the whole model's scores say of one strength.
+  private struct StrengthQuality: Codable {
+    var whole: ModelFit.Quality?
+    /// Of all calibration sets, then of each set.
+    var heldOut: [SetMeasure.Likelihood?] = []
+  }
+
+  private func quality(
+    _ original: StreamScores, _ patched: StreamScores
+  ) -> StrengthQuality {
+    guard case .tokens(let set) = traffic.calibration else { return StrengthQuality() }
+    let lengths = set.sequences.map(\.count)
+    let all = traffic.calibrationParts.flatMap(\.heldOutSequences)
+    let groups = traffic.holdsOut ? [all] + traffic.parts.map(\.heldOutSequences) : []
+    return StrengthQuality(
+      whole: .init(original: original, patched: patched),
+      heldOut: groups.map {
+        SetMeasure.Likelihood(
+          lengths: lengths, sequences: $0, original: original, patched: patched)
+      })
+  }
+
+  // MARK: Continuing
+
+  /// The layers of each of `count` fits that an earlier run did.
+  private func restored(
+    _ walk: LayerWalk, _ units: (MoELayer) -> Int, count: Int
+  ) throws(RegateError) -> [[ModelFit.Layer]] {
+    var fits = [[ModelFit.Layer]](repeating: [], count: count)
+    for (layer, records) in zip(model.layout.layers, try walk.restore(units: units)) {
+      guard records.count == count else { throw damaged }
+      for (index, record) in records.enumerated() {
+        fits[index].append(try FitFile.layer(layer, in: record, for: model))
+      }
+    }
+    return fits
+  }
+
+  private func records(
+    _ walk: LayerWalk, _ layers: [ModelFit.Layer]
+  ) throws(RegateError) -> [ResumeRecord] {
+    guard walk.keepsRecords else { return [] }
+    var records: [ResumeRecord] = []
+    for layer in layers {
+      records.append(
+        ResumeRecord(
+          tensors: try FitFile.tensors(of: layer.fitted), metadata: try FitFile.metadata([layer])))
+    }
+    return records
+  }
+
+  private var damaged: RegateError { ResumeState.damaged(model.checkpoint.path) }
+
+  // MARK: Results
+
+  private func modelFits(
+    _ fits: [[ModelFit.Layer]], _ strengths: [Double], _ qualities: [StrengthQuality],
+    _ clock: PhaseClock
+  ) -> [ModelFit] {
+    strengths.indices.map { index in
+      ModelFit(
+        fits[index], family: model.layout.family.name,
+        origin: origin(strengths[index], qualities[index]), phases: clock)
+    }
+  }
+
+  private func origin(_ strength: Double, _ quality: StrengthQuality) -> FitOrigin {
+    FitOrigin(
+      version: RegateVersion.current, strength: strength, budget: budget, form: form,
+      clones: settings.clones, encoder: settings.latentForm.encoder.rawValue,
+      similarity: settings.latentForm.similarity.rawValue, latentSize: settings.latentSize,
+      refinementSteps: settings.steps, seed: settings.seed, mtp: settings.mtp,
+      calibration: asked.files.map(\.lastPathComponent), weights: asked.weights,
+      protected: asked.protected.map(\.lastPathComponent), tokens: traffic.tokens,
+      judgingSets: judgingSets(quality), quality: quality.whole)
+  }
+
+  private func judgingSets(_ quality: StrengthQuality) -> [FitOrigin.JudgingSet] {
+    guard traffic.holdsOut else { return [] }
+    func likelihood(_ place: Int) -> SetMeasure.Likelihood? {
+      place < quality.heldOut.count ? quality.heldOut[place] : nil
+    }
+    let calibration = traffic.calibrationParts
+    return [
+      FitOrigin.JudgingSet(
+        name: "all calibration sets", role: .calibration, share: 1,
+        tokens: calibration.reduce(0) { $0 + $1.heldOut.count }, likelihood: likelihood(0))
+    ]
+      + traffic.parts.enumerated().map { place, part in
+        FitOrigin.JudgingSet(
+          name: part.name, role: part.role, share: part.share, tokens: part.heldOut.count,
+          likelihood: likelihood(place + 1))
+      }
+  }
+}

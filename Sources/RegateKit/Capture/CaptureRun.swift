@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs a model on text or ids and writes what its routers read: the file that tools/capture.py
+// writes, without Python. One layer's inputs are in memory at a time.
+
+import Architectures
+public import ByteStorage
+public import Checkpoints
+import Foundation
+public import Inference
+import Measures
+import OrderedCollections
+import Reports
+import Resuming
+import Routing
+public import Tensors
+import Traffic
+
+/// A capture of router inputs.
+public struct CaptureRun: Report {
+  /// What a capture is asked for.
+  public struct Request: Sendable {
+    public var checkpoint: String
+    public var calibration: [String]
+    public var output: String
+    public var tokens: TokenOptions
+    /// F32, F16 or BF16.
+    public var type: ElementType
+    public var threads: Int
+    public var overwrite: Bool
+    public var resume: ResumeOptions
+
+    public init(
+      checkpoint: String, calibration: [String], output: String, tokens: TokenOptions = .init(),
+      type: ElementType = .bf16, threads: Int = Threads.all, overwrite: Bool = false,
+      resume: ResumeOptions = .init()
+    ) {
+      self.checkpoint = checkpoint
+      self.calibration = calibration
+      self.output = output
+      self.tokens = tokens
+      self.type = type
+      self.threads = threads
+      self.overwrite = overwrite
+      self.resume = resume
+    }
+  }
+
+  public let output: String
+  public let layers: Int
+  public let sequences: Int
+  public let tokens: Int
+  /// Mean next-token negative log-likelihood over the counted positions, in nats.
+  public let meanNLL: Double
+  /// Which positions were counted, and how many there are.
+  public let perplexityProtocol: PerplexityProtocol
+  public let positions: Int
+  public let seconds: Double
+
+  /// Runs the model and writes the capture.
+  public static func run(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> CaptureRun {
+    let clock = ContinuousClock.now
+    let model = try Model.open(request.checkpoint)
+    guard !model.layout.hasPrototypeRouter else {
+      throw RegateError(
+        .unsupported, file: request.checkpoint, "has prototype routers, which are not run here",
+        advice: "capture from the original")
+    }
+    guard
+      case .tokens(let set) = try Calibration(
+        request.calibration, for: model, options: request.tokens)
+    else {
+      throw RegateError(
+        .refused, file: request.calibration.first, "is a capture already",
+        advice: "give text or token ids")
+    }
+    let folder = request.output.directory
+    try StagedOutput.requireVacant(
+      request.output, isDirectory: false, overwrite: request.overwrite)
+    let traffic = Calibration.tokens(set)
+    var key = ResumeKey(
+      "capture", checkpoint: model.checkpoint, traffic: try traffic.digest())
+    key["dtype"] = request.type.rawValue
+    key["perplexity"] = request.tokens.perplexity.rawValue
+    let point = try ResumePoint(
+      beside: request.output, key: key, options: request.resume,
+      leftover: request.overwrite ? .remove : .refuse, progress: progress)
+    let walk = try LayerWalk(
+      model, traffic, streams: 1, threads: request.threads, label: "Capturing",
+      resume: (point, "capture"), progress: progress)
+    do throws(RegateError) {
+      try write(try header(request, model, set), set, request, walk, model, point)
+      let counted = request.tokens.perplexity
+      let scores = try walk.scores(counted)[0]
+      progress.end()
+      let name = request.output.lastPathComponent
+      let staged = try StagedOutput(
+        destination: folder, kind: .files([name]), overwrite: request.overwrite)
+      try staged.adopt(point.folder + "/" + partialName, as: name)
+      try staged.commit()
+      point.discard()
+      return CaptureRun(
+        output: request.output, layers: model.layout.layers.count,
+        sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
+        perplexityProtocol: counted, positions: scores.nll.count,
+        seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+    } catch {
+      // Nothing to continue from: nothing is left behind.
+      if !point.isSaved { point.discard() }
+      throw error
+    }
+  }
+
+  /// The capture while it grows, in the folder of the run's state.
+  private static let partialName = "capture.partial"
+
+  private static func header(
+    _ request: Request, _ model: Model, _ set: TokenSet
+  ) throws(RegateError) -> SafetensorsHeader {
+    var gates: [(layer: Int, gate: Matrix)] = []
+    for layer in model.layout.layers {
+      gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
+    }
+    let length = set.sequences.map(\.count).max() ?? 0
+    return try SafetensorsHeader(
+      [(idName, ElementType.i32, [set.sequences.count, length])]
+        + model.layout.layers.map {
+          (Captures.name(ofLayer: $0.index), request.type, [set.tokens, $0.hiddenSize])
+        },
+      metadata: [
+        "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
+        "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
+        "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
+        "sequences": String(set.sequences.count), "tokens": String(set.tokens),
+        "compute_dtype": "float32", "regate": RegateVersion.current,
+      ], order: .given)
+  }
+
+  /// Writes ids and router inputs, from the layer on at which an earlier run stopped.
+  private static func write(
+    _ header: SafetensorsHeader, _ set: TokenSet, _ request: Request, _ walk: LayerWalk,
+    _ model: Model, _ point: ResumePoint
+  ) throws(RegateError) {
+    _ = try walk.restore()
+    let opening = try header.serialised()
+    try point.makeFolder()
+    let path = point.folder + "/" + partialName
+    var file: FileWriter
+    if point.isSaved {
+      // Entries whose layer was done lie before the first byte of what is still to come.
+      let end = header.entries[walk.doneLayers].range.upperBound
+      file = try FileWriter(continuing: path, at: opening.count + end)
+    } else {
+      try? FileManager.default.removeItem(atPath: path)
+      file = try FileWriter(creating: path)
+      try file.write(opening)
+      try file.write(idBytes(set))
+    }
+    while let layer = try walk.next() {
+      try writeInputs(of: walk, as: request.type, to: &file)
+      let assignment = walk.route(try model.router(of: layer).router, stream: 0)
+      _ = try walk.finish([assignment], maps: [nil])
+      // What the state says is done must be on the disk.
+      try walk.keep([]) { () throws(RegateError) in try file.sync() }
+    }
+    try file.sync()
+  }
+
+  /// Rows that are encoded at a time.
+  private static let blockRows = 1024
+
+  private static func writeInputs(
+    of walk: LayerWalk, as type: ElementType, to file: inout FileWriter
+  ) throws(RegateError) {
+    let tokens = walk.tokenCount
+    for start in stride(from: 0, to: tokens, by: blockRows) {
+      let values = walk.inputs(stream: 0, rows: start..<min(start + blockRows, tokens)).values
+      try file.write(try TensorEncoder.encode(values, type: type))
+    }
+  }
+
+  private static let idName = "token_ids"
+
+  /// `token_ids` I32 [S,L], -1 for padding.
+  private static func idBytes(_ set: TokenSet) -> [UInt8] {
+    let length = set.sequences.map(\.count).max() ?? 0
+    return set.sequences.flatMap { sequence in
+      (sequence + [Int](repeating: -1, count: length - sequence.count)).flatMap { id in
+        withUnsafeBytes(of: Int32(truncatingIfNeeded: id).littleEndian) { Array($0) }
+      }
+    }
+  }
+
+  /// The result as text for a terminal.
+  public var text: String {
+    "Captured \(Format.count(tokens)) tokens in \(Format.count(sequences)) sequences at "
+      + "\(layers) MoE layers to \(output). Mean NLL \(Format.number(meanNLL, decimals: 4)). "
+      + "\(Format.number(Double(tokens) / max(seconds, 1e-9), decimals: 0)) tokens/s, "
+      + "\(Format.duration(seconds))."
+  }
+
+  /// The result as one JSON object.
+  public var json: JSONValue {
+    [
+      "output": .string(output), "layers": .integer(layers), "sequences": .integer(sequences),
+      "tokens": .integer(tokens), "nll": .number(meanNLL),
+      "ppl_protocol": .string(perplexityProtocol.rawValue), "scored_tokens": .integer(positions),
+      "seconds": .number(seconds),
+    ]
+  }
+}

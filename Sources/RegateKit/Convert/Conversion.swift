@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+public import ByteStorage
+public import CheckpointWriting
+import Checkpoints
+public import Forms
+public import ModelFitting
+import Resuming
+import Routing
+import Runtimes
+import Tensors
+import Traffic
+
+/// Gives a checkpoint balanced routers.
+public struct Conversion: Report {
+  /// Where the routers come from.
+  public enum Source: Sendable {
+    /// They are fitted to traffic.
+    case traffic(CalibrationSets, budget: Budget = .strength(1), settings: FitSettings = .init())
+    /// A fit file.
+    case file(String)
+    /// A fit that was made before.
+    case fit(ModelFit)
+  }
+
+  /// What is written.
+  public enum Output: Sendable, Hashable {
+    case checkpoint(Sink)
+    /// A GGUF LoRA adapter that holds the gates only, so that no expert is copied; rank nil: exact.
+    case adapter(to: String, rank: Int? = nil)
+  }
+
+  /// What a conversion is asked for.
+  public struct Request: Sendable {
+    public var checkpoint: String
+    public var source: Source
+    public var output: Output
+    /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
+    public var form: RouterForm?
+    public var overwrite: Bool
+    public var threads: Int
+    public var resume: ResumeOptions
+
+    public init(
+      checkpoint: String, source: Source, output: Output, form: RouterForm? = nil,
+      overwrite: Bool = false, threads: Int = Threads.all, resume: ResumeOptions = .init()
+    ) {
+      self.checkpoint = checkpoint
+      self.source = source
+      self.output = output
+      self.form = form
+      self.overwrite = overwrite
+      self.threads = threads
+      self.resume = resume
+    }
+  }
+
+  public let plan: ConversionPlan
+  public let fit: ModelFit
+  public let form: RouterForm
+  /// Whether the fit was made in this run.
+  let isNewFit: Bool
+  /// nil for an adapter.
+  public let written: Written?
+  public let adapter: AdapterSummary?
+  public let seconds: Double
+
+  /// Fits, or takes the fit, and writes the output.
+  public static func run(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> Conversion {
+    try prepare(request, progress: progress).run()
+  }
+
+  /// Opens the checkpoint and the traffic, and refuses before any long work what cannot be done.
+  public static func prepare(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> PreparedConversion {
+    try PreparedConversion(
+      ConversionPlan.Request(
+        checkpoint: request.checkpoint, source: request.source, output: request.output,
+        form: request.form, overwrite: request.overwrite, threads: request.threads),
+      resume: request.resume, progress: progress)
+  }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Checkpoints
+import OrderedCollections
+import Reports
+import Runtimes
+
+extension ConversionPlan {
+  /// The plan as text for a terminal.
+  public var text: String {
+    var table = TextTable(
+      ["layer", "router tensor", "router", "one expert", "clones at most"],
+      alignments: [.left, .left, .right, .right, .right])
+    for layer in layers {
+      table.append([
+        String(layer.index), layer.tensors.joined(separator: ", "),
+        Format.bytes(layer.routerBytes), Format.bytes(layer.expertBytes),
+        clones ? String(layer.cloneLimit) : "-",
+      ])
+    }
+    let routers = layers.reduce(0) { $0 + $1.routerBytes }
+    let most = layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes }
+    var lines = [
+      headline, "", "\(checkpoint): \(family.title), \(container.rawValue)", table.render(), "",
+      "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
+        + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
+    ]
+    lines += leftAlone.map(\.notice)
+    lines += workLines
+    lines.append("Loading (regate check says why): \(check.summary).")
+    return lines.joined(separator: "\n")
+  }
+
+  private var workLines: [String] {
+    guard let work else {
+      return [
+        takesFit
+          ? "Nothing is fitted: the fit is taken as it is."
+          : "Memory: give `calibration` for an estimate."
+      ]
+    }
+    var lines = [work.memory]
+    if let hidden = work.hiddenStateBytes {
+      lines.append(
+        "The model is run on the tokens: of that, \(Format.bytes(hidden)) are hidden states, which "
+          + "the state for `resume` also takes on the disk while it runs.")
+    }
+    lines.append(
+      work.seconds.map { seconds in
+        "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(Work.diskRate)))/s of disk and "
+          + "\(Int(Work.computeRate / 1e9)) GFLOP/s per thread."
+      } ?? "Time: depends on how fast this machine runs the model; the run itself tells.")
+    return lines
+  }
+
+  /// The plan as one JSON object.
+  public var json: JSONValue {
+    [
+      "checkpoint": .string(checkpoint), "family": .string(family.name),
+      "container": .string(container.rawValue), "router": .string(form.rawValue),
+      "output_bytes": .integer(outputBytes),
+      "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
+      "memory_bytes": work.map { .integer($0.memoryBytes) } ?? .null,
+      "tokens": work.map { .integer($0.tokens) } ?? .null, "seconds": .optional(work?.seconds),
+      "hidden_state_bytes": work?.hiddenStateBytes.map { .integer($0) } ?? .null,
+      "check": check.json,
+      "layers": .array(
+        layers.map {
+          [
+            "index": .integer($0.index), "tensors": .array($0.tensors.map { .string($0) }),
+            "router_bytes": .integer($0.routerBytes), "expert_bytes": .integer($0.expertBytes),
+            "clone_limit": .integer($0.cloneLimit),
+          ]
+        }),
+      "left_alone": .array(leftAlone.map { .string($0.gate.name) }),
+    ]
+  }
+}

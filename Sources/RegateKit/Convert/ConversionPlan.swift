@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a conversion will write and need, told from headers alone (and the texts' tokens).
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Fitting
+public import Forms
+import ModelFitting
+import OrderedCollections
+import Reports
+import Routing
+import Runtimes
+import Tensors
+import Traffic
+
+/// A conversion before it is run.
+public struct ConversionPlan: Report {
+  /// What is to be planned: a conversion of which some things may still be open.
+  public struct Request: Sendable {
+    public var checkpoint: String
+    /// nil: nothing is said of the fit.
+    public var source: Conversion.Source?
+    /// nil: whatever form and container write.
+    public var output: Conversion.Output?
+    public var form: RouterForm?
+    public var overwrite: Bool
+    public var threads: Int
+
+    public init(
+      checkpoint: String, source: Conversion.Source? = nil, output: Conversion.Output? = nil,
+      form: RouterForm? = nil, overwrite: Bool = false, threads: Int = Threads.all
+    ) {
+      self.checkpoint = checkpoint
+      self.source = source
+      self.output = output
+      self.form = form
+      self.overwrite = overwrite
+      self.threads = threads
+    }
+  }
+
+  /// What a conversion will write and need; nothing is fitted and nothing written.
+  public static func run(_ request: Request) throws(RegateError) -> ConversionPlan {
+    try PreparedConversion(
+      request, resume: .init(), checkingGates: false, progress: NoProgress()
+    ).plan
+  }
+
+  /// One MoE layer's share.
+  struct Layer: Sendable {
+    let index: Int
+    /// Router tensors that change or go.
+    let tensors: [String]
+    let routerBytes: Int
+    /// Everything that belongs to one expert.
+    let expertBytes: Int
+    /// Physical experts that clones can take at most: a token needs K distinct ones.
+    let cloneLimit: Int
+  }
+
+  /// What the fit needs; nil where a fit is taken that was made before.
+  public struct Work: Sendable {
+    /// Calibration tokens.
+    public let tokens: Int
+    /// Strengths that are fitted side by side.
+    public let candidates: Int
+    /// Estimated peak of resident memory, mapped files aside.
+    public let memoryBytes: Int
+    /// nil where the model is run: that depends on how fast the machine runs it.
+    public let seconds: Double?
+    /// Hidden states, which the kept state of a run also takes on the disk; nil for captures.
+    public let hiddenStateBytes: Int?
+  }
+
+  public let checkpoint: String
+  let family: Family
+  let container: Container
+  public let form: RouterForm
+  let clones: Bool
+  /// What runtimes will make of the output.
+  let check: Check
+  let layers: [Layer]
+  /// Routers of multi-token prediction that do not change.
+  let leftAlone: [ExtraRouter]
+  /// Bytes of the whole output.
+  public let outputBytes: Int
+  public let work: Work?
+  /// Whether a fit is taken that was made before.
+  let takesFit: Bool
+
+  init(
+    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool
+  ) {
+    checkpoint = model.checkpoint.path
+    family = model.layout.family
+    container = model.checkpoint.container
+    self.form = form
+    self.clones = clones
+    self.check = check
+    self.work = work
+    self.takesFit = takesFit
+    layers = model.layout.layers.map { layer in
+      Layer(
+        index: layer.index, tensors: layer.routerTensors.map(\.name),
+        routerBytes: layer.routerTensors.reduce(0) { $0 + $1.range.count },
+        expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
+        cloneLimit: clones ? layer.rule.experts - layer.rule.topK : 0)
+    }
+    leftAlone = model.layout.extraRouters
+    outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
+  }
+
+  /// The form that is written, what loads it, and how to choose another.
+  public var headline: String { form.output.headline(container) }
+
+  /// What is said before the work begins: the form, and the memory that several candidates need.
+  public var introduction: String {
+    guard let work, work.candidates > 1 else { return headline }
+    return headline + "\n" + work.memory
+  }
+}
+
+extension ConversionPlan.Work {
+  /// Rates that the time estimate assumes: bytes per second through the disk, and floating-point
+  /// operations per second and thread.
+  static let diskRate = 500e6
+  static let computeRate = 20e9
+
+  init(
+    _ fitting: FittingTask, settings: FitSettings, candidates: Int, threads: Int, outputBytes: Int
+  ) throws(RegateError) {
+    var run: RunEstimate?
+    if case .tokens(let set) = fitting.traffic.calibration {
+      run = try RunEstimate(set, streams: candidates + 1, threads: threads)
+    }
+    let layout = fitting.model.layout
+    let tokens = fitting.traffic.tokens
+    self.tokens = tokens
+    self.candidates = candidates
+    let fit = Self.fitMemory(layout, settings, tokens: tokens, threads: threads)
+    // A layer runs before it is fitted and after, never meanwhile.
+    memoryBytes =
+      RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
+    let fitting = Double(candidates) * Self.operations(layout, settings, tokens: tokens)
+    // Written once, read back twice: to verify and to hash.
+    seconds =
+      run != nil
+      ? nil : Double(outputBytes) * 3 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
+    hiddenStateBytes = run?.hiddenBytes
+  }
+
+  /// The largest layer's inputs, twice while the fitted part is taken out, a few matrices of tokens x
+  /// experts, and one decoded expert per thread.
+  private static func fitMemory(
+    _ layout: ModelLayout, _ settings: FitSettings, tokens: Int, threads: Int
+  ) -> Int {
+    layout.layers.map { layer in
+      let inputs = 2 * tokens * layer.hiddenSize
+      let scores = 8 * tokens * layer.rule.experts
+      let expert =
+        layout.undecodable == nil && settings.clones
+        ? threads * (3 * layer.expertWidth + OutputSketch.sampleTokens) * layer.hiddenSize
+        : 0
+      return 4 * (inputs + scores + expert)
+    }.max() ?? 0
+  }
+
+  /// Floating-point operations of fits and of sampling the experts.
+  private static func operations(
+    _ layout: ModelLayout, _ settings: FitSettings, tokens: Int
+  ) -> Double {
+    layout.layers.reduce(0) { sum, layer in
+      let routing = Double(tokens * layer.rule.experts)
+      let passes = Double(4 * layer.hiddenSize + 400 * 8)
+      let outputs = settings.latentForm.encoder == .gaussian ? 2 : 1
+      // Forward and backward.
+      let refinement =
+        6.0 * Double(settings.steps * RouterRefinement.Options().batch)
+        * Double((outputs * layer.hiddenSize + layer.rule.experts) * layer.rule.experts)
+      let evaluated =
+        OutputSketch.sampleTokens
+        * OutputSketch.candidates(experts: layer.rule.experts, topK: layer.rule.topK)
+      let sampling =
+        settings.clones
+        ? 6.0 * Double(evaluated * layer.hiddenSize) * Double(layer.expertWidth) : 0
+      return sum + routing * passes + refinement + sampling
+    }
+  }
+
+  /// The memory in words.
+  public var memory: String {
+    let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
+    return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
+      + "tokens\(streams), mapped files aside."
+  }
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import CheckpointWriting
+import Checkpoints
+public import Forms
+import Foundation
+import ModelFitting
+import Resuming
+import Routing
+import Runtimes
+import Tensors
+import Traffic
+
+/// A conversion that was checked and is ready to run: its checkpoint is open and its traffic is read,
+/// once.
+public struct PreparedConversion {
+  private let request: ConversionPlan.Request
+  private let model: Model
+  public let form: RouterForm
+  /// nil where a fit is taken.
+  private let fitting: FittingTask?
+  private let givenFit: ModelFit?
+  private let check: Check
+  private let progress: any ProgressSink
+  /// What the conversion will write and need.
+  public let plan: ConversionPlan
+
+  init(
+    _ request: ConversionPlan.Request, resume: ResumeOptions, checkingGates: Bool = true,
+    progress: any ProgressSink
+  ) throws(RegateError) {
+    self.request = request
+    self.progress = progress
+    let model = try Self.open(request)
+    self.model = model
+    form = request.form ?? request.output?.defaultForm(of: model) ?? model.defaultForm
+    try model.requireFittable(form)
+    try request.output?.requirePossible(form, model)
+    check = Check(
+      CheckSubject(planned: model, form: form, keepsBiasType: request.output?.isInPlace ?? false))
+    try Self.requireNothingLost(check, form, model)
+    try Self.requireVacant(request, model, form)
+    let clones: Bool
+    var work: ConversionPlan.Work?
+    switch request.source {
+    case .traffic(let sets, let budget, let settings):
+      givenFit = nil
+      let settings = request.output.map(settings.suiting) ?? settings
+      if settings.clones {
+        try model.requireMovableExperts(advice: "fit without `clones`")
+      }
+      fitting = try FittingTask(
+        model,
+        FitRun.Request(
+          checkpoint: request.checkpoint, calibration: sets, budget: budget, settings: settings,
+          form: form, threads: request.threads, resume: resume,
+          overwrite: request.overwrite),
+        form: form, forms: [form], keepsBiasType: request.output?.isInPlace ?? false,
+        checkingGates: checkingGates, progress: progress)
+      clones = settings.clones
+      work = try fitting.map { (fitting) throws(RegateError) in
+        try ConversionPlan.Work(
+          fitting, settings: settings, candidates: budget.strengths.count,
+          threads: request.threads,
+          outputBytes: model.checkpoint.files.reduce(0) { $0 + $1.count })
+      }
+    case .file, .fit, nil:
+      fitting = nil
+      let fit = try Self.fit(request.source, for: model)
+      if let fit { try Self.requireFitting(fit, model, request.output) }
+      clones = fit?.origin.clones ?? false
+      givenFit = fit
+    }
+    plan = ConversionPlan(model: model, form: form, check: check, clones: clones, work: work,
+      takesFit: givenFit != nil)
+  }
+
+  /// With the layers of multi-token prediction where the fit has them.
+  private static func open(_ request: ConversionPlan.Request) throws(RegateError) -> Model {
+    switch request.source {
+    case .traffic(_, _, let settings):
+      return try Model.open(request.checkpoint, mtp: settings.mtp)
+    case .file(let path):
+      let model = try Model.open(request.checkpoint)
+      return try FitFile.includesMTP(path, layerCount: model.layout.layerCount)
+        ? try Model(including: model) : model
+    case .fit(let fit): return try Model.open(request.checkpoint, mtp: fit.origin.mtp)
+    case nil: return try Model.open(request.checkpoint)
+    }
+  }
+
+  /// The fit that was given; nil where one is to be made.
+  private static func fit(
+    _ source: Conversion.Source?, for model: Model
+  ) throws(RegateError) -> ModelFit? {
+    switch source {
+    case .traffic, nil: nil
+    case .file(let path): try FitFile.read(path, for: model)
+    case .fit(let fit): fit
+    }
+  }
+
+  // MARK: What cannot be done
+
+  /// Refuses an output in which some runtime would silently leave out what the original has not.
+  private static func requireNothingLost(
+    _ check: Check, _ form: RouterForm, _ model: Model
+  ) throws(RegateError) {
+    let original = CheckSubject(model)
+    // The prototype form has no other runtime.
+    if form == .lpr, original.expertsLeftOut {
+      throw RegateError(
+        .refused, file: model.checkpoint.path, subject: "`router` lpr",
+        "transformers would start random experts instead of those that AWQ or GPTQ quantised",
+        advice: "use `router` stock, which gptqmodel loads")
+    }
+    let kept = Check(original).outcomes.flatMap(\.findings).map(\.rule)
+    for outcome in check.outcomes {
+      for finding in outcome.findings where finding.level == .drops && !kept.contains(finding.rule)
+      {
+        throw RegateError(
+          .refused, file: model.checkpoint.path, subject: finding.subject,
+          "\(outcome.runtime.rawValue): \(finding.text)", advice: "choose another `router`")
+      }
+    }
+  }
+
+  private static func requireVacant(
+    _ request: ConversionPlan.Request, _ model: Model, _ form: RouterForm
+  ) throws(RegateError) {
+    switch request.output {
+    case .checkpoint(.copy(let path, _)):
+      let destination = try OutputDestination(
+        path, for: model, severalFiles: form.output.replacesGate)
+      if !request.overwrite { try destination.requireVacant() }
+    case .checkpoint(.delta(let path)), .adapter(let path, _):
+      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: request.overwrite)
+    case .checkpoint(.inPlace): try InPlaceWriter.requirePossible(model)
+    case nil: return
+    }
+  }
+
+  private static func requireFitting(
+    _ fit: ModelFit, _ model: Model, _ output: Conversion.Output?
+  ) throws(RegateError) {
+    guard fit.layerIndices == model.layout.layers.map(\.index), fit.family == model.layout.family.name
+    else {
+      throw RegateError(
+        .mismatch, file: model.checkpoint.path, subject: "`fit`",
+        "was made for other layers or another family", advice: "fit this checkpoint")
+    }
+    for (layer, fitted) in zip(model.layout.layers, fit.layers) {
+      let map = fitted.fitted.routers.physicalToLogical
+      guard map != Array(map.indices) else { continue }
+      if case .adapter? = output {
+        throw RegateError(
+          .refused, subject: "layer \(layer.index)",
+          "the fit copies experts, which an adapter cannot", advice: "fit again without `clones`")
+      }
+      try model.requireMovableExperts(advice: "fit again without `clones`")
+    }
+  }
+
+  // MARK: The run
+
+  /// Fits where that is asked for, and writes the output.
+  public func run() throws(RegateError) -> Conversion {
+    let start = ContinuousClock.now
+    guard let output = request.output else {
+      throw RegateError(.missing, subject: "`output`", "nothing is to be written")
+    }
+    let fit = try makeFit(stateBeside: output.path)
+    var written: Written?
+    var adapter: AdapterSummary?
+    switch output {
+    case .checkpoint(let sink): written = try write(fit, to: sink)
+    case .adapter(let path, let rank): adapter = try writeAdapter(fit, to: path, rank: rank)
+    }
+    fitting?.discardState()
+    return Conversion(
+      plan: plan, fit: fit, form: form, isNewFit: fitting != nil, written: written,
+      adapter: adapter, seconds: Duration.seconds(since: start))
+  }
+
+  private func makeFit(stateBeside path: String?) throws(RegateError) -> ModelFit {
+    if let givenFit { return givenFit }
+    guard let fitting else {
+      throw RegateError(.missing, subject: "`source`", "gives neither traffic nor a fit")
+    }
+    return try fitting.run(command: "convert", stateBeside: path)
+  }
+
+  private func write(_ fit: ModelFit, to sink: Sink) throws(RegateError) -> Written {
+    var patches: [LayerPatch] = []
+    for (layer, fitted) in zip(model.layout.layers, fit.layers) where !fitted.fitted.isUnchanged {
+      let routers = fitted.fitted.routers
+      do throws(RegateError) {
+        patches.append(
+          LayerPatch(
+            layer: layer, physicalToLogical: routers.physicalToLogical,
+            router: try form.output.tensors(
+              of: routers, layer: layer, keepsBiasType: request.output?.isInPlace ?? false)))
+      } catch {
+        throw RegateError(
+          error.code, file: error.file ?? fitPath ?? request.checkpoint, subject: error.subject,
+          error.problem, advice: error.advice)
+      }
+    }
+    return try OutputWriter(
+      model: model, patches: patches,
+      manifest: Manifest(
+        .conversion(fit, form: form, fitFile: fitPath?.lastPathComponent), of: model,
+        patches: patches),
+      threads: request.threads, progress: progress
+    ).write(to: sink, overwrite: request.overwrite)
+  }
+
+  private func writeAdapter(
+    _ fit: ModelFit, to path: String, rank: Int?
+  ) throws(RegateError) -> AdapterSummary {
+    var gates: [Matrix] = []
+    for (layer, fitted) in zip(model.layout.layers, fit.layers) {
+      guard let stock = fitted.fitted.routers.stock else {
+        throw RegateError(
+          .missing, file: fitPath, subject: "layers.\(layer.index).stock_gate",
+          "the fit holds no stock gate", advice: "fit again with this version")
+      }
+      gates.append(stock.gate)
+    }
+    return try AdapterWriter(model: model, gates: gates, rank: rank)
+      .write(to: path, overwrite: request.overwrite)
+  }
+
+  private var fitPath: String? {
+    if case .file(let path) = request.source { path } else { nil }
+  }
+}
+
+extension Conversion.Output {
+  /// The form that an output has where nothing else is asked for.
+  func defaultForm(of model: Model) -> RouterForm {
+    isInPlace || isAdapter || model.layout.includesMTP ? .stock : model.defaultForm
+  }
+
+  var isInPlace: Bool { self == .checkpoint(.inPlace) }
+
+  var isAdapter: Bool { if case .adapter = self { true } else { false } }
+
+  /// The path of what is written; nil in place.
+  var path: String? {
+    switch self {
+    case .checkpoint(let sink): sink.path
+    case .adapter(let path, _): path
+    }
+  }
+
+  /// Refuses a form that the output cannot hold.
+  func requirePossible(_ form: RouterForm, _ model: Model) throws(RegateError) {
+    if form.output.replacesGate, isInPlace || isAdapter {
+      throw RegateError(
+        .refused, subject: "`router` \(form.rawValue)",
+        "needs files of its own: not in place, no adapter", advice: "use `router` stock")
+    }
+    guard case .adapter(_, let rank) = self else { return }
+    guard !model.layout.includesMTP else {
+      throw RegateError(
+        .refused, subject: "`mtp`", "an adapter holds the model's own layers only",
+        advice: "leave `mtp` out")
+    }
+    try AdapterWriter.requirePossible(model, rank: rank)
+  }
+}
+
+extension FitSettings {
+  /// An adapter cannot copy experts.
+  fileprivate func suiting(_ output: Conversion.Output) -> FitSettings {
+    var settings = self
+    if output.isAdapter { settings.clones = false }
+    return settings
+  }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Checkpoints
+import Fitting
+import Forms
+import ModelFitting
+import OrderedCollections
+import Reports
+import Routing
+
+/// A fit for people and programs: what `fit` and `convert` both report.
+struct FitReport {
+  let fit: ModelFit
+  /// The form that the figures are about.
+  let form: RouterForm
+
+  /// Lines for a terminal.
+  var lines: [String] {
+    var lines = [table.render(), ""]
+    if let fidelity { lines += [fidelity.render(), "", Self.fidelityNote] }
+    if let overall = fit.overall, let point = fit.point {
+      lines += [SetTable.table(fit.sets).render(), ""]
+      lines.append(
+        "Figures are on \(Format.count(overall.tokens)) held-out tokens of the calibration sets, which "
+          + "no plan, router or gate saw (sampling floor of the Gini there: "
+          + "\(Format.number(overall.samplingFloor))): \(StrengthSearch.words(point)). Judge a finished "
+          + "model with regate validate on text of its own.")
+      lines += evenLayers
+    } else {
+      lines.append(
+        "There were too few calibration tokens to hold some out: these figures are on the tokens that "
+          + "were fitted. Judge a finished model with regate validate on text of its own.")
+    }
+    if let quality = fit.quality {
+      let (before, after) = (quality.original, quality.patched)
+      lines.append(
+        "Mean NLL of the whole model on all calibration text, fitted and held out: "
+          + "\(Format.number(before, decimals: 4)) before, \(Format.number(after, decimals: 4)) "
+          + "after (\(Format.signed(after - before, decimals: 4))).")
+    }
+    return lines
+  }
+
+  private var table: TextTable {
+    var table = TextTable([
+      "layer", "Gini", "fitted", "min/max", "fitted", "overlap", "clones", "latent", "least Gini",
+    ])
+    for (index, layer) in zip(fit.layerIndices, fit.figures) {
+      let before = layer.original.best.metrics
+      let after = layer.evidence(of: form)?.best
+      table.append([
+        String(index), Format.number(before.gini), Format.number(after?.metrics.gini),
+        Format.number(before.minOverMax), Format.number(after?.metrics.minOverMax),
+        Format.percent(after?.agreement.overlap), String(layer.clones),
+        String(layer.officialLatentSize ?? layer.latentSize), Format.number(layer.feasibleGini),
+      ])
+    }
+    return table
+  }
+
+  /// Names the layers where the held-out tokens show nothing gained.
+  private var evenLayers: [String] {
+    let even = zip(fit.layerIndices, fit.figures).filter { _, layer in
+      guard let before = layer.original.heldOut?.metrics.gini,
+        let after = layer.evidence(of: form)?.heldOut?.metrics.gini
+      else { return false }
+      return before <= after
+    }
+    guard !even.isEmpty, fit.strength > 0 else { return [] }
+    let names = even.map { String($0.0) }.joined(separator: ", ")
+    return [
+      "Layers \(names): on the held-out tokens the original is as balanced as the fit. Where a load is "
+        + "even already, a new router costs quality and gains nothing; a larger calibration set shows "
+        + "whether that is so."
+    ]
+  }
+
+  // MARK: The official form
+
+  /// How near the router of the official LPR code comes to the prototype router that it stands for,
+  /// one line per layer; nil for other forms.
+  private var fidelity: TextTable? {
+    var table = TextTable([
+      "layer", "prototype Gini", "official", "same experts", "weights' KL", "output error",
+    ])
+    for (index, layer) in zip(fit.layerIndices, fit.figures) {
+      guard let fidelity = layer.officialFidelity else { return nil }
+      table.append([
+        String(index), Format.number(layer.prototype.best.metrics.gini),
+        Format.number(layer.official?.best.metrics.gini), Format.percent(fidelity.overlap),
+        Format.number(fidelity.divergence), Format.number(layer.outputError),
+      ])
+    }
+    return table
+  }
+
+  /// What the table is about, and what the form cannot hold.
+  private static let fidelityNote =
+    "Prototype router against the official one distilled from it: share of the chosen experts that "
+    + "both choose, KL of their weights in nats, and the official router's output error against the "
+    + "original. Its scores are selection and weights in one: what the prototype router's biases "
+    + "and cells of clones did to the selection alone is folded into them as far as that goes."
+
+  // MARK: JSON
+
+  /// Seconds by phase.
+  var phases: JSONValue {
+    .object(
+      OrderedDictionary(
+        uniqueKeysWithValues: fit.phases.seconds.map {
+          ($0.key.replacing(" ", with: "_"), .number($0.value))
+        }))
+  }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Forms
+import ModelFitting
+import Resuming
+import Tensors
+import Traffic
+
+/// A fit that was asked for, with its traffic read: what `fit`, `convert` and `sweep` share.
+final class FittingTask {
+  let model: Model
+  let traffic: TrafficSample
+  let form: RouterForm
+  private let request: FitRun.Request
+  private let forms: Set<RouterForm>
+  private let keepsBiasType: Bool
+  private let progress: any ProgressSink
+  private var point: ResumePoint?
+
+  /// Checks what was asked for, and reads the traffic: once, for everything that follows.
+  init(
+    _ model: Model, _ request: FitRun.Request, form: RouterForm, forms: Set<RouterForm>,
+    keepsBiasType: Bool, judged: Bool = false, checkingGates: Bool = true,
+    progress: any ProgressSink
+  ) throws(RegateError) {
+    try model.requireFittable(form)
+    self.model = model
+    self.form = form
+    self.request = request
+    self.forms = forms
+    self.keepsBiasType = keepsBiasType
+    self.progress = progress
+    traffic = try TrafficSample(
+      request.calibration, for: model, judged: judged || request.budget.isJudged,
+      checkingGates: checkingGates)
+  }
+
+  /// The fit that keeps within the budget. With `output`, a long run keeps its state beside it.
+  func run(command: String, stateBeside output: String?) throws(RegateError) -> ModelFit {
+    point = try output.map { (output) throws(RegateError) in try resumePoint(command, output) }
+    do throws(RegateError) {
+      return try fitter(resume: point).run()
+    } catch {
+      // A target that is out of reach stays so: there is nothing to continue.
+      if error.code == .unreached { point?.discard() }
+      throw error
+    }
+  }
+
+  /// One fit for each strength.
+  func run(strengths: [Double]) throws(RegateError) -> [ModelFit] {
+    try fitter(resume: nil).fit(strengths: strengths)
+  }
+
+  /// Removes the state of the run, whose result is on the disk.
+  func discardState() { point?.discard() }
+
+  private func fitter(resume: ResumePoint?) -> ModelFitter {
+    ModelFitter(
+      model: model, traffic: traffic, asked: request.calibration, settings: request.settings,
+      budget: request.budget, form: form, forms: forms, keepsBiasType: keepsBiasType,
+      threads: request.threads, progress: progress, resume: resume)
+  }
+
+  private func resumePoint(
+    _ command: String, _ output: String
+  ) throws(RegateError) -> ResumePoint {
+    let settings = request.settings
+    var key = ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
+    key["router"] = form.rawValue
+    key["fitted forms"] = forms.map(\.rawValue).sorted().joined(separator: "+")
+    key["clones"] = "\(settings.clones)"
+    key[request.budget.field.name] = "\(request.budget.field.value)"
+    key["mtp"] = "\(settings.mtp)"
+    key["latent"] = settings.latentSize.map { "\($0)" } ?? "auto"
+    key["encoder"] = settings.latentForm.encoder.rawValue
+    key["similarity"] = settings.latentForm.similarity.rawValue
+    key["refine"] = settings.refinementSteps.map { "\($0)" } ?? "auto"
+    key["seed"] = "\(settings.seed)"
+    key["keeps the bias's type"] = "\(keepsBiasType)"
+    return try ResumePoint(
+      beside: output, key: key, options: request.resume,
+      leftover: request.overwrite ? .remove : .refuse, progress: progress)
+  }
+}
+
+extension Model {
+  /// The form that an output has where nothing else is asked for.
+  var defaultForm: RouterForm { checkpoint.container == .gguf ? .stock : .lpr }
+
+  /// Refuses, before any long work, a model that cannot be given new routers in `form`.
+  func requireFittable(_ form: RouterForm) throws(RegateError) {
+    try requireConvertible()
+    guard !layout.hasPrototypeRouter else {
+      throw RegateError(
+        .refused, file: checkpoint.path,
+        layout.hasOfficialRouter
+          ? "already has the router of the official LPR code"
+          : "already has Regate's prototype router",
+        advice: "convert the original")
+    }
+    if form.output.replacesGate, layout.includesMTP {
+      throw RegateError(
+        .refused, subject: "`mtp`",
+        "the runtimes of `router` \(form.rawValue) run no layer of multi-token prediction",
+        advice: "use `router` stock, or leave `mtp` out")
+    }
+    try form.output.requirePossible(self)
+  }
+
+  /// Refuses a family that is only inspected, and routers that cannot be written.
+  func requireConvertible() throws(RegateError) {
+    guard layout.tier == .convertible else {
+      throw RegateError(
+        .unsupported, file: checkpoint.path,
+        "\(layout.family.title) can be inspected, but not yet converted",
+        advice: "convertible are "
+          + Family.all.filter { $0.tier == .convertible }.map(\.title).joined(separator: ", "))
+    }
+    guard let layer = layout.layers.first(where: { $0.gateQuantisation != nil }) else { return }
+    let bits = layer.gateQuantisation.map { "\($0.bits)" } ?? "few"
+    throw RegateError(
+      .unsupported, file: checkpoint.path, subject: layer.gate.name,
+      "the router is quantised to \(bits) bits, which would round a new one off its balance",
+      advice: "convert the model that it was made from with `router` stock, and quantise that "
+        + "without its routers")
+  }
+
+  /// Refuses a model whose experts cannot be moved.
+  func requireMovableExperts(advice: String) throws(RegateError) {
+    guard let reason = layout.unclonable else { return }
+    throw RegateError(
+      .unsupported, file: checkpoint.path, "experts cannot be moved: \(reason)", advice: advice)
+  }
+}

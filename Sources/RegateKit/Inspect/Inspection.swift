@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Architectures
+public import ByteStorage
+import Checkpoints
+import Forms
+public import Measures
+public import Routing
+public import Traffic
+import Tensors
+
+/// What the routers of a checkpoint look like, and how even the load is where it is known.
+public struct Inspection: Report {
+  /// One MoE layer.
+  public struct Layer: Sendable {
+    public let layer: MoELayer
+    public let gate: GateStatistics
+    public let load: LoadSummary?
+  }
+
+  public let path: String
+  public let layout: ModelLayout
+  public let layers: [Layer]
+  /// Where load figures come from, in words; nil without.
+  public let loadSource: String?
+  /// Tokens that the load was counted on.
+  public let tokens: Int?
+  public let warnings: [String]
+  /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
+  let closest: (layer: Int, cosines: Matrix)?
+
+  /// What an inspection is asked for.
+  public struct Request: Sendable {
+    public var checkpoint: String
+    /// nil: only the routers are read.
+    public var load: LoadRequest?
+    /// Expert-parallel rank counts to report.
+    public var ranks: [Int]
+    /// Include the layers of multi-token prediction.
+    public var mtp: Bool
+    public var threads: Int
+
+    public init(
+      checkpoint: String, load: LoadRequest? = nil, ranks: [Int] = [], mtp: Bool = false,
+      threads: Int = Threads.all
+    ) {
+      self.checkpoint = checkpoint
+      self.load = load
+      self.ranks = ranks
+      self.mtp = mtp
+      self.threads = threads
+    }
+  }
+
+  /// Reads the routers, and takes the load from where it is known.
+  public static func run(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> Inspection {
+    let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    let load = try request.load.map { (source) throws(RegateError) in
+      try source.source(for: model, threads: request.threads, progress: progress)
+        .load(ranks: request.ranks)
+    }
+    var layers: [Layer] = []
+    var closest: (layer: Int, gate: Matrix, cosine: Double)?
+    progress.begin("Inspecting routers", total: model.layout.layers.count)
+    for (number, layer) in model.layout.layers.enumerated() {
+      let router = try model.router(of: layer)
+      let statistics = try router.statistics()
+      if let cosine = statistics.maxCosine, cosine > closest?.cosine ?? -.infinity {
+        closest = (layer.index, router.gate, cosine)
+      }
+      layers.append(Layer(layer: layer, gate: statistics, load: load?.layers[number]))
+      progress.advance(1)
+    }
+    progress.end()
+    return Inspection(
+      path: request.checkpoint, layout: model.layout, layers: layers, loadSource: load?.source,
+      tokens: load?.tokens, warnings: model.warnings,
+      closest: closest.map { ($0.layer, GateStatistics.cosines(of: $0.gate)) })
+  }
+}

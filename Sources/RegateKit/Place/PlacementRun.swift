@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+public import ByteStorage
+public import CheckpointWriting
+import Checkpoints
+public import ExpertMaps
+import Forms
+import Measures
+import OrderedCollections
+import Reports
+import Routing
+import Runtimes
+import Tensors
+public import Traffic
+
+/// Renumbers the experts of a checkpoint so that expert-parallel ranks carry equal load, or plans that
+/// for a runtime. Nothing is lost: the model computes what it did. Any checkpoint will do, also one
+/// that Regate wrote.
+public struct PlacementRun: Report {
+  /// The expert map of a runtime.
+  public enum MapFormat: String, Sendable, CaseIterable {
+    /// For SGLang's `--init-expert-location`.
+    case sglang
+  }
+
+  /// What is written.
+  public enum Output: Sendable, Hashable {
+    /// A checkpoint whose experts are renumbered.
+    case checkpoint(Sink)
+    /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with so
+    /// many redundant copies of busy experts, on so many machines.
+    case map(MapFormat, to: String, redundant: Int = 0, machines: Int = 1)
+  }
+
+  /// What a placement is asked for.
+  public struct Request: Sendable {
+    public var checkpoint: String
+    public var load: LoadRequest
+    /// Expert-parallel rank counts that a renumbering balances together.
+    public var ranks: [Int]
+    public var output: Output
+    /// Include the layers of multi-token prediction.
+    public var mtp: Bool
+    public var overwrite: Bool
+    public var threads: Int
+
+    public init(
+      checkpoint: String, load: LoadRequest, ranks: [Int], output: Output, mtp: Bool = false,
+      overwrite: Bool = false, threads: Int = Threads.all
+    ) {
+      self.checkpoint = checkpoint
+      self.load = load
+      self.ranks = ranks
+      self.output = output
+      self.mtp = mtp
+      self.overwrite = overwrite
+      self.threads = threads
+    }
+  }
+
+  public let map: ExpertMap
+  /// Where the load comes from, in words, and the tokens that were counted.
+  public let loadSource: String
+  public let tokens: Int
+  /// nil for a runtime's map.
+  public let written: Written?
+  /// The path of a runtime's map.
+  public let mapPath: String?
+  let redundant: Int
+  public let seconds: Double
+
+  /// Counts the load, makes the map, and writes.
+  public static func run(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> PlacementRun {
+    let start = ContinuousClock.now
+    let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    try model.requireConvertible()
+    try request.requirePossible(model)
+    let source = try request.load.source(
+      for: model, threads: request.threads, progress: progress)
+    let load = try source.load(ranks: request.ranks)
+    let counts = load.layers.map(\.load)
+    let map: ExpertMap
+    var written: Written?
+    var mapPath: String?
+    var extra = 0
+    switch request.output {
+    case .checkpoint(let sink):
+      map = try ExpertMap.renumbering(
+        load: counts, groups: model.movableGroups, ranks: request.ranks)
+      written = try request.write(map, source: load.source, of: model, to: sink, progress)
+    case .map(.sglang, let path, let redundant, let machines):
+      map = try ExpertMap.replicating(
+        load: counts, groups: model.layout.layers.first?.rule.groups?.count ?? 1,
+        ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
+      let bytes = map.sglang(
+        layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
+      try OutputFile.write(bytes, to: path, overwrite: request.overwrite)
+      mapPath = path
+      extra = redundant
+    }
+    return PlacementRun(
+      map: map, loadSource: load.source, tokens: load.tokens, written: written, mapPath: mapPath,
+      redundant: extra, seconds: Duration.seconds(since: start))
+  }
+}
+
+extension PlacementRun.Request {
+  /// Refuses, before any long work, what cannot be written.
+  fileprivate func requirePossible(_ model: Model) throws(RegateError) {
+    guard !ranks.isEmpty, ranks.allSatisfy({ $0 > 0 }) else {
+      throw RegateError(
+        .refused, subject: "`ranks`", "are \(ranks), expected numbers above 0")
+    }
+    switch output {
+    case .checkpoint(let sink):
+      try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
+      switch sink {
+      case .copy(let path, _):
+        let destination = try OutputDestination(path, for: model, severalFiles: false)
+        if !overwrite { try destination.requireVacant() }
+      case .delta(let path):
+        try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
+      case .inPlace: try InPlaceWriter.requirePossible(model)
+      }
+    case .map(_, let path, let redundant, let machines):
+      guard (0...65_536).contains(redundant), machines > 0 else {
+        throw RegateError(
+          .refused, subject: "`redundant`, `machines`",
+          "are \(redundant) and \(machines), expected 0 to 65536, and 1 or more")
+      }
+      guard !mtp else {
+        throw RegateError(
+          .refused, subject: "`mtp`", "a map is for the model's own layers", advice: "leave `mtp` out")
+      }
+      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
+    }
+  }
+
+  fileprivate func write(
+    _ map: ExpertMap, source: String, of model: Model, to sink: Sink,
+    _ progress: any ProgressSink
+  ) throws(RegateError) -> Written {
+    var patches: [LayerPatch] = []
+    for (layer, order) in zip(model.layout.layers, map.layers)
+    where order != Array(order.indices) {
+      patches.append(
+        LayerPatch(
+          renumbering: layer, by: order,
+          router: RouterTensors(
+            renumbering: try model.rowsOfPhysicalExperts(layer), by: order, in: model.checkpoint)))
+    }
+    return try OutputWriter(
+      model: model, patches: patches,
+      manifest: Manifest(.placement(map, source: source), of: model, patches: patches),
+      threads: threads, progress: progress
+    ).write(to: sink, overwrite: overwrite)
+  }
+}
+
+extension Model {
+  /// The expert groups of each layer inside which a renumbering must stay: those of the family's own
+  /// rule. A prototype router knows logical experts by number, wherever they lie.
+  fileprivate var movableGroups: [Int] {
+    layout.layers.map { layout.hasPrototypeRouter ? 1 : $0.rule.groups?.count ?? 1 }
+  }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Original and patched model side by side. On tokens they run in one pass over the weights, and the
+// patched stream's layers read what its own earlier layers gave them; on captures both routers read the
+// original's inputs. The two checkpoints differ in routers and copies of experts only, so each expert
+// is decoded once for both.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Forms
+import Inference
+import Measures
+import ModelFitting
+import Resuming
+import Routing
+import Tensors
+import Traffic
+
+struct Comparison {
+  /// What was found.
+  struct Outcome {
+    let layers: [Validation.Layer]
+    let quality: Validation.Quality?
+    /// Of each set; empty where none are known.
+    let likelihoods: [SetMeasure.Likelihood?]
+  }
+
+  private let pair: ModelPair
+  private let maps: [ModelPair.ExpertMaps]
+  private let traffic: TrafficSample
+  private let request: Validation.Request
+  private let progress: any ProgressSink
+
+  init(
+    _ pair: ModelPair, _ maps: [ModelPair.ExpertMaps], _ traffic: TrafficSample,
+    _ request: Validation.Request, _ progress: any ProgressSink
+  ) {
+    self.pair = pair
+    self.maps = maps
+    self.traffic = traffic
+    self.request = request
+    self.progress = progress
+  }
+
+  func run() throws(RegateError) -> Outcome {
+    let point = try resumePoint()
+    let walk = try LayerWalk(
+      pair.original, traffic.calibration, streams: 2, threads: request.threads,
+      label: "Validating", units: { $0.rule.experts }, resume: point.map { ($0, "validate") },
+      progress: progress)
+    var layers: [Validation.Layer] = []
+    for (layer, records) in zip(pair.layers, try walk.restore()) {
+      for record in records {
+        let saved: SavedLayer = try RecordedFigures.read(record)
+        layers.append(Validation.Layer(saved, index: layer.0.index, ranks: request.ranks))
+      }
+    }
+    while try walk.next() != nil {
+      let layer = try compare(layers.count, walk)
+      layers.append(layer)
+      try walk.keep([try RecordedFigures.record(SavedLayer(layer))])
+    }
+    let counted = request.tokens.perplexity
+    let scores = try walk.scores(counted)
+    progress.end()
+    point?.discard()
+    return Outcome(
+      layers: layers, quality: quality(scores, counted),
+      likelihoods: counted == .all ? likelihoods(scores) : [])
+  }
+
+  /// Several validations of one checkpoint may run at once: the first keeps a state.
+  private func resumePoint() throws(RegateError) -> ResumePoint? {
+    guard case .tokens = traffic.calibration else { return nil }
+    var key = ResumeKey(
+      "validate", checkpoint: pair.original.checkpoint, traffic: try traffic.digest())
+    key["perplexity"] = request.tokens.perplexity.rawValue
+    key["patched checkpoint"] = ContentDigest.of(pair.patched.checkpoint)
+    return try ResumePoint(
+      beside: request.patched, key: key, options: request.resume, leftover: .leave,
+      progress: progress)
+  }
+
+  /// The layer at hand, which is number `place` of the MoE layers.
+  private func compare(_ place: Int, _ walk: LayerWalk) throws(RegateError) -> Validation.Layer {
+    let (original, patched) = pair.layers[place]
+    let map = maps[place]
+    let before = walk.route(try pair.original.router(of: original).router, stream: 0)
+    let after = walk.route(try pair.patched.router(of: patched).router, stream: 1)
+    // A single set is all tokens: its error need not be measured twice.
+    let groups = traffic.parts.count == 1 ? [] : traffic.parts.map(\.heldOut)
+    let errors = try walk.finish(
+      [before, after], maps: [map.original, map.patched], groups: [nil] + groups)
+    let experts = original.rule.experts
+    return Validation.Layer(
+      index: original.index,
+      original: LoadSummary(before, experts: experts, ranks: request.ranks),
+      patched: LoadSummary(after, experts: experts, ranks: request.ranks),
+      agreement: RoutingAgreement(
+        original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
+      outputError: errors[0][1], logicalExperts: Set(map.patched).count,
+      sets: traffic.parts.enumerated().map { place, part in
+        SetLoad(
+          before, map: map.original, patched: after, patchedMap: map.patched,
+          rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1])
+      })
+  }
+
+  private func quality(
+    _ scores: [StreamScores], _ counted: PerplexityProtocol
+  ) -> Validation.Quality? {
+    guard scores.count == 2 else { return nil }
+    return Validation.Quality(
+      original: .init(nll: scores[0].meanNLL, perplexity: scores[0].perplexity),
+      patched: .init(nll: scores[1].meanNLL, perplexity: scores[1].perplexity),
+      divergence: scores[1].meanDivergence, topAgreement: scores[1].topAgreement,
+      perplexityProtocol: counted, positions: scores[0].nll.count)
+  }
+
+  private func likelihoods(_ scores: [StreamScores]) -> [SetMeasure.Likelihood?] {
+    guard scores.count == 2, case .tokens(let set) = traffic.calibration else { return [] }
+    let lengths = set.sequences.map(\.count)
+    return traffic.parts.map {
+      SetMeasure.Likelihood(
+        lengths: lengths, sequences: $0.heldOutSequences, original: scores[0],
+        patched: scores[1])
+    }
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+package import Checkpoints
+package import Crypto
+import Foundation
+import Measures
+import OrderedCollections
+
+/// Digests of big files by their size, their header and samples of the rest: enough to tell two
+/// checkpoints apart without reading them.
+package enum ContentDigest {
+  private static let blockBytes = 4096
+  private static let blocks = 64
+
+  package static func of(_ checkpoint: any Checkpoint) -> String {
+    var hash = SHA256()
+    for (number, file) in checkpoint.files.enumerated() {
+      let tensors = checkpoint.tensors.values.lazy.filter { $0.file == number }
+      let header = tensors.map(\.range.lowerBound).min() ?? 0
+      update(&hash, file, header: header)
+    }
+    if let config = checkpoint.config {
+      hash.update(data: Data(config.serialised(.compact)))
+    }
+    return text(hash)
+  }
+
+  package static func of(_ files: [MappedFile]) -> String {
+    var hash = SHA256()
+    for file in files { update(&hash, file, header: 0) }
+    return text(hash)
+  }
+
+  package static func update(_ hash: inout SHA256, _ numbers: [Int]) {
+    let words = numbers.map { Int64($0).littleEndian }
+    words.withUnsafeBytes { hash.update(bufferPointer: $0) }
+  }
+
+  package static func text(_ hash: SHA256) -> String {
+    hash.finalize().hexadecimal
+  }
+
+  private static func update(_ hash: inout SHA256, _ file: MappedFile, header: Int) {
+    update(&hash, [file.count])
+    file.withBytes(in: 0..<header) { hash.update(bufferPointer: $0) }
+    let rest = file.count - header
+    for block in 0..<blocks {
+      let start = header + rest / blocks * block
+      let range = start..<min(start + blockBytes, file.count)
+      file.withBytes(in: range) { hash.update(bufferPointer: $0) }
+    }
+  }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+import Checkpoints
+import Foundation
+package import Inference
+import OrderedCollections
+
+/// The folder in which a long run keeps its state, saved now and then at the end of a layer.
+///
+/// A save costs one write of the hidden states, so that it waits for `ResumeOptions.interval` seconds
+/// of work: short runs never write one. A state that cannot be saved does not end the run.
+package final class ResumePoint {
+  /// What is done about a state that is there when none is to be continued.
+  package enum Leftover {
+    /// Nothing is started.
+    case refuse
+    /// It is removed.
+    case remove
+    /// The run keeps no state of its own.
+    case leave
+  }
+
+  package let folder: String
+  private let key: ResumeKey
+  private let options: ResumeOptions
+  private let progress: any ProgressSink
+  /// What is in the folder.
+  package private(set) var state: ResumeState
+  /// Whether the folder holds a state of this run.
+  package private(set) var isSaved = false
+  /// Whether the folder is this run's to remove.
+  private var isOwned = false
+  private var isDisabled = false
+  private var lastSave = ContinuousClock.now
+
+  /// Looks for a state beside `output`, before any long work.
+  package init(
+    beside output: String, key: ResumeKey, options: ResumeOptions, leftover: Leftover,
+    progress: any ProgressSink
+  ) throws(RegateError) {
+    folder = ResumeOptions.folder(for: output)
+    self.key = key
+    self.options = options
+    self.progress = progress
+    state = ResumeState()
+    guard FileManager.default.fileExists(atPath: folder + "/" + ResumeState.fileName) else {
+      return
+    }
+    if options.resumes {
+      state = try ResumeState(in: folder, key: key)
+      (isSaved, isOwned) = (true, true)
+      return
+    }
+    switch leftover {
+    case .refuse:
+      throw RegateError(
+        .refused, file: folder, "holds the state of an interrupted run",
+        advice: "continue it with `resume`, or remove the folder to start anew")
+    case .remove:
+      isOwned = true
+      discard()
+    case .leave: isDisabled = true
+    }
+  }
+
+  /// The summaries of finished stages and the records of the one under way are in `state`; a stage
+  /// of another name than the one saved at its place cannot be continued.
+  package func enter(stage number: Int, name: String) throws(RegateError) {
+    if number < state.stages.count {
+      guard state.stages[number].name == name else {
+        throw ResumeState.damaged(folder + "/" + ResumeState.fileName)
+      }
+    } else {
+      state.stages.append(ResumeState.Stage(name: name))
+      state.layer = 0
+      state.hidden = nil
+    }
+  }
+
+  /// Whether so much was done since the last save that the next is due.
+  package var isDue: Bool {
+    !isDisabled && (ContinuousClock.now - lastSave) / .milliseconds(1) >= options.interval * 1000
+  }
+
+  /// Makes the folder, for a file that is no state but belongs to the run.
+  package func makeFolder() throws(RegateError) {
+    guard mkdir(folder, 0o755) == 0 || errno == EEXIST else {
+      throw .system("cannot be created", path: folder)
+    }
+    isOwned = true
+  }
+
+  /// Saves `changed`, whose stage S has the given new records, and the hidden states of `pass`.
+  package func save(
+    _ changed: ResumeState, records: [(layer: Int, records: [ResumeRecord])], pass: ForwardPass?
+  ) throws(RegateError) {
+    do throws(RegateError) {
+      try write(changed, records, pass)
+    } catch {
+      isDisabled = true
+      progress.warn("the state of this run cannot be kept: \(error)")
+      return
+    }
+    lastSave = .now
+    if let error = options.afterSave?(changed.layer) { throw error }
+  }
+
+  private func write(
+    _ changed: ResumeState, _ records: [(layer: Int, records: [ResumeRecord])],
+    _ pass: ForwardPass?
+  ) throws(RegateError) {
+    try makeFolder()
+    var changed = changed
+    let stage = changed.stages.count - 1
+    for (layer, records) in records {
+      for (number, record) in records.enumerated() {
+        try record.write(
+          to: folder + "/" + ResumeState.recordName(stage: stage, layer: layer, number))
+      }
+    }
+    let old = state.hidden
+    changed.hidden = nil
+    if let pass {
+      let name = "hidden-\(stage)-\(changed.layer).bin"
+      changed.hidden = name
+      changed.streams = pass.distinctStreams
+      try? FileManager.default.removeItem(atPath: folder + "/" + name)
+      var file = try FileWriter(creating: folder + "/" + name)
+      for stream in 0..<pass.distinctStreams {
+        try pass.withState(stream: stream) { (values) throws(RegateError) in
+          try file.write(floats: values)
+        }
+      }
+      try file.sync()
+    }
+    let staged = try StagedOutput(
+      destination: folder, kind: .files([ResumeState.fileName]), overwrite: true)
+    var file = try FileWriter(creating: staged.path(ResumeState.fileName))
+    try file.write(changed.json(key: key).serialised(.pretty))
+    try file.sync()
+    try staged.commit()
+    state = changed
+    isSaved = true
+    if let old, old != changed.hidden {
+      try? FileManager.default.removeItem(atPath: folder + "/" + old)
+    }
+  }
+
+  /// Removes the folder: the run is done, or left nothing that it could be continued from.
+  package func discard() {
+    guard isOwned else { return }
+    try? FileManager.default.removeItem(atPath: folder)
+    (isSaved, isOwned) = (false, false)
+  }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+import Crypto
+import OrderedCollections
+import Resuming
+
+/// What `--calibration` names: captured activations, or tokens that Regate runs the model on.
+package enum Calibration: Sendable {
+  case captures(Captures)
+  case tokens(TokenSet)
+
+  /// Opens `paths`, all of one kind.
+  package init(
+    _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true
+  ) throws(RegateError) {
+    var captures: [String] = []
+    var texts: [String] = []
+    var arrays: [ArrayContainer] = []
+    for path in paths {
+      if TokenSet.isText(path) {
+        texts.append(path)
+        continue
+      }
+      let container = try Self.arrays(at: path)
+      // Arrays of numbers with a fraction are activations, well named or not.
+      if container.arrays.values.contains(where: \.isFloatingPoint) {
+        captures.append(path)
+      } else {
+        arrays.append(container)
+      }
+    }
+    guard !captures.isEmpty else {
+      guard !paths.isEmpty else {
+        throw RegateError(
+          .missing, subject: "`calibration`", "nothing was given",
+          advice: "give text, token ids, or a capture of tools/capture.py")
+      }
+      self = .tokens(
+        try TokenSet(texts: texts, arrays: arrays, for: model, options: options))
+      return
+    }
+    guard texts.isEmpty, arrays.isEmpty else {
+      throw RegateError(
+        .refused, file: captures[0], "captured activations and tokens cannot be mixed",
+        advice: "give all calibration sets in one form")
+    }
+    self = .captures(try Captures(captures, for: model, checkingGates: checkingGates))
+  }
+
+  /// The arrays of a path that is no text by its name.
+  private static func arrays(at path: String) throws(RegateError) -> ArrayContainer {
+    do throws(RegateError) {
+      return try ArrayContainer.open(path)
+    } catch {
+      guard error.code == .unsupported, error.subject == nil else { throw error }
+      throw RegateError(
+        .unsupported, file: path, "is not a file of arrays, nor text by its name",
+        advice: "give text (.txt, .jsonl, .gz), token ids or a capture (.npy, .npz, .safetensors)")
+    }
+  }
+
+  /// Where a load comes from, in words.
+  package var description: String {
+    switch self {
+    case .captures: "captured activations"
+    case .tokens(let set): "a run of the model on \(set.sequences.count) sequences"
+    }
+  }
+
+  /// T.
+  package var tokens: Int {
+    switch self {
+    case .captures(let captures): captures.tokens
+    case .tokens(let set): set.tokens
+    }
+  }
+}
+
+extension Calibration {
+  /// SHA-256 over the tokens, or over samples of the captures' files.
+  package func digest() throws(RegateError) -> String {
+    switch self {
+    case .tokens(let set):
+      var hash = SHA256()
+      for sequence in set.sequences {
+        ContentDigest.update(&hash, [sequence.count] + sequence)
+      }
+      return ContentDigest.text(hash)
+    case .captures(let captures): return ContentDigest.of(try captures.files())
+    }
+  }
+}

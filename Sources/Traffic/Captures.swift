@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Captured router inputs, `layers.{i}.router_input` [T,H] in F32, F16 or BF16, as `tools/capture.py`
+// writes them (safetensors), or the same names in an .npz file or a folder of .npy files.
+
+package import Architectures
+package import ByteStorage
+import Checkpoints
+import Measures
+import OrderedCollections
+package import Tensors
+
+/// One or more captures, taken as one calibration set.
+package struct Captures: Sendable {
+  package static let format = "regate.capture.v1"
+
+  private let containers: [ArrayContainer]
+  private let layers: [Int]
+  /// Tokens of each capture.
+  package let tokensPerFile: [Int]
+  /// T, over all captures.
+  package var tokens: Int { tokensPerFile.reduce(0, +) }
+
+  /// Opens the captures and checks them against the model: layers, hidden size, fingerprint.
+  /// Without `checkingGates`, headers are all that is read.
+  package init(
+    _ paths: [String], for model: Model, checkingGates: Bool = true
+  ) throws(RegateError) {
+    guard !paths.isEmpty else {
+      throw RegateError(
+        .missing, subject: "`calibration`", "no captured activations given",
+        advice: "make some with tools/capture.py")
+    }
+    var containers: [ArrayContainer] = []
+    for path in paths { containers.append(try ArrayContainer.open(path)) }
+    self.containers = containers
+    layers = model.layout.layers.map(\.index)
+    var tokens: [Int] = []
+    for container in containers { tokens.append(try Captures.tokens(of: container, for: model)) }
+    tokensPerFile = tokens
+    if checkingGates { try checkFingerprints(model) }
+  }
+
+  /// The files that hold the captures.
+  package func files() throws(RegateError) -> [MappedFile] {
+    var files: [MappedFile] = []
+    for path in Set(containers.flatMap { $0.arrays.values.map(\.path) }).sorted() {
+      files.append(try MappedFile(path: path))
+    }
+    return files
+  }
+
+  package static func name(ofLayer index: Int) -> String { "layers.\(index).router_input" }
+
+  /// The router inputs [T,H] of a layer, all captures one after the other; every value is finite.
+  package func inputs(layer: Int) throws(RegateError) -> Matrix {
+    var values: [Float] = []
+    var columns = 0
+    for container in containers {
+      let array = try container.array(Captures.name(ofLayer: layer))
+      columns = array.rowLength
+      let rows = 0..<array.rowCount
+      let part = try array.floats(rows: rows)
+      array.discard(rows: rows)
+      if let bad = part.firstIndex(where: { !$0.isFinite }) {
+        throw RegateError(
+          .malformed, file: container.path, subject: array.name,
+          "token \(bad / columns) has a value of \(part[bad])",
+          advice: "capture again, in BF16 or F32 if the model overflows F16")
+      }
+      if containers.count == 1 { values = part } else { values += part }
+    }
+    return Matrix(rows: values.count / max(columns, 1), columns: columns, values: values)
+  }
+
+  /// The number of tokens of one capture, the same for every layer.
+  private static func tokens(
+    of container: ArrayContainer, for model: Model
+  ) throws(RegateError) -> Int {
+    let layout = model.layout
+    var tokens: Int?
+    for layer in layout.layers {
+      let array = try container.array(name(ofLayer: layer.index))
+      guard array.shape.count == 2, array.shape[1] == layout.hiddenSize else {
+        throw RegateError(
+          .mismatch, file: container.path, subject: array.name,
+          "has shape \(array.shape), expected [tokens, \(layout.hiddenSize)]",
+          advice: "give a capture of this very model")
+      }
+      guard array.shape[0] > 0, array.shape[0] == tokens ?? array.shape[0] else {
+        throw RegateError(
+          .mismatch, file: container.path, subject: array.name,
+          "has \(array.shape[0]) tokens, expected \(tokens ?? 1)\(tokens == nil ? " or more" : "")",
+          advice: "capture again: every layer must see the same tokens")
+      }
+      tokens = array.shape[0]
+    }
+    return tokens ?? 0
+  }
+
+  /// A capture that names the gates that it was made with must name this model's; those of
+  /// multi-token prediction do not count.
+  private func checkFingerprints(_ model: Model) throws(RegateError) {
+    guard !model.layout.hasPrototypeRouter else { return }
+    let named = containers.compactMap { container in
+      container.metadata["model_fingerprint"].map { (container.path, $0) }
+    }
+    guard !named.isEmpty else { return }
+    var gates: [(layer: Int, gate: Matrix)] = []
+    for layer in model.layout.layers where layer.index < model.layout.layerCount {
+      gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
+    }
+    let expected = GateFingerprint.exact(gates)
+    for (path, found) in named where found != expected {
+      throw RegateError(
+        .mismatch, file: path, subject: "model_fingerprint",
+        "was captured from a model with other routers than \(model.checkpoint.path)",
+        advice: "capture again from this checkpoint, or give the one that was captured")
+    }
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Architectures
+package import ByteStorage
+package import Measures
+
+/// Traffic that was read once: the tokens or captures of all sets, and which of them a fit sees.
+///
+/// The split into fitted and held-out tokens is made here and nowhere else: what is called held out
+/// was seen by no plan, router or gate.
+package struct TrafficSample: Sendable {
+  /// One set by its rows of all tokens.
+  package struct Part: Sendable {
+    package let name: String
+    package let role: SetRole
+    /// Its share among the calibration sets; nil for others.
+    package let share: Double?
+    /// Rows that are fitted.
+    package let fitted: [Int]
+    /// Rows that the fit does not see; empty where there are too few to hold any out.
+    package let heldOut: [Int]
+    /// The sequences that the held-out rows are, by number; empty for captures.
+    package let heldOutSequences: [Int]
+  }
+
+  /// The tokens or captures of all sets, one after the other.
+  package let calibration: Calibration
+  package let parts: [Part]
+
+  /// T, over all sets.
+  package var tokens: Int { calibration.tokens }
+
+  /// Rows that are fitted.
+  package var fittedRows: [Int] { parts.flatMap(\.fitted) }
+
+  /// Whether some calibration tokens judge what is fitted to the others.
+  package var holdsOut: Bool {
+    parts.contains { $0.role != .protected && !$0.heldOut.isEmpty }
+  }
+
+  /// The parts that are fitted to.
+  package var calibrationParts: [Part] { parts.filter { $0.role == .calibration } }
+
+  /// The held-out rows of all calibration sets, then of each set, protected ones included; empty where
+  /// nothing is held out.
+  package var heldOutGroups: [[Int]] {
+    holdsOut ? [calibrationParts.flatMap(\.heldOut)] + parts.map(\.heldOut) : []
+  }
+
+  /// Opens the sets of `asked`. With `judged`, something must be held out: too few tokens are an
+  /// error then. Without `checkingGates`, headers of captures are all that is read.
+  package init(
+    _ asked: CalibrationSets, for model: Model, judged: Bool, checkingGates: Bool = true
+  ) throws(RegateError) {
+    try self.init(
+      try TrafficSource.all(asked), for: model, options: asked.tokens,
+      splitter: TrafficSplit(mustHoldOut: judged || asked.isDivided), checkingGates: checkingGates)
+  }
+
+  /// Opens `paths` to judge a finished model on: each is a set of its own, measured whole.
+  package init(
+    judging paths: [String], for model: Model, options: TokenOptions
+  ) throws(RegateError) {
+    let sources = paths.map {
+      TrafficSource(
+        name: $0.lastPathComponent, paths: [$0], role: .validation, share: nil,
+        budget: 1 / Double(paths.count))
+    }
+    try self.init(
+      sources, for: model, options: options, splitter: TrafficSplit(mustHoldOut: false),
+      checkingGates: true)
+  }
+
+  private init(
+    _ sources: [TrafficSource], for model: Model, options: TokenOptions, splitter: TrafficSplit,
+    checkingGates: Bool
+  ) throws(RegateError) {
+    var opened: [Calibration] = []
+    for source in sources {
+      var own = options
+      own.maxTokens = max(2, Int((Double(options.maxTokens) * source.budget).rounded()))
+      opened.append(
+        try Calibration(source.paths, for: model, options: own, checkingGates: checkingGates))
+    }
+    let sets = opened.compactMap { if case .tokens(let set) = $0 { set } else { nil } }
+    if sets.count == sources.count {
+      (calibration, parts) = try splitter.tokens(sets, sources, options)
+    } else if sets.isEmpty {
+      let captures = try Captures(
+        sources.flatMap(\.paths), for: model, checkingGates: checkingGates)
+      calibration = .captures(captures)
+      parts = try splitter.captures(captures, sources)
+    } else {
+      throw RegateError(
+        .refused, subject: "`calibration`", "captured activations and tokens cannot be mixed",
+        advice: "give all calibration and protected sets in one form")
+    }
+  }
+
+  /// What a resumed run must find again: the tokens and what each set is for.
+  package func digest() throws(RegateError) -> String {
+    let sets = parts.map { "\($0.name) \($0.role.rawValue) \($0.share ?? 0)" }
+    return try calibration.digest() + " " + sets.joined(separator: ", ")
+  }
+}
+
+extension CalibrationSets {
+  /// Whether sets are told apart, so that each is to be judged.
+  fileprivate var isDivided: Bool { !weights.isEmpty || !protected.isEmpty }
+}

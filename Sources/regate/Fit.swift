@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+
+struct Fit: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Fit balanced routers to traffic, and keep them in a file.",
+    discussion: """
+      Runs the model on a sample of your traffic, layer by layer, and fits a prototype router, a \
+      plan of which hot experts are copied over hardly used ones, and the stock form of both. One \
+      eighth of the traffic is held out: every figure is on tokens that no plan, router or gate \
+      saw. One fit serves the original and all its quantisations. Without --output, the figures \
+      are all that comes of it.
+
+      EXAMPLES
+        regate fit Qwen3-30B-A3B --calibration traffic.jsonl --output my.fit
+        regate fit model.gguf --calibration capture.safetensors --target-gini 0.1 -o my.fit
+        regate fit Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
+          --weights 3,1 --protect papers.txt --max-loss-increase 0.02 -o my.fit
+        regate convert model-Q4_K_M.gguf --fit my.fit --output balanced-Q4_K_M.gguf
+      """)
+
+  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Fit file to write.", valueName: "file"))
+  var output: String?
+
+  @Flag(help: "Replace an existing fit file.")
+  var overwrite = false
+
+  @OptionGroup(title: "Traffic") var calibration: CalibrationArguments
+  @OptionGroup(title: "Traffic") var tokens: TokenArguments
+  @OptionGroup(title: "Traffic") var length: LengthArgument
+  @OptionGroup(title: "How much balance") var budget: BudgetArguments
+  @OptionGroup(title: "The routers") var router: RouterArgument
+  @OptionGroup(title: "The routers") var tuning: TuningArguments
+  @OptionGroup(title: "The routers") var seed: SeedArgument
+  @OptionGroup var resuming: ResumeArguments
+  @OptionGroup var interval: ResumeInterval
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if calibration.files.isEmpty {
+      throw ValidationError("Give --calibration (text, token ids or a capture).")
+    }
+  }
+
+  func run() throws {
+    common.show(
+      try FitRun.run(
+        FitRun.Request(
+          checkpoint: checkpoint,
+          calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
+          budget: budget.budget, settings: tuning.settings(seed), form: router.router,
+          threads: common.threads, resume: resuming.options(interval), output: output,
+          overwrite: overwrite),
+        progress: common.progress))
+  }
+}

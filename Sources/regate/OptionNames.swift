@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The library names fields of its requests in backquotes, as `maxLossIncrease`; on the command line
+// they are options.
+
+import Checkpoints
+import OrderedCollections
+import RegateKit
+
+enum OptionNames {
+  private static let options = [
+    "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
+    "field": "--field", "fit": "--fit", "html": "--html", "length": "--length", "machines": "--nodes",
+    "map": "--map", "maxLossIncrease": "--max-loss-increase",
+    "maxOutputError": "--max-output-error", "mtp": "--mtp", "output": "--output",
+    "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
+    "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
+    "router": "--router", "similarity": "--similarity", "strengths": "--strengths", "targetGini": "--target-gini",
+    "weights": "--weights",
+  ]
+
+  /// `text` with options for the fields that it names.
+  static func spelled(_ text: String) -> String {
+    let parts = text.split(separator: "`", omittingEmptySubsequences: false)
+    guard parts.count > 2 else { return text }
+    var result = String(parts[0])
+    var index = 1
+    while index < parts.count {
+      // A closed pair of backquotes around a field.
+      if index + 1 < parts.count, let option = options[String(parts[index])] {
+        result += option + parts[index + 1]
+        index += 2
+      } else {
+        result += "`" + parts[index]
+        index += 1
+      }
+    }
+    return result
+  }
+
+  /// The same in every string of a report.
+  static func spelled(_ value: JSONValue) -> JSONValue {
+    switch value {
+    case .string(let text): .string(spelled(text))
+    case .array(let values): .array(values.map(spelled))
+    case .object(let members): .object(members.mapValues(spelled))
+    case .null, .bool, .integer, .number: value
+    }
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+
+struct Place: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Renumber experts so that expert-parallel ranks carry equal load (lossless).",
+    discussion: """
+      The model computes what it did; only the numbers of its experts change, and with them the \
+      rank that holds each. Any checkpoint will do, also one that regate convert wrote. With --map, \
+      no checkpoint is written but a map for a runtime that moves the experts itself.
+
+      EXAMPLES
+        regate place Qwen3-30B-A3B --calibration traffic.jsonl --ep 8 --output placed
+        regate place model.gguf --counts model.imatrix.gguf --ep 2,4,8 --output placed.gguf
+        regate place DeepSeek-V3 --calibration capture.safetensors --ep 64 --nodes 8 \\
+          --redundant 32 --map sglang:experts.json
+      """)
+
+  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String
+
+  @Option(
+    name: .customLong("ep"),
+    help: ArgumentHelp(
+      "Expert-parallel rank counts to balance together; a map is for the largest.",
+      valueName: "n,..."))
+  var ranks: RankCounts
+
+  @OptionGroup(title: "The load") var load: LoadArguments
+  @OptionGroup(title: "The load") var tokens: TokenArguments
+  @OptionGroup(title: "The load") var length: LengthArgument
+  @OptionGroup(title: "The load") var seed: SeedArgument
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Directory (safetensors) or .gguf file to write.", valueName: "path"))
+  var output: String?
+
+  @Option(help: ArgumentHelp("Write only what changes, for regate apply.", valueName: "file"))
+  var delta: String?
+
+  @Flag(help: "Change the checkpoint's own files; regate revert takes it back.")
+  var inPlace = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write a map for a runtime: sglang:FILE is for its --init-expert-location.",
+      valueName: "runtime:file"))
+  var map: RuntimeMap?
+
+  @Option(help: ArgumentHelp("Redundant experts in the map.", valueName: "n"))
+  var redundant = 0
+
+  @Option(help: ArgumentHelp("Machines that the ranks of the map are on.", valueName: "n"))
+  var nodes = 1
+
+  @Flag(help: "Hard-link files of --output that do not differ.")
+  var link = false
+
+  @Flag(help: "Replace an output of Regate that exists already.")
+  var overwrite = false
+
+  @OptionGroup var mtp: MTPArguments
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    guard outputs.count == 1 else {
+      throw ValidationError("Give one of --output, --delta, --in-place and --map.")
+    }
+    if load.files.isEmpty, load.counts == nil {
+      throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
+    }
+    if map == nil, redundant != 0 || nodes != 1 {
+      throw ValidationError("--redundant and --nodes go with --map.")
+    }
+    if link, output == nil { throw ValidationError("--link goes with --output.") }
+    guard (0...65_536).contains(redundant) else {
+      throw ValidationError("--redundant must be between 0 and 65536, not \(redundant).")
+    }
+    guard nodes > 0 else { throw ValidationError("--nodes must be 1 or more, not \(nodes).") }
+  }
+
+  private var outputs: [PlacementRun.Output] {
+    [
+      output.map { .checkpoint(.copy(to: $0, links: link)) },
+      delta.map { .checkpoint(.delta(to: $0)) }, inPlace ? .checkpoint(.inPlace) : nil,
+      map.map { .map($0.format, to: $0.path, redundant: redundant, machines: nodes) },
+    ].compactMap { $0 }
+  }
+
+  func run() throws {
+    guard let request = load.request(tokens.options(length, seed: seed.seed)) else { return }
+    common.show(
+      try PlacementRun.run(
+        PlacementRun.Request(
+          checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
+          mtp: mtp.includes, overwrite: overwrite, threads: common.threads),
+        progress: common.progress))
+  }
+}
+
+/// `sglang:FILE`.
+struct RuntimeMap: ExpressibleByArgument {
+  let format: PlacementRun.MapFormat
+  let path: String
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ":", maxSplits: 1)
+    guard parts.count == 2, let format = PlacementRun.MapFormat(rawValue: String(parts[0])) else {
+      return nil
+    }
+    self.format = format
+    path = String(parts[1])
+  }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import RegateKit
+
+/// The traffic that a fit is made for.
+struct CalibrationArguments: ParsableArguments {
+  @Option(
+    name: .customLong("calibration"),
+    help: ArgumentHelp("Text, token ids or captures to fit to. Repeatable.", valueName: "file"))
+  var files: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Each file's share of the traffic: a set of its own.", valueName: "w,..."))
+  var weights: PositiveNumbers?
+
+  @Option(
+    name: .customLong("protect"),
+    help: ArgumentHelp("Traffic whose experts are never pruned. Repeatable.", valueName: "file"))
+  var protected: [String] = []
+
+  func validate() throws {
+    if let weights, weights.values.count != files.count {
+      throw ValidationError(
+        "--weights must give one weight for each --calibration: \(weights.values.count) for "
+          + "\(files.count).")
+    }
+    if !protected.isEmpty, files.isEmpty {
+      throw ValidationError("--protect goes with --calibration.")
+    }
+  }
+
+  /// Whether nothing says what to fit to.
+  var isEmpty: Bool { files.isEmpty && weights == nil && protected.isEmpty }
+
+  func sets(_ tokens: TokenOptions) -> CalibrationSets {
+    CalibrationSets(files, weights: weights?.values ?? [], protected: protected, tokens: tokens)
+  }
+}
+
+/// How much text is used, and where it stands.
+struct TokenArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
+  var maxTokens = 65536
+
+  @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
+  var field = "text"
+
+  func validate() throws {
+    guard maxTokens > 1 else { throw ValidationError("--max-tokens must be 2 or more.") }
+  }
+
+  func options(_ length: LengthArgument, seed: UInt64) -> TokenOptions {
+    TokenOptions(length: length.length, maxTokens: maxTokens, field: field, seed: seed)
+  }
+}
+
+/// How text is cut.
+struct LengthArgument: ParsableArguments {
+  @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
+  var length = 512
+
+  func validate() throws {
+    guard length > 1 else { throw ValidationError("--length must be 2 or more.") }
+  }
+}
+
+/// The seed of everything random.
+struct SeedArgument: ParsableArguments {
+  @Option(help: ArgumentHelp("Seed; the same seed gives the same bytes.", valueName: "n"))
+  var seed: UInt64 = 0
+}
+
+/// Where the load of the experts is taken from.
+struct LoadArguments: ParsableArguments {
+  @Option(
+    name: .customLong("calibration"),
+    help: ArgumentHelp(
+      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
+        + "count the load on. Repeatable.", valueName: "file"))
+  var files: [String] = []
+
+  @Option(
+    name: [.customLong("counts"), .customLong("imatrix")],
+    help: ArgumentHelp(
+      "llama.cpp importance matrix: exact counts, so that nothing is run.", valueName: "file"))
+  var counts: String?
+
+  func validate() throws {
+    if counts != nil, !files.isEmpty {
+      throw ValidationError("Give either --calibration or --counts.")
+    }
+  }
+
+  /// nil where no source is given.
+  func request(_ tokens: TokenOptions) -> LoadRequest? {
+    if let counts { return .imatrix(counts) }
+    return files.isEmpty ? nil : .traffic(files, tokens)
+  }
+}
+
+/// Positive numbers, separated by commas.
+struct PositiveNumbers: ExpressibleByArgument {
+  let values: [Double]
+
+  init?(argument: String) {
+    let words = argument.split(separator: ",", omittingEmptySubsequences: false)
+    values = words.compactMap { Double($0) }
+    guard values.count == words.count, values.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+      return nil
+    }
+  }
+}
