@@ -14,23 +14,37 @@ import Tensors
 public struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let block: ModelLayout.ScaleBlock?
+  private let activation: GatedActivation
+  private let counter: DecodeCounter?
 
   /// Throws where the experts are stored in a form that cannot be decoded.
   public init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    if let reason = layout.undecodable {
+    try self.init(checkpoint, layout: layout, counter: nil)
+  }
+
+  /// The same; every decoded expert is noted in `counter`.
+  package init(
+    _ checkpoint: any Checkpoint, layout: ModelLayout, counter: DecodeCounter?
+  ) throws(RegateError) {
+    guard layout.undecodable == nil, let activation = layout.family.activation.gated else {
       throw RegateError(
-        .unsupported, file: checkpoint.path, subject: "experts", "cannot decode: \(reason)",
+        .unsupported, file: checkpoint.path, subject: "experts",
+        "cannot decode: \(layout.undecodable ?? layout.family.activation.rawValue)",
         advice: "use the unquantised, FP8 or GGUF form of the model")
     }
     self.checkpoint = checkpoint
+    self.activation = activation
+    self.counter = counter
     block = layout.scaleBlock
   }
 
   /// The matrices of expert `expert` of `layer`.
   public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
+    counter?.note(expert: expert, layer: layer.index)
     let panels = try panels(of: expert, in: layer)
     return ExpertWeights(
-      gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix)
+      gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix,
+      activation: activation)
   }
 
   private func panels(
@@ -49,6 +63,7 @@ public struct ExpertReader: Sendable {
 
   /// The same matrices, ready for products.
   package func packed(of expert: Int, in layer: MoELayer) throws(RegateError) -> PackedExpert {
+    counter?.note(expert: expert, layer: layer.index)
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     func packed(
       _ role: ExpertPart.Role, _ rows: Range<Int>, of all: Int, columns: Int
@@ -63,7 +78,7 @@ public struct ExpertReader: Sendable {
       up: isJoined
         ? try packed(.gateUp, width..<2 * width, of: 2 * width, columns: hidden)
         : try packed(.up, 0..<width, of: width, columns: hidden),
-      down: try packed(.down, 0..<hidden, of: hidden, columns: width))
+      down: try packed(.down, 0..<hidden, of: hidden, columns: width), activation: activation)
   }
 
   /// Floats that are decoded before they are packed, so that they stay in a cache: 512 KB.

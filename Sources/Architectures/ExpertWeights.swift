@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One expert, y = down(silu(gate x) * (up x)): x [T,H], gate and up [I,H], down [H,I], y [T,H].
+// One expert, y = down(a(gate x, up x)), a the activation: x [T,H], gate and up [I,H], down [H,I],
+// y [T,H].
 
 public import Tensors
 
@@ -12,13 +13,17 @@ public struct ExpertWeights: Sendable {
   public let up: Matrix
   /// [H,I].
   public let down: Matrix
+  public let activation: GatedActivation
 
-  public init(gate: Matrix, up: Matrix, down: Matrix) {
+  public init(
+    gate: Matrix, up: Matrix, down: Matrix, activation: GatedActivation
+  ) {
     precondition(gate.rows == up.rows && gate.columns == up.columns)
     precondition(down.rows == gate.columns && down.columns == gate.rows)
     self.gate = gate
     self.up = up
     self.down = down
+    self.activation = activation
   }
 
   /// Rows that are worked on at a time.
@@ -34,7 +39,7 @@ public struct ExpertWeights: Sendable {
               let expert = PackedExpert(
                 gate: PackedMatrix(gate, uses: inputs.rows),
                 up: PackedMatrix(up, uses: inputs.rows),
-                down: PackedMatrix(down, uses: inputs.rows))
+                down: PackedMatrix(down, uses: inputs.rows), activation: activation)
               forEachBlock(
                 count: inputs.rows, blockSize: Self.blockRows, threads: threads
               ) { _, rows in expert.apply(inputs[rows], into: result[rows]) }
@@ -51,9 +56,10 @@ package struct PackedExpert: Sendable {
   package let gate: PackedMatrix
   package let up: PackedMatrix
   package let down: PackedMatrix
+  package let activation: GatedActivation
 
   /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
   package func apply(_ inputs: MatrixView, into result: MatrixView) {
-    result.feedForward(inputs, gate: gate, up: up, down: down)
+    result.feedForward(inputs, gate: gate, up: up, down: down, activation: activation)
   }
 }

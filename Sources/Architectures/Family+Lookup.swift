@@ -3,15 +3,8 @@
 import ByteStorage
 import Checkpoints
 import OrderedCollections
-import Routing
 
 extension Family {
-  /// Every family, convertible ones first.
-  public static let all: [Family] = [
-    .mixtral, .qwen3, .deepseekV2, .deepseekV3, .qwen2, .olmoe, .glm4, .gptOSS, .phi, .granite,
-    .miniMaxM2, .ernie, .dots1,
-  ]
-
   /// The family of a Hugging Face `model_type`.
   static func of(modelType: String) -> Family? {
     all.first { $0.huggingFace.modelTypes.contains(modelType) }
@@ -66,16 +59,8 @@ extension Family {
         .unsupported, file: checkpoint.path, subject: "\(name).expert_count",
         "is absent or 0: this is a dense model, it has no experts to balance")
     }
-    guard matches.count > 1 else { return family }
-    return isDeepSeekV3(checkpoint) ? .deepseekV3 : .deepseekV2
-  }
-
-  /// `deepseek2` files of V3 say sigmoid; where the key is absent, only V3 has a selection bias.
-  private static func isDeepSeekV3(_ checkpoint: GGUFCheckpoint) -> Bool {
-    let function = checkpoint.metadata["deepseek2.expert_gating_func"]?.integer ?? 0
-    if function != 0 { return function == GatingFunction.sigmoid.rawValue }
-    return GatingFunction.assumesSigmoid(checkpoint)
-      || checkpoint.tensors.keys.contains { $0.contains(".exp_probs_b") }
+    return matches.first { $0.gguf.recognises?(checkpoint) == true }
+      ?? matches.first { $0.gguf.recognises == nil } ?? family
   }
 
   private static func unknown(
@@ -113,37 +98,5 @@ extension Family {
   /// Names come from files: a long one is cut, so that the distance stays cheap.
   private static func fold(_ name: String) -> [UInt8] {
     name.lowercased().utf8.prefix(64).filter { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") }
-  }
-}
-
-/// GGUF `{arch}.expert_gating_func`.
-enum GatingFunction: Int {
-  case none = 0
-  case softmax, sigmoid, softmaxOfSelected, sqrtSoftplus
-
-  var scoring: RoutingRule.Scoring? {
-    switch self {
-    case .none: nil
-    case .softmax: .softmax
-    case .sigmoid: .sigmoid
-    case .softmaxOfSelected: .softmaxOfSelected
-    case .sqrtSoftplus: .sqrtSoftplus
-    }
-  }
-
-  /// llama.cpp's one exception for `deepseek2` files without the key: GLM-4.7-Flash, known by its
-  /// layer count and vocabulary.
-  static func assumesSigmoid(_ checkpoint: GGUFCheckpoint) -> Bool {
-    let metadata = checkpoint.metadata
-    guard checkpoint.architecture == "deepseek2",
-      let blocks = metadata["deepseek2.block_count"]?.integer
-    else { return false }
-    let nextn = metadata["deepseek2.nextn_predict_layers"]?.integer ?? 0
-    let (layers, overflow) = blocks.subtractingReportingOverflow(nextn)
-    guard !overflow, layers == 47 || layers == 48 else { return false }
-    let vocabulary =
-      metadata["deepseek2.vocab_size"]?.integer
-      ?? metadata["tokenizer.ggml.tokens"]?.array?.count
-    return vocabulary == 154_880
   }
 }

@@ -6,10 +6,10 @@ import Tensors
 extension LayoutReader {
   /// Why `ExpertReader` cannot decode the experts; nil if it can.
   func undecodable(_ layers: [MoELayer]) -> String? {
-    guard family.activation == .silu else {
+    guard family.activation.gated != nil else {
       return "\(family.title)'s experts compute \(family.activation.rawValue), not silu"
     }
-    guard hiddenActivation == "silu" || hiddenActivation == "swish" else {
+    guard GatedActivation(name: hiddenActivation) != nil else {
       return "hidden_act is \(hiddenActivation), only silu is supported"
     }
     for layer in layers {
@@ -55,14 +55,13 @@ extension LayoutReader {
       warnings.append(
         "ffn_gate_up_exps: llama.cpp does not load \(family.title) with gate and up fused")
     }
-    let fusedFamilies = ["qwen3_moe", "qwen2_moe", "gpt_oss", "granitemoe"]
-    if isFused, checkpoint.container == .safetensors, !fusedFamilies.contains(family.name) {
+    if isFused, checkpoint.container == .safetensors, !family.gguf.convertsFused {
       warnings.append(
         "the experts are fused (\(tensors.names.weight(.gate, expert: 0)) and its like are not"
           + " there): transformers 5 loads this, llama.cpp's converter refuses it for"
           + " \(family.title)")
     }
-    if let part = parts.first(where: \.transposed), family.name != "gpt_oss" {
+    if let part = parts.first(where: \.transposed), !family.huggingFace.transposesExperts {
       warnings.append(
         "\(part.name) is stored [in,out]: transformers loads \(family.title) only as [out,in]")
     }

@@ -27,8 +27,12 @@ extension LayoutReader {
     try Self.checkNodes(experts: experts, &settings)
     rule = try traits.routing.rule(
       experts: experts, topK: largest, settings: &settings,
-      scoringForAbsentKey: GatingFunction.assumesSigmoid(checkpoint) ? .sigmoid : nil)
-    containerWarnings = try Self.warnings(family, checkpoint, rule, &settings)
+      scoringForAbsentKey: traits.impliedScoring?(checkpoint))
+    var subject = CaveatSubject(
+      family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
+      settings: settings)
+    containerWarnings = try Self.ggufWarnings(&subject)
+    settings = subject.settings
 
     self.checkpoint = checkpoint
     self.family = family

@@ -44,7 +44,12 @@ extension LayoutReader {
       experts: experts, topK: moeLayers.compactMap { topK[$0] }.max() ?? 1, settings: &settings,
       scoringForAbsentKey: nil)
     let quantisation = try Self.quantisation(in: [object, config], file: file)
-    containerWarnings = try Self.warnings(family, object, rule, &settings, moeLayers, layerCount)
+    var subject = CaveatSubject(
+      family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
+      settings: settings)
+    containerWarnings = try Self.configWarnings(
+      &subject, modelType: object["model_type"]?.stringValue)
+    settings = subject.settings
 
     self.checkpoint = checkpoint
     self.family = family

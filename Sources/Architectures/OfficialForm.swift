@@ -13,29 +13,19 @@ package enum OfficialForm {
   package static let vectorMetrics = "VectorSimilarity"
   package static let metricKey = "routing_metrics"
 
-  /// The families that it has, by name: what it calls them, and what they are without it.
-  private static let types: [(family: String, official: String, original: String)] = [
-    ("mixtral", "mixtral_lpr", "mixtral"), ("qwen3_moe", "qwen3_moe_lpr", "qwen3_moe"),
-  ]
-
   /// Its names of the similarities that work there.
   package static let metrics: [(name: String, similarity: PrototypeRouter.Similarity.Kind)] = [
     ("Cosine", .cosine), ("GaussianKernel", .gaussianKernel), ("Mahalanobis", .mahalanobis),
     ("CrossAttention", .crossAttention),
   ]
 
-  /// `model_type` of a family there; nil where it has none.
-  package static func modelType(of family: Family) -> String? {
-    types.first { $0.family == family.name }?.official
-  }
-
   /// The configuration as the original's, if `config` is that of an official checkpoint.
   static func original(of config: JSONValue) -> JSONValue? {
     guard let type = config["model_type"]?.stringValue,
-      let entry = types.first(where: { $0.official == type })
+      let family = Family.all.first(where: { $0.official?.modelType == type })
     else { return nil }
     var original = config
-    original["model_type"] = .string(entry.original)
+    original["model_type"] = family.huggingFace.modelTypes.first.map { .string($0) }
     return original
   }
 

@@ -41,20 +41,6 @@ package struct TensorNames: Sendable {
 
   /// What mlx-lm calls the experts, which it stores in one tensor for all.
   package static let mlxExperts = "switch_mlp"
-
-  /// Mixtral's names, also used by its successors.
-  static let mixtral = TensorNames(
-    gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
-    containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered)
-
-  /// Qwen's and DeepSeek's names.
-  static let qwen = TensorNames(
-    gate: ["mlp.gate.weight"], containers: ["mlp.experts"],
-    shared: ["mlp.shared_experts", "mlp.shared_expert", "mlp.shared_expert_gate"])
-
-  static let deepseek = TensorNames(
-    gate: ["mlp.gate.weight"], selectionBias: ["mlp.gate.e_score_correction_bias"],
-    containers: ["mlp.experts"], shared: ["mlp.shared_experts"])
 }
 
 /// What a tensor is to its MoE layer.

@@ -61,10 +61,6 @@ package struct OfficialOutput: OutputForm {
 // MARK: config.json
 
 extension OfficialOutput {
-  private static let classes = [
-    "mixtral": "MixtralForCausalLM_LPR", "qwen3_moe": "Qwen3MoeForCausalLM_LPR",
-  ]
-
   /// Refuses models whose routing the official code cannot express, with the reason.
   static func requireExpressible(_ model: Model) throws(RegateError) {
     let layout = model.layout
@@ -76,12 +72,12 @@ extension OfficialOutput {
     guard case .safetensors(let checkpoint) = model.checkpoint.format else {
       throw refused("the official code reads safetensors only", use: .stock)
     }
-    guard OfficialForm.modelType(of: layout.family) != nil else {
+    switch layout.family.forms.official {
+    case .supported: break
+    case .differs(let routing):
       throw refused(
-        layout.family.name.hasPrefix("deepseek")
-          ? "the official code gives \(layout.family.title) a softmax of the chosen scores, without "
-            + "expert groups, scale and selection bias: not this model's routing"
-          : "the official code has no \(layout.family.title)")
+        "the official code gives \(layout.family.title) \(routing): not this model's routing")
+    case .absent: throw refused("the official code has no \(layout.family.title)")
     }
     guard layout.layers.count == layout.layerCount else {
       let sparse = Set(layout.layers.map(\.index))
@@ -106,15 +102,15 @@ extension OfficialOutput {
   static func patched(
     _ config: JSONValue, family: Family, layers: [(layer: MoELayer, routers: FittedRouters)]
   ) throws(RegateError) -> JSONValue {
-    guard let type = OfficialForm.modelType(of: family), let name = classes[family.name] else {
+    guard let traits = family.official else {
       throw RegateError(
         .unsupported, subject: "`router` lpr-official", "has no \(family.title)",
         advice: "use `router` lpr")
     }
     let sizes = layers.compactMap { $0.routers.official?.latentSize }
-    var official = inTransformers4(config, family: family)
-    official["model_type"] = .string(type)
-    official["architectures"] = [.string(name)]
+    var official = inTransformers4(config, traits)
+    official["model_type"] = .string(traits.modelType)
+    official["architectures"] = [.string(traits.className)]
     official["auto_map"] = nil
     official[OfficialForm.latentSizeKey] = sizes.first.map { .integer($0) } ?? .null
     official[OfficialForm.metricsKey] = .string(OfficialForm.vectorMetrics)
@@ -124,7 +120,7 @@ extension OfficialOutput {
     official["diversity_lambda"] = .number(1)
     official["router_ema_decay"] = .number(0.8)
     official["kl_weight"] = .number(0.01)
-    official["align_weight"] = .number(family.name == "mixtral" ? 0.05 : 0.1)
+    official["align_weight"] = .number(traits.alignWeight)
     official["div_weight"] = .number(1)
     official["unit_ball"] = .bool(false)
     official["output_router_kl"] = .bool(true)
@@ -139,7 +135,7 @@ extension OfficialOutput {
 
   /// The official code runs in transformers 4.51, which does not read some keys as transformers 5
   /// writes them: those are there under both names.
-  private static func inTransformers4(_ config: JSONValue, family: Family) -> JSONValue {
+  private static func inTransformers4(_ config: JSONValue, _ traits: OfficialTraits) -> JSONValue {
     var config = config
     if let rope = config["rope_parameters"] {
       if config["rope_theta"] == nil { config["rope_theta"] = rope["rope_theta"] }
@@ -150,8 +146,8 @@ extension OfficialOutput {
       }
     }
     if config["torch_dtype"] == nil { config["torch_dtype"] = config["dtype"] }
-    if family.name == "qwen3_moe", config["num_experts"] == nil {
-      config["num_experts"] = config["num_local_experts"]
+    for key in traits.olderKeys where config[key.older] == nil {
+      config[key.older] = config[key.current]
     }
     return config
   }

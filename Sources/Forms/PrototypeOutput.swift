@@ -101,7 +101,7 @@ extension PrototypeOutput {
       "similarity": .string(form.similarity.rawValue),
       "latent_size": .object(latentSizes),
     ]
-    if family.name == "mixtral" {
+    if family.forms.guardsActivation {
       mark[PrototypeForm.activationKey] = config[PrototypeForm.activationKey] ?? "silu"
       prototype[PrototypeForm.activationKey] = .string(PrototypeForm.activationGuard)
     }
@@ -148,15 +148,11 @@ extension PrototypeOutput {
 
   /// What the names of a family's classes begin with in those files.
   package static func classPrefix(of family: Family) throws(RegateError) -> String {
-    switch family.name {
-    case "mixtral": return "RegateMixtral"
-    case "qwen3_moe": return "RegateQwen3Moe"
-    case "deepseek_v2": return "RegateDeepseekV2"
-    case "deepseek_v3": return "RegateDeepseekV3"
-    default:
+    guard let prefix = family.forms.classPrefix else {
       throw RegateError(
         .unsupported, subject: "`router` lpr", "has no modelling files for \(family.title)",
         advice: "use `router` stock")
     }
+    return prefix
   }
 }

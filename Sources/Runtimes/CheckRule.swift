@@ -86,7 +86,7 @@ package struct CheckSubject: Sendable {
   }
 
   package var layout: ModelLayout { model.layout }
-  package var family: String { layout.family.name }
+  package var family: Family { layout.family }
   package var isGGUF: Bool { layout.container == .gguf }
   package var safetensors: SafetensorsCheckpoint? {
     if case .safetensors(let checkpoint) = model.checkpoint.format { checkpoint } else { nil }

@@ -68,7 +68,7 @@ extension CheckRule {
       "gguf-qwen-norm", [.sglang], .differs,
       "takes norm_topk_prob as false for a Qwen3-MoE GGUF, so the weights are not renormalised",
       source: "SGLang srt/models/qwen3_moe.py"
-    ) { $0.isGGUF && $0.family == "qwen3_moe" ? "norm_topk_prob" : nil },
+    ) { $0.isGGUF && $0.family.runtimes.sglangDropsGGUFNorm ? "norm_topk_prob" : nil },
     CheckRule(
       "stock-loads", [.transformers], .note, "loads as the original does, without a missing tensor",
       source: "tools/interop/check_outputs.py, run with transformers 5.23.0", verified: true
@@ -82,8 +82,10 @@ extension CheckRule {
         + "and rope_parameters: add them to config.json",
       source: mlxRun, verified: true
     ) {
-      guard $0.family == "qwen3_moe", !$0.isGGUF else { return nil }
-      return ["num_experts", "rope_theta"].first { [config = $0.config] in config?[$0] == nil }
+      guard !$0.isGGUF else { return nil }
+      return $0.family.runtimes.mlx.requiredKeys.first {
+        [config = $0.config] in config?[$0] == nil
+      }
     },
     CheckRule(
       "mlx-rope", [.mlx], .differs,
@@ -91,15 +93,17 @@ extension CheckRule {
         + "rope_parameters: other positions than the model's; add the key to config.json",
       source: mlxRun, verified: true
     ) {
-      guard let base = $0.nestedRopeBase, !$0.isGGUF, $0.family != "qwen3_moe" else { return nil }
-      return base == ($0.family == "mixtral" ? 1e6 : 1e4) ? nil : "rope_parameters"
+      let mlx = $0.family.runtimes.mlx
+      guard let base = $0.nestedRopeBase, !$0.isGGUF, !mlx.requiredKeys.contains("rope_theta")
+      else { return nil }
+      return base == mlx.ropeBase ? nil : "rope_parameters"
     },
     CheckRule(
       "mlx-head-size", [.mlx], .refuses,
       "takes Mixtral's head size to be hidden_size / num_attention_heads, whatever head_dim says",
       source: mlxRun, verified: true
     ) {
-      guard $0.family == "mixtral", let size = $0.config?["head_dim"]?.intValue,
+      guard $0.family.runtimes.mlx.derivesHeadSize, let size = $0.config?["head_dim"]?.intValue,
         let heads = $0.config?["num_attention_heads"]?.intValue
       else { return nil }
       let (width, overflow) = size.multipliedReportingOverflow(by: heads)
@@ -139,12 +143,12 @@ extension CheckRule {
       "stray-bias-vllm", [.vllm], .drops,
       "tensors whose names end in _bias and that the model lacks are skipped in silence",
       source: "vLLM models/qwen3_moe.py load_weights, ignore_suffixes"
-    ) { !$0.isGGUF && $0.family != "deepseek_v2" ? $0.strayBias : nil },
+    ) { !$0.isGGUF && !$0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-v2", [.vllm], .refuses,
       "DeepSeek classes raise KeyError for a bias that topk_method does not ask for",
       source: "vLLM models/deepseek_v2.py"
-    ) { !$0.isGGUF && $0.family == "deepseek_v2" ? $0.strayBias : nil },
+    ) { !$0.isGGUF && $0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-strict", [.mlx], .refuses, "loads strictly: parameters not in model",
       source: mlxRun,
@@ -160,8 +164,10 @@ extension CheckRule {
       "makes the selection bias only where topk_method is noaux_tc, and stops at the tensor otherwise",
       source: "vLLM models/deepseek_v2.py"
     ) {
-      $0.family == "deepseek_v3" && $0.biasType != nil && !$0.isGGUF
-        && $0.config?["topk_method"]?.stringValue != "noaux_tc" ? "topk_method" : nil
+      guard let method = $0.family.runtimes.vllm.biasMethod, $0.biasType != nil, !$0.isGGUF else {
+        return nil
+      }
+      return $0.config?["topk_method"]?.stringValue != method ? "topk_method" : nil
     },
     CheckRule(
       "bias-bf16", Runtime.allCases, .differs,
@@ -182,16 +188,17 @@ extension CheckRule {
       source: "llama-perplexity on such a file: 38.2 instead of 31.4", verified: true
     ) { subject in
       let gating = subject.setting("expert_gating_func") ?? "0"
-      return subject.gguf?.architecture == "deepseek2" && gating == "0"
-        && subject.biasType != nil ? "deepseek2.expert_gating_func" : nil
+      guard subject.family.assumedGGUFScoring == .softmax, gating == "0", subject.biasType != nil
+      else { return nil }
+      return subject.gguf.map { "\($0.architecture).expert_gating_func" }
     },
     CheckRule(
       "gguf-groups-absent", [.llamaCpp], .differs,
       "no expert groups in the file: chooses among all experts, also where the model has groups",
       source: "llama.cpp src/llama-graph.cpp, build_moe_ffn"
     ) {
-      $0.gguf?.architecture == "deepseek2" && $0.setting("expert_group_count") == nil
-        ? "deepseek2.expert_group_count" : nil
+      $0.family.gguf.publishedGroups != nil && $0.setting("expert_group_count") == nil
+        ? $0.gguf.map { "\($0.architecture).expert_group_count" } : nil
     },
     CheckRule(
       "v2-group-score", [.llamaCpp], .differs,
@@ -199,14 +206,14 @@ extension CheckRule {
         + "one: the GGUF and the safetensors of one model can choose different experts",
       source: "llama.cpp src/llama-graph.cpp, build_moe_ffn; transformers modeling_deepseek_v2.py"
     ) {
-      $0.family == "deepseek_v2" && $0.layout.layers.first?.rule.groups != nil ? "n_group" : nil
+      $0.family.groupScoresDiffer && $0.layout.layers.first?.rule.groups != nil ? "n_group" : nil
     },
     CheckRule(
       "v2-renormalise", [.vllm, .llamaCpp], .differs,
       "renormalises the weights, as norm_topk_prob says; transformers ignores the key for DeepSeek-V2",
       source: "transformers 5.23 modeling_deepseek_v2.py; vLLM models/deepseek_v2.py"
     ) {
-      $0.family == "deepseek_v2"
+      $0.family.transformersIgnoresNorm
         && ($0.config?["norm_topk_prob"]?.boolValue == true
           || $0.setting("expert_weights_norm") == "true")
         ? "norm_topk_prob" : nil
@@ -216,21 +223,25 @@ extension CheckRule {
       "always renormalises Qwen3-MoE's weights, whatever norm_topk_prob says",
       source: "llama.cpp src/models/qwen3moe.cpp"
     ) {
-      $0.family == "qwen3_moe" && !$0.isGGUF && $0.layout.layers.first?.rule.normalise == false
+      $0.family.llamaCppForcesNorm && !$0.isGGUF
+        && $0.layout.layers.first?.rule.normalise == false
         ? "norm_topk_prob" : nil
     },
     CheckRule(
-      "qwen-dense-layers", [.llamaCpp], .refuses, "has no dense layers for Qwen3-MoE",
+      "qwen-dense-layers", [.llamaCpp], .refuses, "has no dense layers for this family",
       source: "llama.cpp src/models/qwen3moe.cpp"
     ) {
-      $0.family == "qwen3_moe" && $0.layout.layers.count < $0.layout.layerCount
+      !$0.family.llamaCppHasDenseLayers && $0.layout.layers.count < $0.layout.layerCount
         ? "mlp_only_layers" : nil
     },
     CheckRule(
       "kimi-code", [.transformers], .note,
       "does not register model_type kimi_k2: needs the code that comes with the model",
       source: "transformers 5.23 auto mappings"
-    ) { $0.config?["model_type"]?.stringValue == "kimi_k2" ? "model_type" : nil },
+    ) {
+      let type = $0.config?["model_type"]?.stringValue
+      return type.map($0.family.huggingFace.unregisteredTypes.contains) == true ? "model_type" : nil
+    },
   ]
 
   /// How tensors are stored.
@@ -243,10 +254,10 @@ extension CheckRule {
     ) { $0.isGGUF || $0.mlxExperts != nil ? nil : $0.fusedExperts },
     CheckRule(
       "fused-conversion", [.llamaCpp], .refuses,
-      "the converter takes fused experts of Qwen models only",
+      "the converter takes this family's experts one by one only",
       source: "llama.cpp convert_hf_to_gguf.py"
     ) {
-      $0.isGGUF || $0.family.hasPrefix("qwen") || $0.mlxExperts != nil ? nil : $0.fusedExperts
+      $0.isGGUF || $0.family.gguf.convertsFused || $0.mlxExperts != nil ? nil : $0.fusedExperts
     },
     CheckRule(
       "quantised-mlx", [.vllm, .sglang, .transformers, .llamaCpp], .refuses,
@@ -265,7 +276,7 @@ extension CheckRule {
       "decodes FP8 of DeepSeek-V3 and no other such experts", source: "mlx-lm utils.py, models/*.py"
     ) {
       guard let method = $0.quantisation, !["mlx", "awq", "gptq"].contains(method),
-        $0.family != "deepseek_v3" || method != "fp8"
+        !$0.family.runtimes.mlx.decodes.contains(method)
       else { return nil }
       return "quant_method \(method)"
     },

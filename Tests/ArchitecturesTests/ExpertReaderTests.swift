@@ -150,7 +150,8 @@ struct ExpertReaderTests {
         rows: rows, columns: columns,
         values: (0..<rows * columns).map { _ in Float.random(in: -2...2, using: &generator) })
     }
-    let weights = ExpertWeights(gate: random(6, 8), up: random(6, 8), down: random(8, 6))
+    let weights = ExpertWeights(
+      gate: random(6, 8), up: random(6, 8), down: random(8, 6), activation: .silu)
     let inputs = random(1100, 8)
     let outputs = weights.apply(inputs)
     for token in stride(from: 0, to: 1100, by: 97) {

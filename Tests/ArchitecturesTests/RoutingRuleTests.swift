@@ -178,7 +178,7 @@ struct RoutingRuleTests {
     #expect(layer.logitsType == test.logits)
   }
 
-  @Test func `every family is in the tables, and convertible ones come first`() {
+  @Test func `every family is listed, and convertible ones come first`() {
     let tiers = Family.all.map(\.tier)
     #expect(tiers.prefix(4).allSatisfy { $0 == .convertible })
     #expect(tiers.dropFirst(4).allSatisfy { $0 == .inspectable })

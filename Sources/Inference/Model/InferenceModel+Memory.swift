@@ -8,34 +8,6 @@ import Routing
 import Tensors
 
 extension InferenceModel {
-  /// Bytes of the weights of one layer's attention, as they are multiplied.
-  func attentionBytes(layer: Int) -> Int {
-    let shape = attention
-    let (queries, values) = (shape.heads * shape.keySize, shape.heads * shape.valueSize)
-    var matrices: [(name: WeightName, rows: Int, columns: Int)] = [(.output, hiddenSize, values)]
-    if let latent = shape.latent {
-      let compressed = latent.keyRank + shape.rope.dimensions
-      let expanded = shape.heads * (latent.nope + shape.valueSize)
-      matrices += [
-        (.keyValueDown, compressed, hiddenSize), (.keyValueUp, expanded, latent.keyRank),
-      ]
-      matrices +=
-        latent.queryRank.map { [(.queryDown, $0, hiddenSize), (.queryUp, queries, $0)] }
-        ?? [(.query, queries, hiddenSize)]
-    } else {
-      matrices += [
-        (.query, queries, hiddenSize), (.key, shape.keyHeads * shape.keySize, hiddenSize),
-        (.value, shape.keyHeads * shape.valueSize, hiddenSize),
-      ]
-    }
-    return matrices.reduce(0) { sum, matrix in
-      sum
-        + PackedMatrix.bytes(
-          rows: matrix.rows, columns: matrix.columns,
-          precision: weights.precision(of: matrix.name, layer: layer))
-    }
-  }
-
   /// Bytes of one routed expert of `layer`, as it is multiplied.
   func expertBytes(_ layer: MoELayer) -> Int {
     let weight = layer.experts.first { $0.kind == .weight }
@@ -53,15 +25,17 @@ extension InferenceModel {
   /// Bytes of a dense layer's network, as it is multiplied; 0 for an MoE layer.
   func denseBytes(layer: Int) -> Int {
     guard let width = try? weights.rows(of: .gate, layer: layer) else { return 0 }
-    return DensePart.bytes(
+    return GatedNetwork.bytes(
       hidden: hiddenSize, width: width, precision: weights.precision(of: .gate, layer: layer))
   }
 
   /// Bytes that a pass over `tokens` tokens needs at most beside what holds a row for each token:
   /// weights as they are multiplied, and buffers of limited size.
   package func workingBytes(tokens: Int, streams: Int, threads: Int) -> Int {
-    let group = 4 * min(AttentionPass.groupFloats, tokens * attention.floatsPerToken)
-    let attentions = (0..<layerCount).map { attentionBytes(layer: $0) + group }
+    let mixers = layers.indices.map {
+      layers[$0].mixer.weightBytes(layer: $0, in: weights)
+        + layers[$0].mixer.bufferBytes(tokens: tokens)
+    }
     let experts = layout.layers.map { layer in
       let rows = 4 * ExpertWeights.blockRows * (layer.hiddenSize + 2 * layer.expertWidth)
       let outputs = streams * tokens * layer.rule.topK * layer.hiddenSize
@@ -69,7 +43,7 @@ extension InferenceModel {
         + 4 * min(RoutedExperts.waveFloats, outputs)
     }
     let dense = (0..<layerCount).map { min(denseBytes(layer: $0), PassMemory().dense) }
-    return max(attentions.max() ?? 0, experts.max() ?? 0, dense.max() ?? 0)
+    return max(mixers.max() ?? 0, experts.max() ?? 0, dense.max() ?? 0)
   }
 
   /// Bytes in memory for one [T,H] of each stream: `copies` of the hidden states, of which each

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A model's forward pass, layer by layer over a whole set of sequences: each weight is decoded once,
-// applied to all tokens of all streams, and dropped.
+// A model's forward pass, layer by layer over a whole set of sequences: each weight is decoded
+// once, applied to all tokens of all streams, and dropped.
 //
 //   h = embed[token]                        [T,H] per stream
-//   for each layer: h += Attn(RMSNorm(h)); x = RMSNorm(h); h += MoE(x) or MLP(x)
+//   for each layer: h += Mix(RMSNorm(h)); x = RMSNorm(h); h += MoE(x) or MLP(x)
 //   logits = head · RMSNorm(h)              (ForwardPass+Head.swift)
 //
-// Streams are copies of one token set that differ in how MoE layers route: stream 0 is the original.
-// Until routings differ they share one set of hidden states.
+// Streams are copies of one token set that differ in how MoE layers route: stream 0 is the
+// original. Until routings differ they share one set of hidden states.
 
 package import Architectures
 package import ByteStorage
@@ -30,20 +30,20 @@ package final class ForwardPass {
   let batch: TokenBatch
   let threads: Int
   let progress: ProgressCounter
-  private let cosine: MatrixView
-  private let sine: MatrixView
+  private let ropes: RopeTables
   let memory: PassMemory
   /// [T,H]; one that all streams share, or one each.
   var hidden: [MatrixView] = []
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
   private var inputs: [MatrixView] = []
-  private let layers: [Int: MoELayer]
   private let reader: ExpertReader
 
-  /// Embeds `sequences`, which never see each other; empty ones are skipped.
+  /// Embeds `sequences`, which never see each other; empty ones are skipped. `counter` notes every
+  /// expert that is decoded.
   package init(
     _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
-    memory: PassMemory = PassMemory(), progress: (@Sendable (ForwardProgress) -> Void)? = nil
+    memory: PassMemory = PassMemory(), counter: DecodeCounter? = nil,
+    progress: (@Sendable (ForwardProgress) -> Void)? = nil
   ) throws(RegateError) {
     precondition(streams > 0 && threads > 0)
     self.model = model
@@ -53,9 +53,8 @@ package final class ForwardPass {
     batch = try TokenBatch(sequences, vocabularySize: model.vocabularySize)
     let work = batch.count * streams * (2 * model.layerCount + 1)
     self.progress = ProgressCounter(total: work, report: progress)
-    (cosine, sine) = model.attention.rope.tables(positions: batch.longest)
-    layers = Dictionary(uniqueKeysWithValues: model.layout.layers.map { ($0.index, $0) })
-    reader = try ExpertReader(model.checkpoint, layout: model.layout)
+    ropes = RopeTables(positions: batch.longest)
+    reader = try ExpertReader(model.checkpoint, layout: model.layout, counter: counter)
     hidden = [try embed()]
   }
 
@@ -65,7 +64,7 @@ package final class ForwardPass {
     let result = newStates()
     let batch = batch
     let outcomes = mapBlocks(
-      count: batch.count, blockSize: DensePart.blockTokens, threads: threads
+      count: batch.count, blockSize: GatedNetwork.blockTokens, threads: threads
     ) { _, rows -> Result<Void, RegateError> in
       Result { () throws(RegateError) in
         try stored.gather(batch.ids[rows], into: result[rows])
@@ -86,7 +85,11 @@ package final class ForwardPass {
   }
 
   /// The MoE layer that comes next; nil where it is a dense one, or all layers are done.
-  package var moeLayer: MoELayer? { layers[layer] }
+  package var moeLayer: MoELayer? {
+    guard layer < model.layerCount, case .experts(let experts) = model.layers[layer].feedForward
+    else { return nil }
+    return experts
+  }
 
   private var stage: String { "layer \(layer + 1) of \(model.layerCount)" }
 
@@ -96,12 +99,12 @@ package final class ForwardPass {
   package func attention() throws(RegateError) {
     precondition(layer < model.layerCount && !isAfterAttention)
     progress.enter(stage)
-    let pass = AttentionPass(
-      model: model, layer: layer,
-      weights: try AttentionWeights(model, layer: layer, threads: threads), batch: batch,
-      cosine: cosine, sine: sine, threads: threads)
+    let norm = try model.norm(.mixerNorm, layer: layer)
+    let mixer = try model.layers[layer].mixer.load(
+      layer: layer, from: model.weights, ropes: ropes, threads: threads)
     for stream in hidden {
-      guard pass.run(stream, progress: progress) else {
+      let stream = ResidualStream(hidden: stream, norm: norm)
+      guard mixer.run(stream, batch, threads: threads, progress: progress) else {
         throw notFinite(layer == 0 ? "the embedding" : "the output of layer \(layer - 1)")
       }
     }
@@ -110,15 +113,14 @@ package final class ForwardPass {
   }
 
   private func normalise() throws(RegateError) {
-    let weight = try model.weights.vector(.secondNorm, layer: layer, count: model.hiddenSize)
-    let epsilon = model.epsilon
+    let norm = try model.norm(.feedForwardNorm, layer: layer)
     inputs = []
     for stream in hidden {
       let normalised = newCopy(rows: tokenCount)
       let outcomes = mapBlocks(
-        count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
+        count: tokenCount, blockSize: GatedNetwork.blockTokens, threads: threads
       ) { _, rows in
-        normalised[rows].normalise(stream[rows], weight: weight, epsilon: epsilon)
+        norm.apply(stream[rows], into: normalised[rows])
       }
       guard outcomes.allSatisfy({ $0 }) else {
         throw notFinite("the attention of layer \(layer)")
@@ -257,20 +259,11 @@ package final class ForwardPass {
   /// the layer.
   private func applyDense(shared: Bool?) throws(RegateError) {
     if shared != false {
-      let part =
+      let network =
         shared == true
-        ? try DensePart(shared: model, layer: layer, threads: threads)
-        : try DensePart(dense: model, layer: layer, threads: threads)
-      for inner in part.parts(limit: memory.dense) {
-        let weights = try part.weights(inner)
-        for (stream, input) in zip(hidden, inputs) {
-          forEachBlock(
-            count: tokenCount, blockSize: DensePart.blockTokens, threads: threads
-          ) { _, rows in
-            weights.apply(input[rows], addingTo: stream[rows])
-          }
-        }
-      }
+        ? try GatedNetwork(shared: model, layer: layer, threads: threads)
+        : try GatedNetwork(dense: model, layer: layer, threads: threads)
+      try network.run(inputs, addingTo: hidden, limit: memory.dense)
       if shared == nil { progress.advance(tokenCount * hidden.count) }
     }
     inputs = []

@@ -14,7 +14,7 @@ package struct ForwardProgress: Sendable {
 }
 
 /// Adds up work done by several threads and reports it.
-final class ProgressCounter: Sendable {
+package final class ProgressCounter: Sendable {
   private let total: Int
   private let report: (@Sendable (ForwardProgress) -> Void)?
   private let state = Mutex((stage: "", completed: 0, skipped: 0))
@@ -26,7 +26,7 @@ final class ProgressCounter: Sendable {
 
   func enter(_ stage: String) { state.withLock { $0.stage = stage } }
 
-  func advance(_ work: Int) { add(work, isSkipped: false) }
+  package func advance(_ work: Int) { add(work, isSkipped: false) }
 
   /// Notes work that an earlier run did.
   func skip(_ work: Int) { add(work, isSkipped: true) }

@@ -3,15 +3,15 @@
 import ByteStorage
 
 /// Sequences of token ids, one after the other in one row of tokens. They never see each other.
-struct TokenBatch: Sendable {
+package struct TokenBatch: Sendable {
   /// [T].
   let ids: [Int32]
   /// [T], each token's place in its sequence.
   let positions: [Int32]
   /// The tokens of each sequence.
-  let sequences: [Range<Int>]
+  package let sequences: [Range<Int>]
 
-  var count: Int { ids.count }
+  package var count: Int { ids.count }
   var longest: Int { sequences.map(\.count).max() ?? 0 }
 
   init(_ sequences: [[Int]], vocabularySize: Int) throws(RegateError) {
@@ -37,6 +37,11 @@ struct TokenBatch: Sendable {
     self.ids = ids
     self.positions = positions
     self.sequences = ranges
+  }
+
+  /// The tokens of consecutive sequences, at least one.
+  func tokens(of group: Range<Int>) -> Range<Int> {
+    sequences[group.lowerBound].lowerBound..<sequences[group.upperBound - 1].upperBound
   }
 
   /// Consecutive sequences in groups of up to `limit` tokens, at least one in each.

@@ -3,9 +3,11 @@
 // Names of the weights outside routers and experts: safetensors relative to
 // `{prefix}layers.{n}.`, GGUF relative to `blk.{n}.`; without `.weight` or `.bias`.
 
+import Architectures
+
 /// A weight of one layer.
 enum WeightName {
-  case inputNorm, secondNorm
+  case mixerNorm, feedForwardNorm
   case query, key, value, output
   /// Query, key and value rows in one matrix (GGUF).
   case queryKeyValue
@@ -22,8 +24,8 @@ enum WeightName {
   /// Every spelling in safetensors files.
   var huggingFace: [String] {
     switch self {
-    case .inputNorm: ["input_layernorm"]
-    case .secondNorm: ["post_attention_layernorm"]
+    case .mixerNorm: ["input_layernorm"]
+    case .feedForwardNorm: ["post_attention_layernorm"]
     case .query: ["self_attn.q_proj"]
     case .key: ["self_attn.k_proj"]
     case .value: ["self_attn.v_proj"]
@@ -48,10 +50,10 @@ enum WeightName {
   }
 
   /// The name in GGUF files.
-  func gguf(_ traits: AttentionTraits) -> String {
+  func gguf(_ traits: GGUFTraits) -> String {
     switch self {
-    case .inputNorm: "attn_norm"
-    case .secondNorm: traits.ggufSecondNorm
+    case .mixerNorm: "attn_norm"
+    case .feedForwardNorm: traits.feedForwardNorm
     case .query: "attn_q"
     case .key: "attn_k"
     case .value: "attn_v"

@@ -6,25 +6,24 @@ import Checkpoints
 import OrderedCollections
 import Tensors
 
+/// Whether a tensor is there.
+enum Presence: Sendable {
+  case absent, required
+  /// The checkpoint tells by what it holds.
+  case optional
+}
+
 /// Finds weights by role, whatever the container calls them, and checks their shapes.
-struct WeightReader: Sendable {
+package struct WeightReader: Sendable {
+  /// A matrix of a layer, and the shape that it must have.
+  typealias Size = (name: WeightName, rows: Int, columns: Int)
+
   let checkpoint: any Checkpoint
   let layout: ModelLayout
-  let traits: AttentionTraits
-  /// Whether projections have biases; nil: where there are such tensors.
-  private var biases: Bool?
 
-  init(_ checkpoint: any Checkpoint, layout: ModelLayout, traits: AttentionTraits) {
+  init(_ checkpoint: any Checkpoint, layout: ModelLayout) {
     self.checkpoint = checkpoint
     self.layout = layout
-    self.traits = traits
-    biases = nil
-  }
-
-  func with(biases: Bool?) -> WeightReader {
-    var reader = self
-    reader.biases = biases
-    return reader
   }
 
   private var isGGUF: Bool { checkpoint.container == .gguf }
@@ -34,7 +33,7 @@ struct WeightReader: Sendable {
   /// Full names, without suffix, that the weight may have.
   private func stems(_ name: WeightName, layer: Int) -> [String] {
     isGGUF
-      ? ["\(layout.prefix)blk.\(layer).\(name.gguf(traits))"]
+      ? ["\(layout.prefix)blk.\(layer).\(name.gguf(layout.family.gguf))"]
       : name.huggingFace.map { "\(layout.prefix)layers.\(layer).\($0)" }
   }
 
@@ -52,6 +51,16 @@ struct WeightReader: Sendable {
     let isScaled =
       find(name, layer: layer, isGGUF ? "scale" : "weight_scale_inv") != nil
     return ProductPrecision(of: tensor.type, scaled: isScaled)
+  }
+
+  /// Bytes of `matrices`, as they are multiplied.
+  func bytes(of matrices: [Size], layer: Int) -> Int {
+    matrices.reduce(0) { sum, matrix in
+      sum
+        + PackedMatrix.bytes(
+          rows: matrix.rows, columns: matrix.columns,
+          precision: precision(of: matrix.name, layer: layer))
+    }
   }
 
   private func required(
@@ -83,10 +92,15 @@ struct WeightReader: Sendable {
       of: try required(name, layer: layer, "weight", shapes: [[count], [1, count]]))
   }
 
-  /// A projection's bias; nil where the model has none.
-  func bias(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float]? {
-    if biases == false { return nil }
-    if biases == nil, find(name, layer: layer, "bias") == nil { return nil }
+  /// A projection's bias; nil where there is none.
+  func bias(
+    _ name: WeightName, layer: Int, count: Int, _ presence: Presence
+  ) throws(RegateError) -> [Float]? {
+    switch presence {
+    case .absent: return nil
+    case .optional: if find(name, layer: layer, "bias") == nil { return nil }
+    case .required: break
+    }
     return try checkpoint.floats(
       of: try required(name, layer: layer, "bias", shapes: [[count], [1, count]]))
   }

@@ -2,6 +2,17 @@
 
 import ByteStorage
 
+/// Which layers are MoE.
+package enum Sparsity: Sendable {
+  case all
+  /// n >= key.
+  case afterLeadingDense(Key<Int>)
+  /// n not in `mlp_only_layers` and (n + 1) divisible by `decoder_sparse_step`.
+  case stepped(step: Key<Int>, dense: String)
+  /// (n + 1) divisible by `interval`, start <= n <= end; end -1 is the last layer.
+  case interval(Key<Int>, start: Key<Int>, end: Key<Int>?)
+}
+
 extension Sparsity {
   /// The MoE layers among `count`.
   func layers(count: Int, settings: inout Settings) throws(RegateError) -> [Int] {

@@ -7,11 +7,23 @@ extension Rope {
   /// Wider heads are corrupt files: published models have up to 576.
   private static let sizeLimit = 1 << 16
 
-  /// What `config.json` says: `rope_parameters` (transformers 5), or `rope_theta` with
-  /// `rope_scaling`. Also the factor by which YaRN's `mscale_all_dim` grows the softmax scale of
-  /// latent attention.
+  /// The rotation of heads of `headSize` dimensions, and the factor by which YaRN grows the softmax
+  /// scale of latent attention.
   static func read(
-    huggingFace settings: inout Settings, headSize: Int, traits: AttentionTraits
+    _ traits: RopeTraits, headSize: Int, _ source: inout MixerSettings
+  ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
+    guard source.isGGUF else {
+      return try read(huggingFace: &source.settings, headSize: headSize, traits: traits)
+    }
+    return try read(
+      gguf: &source.settings, headSize: headSize, traits: traits,
+      divisors: try source.weights.ropeDivisors())
+  }
+
+  /// What `config.json` says: `rope_parameters` (transformers 5), or `rope_theta` with
+  /// `rope_scaling`.
+  private static func read(
+    huggingFace settings: inout Settings, headSize: Int, traits: RopeTraits
   ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
     var inner = settings.nested("rope_parameters") ?? settings.nested("rope_scaling")
     let plainTheta = try settings.number(Key("rope_theta", default: nil))
@@ -23,10 +35,11 @@ extension Rope {
     let part =
       try inner?.number(Key("partial_rotary_factor", default: nil)) ?? plainPart
       ?? traits.partialRotation
-    let interleaved =
-      traits.latent
-      ? try settings.bool(Key("rope_interleave", default: traits.interleaved.huggingFace)) ?? true
-      : traits.interleaved.huggingFace
+    let interleaved: Bool
+    switch traits.interleaved {
+    case .fixed(let value): interleaved = value
+    case .key(let key): interleaved = try settings.bool(key) ?? false
+    }
     guard part > 0, part <= 1 else {
       throw settings.mismatch("partial_rotary_factor", "is \(part), expected above 0, up to 1")
     }
@@ -103,8 +116,8 @@ extension Rope {
 
   /// What GGUF metadata says, as llama.cpp applies it. `divisors` are the values of
   /// `rope_freqs.weight`.
-  static func read(
-    gguf settings: inout Settings, headSize: Int, traits: AttentionTraits, divisors: [Float]?
+  private static func read(
+    gguf settings: inout Settings, headSize: Int, traits: RopeTraits, divisors: [Float]?
   ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
     let dimensions = try settings.required(Key("rope.dimension_count", default: headSize))
     guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
@@ -140,9 +153,9 @@ extension Rope {
         fast: try settings.number(Key("rope.scaling.yarn_beta_fast", default: 32)) ?? 32,
         slow: try settings.number(Key("rope.scaling.yarn_beta_slow", default: 1)) ?? 1,
         truncate: true)
-      // Only `deepseek2` reads this key: a tenth of mscale_all_dim, and mscale is taken to equal it.
+      // A tenth of mscale_all_dim; mscale is taken to equal it.
       let log = Key<Double>("rope.scaling.yarn_log_multiplier", default: 0)
-      let all = traits.latent ? (try settings.number(log) ?? 0) / 0.1 : 0
+      let all = traits.readsYarnLogMultiplier ? (try settings.number(log) ?? 0) / 0.1 : 0
       if all == 0 { multiplier *= yarnScale(factor) }
       growth = multiplier * yarnScale(factor, all)
       growth *= growth
@@ -153,7 +166,7 @@ extension Rope {
     }
     let rope = Rope(
       dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors,
-      multiplier: multiplier, interleaved: traits.interleaved.gguf)
+      multiplier: multiplier, interleaved: traits.ggufInterleaved)
     return (rope, growth)
   }
 }

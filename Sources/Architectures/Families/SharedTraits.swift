@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Config keys and routing traits that several families share. Order and defaults are those of
+// Config keys, routing and caveats that several families share. Order and defaults are those of
 // transformers 5.23 and llama.cpp 0.5.0-dev (ggml 0.25).
 
 import Routing
@@ -80,5 +80,31 @@ extension RoutingTraits {
     llamaCpp(
       scoring, normalise: .key(Key("expert_weights_norm", default: false)),
       scale: .key(Key("expert_weights_scale", default: 0), zeroIsOne: true))
+  }
+}
+
+/// Where transformers follows the configuration, and llama.cpp has a constant.
+enum SharedCaveats {
+  /// llama.cpp renormalises the weights always, or never.
+  static func llamaCppNormalises(_ constant: Bool) -> Caveat {
+    { subject in
+      guard subject.rule.normalise != constant else { return nil }
+      return "norm_topk_prob is \(subject.rule.normalise), but llama.cpp always routes"
+        + " \(subject.title) with it \(constant ? "on" : "off"): a GGUF of this model weighs"
+        + " experts differently"
+    }
+  }
+
+  static let llamaCppHasNoDenseLayers: Caveat = { subject in
+    guard subject.moeLayers < subject.layerCount else { return nil }
+    return "\(subject.layerCount - subject.moeLayers) of \(subject.layerCount) layers are dense:"
+      + " llama.cpp cannot load \(subject.title) with dense layers"
+  }
+}
+
+extension ProjectionBiases {
+  /// Where `attention_bias` says so.
+  static func attentionBias(output: Bool) -> ProjectionBiases {
+    ProjectionBiases(key: Key("attention_bias", default: false), output: output)
   }
 }

@@ -15,7 +15,7 @@
 import Foundation
 import Tensors
 
-struct Rope: Sendable, Equatable {
+struct Rope: Sendable, Hashable {
   /// f [d/2].
   var frequencies: [Float]
   var multiplier: Double

@@ -6,8 +6,9 @@
 //
 // Experts are taken in waves whose outputs fit a buffer. In a wave threads share out the experts,
 // those with very many rows in several tasks: the first to reach an expert decodes it, the last to
-// finish with it drops it, so that about one decoded expert per thread is alive. Then outputs are added to their tokens, in
-// the order of the experts. Waves and blocks depend on the routing only, never on the threads.
+// finish with it drops it, so that about one decoded expert per thread is alive. Then outputs are
+// added to their tokens, in the order of the experts. Waves and blocks depend on the routing only,
+// never on the threads.
 
 import Architectures
 import ByteStorage

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dots.llm1 (rednote).
+
+import Routing
+
+extension Family {
+  static let dots1 = Family(
+    name: "dots1", title: "dots.llm1", tier: .inspectable,
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["dots1"], architectures: ["Dots1ForCausalLM"],
+      experts: .experts(default: nil), topK: .topK(default: nil),
+      expertWidth: .expertWidth(default: 1408),
+      sharedExperts: Key("n_shared_experts", default: nil), sparsity: .firstDense(default: 0),
+      names: .deepSeek, selectionBias: .expected,
+      routing: .sigmoidNodes(count: 1, kept: 1, normalise: false, scale: 1)),
+    gguf: GGUFTraits(
+      architecture: "dots1", sparsity: .ggufLeadingDense, selectionBias: .optional,
+      routing: .llamaCppFromKeys(.gatingFunction(default: nil))))
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ERNIE-4.5-21B-A3B and 300B-A47B, text (Baidu).
+
+import Routing
+
+extension Family {
+  static let ernie = Family(
+    name: "ernie4_5_moe", title: "ERNIE-4.5", tier: .inspectable,
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["ernie4_5_moe"],
+      architectures: ["Ernie4_5_MoeForCausalLM", "Ernie4_5MoeForCausalLM"],
+      experts: .experts(default: 64), topK: .topK(default: 6),
+      expertWidth: .expertWidth(default: 1536),
+      sharedExperts: Key("moe_num_shared_experts", default: 2),
+      sparsity: .interval(
+        Key("moe_layer_interval", default: 1), start: Key("moe_layer_start_index", default: 1),
+        end: Key("moe_layer_end_index", default: -1)),
+      names: TensorNames(
+        gate: ["mlp.gate.weight"],
+        selectionBias: [
+          "mlp.moe_statics.e_score_correction_bias",
+          "mlp.gate.moe_statics.e_score_correction_bias",
+        ],
+        containers: ["mlp.experts"], shared: ["mlp.shared_experts"]),
+      selectionBias: .expected,
+      routing: RoutingTraits(
+        scoring: .fixed(.softmax), normalise: .fixed(true),
+        guarding: .clampKey(Key("moe_norm_min", default: 1e-12)), logits: .float32)),
+    gguf: GGUFTraits(
+      architecture: "ernie4_5-moe",
+      sparsity: .interval(
+        Key("interleave_moe_layer_step", default: nil),
+        start: Key("leading_dense_block_count", default: 0), end: nil),
+      selectionBias: .optional,
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GLM-4.5, 4.6 and 4.7 (Zhipu AI).
+
+import Routing
+
+extension Family {
+  static let glm4 = Family(
+    name: "glm4_moe", title: "GLM-4.5", tier: .inspectable,
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        norm: .perHeadIf(Key("use_qk_norm", default: false)),
+        biases: .attentionBias(output: false), rope: RopeTraits(partialRotation: 0.5))),
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["glm4_moe"], architectures: ["Glm4MoeForCausalLM"],
+      experts: .experts(default: 128), topK: .topK(default: 8),
+      expertWidth: .expertWidth(default: 1408),
+      sharedExperts: Key("n_shared_experts", default: 1), sparsity: .firstDense(default: 1),
+      names: .deepSeek, selectionBias: .expected,
+      routing: .sigmoidNodes(count: 1, kept: 1, normalise: true, scale: 1)),
+    gguf: GGUFTraits(
+      architecture: "glm4moe", sparsity: .ggufLeadingDense, selectionBias: .expected,
+      feedForwardNorm: "post_attention_norm",
+      routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid))))
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Granite 3 MoE, with and without a shared expert (IBM).
+
+import Routing
+
+extension Family {
+  static let granite = Family(
+    name: "granitemoe", title: "Granite-MoE", tier: .inspectable,
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["granitemoe", "granitemoeshared"],
+      architectures: ["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
+      experts: .experts(default: 8), topK: .topK(default: 2),
+      expertWidth: .denseWidth(default: 11008), sharedExperts: nil, sparsity: .all,
+      names: TensorNames(
+        gate: ["block_sparse_moe.router.layer.weight", "block_sparse_moe.router.weight"],
+        containers: ["block_sparse_moe.experts"],
+        fused: [
+          "block_sparse_moe.input_linear": .gateUp, "block_sparse_moe.output_linear": .down,
+        ],
+        shared: ["shared_mlp"], published: .fused),
+      routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false))),
+    gguf: GGUFTraits(
+      architecture: "granitemoe", expertWidthFallback: .feedForward, convertsFused: true,
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+}

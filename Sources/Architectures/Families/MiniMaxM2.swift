@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MiniMax-M2 and its updates (MiniMax).
+
+import Routing
+
+extension Family {
+  static let miniMaxM2 = Family(
+    name: "minimax_m2", title: "MiniMax-M2", tier: .inspectable,
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["minimax_m2"], architectures: ["MiniMaxM2ForCausalLM"],
+      experts: .experts(default: 256), topK: .topK(default: 8),
+      expertWidth: .denseWidth(default: 1536), sharedExperts: nil, sparsity: .all,
+      names: TensorNames(
+        gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
+        selectionBias: [
+          "block_sparse_moe.e_score_correction_bias", "mlp.e_score_correction_bias",
+        ],
+        containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
+      selectionBias: .expected,
+      routing: RoutingTraits(scoring: .fixed(.sigmoid), normalise: .fixed(true))),
+    gguf: GGUFTraits(
+      architecture: "minimax-m2", selectionBias: .expected,
+      routing: .llamaCpp(.gatingFunction(default: nil), normalise: .fixed(true))))
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mixtral 8x7B and 8x22B (Mistral AI): the first family with experts in every layer.
+
+import Routing
+
+extension Family {
+  static let mixtral = Family(
+    name: "mixtral", title: "Mixtral", tier: .convertible,
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        window: .key, rope: RopeTraits(ggufInterleaved: true, defaultTheta: 1_000_000))),
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["mixtral"], architectures: ["MixtralForCausalLM"],
+      experts: .experts(default: 8), topK: .topK(default: 2),
+      expertWidth: .denseWidth(default: 14336), sharedExperts: nil, sparsity: .all,
+      names: TensorNames(
+        gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
+        containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
+      routing: .softmax(normalise: .fixed(true))),
+    gguf: GGUFTraits(
+      architecture: "llama", expertWidthFallback: .feedForward,
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))),
+    forms: FormTraits(
+      classPrefix: "RegateMixtral",
+      // transformers 5 renames Mixtral's tensors by model_type: forced onto ours, its own class
+      // would find none of them and start with random ones.
+      guardsActivation: true,
+      official: .supported(
+        OfficialTraits(
+          modelType: "mixtral_lpr", className: "MixtralForCausalLM_LPR", alignWeight: 0.05))),
+    runtimes: RuntimeTraits(mlx: .init(ropeBase: 1e6, derivesHeadSize: true)))
+}

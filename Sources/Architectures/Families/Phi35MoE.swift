@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Phi-3.5-MoE (Microsoft).
+
+import Routing
+
+extension Family {
+  static let phi = Family(
+    name: "phimoe", title: "Phi-3.5-MoE", tier: .inspectable,
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["phimoe"], architectures: ["PhiMoEForCausalLM", "PhimoeForCausalLM"],
+      experts: .experts(default: 16), topK: .topK(default: 2),
+      expertWidth: .denseWidth(default: 6400), sharedExperts: nil, sparsity: .all,
+      names: TensorNames(
+        gate: ["block_sparse_moe.gate.weight", "mlp.router.weight"],
+        containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
+      routing: RoutingTraits(
+        scoring: .fixed(.sparseMixer), normalise: .fixed(false),
+        jitter: Key("router_jitter_noise", default: 0.01)),
+      caveats: [otherRule]),
+    gguf: GGUFTraits(
+      architecture: "phimoe", expertWidthFallback: .feedForward,
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+
+  private static let otherRule: Caveat = { _ in
+    "transformers and vLLM route Phi-3.5-MoE by sparsemixer, llama.cpp by softmax with"
+      + " renormalised weights: a GGUF of this model weighs experts differently"
+  }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where the runtimes disagree about a checkpoint: what its family's file says, and what follows
+// from how the family is read.
+
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+import Routing
+
+extension LayoutReader {
+  /// Of a Hugging Face checkpoint.
+  static func configWarnings(
+    _ subject: inout CaveatSubject, modelType: String?
+  ) throws(RegateError) -> [String] {
+    let traits = subject.family.huggingFace
+    var warnings: [String] = []
+    if let modelType, traits.unregisteredTypes.contains(modelType) {
+      warnings.append(
+        "model_type \(modelType): transformers 5.23 does not register it, so it loads there only"
+          + " with the code that comes with the model (trust_remote_code)")
+    }
+    for caveat in traits.caveats {
+      if let warning = try caveat(&subject) { warnings.append(warning) }
+    }
+    return warnings + (try layerFrequency(&subject.settings))
+  }
+
+  /// transformers never reads `moe_layer_freq`; the models' original code and vLLM do.
+  private static func layerFrequency(_ settings: inout Settings) throws(RegateError) -> [String] {
+    let key = "moe_layer_freq"
+    guard settings.has(key), case .all(let value)? = try settings.perLayer(Key(key, default: nil)),
+      value != 1
+    else { return [] }
+    return ["\(key) is \(value): transformers ignores it, vLLM and the original code do not"]
+  }
+
+  /// Of a GGUF file.
+  static func ggufWarnings(_ subject: inout CaveatSubject) throws(RegateError) -> [String] {
+    var warnings: [String] = []
+    for caveat in subject.family.gguf.caveats {
+      if let warning = try caveat(&subject) { warnings.append(warning) }
+    }
+    warnings += try unreadKeys(subject.family, &subject.settings)
+    if let groups = subject.rule.groups, subject.family.huggingFace.routing.groups == nil {
+      warnings.append(
+        "\(subject.name("expert_group_count")) is set: llama.cpp limits \(subject.title) to"
+          + " \(groups.kept) of \(groups.count) expert groups, transformers does not")
+    }
+    return warnings
+  }
+
+  /// Keys that say something else than the constants of an architecture that does not read them.
+  private static func unreadKeys(
+    _ family: Family, _ settings: inout Settings
+  ) throws(RegateError) -> [String] {
+    var warnings: [String] = []
+    let traits = family.gguf.routing
+    if case .fixed(let constant) = traits.normalise,
+      let value = try settings.bool(Key("expert_weights_norm", default: nil)), value != constant
+    {
+      warnings.append(
+        "\(settings.scope)expert_weights_norm is \(value), but llama.cpp always routes"
+          + " \(family.title) with it \(constant ? "on" : "off")")
+    }
+    if case .one = traits.scale,
+      let value = try settings.number(Key("expert_weights_scale", default: nil)), value != 0,
+      value != 1
+    {
+      warnings.append(
+        "\(settings.scope)expert_weights_scale is \(value), but llama.cpp does not read it for"
+          + " \(family.title)")
+    }
+    if case .fixed(let constant) = traits.scoring,
+      let value = try settings.integer(Key("expert_gating_func", default: nil)), value != 0,
+      GatingFunction(rawValue: value)?.scoring != constant
+    {
+      warnings.append(
+        "\(settings.scope)expert_gating_func is \(value), but llama.cpp always routes"
+          + " \(family.title) by \(constant.rawValue)")
+    }
+    return warnings
+  }
+}

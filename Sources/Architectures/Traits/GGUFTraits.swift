@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Checkpoints
+package import Routing
+
+/// How llama.cpp reads a family, and its converter writes it. Keys are without `{arch}.`.
+package struct GGUFTraits: Sendable {
+  package var architecture: String
+  /// Tells the family's files from those of others with the same architecture; nil: they are the
+  /// family's where no other one recognises them.
+  package var recognises: (@Sendable (GGUFCheckpoint) -> Bool)?
+  /// What stands in for an absent `expert_feed_forward_length`.
+  package var expertWidthFallback: WidthFallback = .required
+  package var sparsity: Sparsity = .all
+  package var selectionBias: BiasSupport = .ignored
+  package var gateBias = false
+  /// The name of the norm before the feed-forward part.
+  package var feedForwardNorm = "ffn_norm"
+  /// Whether llama.cpp accepts `ffn_gate_up_exps` for this architecture.
+  package var fusedGateUp = false
+  /// Whether the converter takes safetensors whose experts are fused.
+  package var convertsFused = false
+  package var routing: RoutingTraits
+  /// A scoring that llama.cpp takes for a file that names none, before the architecture's default.
+  package var impliedScoring: (@Sendable (GGUFCheckpoint) -> RoutingRule.Scoring?)?
+  /// The groups of the published models, in words, where old files left their keys out.
+  package var publishedGroups: String?
+  /// What llama.cpp does with the family's files that a user might not expect.
+  var caveats: [Caveat] = []
+
+  package enum WidthFallback: Sendable {
+    case required
+    case feedForward
+    case feedForwardOverTopK
+  }
+}

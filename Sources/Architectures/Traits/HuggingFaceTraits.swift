@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How transformers reads a family: `config.json` and the safetensors names. Keys have the defaults
+/// of transformers' configuration classes.
+package struct HuggingFaceTraits: Sendable {
+  /// `model_type` values.
+  package var modelTypes: [String]
+  /// Those of them that transformers 5.23 does not register: they load with the model's own code.
+  package var unregisteredTypes: Set<String> = []
+  /// `architectures` values.
+  package var architectures: [String]
+  package var experts: Key<Int>
+  package var topK: Key<Int>
+  package var expertWidth: Key<Int>
+  /// Number of shared experts; without a key, 1 where shared tensors are found.
+  package var sharedExperts: Key<Int>?
+  package var sparsity: Sparsity
+  package var names: TensorNames
+  /// The published experts' matrices are stored [in,out].
+  package var transposesExperts = false
+  package var selectionBias: BiasSupport = .ignored
+  package var routing: RoutingTraits
+  /// Where the runtimes disagree about the family's checkpoints.
+  var caveats: [Caveat] = []
+}
+
+/// What the runtimes do with a selection-only bias.
+package enum BiasSupport: Sendable {
+  /// A tensor of that name is not read (transformers) or makes the file unloadable (llama.cpp).
+  case ignored
+  case optional
+  case expected
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Routing
+
+/// How a runtime routes: where each field of `RoutingRule` comes from.
+package struct RoutingTraits: Sendable {
+  package var scoring: Scoring
+  package var normalise: Switch
+  package var guarding: NormaliseGuard = .fixed(.none)
+  package var scale: Scale = .one
+  package var groups: Groups?
+  package var logits: Logits = .routerType
+  /// The sparse mixer's threshold.
+  package var jitter: Key<Double>?
+
+  package enum Scoring: Sendable {
+    case fixed(RoutingRule.Scoring)
+    /// GGUF `expert_gating_func`; the default is what llama.cpp takes for an absent key, nil where
+    /// it stops.
+    case gatingFunction(default: RoutingRule.Scoring?)
+  }
+
+  package enum NormaliseGuard: Sendable {
+    case fixed(RoutingRule.Guard)
+    case clampKey(Key<Double>)
+  }
+
+  package enum Scale: Sendable {
+    case one
+    /// `zeroIsOne`: llama.cpp takes 0 for "no scaling".
+    case key(Key<Double>, zeroIsOne: Bool)
+  }
+
+  package struct Groups: Sendable {
+    package var count: Key<Int>
+    package var kept: Key<Int>
+    package var score: RoutingRule.Groups.Score
+    package var mask: RoutingRule.Groups.Mask
+    /// A string key that switches groups on, and the values that it may have.
+    package var method: (key: Key<String>, on: String, off: String)?
+  }
+
+  package enum Logits: Sendable {
+    /// The router's matrix product runs in the router's stored type.
+    case routerType
+    case float32
+  }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What serving runtimes make of a family, as far as it does not follow from how they read it. Read
+// in or seen with vLLM and SGLang of 2025/26 and mlx-lm d78bf58.
+
+package import Routing
+
+/// What serving runtimes make of a family.
+package struct RuntimeTraits: Sendable {
+  package var mlx = MLX()
+  package var vllm = VLLM()
+  /// SGLang takes `norm_topk_prob` for false in a GGUF file.
+  package var sglangDropsGGUFNorm = false
+
+  package struct MLX: Sendable {
+    /// What mlx-lm insists on in `config.json` under these names.
+    package var requiredKeys: [String] = []
+    /// What it takes for an absent `rope_theta`.
+    package var ropeBase = 10_000.0
+    /// It takes the head size to be `hidden_size / num_attention_heads`, whatever `head_dim` says.
+    package var derivesHeadSize = false
+    /// Values of `quant_method`, beside its own, whose experts it decodes.
+    package var decodes: Set<String> = []
+  }
+
+  package struct VLLM: Sendable {
+    /// It raises an error for a selection bias that it did not expect, instead of skipping it.
+    package var refusesStrayBias = false
+    /// The value of `topk_method` without which it makes no selection bias.
+    package var biasMethod: String?
+  }
+}
+
+// What follows from how transformers and llama.cpp read the family.
+extension Family {
+  /// llama.cpp always renormalises the weights, whatever the configuration says.
+  package var llamaCppForcesNorm: Bool {
+    guard case .key = huggingFace.routing.normalise else { return false }
+    if case .fixed(true) = gguf.routing.normalise { return true }
+    return false
+  }
+
+  /// transformers never renormalises the weights, llama.cpp does where the file says so.
+  package var transformersIgnoresNorm: Bool {
+    guard case .fixed(false) = huggingFace.routing.normalise else { return false }
+    if case .key = gguf.routing.normalise { return true }
+    return false
+  }
+
+  /// llama.cpp scores expert groups otherwise than transformers does.
+  package var groupScoresDiffer: Bool {
+    guard let groups = huggingFace.routing.groups else { return false }
+    return groups.score != gguf.routing.groups?.score
+  }
+
+  /// llama.cpp can load dense layers of the family.
+  package var llamaCppHasDenseLayers: Bool {
+    if case .all = gguf.sparsity { false } else { true }
+  }
+
+  /// What llama.cpp takes for an absent gating function; nil where it stops, or reads none.
+  package var assumedGGUFScoring: RoutingRule.Scoring? {
+    if case .gatingFunction(let assumed) = gguf.routing.scoring { assumed } else { nil }
+  }
+}

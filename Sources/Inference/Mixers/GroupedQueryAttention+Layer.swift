@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import Tensors
+
+extension GroupedQueryAttention {
+  /// A layer's attention with its weights.
+  struct Layer: CausalAttention {
+    private let mixer: GroupedQueryAttention
+    private let rope: RopeTable
+    private let input: Projections
+    let output: PackedMatrix
+    let outputBias: [Float]?
+
+    var shape: AttentionShape { mixer.shape }
+    var floatsPerToken: Int { mixer.floatsPerToken }
+
+    init(
+      _ mixer: GroupedQueryAttention, layer: Int, _ reader: WeightReader, _ rope: RopeTable,
+      threads: Int
+    ) throws(RegateError) {
+      self.mixer = mixer
+      self.rope = rope
+      input = try Projections(mixer, layer: layer, reader, threads: threads)
+      output = try reader.matrix(
+        .output, layer: layer, rows: mixer.hiddenSize, columns: mixer.shape.context,
+        threads: threads)
+      outputBias = try reader.bias(
+        .output, layer: layer, count: mixer.hiddenSize, mixer.outputBias)
+    }
+  }
+
+  struct Group: AttentionGroup {
+    let tokens: Range<Int>
+    let queries: MatrixView
+    /// [tokens, keyHeads · key size], [tokens, keyHeads · value size].
+    let keys: MatrixView
+    let values: MatrixView
+    /// A head's context may take its queries' place: it is written after they were used.
+    var context: MatrixView { queries }
+  }
+
+  private struct Projections: Sendable {
+    /// [heads · size, H], [keyHeads · size, H] twice.
+    let query: PackedMatrix, key: PackedMatrix, value: PackedMatrix
+    let queryBias: [Float]?, keyBias: [Float]?, valueBias: [Float]?
+    let queryNorm: [Float]?, keyNorm: [Float]?
+
+    init(
+      _ mixer: GroupedQueryAttention, layer: Int, _ reader: WeightReader, threads: Int
+    ) throws(RegateError) {
+      let (shape, hidden) = (mixer.shape, mixer.hiddenSize)
+      let (queries, keys) = (shape.queries, shape.keys)
+      if reader.has(.queryKeyValue, layer: layer) {
+        let all = try reader.stored(
+          .queryKeyValue, layer: layer, rows: queries + 2 * keys, columns: hidden)
+        query = try all.packed(rows: 0..<queries, threads: threads)
+        key = try all.packed(rows: queries..<queries + keys, threads: threads)
+        value = try all.packed(rows: queries + keys..<queries + 2 * keys, threads: threads)
+        let bias = try reader.bias(
+          .queryKeyValue, layer: layer, count: queries + 2 * keys, mixer.biases)
+        queryBias = bias.map { Array($0[..<queries]) }
+        keyBias = bias.map { Array($0[queries..<queries + keys]) }
+        valueBias = bias.map { Array($0[(queries + keys)...]) }
+      } else {
+        query = try reader.matrix(
+          .query, layer: layer, rows: queries, columns: hidden, threads: threads)
+        key = try reader.matrix(.key, layer: layer, rows: keys, columns: hidden, threads: threads)
+        value = try reader.matrix(
+          .value, layer: layer, rows: keys, columns: hidden, threads: threads)
+        queryBias = try reader.bias(.query, layer: layer, count: queries, mixer.biases)
+        keyBias = try reader.bias(.key, layer: layer, count: keys, mixer.biases)
+        valueBias = try reader.bias(.value, layer: layer, count: keys, mixer.biases)
+      }
+      let widths: (query: Int, key: Int)
+      switch mixer.norm {
+      case .none:
+        (queryNorm, keyNorm) = (nil, nil)
+        return
+      case .perHead: widths = (shape.keySize, shape.keySize)
+      case .wholeWidth: widths = (queries, keys)
+      }
+      queryNorm = try reader.vector(.queryNorm, layer: layer, count: widths.query)
+      keyNorm = try reader.vector(.keyNorm, layer: layer, count: widths.key)
+    }
+  }
+}
+
+extension GroupedQueryAttention.Layer {
+  func makeGroup(_ tokens: Range<Int>) -> GroupedQueryAttention.Group {
+    GroupedQueryAttention.Group(
+      tokens: tokens, queries: MatrixView(rows: tokens.count, columns: shape.queries),
+      keys: MatrixView(rows: tokens.count, columns: shape.keys),
+      values: MatrixView(rows: tokens.count, columns: shape.keyHeads * shape.valueSize))
+  }
+
+  func project(
+    _ inputs: MatrixView, _ rows: Range<Int>, positions: ArraySlice<Int32>,
+    _ group: GroupedQueryAttention.Group
+  ) {
+    let parts = [
+      (group.queries[rows], input.query, input.queryBias),
+      (group.keys[rows], input.key, input.keyBias),
+      (group.values[rows], input.value, input.valueBias),
+    ]
+    for (target, weight, bias) in parts {
+      target.multiply(inputs, transposed: weight)
+      if let bias { target.add(toEachRow: bias) }
+    }
+    finish(group.queries[rows], heads: shape.heads, norm: input.queryNorm, positions)
+    finish(group.keys[rows], heads: shape.keyHeads, norm: input.keyNorm, positions)
+  }
+
+  /// Norms and rotates the heads of `values`.
+  private func finish(
+    _ values: MatrixView, heads: Int, norm: [Float]?, _ positions: ArraySlice<Int32>
+  ) {
+    let (size, epsilon) = (shape.keySize, mixer.epsilon)
+    if case .wholeWidth = mixer.norm, let norm {
+      values.normalise(values, weight: norm, epsilon: epsilon)
+    }
+    for head in 0..<heads {
+      let part = values.columns(head * size..<(head + 1) * size)
+      if case .perHead = mixer.norm, let norm {
+        part.normalise(part, weight: norm, epsilon: epsilon)
+      }
+      rope.rotate(part.columns(0..<mixer.rope.dimensions), positions: positions)
+    }
+  }
+
+  func keysAndValues(
+    _ keyHead: Int, _ rows: Range<Int>, _ group: GroupedQueryAttention.Group
+  ) -> (keys: MatrixView, values: MatrixView) {
+    let (size, valueSize) = (shape.keySize, shape.valueSize)
+    return (
+      group.keys[rows, keyHead * size..<(keyHead + 1) * size],
+      group.values[rows, keyHead * valueSize..<(keyHead + 1) * valueSize]
+    )
+  }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention whose query heads share key and value heads: plain, windowed, with norms over queries
+// and keys. Its weights and their use are in +Layer.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Tensors
+
+/// Grouped-query attention of one layer.
+struct GroupedQueryAttention: TokenMixer {
+  /// What is normalised of queries and keys before the rotation.
+  enum HeadNorm: Sendable {
+    case none
+    /// Each head.
+    case perHead
+    /// The whole projected width.
+    case wholeWidth
+  }
+
+  let hiddenSize: Int
+  let shape: AttentionShape
+  let rope: Rope
+  let norm: HeadNorm
+  /// Of the norms over queries and keys.
+  let epsilon: Float
+  let biases: Presence
+  let outputBias: Presence
+
+  /// Queries, keys and values; the context takes the queries' place.
+  var floatsPerToken: Int { shape.queries + shape.keys + shape.keyHeads * shape.valueSize }
+
+  func bufferBytes(tokens: Int) -> Int {
+    AttentionBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
+  }
+
+  func weightBytes(layer: Int, in reader: WeightReader) -> Int {
+    reader.bytes(
+      of: [
+        (.output, hiddenSize, shape.context), (.query, shape.queries, hiddenSize),
+        (.key, shape.keys, hiddenSize), (.value, shape.keyHeads * shape.valueSize, hiddenSize),
+      ], layer: layer)
+  }
+
+  func load(
+    layer: Int, from reader: WeightReader, ropes: RopeTables, threads: Int
+  ) throws(RegateError) -> any LoadedMixer {
+    try Layer(self, layer: layer, reader, ropes.table(of: rope), threads: threads)
+  }
+}
+
+// MARK: Settings
+
+extension GroupedQueryAttention {
+  /// The attention of each layer; they differ in their windows.
+  static func layers(
+    _ traits: GroupedQueryTraits, _ source: inout MixerSettings
+  ) throws(RegateError) -> [GroupedQueryAttention] {
+    let heads = try source.heads()
+    let (keyHeads, size) = try sizes(heads: heads, &source)
+    let rope = try Rope.read(traits.rope, headSize: size, &source).rope
+    let keyHeadsKey = source.isGGUF ? "attention.head_count_kv" : "num_key_value_heads"
+    guard keyHeads > 0, heads % keyHeads == 0 else {
+      throw source.settings.mismatch(
+        keyHeadsKey, "is \(keyHeads), which does not divide the \(heads) query heads")
+    }
+    let windows = try windows(traits.window, &source)
+    let norm = try norm(traits.norm, &source)
+    let (biases, outputBias) = try source.biases(traits.biases)
+    return windows.map { window in
+      GroupedQueryAttention(
+        hiddenSize: source.hiddenSize,
+        shape: AttentionShape(
+          heads: heads, keyHeads: keyHeads, keySize: size, valueSize: size,
+          scale: Float(1 / Double(size).squareRoot()), window: window),
+        rope: rope, norm: norm, epsilon: source.epsilon, biases: biases, outputBias: outputBias)
+    }
+  }
+
+  private static func sizes(
+    heads: Int, _ source: inout MixerSettings
+  ) throws(RegateError) -> (keyHeads: Int, size: Int) {
+    let usual = source.hiddenSize / heads
+    guard source.isGGUF else {
+      let keyHeads = try source.settings.integer(
+        Key("num_key_value_heads", default: nil), minimum: 1)
+      let size = try source.settings.integer(Key("head_dim", default: nil), minimum: 1)
+      return (keyHeads ?? heads, size ?? usual)
+    }
+    let keyHeads = try source.uniform(Key("attention.head_count_kv", default: heads)) ?? heads
+    let size = try source.settings.required(
+      Key("attention.key_length", default: usual), minimum: 1)
+    let valueSize = try source.settings.required(
+      Key("attention.value_length", default: usual), minimum: 1)
+    guard valueSize == size else {
+      throw source.settings.mismatch(
+        "attention.value_length", "is \(valueSize), expected \(size)")
+    }
+    return (keyHeads, size)
+  }
+
+  private static func norm(
+    _ norm: GroupedQueryTraits.QueryKeyNorm, _ source: inout MixerSettings
+  ) throws(RegateError) -> HeadNorm {
+    switch norm {
+    case .none: return .none
+    case .perHead: return .perHead
+    case .wholeWidth: return .wholeWidth
+    case .perHeadIf(let key):
+      let has =
+        source.isGGUF
+        ? source.weights.has(.queryNorm, layer: 0) : try source.settings.bool(key) ?? false
+      return has ? .perHead : .none
+    }
+  }
+
+  /// The window of each layer. llama.cpp has none for these architectures.
+  private static func windows(
+    _ kind: GroupedQueryTraits.SlidingWindow, _ source: inout MixerSettings
+  ) throws(RegateError) -> [Int?] {
+    let count = source.layerCount
+    let none = [Int?](repeating: nil, count: count)
+    guard !source.isGGUF else { return none }
+    switch kind {
+    case .none: return none
+    case .key: break
+    case .switched, .switchedOnEvenLayers:
+      let key = Key("use_sliding_window", default: false)
+      guard try source.settings.bool(key) == true else { return none }
+    }
+    let size = try source.settings.integer(Key("sliding_window", default: nil), minimum: 1)
+    guard let size else { return none }
+    guard case .switchedOnEvenLayers = kind else { return none.map { _ in size } }
+    if let types = source.settings.strings("layer_types"), types.count == count {
+      return types.map { $0 == "sliding_attention" ? size : nil }
+    }
+    let below = try source.settings.required(Key("max_window_layers", default: 28))
+    return (0..<count).map { $0 % 2 == 0 && $0 < below ? size : nil }
+  }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): queries, keys and values are
+// expanded from bottlenecks. A head is `nope` unrotated dimensions, then the rotated ones, which
+// all heads' keys share. Its weights and their use are in +Layer.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Tensors
+
+/// Latent attention of one layer; every query head has keys and values of its own.
+struct MultiHeadLatentAttention: TokenMixer {
+  let hiddenSize: Int
+  let shape: AttentionShape
+  let rope: Rope
+  /// Nil: queries are projected without a bottleneck.
+  let queryRank: Int?
+  let keyRank: Int
+  let nope: Int
+  /// Of the norms over the bottlenecks.
+  let epsilon: Float
+  let biases: Presence
+  let outputBias: Presence
+
+  /// Width of all heads' unrotated keys and values.
+  var expanded: Int { shape.heads * (nope + shape.valueSize) }
+
+  /// Queries, keys and values, context, and the keys' shared part.
+  var floatsPerToken: Int {
+    shape.queries + shape.keys + 2 * shape.context + rope.dimensions
+  }
+
+  func bufferBytes(tokens: Int) -> Int {
+    AttentionBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
+  }
+
+  func weightBytes(layer: Int, in reader: WeightReader) -> Int {
+    var matrices: [WeightReader.Size] = [
+      (.output, hiddenSize, shape.context),
+      (.keyValueDown, keyRank + rope.dimensions, hiddenSize), (.keyValueUp, expanded, keyRank),
+    ]
+    if let queryRank {
+      matrices += [(.queryDown, queryRank, hiddenSize), (.queryUp, shape.queries, queryRank)]
+    } else {
+      matrices.append((.query, shape.queries, hiddenSize))
+    }
+    return reader.bytes(of: matrices, layer: layer)
+  }
+
+  func load(
+    layer: Int, from reader: WeightReader, ropes: RopeTables, threads: Int
+  ) throws(RegateError) -> any LoadedMixer {
+    try Layer(self, layer: layer, reader, ropes.table(of: rope), threads: threads)
+  }
+}
+
+// MARK: Settings
+
+extension MultiHeadLatentAttention {
+  /// The attention of each layer, which is the same in all.
+  static func layers(
+    _ traits: LatentAttentionTraits, _ source: inout MixerSettings
+  ) throws(RegateError) -> [MultiHeadLatentAttention] {
+    let mixer = try source.isGGUF ? gguf(traits, &source) : huggingFace(traits, &source)
+    return [MultiHeadLatentAttention](repeating: mixer, count: source.layerCount)
+  }
+
+  private static func huggingFace(
+    _ traits: LatentAttentionTraits, _ source: inout MixerSettings
+  ) throws(RegateError) -> MultiHeadLatentAttention {
+    let heads = try source.heads()
+    let nope = try source.settings.required(Key("qk_nope_head_dim", default: 128), minimum: 1)
+    let rotated = try source.settings.required(Key("qk_rope_head_dim", default: 64), minimum: 1)
+    let queryRank = try source.settings.integer(Key("q_lora_rank", default: nil), minimum: 1)
+    let keyRank = try source.settings.required(Key("kv_lora_rank", default: 512), minimum: 1)
+    let (rope, growth) = try Rope.read(traits.rope, headSize: rotated, &source)
+    let valueSize = try source.settings.required(Key("v_head_dim", default: 128), minimum: 1)
+    let (biases, outputBias) = try source.biases(traits.biases)
+    return MultiHeadLatentAttention(
+      hiddenSize: source.hiddenSize,
+      shape: shape(heads: heads, size: nope + rotated, valueSize: valueSize, growth),
+      // transformers builds these norms without the model's epsilon.
+      rope: rope, queryRank: queryRank, keyRank: keyRank, nope: nope, epsilon: 1e-6,
+      biases: biases, outputBias: outputBias)
+  }
+
+  private static func gguf(
+    _ traits: LatentAttentionTraits, _ source: inout MixerSettings
+  ) throws(RegateError) -> MultiHeadLatentAttention {
+    let heads = try source.heads()
+    // Files from before the split of kv_b give the unabsorbed sizes under the plain keys.
+    let size = try source.settings.required(
+      Key("attention.key_length_mla", "attention.key_length", default: nil), minimum: 1)
+    let valueSize = try source.settings.required(
+      Key("attention.value_length_mla", "attention.value_length", default: nil), minimum: 1)
+    let (rope, growth) = try Rope.read(traits.rope, headSize: size, &source)
+    guard rope.dimensions < size else {
+      throw source.settings.mismatch(
+        "rope.dimension_count", "is \(rope.dimensions), expected below \(size), the key length")
+    }
+    let queryRank = try source.settings.integer(
+      Key("attention.q_lora_rank", default: nil), minimum: 1)
+    let keyRank = try source.settings.required(
+      Key("attention.kv_lora_rank", default: nil), minimum: 1)
+    let (biases, outputBias) = try source.biases(traits.biases)
+    return MultiHeadLatentAttention(
+      hiddenSize: source.hiddenSize,
+      shape: shape(heads: heads, size: size, valueSize: valueSize, growth),
+      rope: rope, queryRank: queryRank, keyRank: keyRank, nope: size - rope.dimensions,
+      epsilon: source.epsilon, biases: biases, outputBias: outputBias)
+  }
+
+  /// `growth` multiplies the scores, beside the head size's root.
+  private static func shape(
+    heads: Int, size: Int, valueSize: Int, _ growth: Double
+  ) -> AttentionShape {
+    AttentionShape(
+      heads: heads, keyHeads: heads, keySize: size, valueSize: valueSize,
+      scale: Float(growth / Double(size).squareRoot()), window: nil)
+  }
+}

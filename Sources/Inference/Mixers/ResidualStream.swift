@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Tensors
+
+/// RMS normalisation of each row with a weight [H].
+struct RMSNorm: Sendable {
+  let weight: [Float]
+  let epsilon: Float
+
+  /// Writes the normalised rows of `source` to `target` of the same shape. Returns whether all of
+  /// `source` was finite.
+  func apply(_ source: MatrixView, into target: MatrixView) -> Bool {
+    target.normalise(source, weight: weight, epsilon: epsilon)
+  }
+}
+
+/// Hidden states [T,H] as a part of a layer sees them: it reads them normalised, and what it writes
+/// is added to them. Where norms stand is decided here, not in the parts.
+package struct ResidualStream: Sendable {
+  let hidden: MatrixView
+  let norm: RMSNorm
+
+  /// The normalised states of `tokens` [n,H], and whether the states were finite.
+  package func inputs(_ tokens: Range<Int>) -> (values: MatrixView, isFinite: Bool) {
+    let values = MatrixView(rows: tokens.count, columns: hidden.columns)
+    let isFinite = norm.apply(hidden[tokens], into: values)
+    return (values, isFinite)
+  }
+
+  /// Adds `values` [n,C] times `weight` [H,C] transposed, and `bias` [H], to the states of
+  /// `tokens`.
+  func add(
+    _ values: MatrixView, through weight: PackedMatrix, bias: [Float]?, to tokens: Range<Int>
+  ) {
+    let target = hidden[tokens]
+    target.multiply(values, transposed: weight, adding: true)
+    if let bias { target.add(toEachRow: bias) }
+  }
+
+  /// Adds `values` [n,H] to the states of `tokens`.
+  package func add(_ values: MatrixView, to tokens: Range<Int>) { hidden[tokens].add(values) }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a gated feed-forward network computes between its matrices, of a gate's and an up
+/// projection's values g and u.
+public enum GatedActivation: String, Sendable {
+  /// silu(g) * u.
+  case silu
+
+  /// By the names of transformers' table of activations; nil for one that Regate does not compute.
+  package init?(name: String) {
+    switch name {
+    case "silu", "swish": self = .silu
+    default: return nil
+    }
+  }
+}
+
+extension MatrixView {
+  /// self = the activation of self, a gate projection's values, and `up` of the same shape.
+  func apply(_ activation: GatedActivation, up: MatrixView) {
+    switch activation {
+    case .silu: multiplySiLU(by: up)
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import Inference
+import Routing
+import Synchronization
+import Tensors
+import TestSupport
+import Testing
+
+/// Decoding is the costliest part of a pass: each expert of a layer is decoded once, whatever goes
+/// through it.
+@Suite("Experts are decoded once") struct ExpertDecodeTests {
+  /// Sequences of 64 tokens with more rows per expert than one task takes (4096).
+  private static func sequences(_ model: InferenceModel) -> [[Int]] {
+    var generator = SeededGenerator(seed: 5)
+    return (0..<200).map { _ in
+      (0..<64).map { _ in Int.random(in: 0..<model.vocabularySize, using: &generator) }
+    }
+  }
+
+  @Test(arguments: ["olmoe", "deepseek-v3-fp8", "gguf-qwen2-shared-gate"])
+  func `a layer's expert is decoded once for all tokens, streams and threads`(
+    name: String
+  ) throws {
+    let model = try Variant(name).model
+    let counter = DecodeCounter()
+    let pass = try ForwardPass(
+      model, sequences: Self.sequences(model), streams: 2, threads: 3, counter: counter)
+    while pass.layer < model.layerCount {
+      try pass.attention()
+      guard let layer = pass.moeLayer else {
+        try pass.applyDense()
+        continue
+      }
+      let router = try pass.originalRouter()
+      let first = pass.route(router, stream: 0)
+      var second = pass.route(router, stream: 1)
+      second.weights = second.weights.map { $0 / 2 }
+      let used = Set(first.slots).union(second.slots)
+      try pass.applyExperts([first, second], measuringError: true)
+      #expect(counter.most(layer: layer.index) == 1)
+      #expect(counter.total(layer: layer.index) == used.count)
+    }
+  }
+
+  @Test func `a pass over one layer's experts decodes those that have tokens`() throws {
+    let variant = try Variant("olmoe").model
+    let model = Model(checkpoint: variant.checkpoint, layout: variant.layout)
+    let layer = try #require(model.layout.layers.first)
+    let counter = DecodeCounter()
+    let steps = Mutex(0)
+    let pass = try model.expertPass(of: layer, threads: 3, counter: counter) {
+      steps.withLock { $0 += 1 }
+    }
+    var generator = SeededGenerator(seed: 9)
+    let inputs = Matrix(
+      rows: 6, columns: layer.hiddenSize,
+      values: (0..<6 * layer.hiddenSize).map { _ in Float.random(in: -1...1, using: &generator) })
+    var tokens = [[Int]](repeating: [0, 3, 5], count: layer.rule.experts)
+    tokens[1] = []
+    var order: [Int] = []
+    try pass.run(inputs: inputs, tokensOfExpert: tokens) { expert, rows, outputs in
+      order.append(expert)
+      #expect(rows == [0, 3, 5] && outputs.rows == 3)
+    }
+    #expect(order == (0..<layer.rule.experts).filter { $0 != 1 })
+    #expect(counter.most(layer: layer.index) == 1)
+    #expect(counter.total(layer: layer.index) == layer.rule.experts - 1)
+    #expect(counter.total(layer: layer.index + 1) == 0)
+    #expect(steps.withLock { $0 } == layer.rule.experts)
+  }
+}
