@@ -52,7 +52,7 @@ let package = Package(
     module("Routing", ["ByteStorage", "Tensors"]),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     module("Fitting", ["ByteStorage", "Tensors", "Routing", collections]),
-    module("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    module("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     module(
       "Inference",
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
@@ -61,8 +61,7 @@ let package = Package(
       "RegateKit",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "Tokenizers",
-        "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
+        "TextTokens", "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
       ],
       resources: [
         .embedInCode("Modelling/configuration_regate.py"),
@@ -85,7 +84,7 @@ let package = Package(
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     tests("Routing", ["Tensors", "Checkpoints", collections]),
     tests("Fitting", ["Tensors", "Routing"]),
-    tests("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    tests("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     tests(
       "Inference",
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
@@ -94,8 +93,7 @@ let package = Package(
       "RegateKit",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "Tokenizers",
-        "Inference", "Reports", collections,
+        "TextTokens", "Inference", "Reports", collections,
       ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),

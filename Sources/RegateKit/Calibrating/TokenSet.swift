@@ -9,7 +9,7 @@ import Checkpoints
 import Foundation
 public import Inference
 import OrderedCollections
-import Tokenizers
+import TextTokens
 
 /// How text and ids become sequences.
 public struct TokenOptions: Sendable, Hashable {

@@ -3,7 +3,7 @@
 import Checkpoints
 import Foundation
 import Testing
-import Tokenizers
+import TextTokens
 
 // Comparisons with files that are not in the repository; other tokenizers made the
 // second kind. They run where these variables name a folder:
