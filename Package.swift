@@ -8,6 +8,10 @@ let common: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("MemberImportVisibility"),
   .enableUpcomingFeature("InternalImportsByDefault"),
+  // Pointers are named `unsafe` where they are used: in ByteStorage, Tensors and where C is called.
+  .strictMemorySafety(),
+  // Where it is checked; another system's headers must not keep anyone from building.
+  .treatAllWarnings(as: .error, .when(platforms: [.linux])),
 ]
 
 let collections = Target.Dependency.product(
@@ -61,7 +65,8 @@ let package = Package(
       "RegateKit",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "TextTokens", "Inference", "Reports", collections, .product(name: "Crypto", package: "swift-crypto"),
+        "TextTokens", "Inference", "Reports", collections,
+        .product(name: "Crypto", package: "swift-crypto"),
       ],
       resources: [
         .embedInCode("Modelling/configuration_regate.py"),

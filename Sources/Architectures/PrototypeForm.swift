@@ -3,7 +3,7 @@
 import ByteStorage
 import Checkpoints
 import OrderedCollections
-package import Routing
+import Routing
 
 /// The mark that Regate's prototype router leaves in `config.json`.
 package enum PrototypeForm {

@@ -6,7 +6,8 @@
 extension MatrixView {
   /// self = down(silu(gate x) * (up x)), or that added to self, of the rows of `inputs`.
   package func feedForward(
-    _ inputs: MatrixView, gate: PackedMatrix, up: PackedMatrix, down: PackedMatrix, adding: Bool = false
+    _ inputs: MatrixView, gate: PackedMatrix, up: PackedMatrix, down: PackedMatrix,
+    adding: Bool = false
   ) {
     let inner = MatrixView(rows: inputs.rows, columns: gate.rows)
     let factors = MatrixView(rows: inputs.rows, columns: up.rows)

@@ -49,11 +49,7 @@ public struct ExpertLocations: Sendable {
     let json: JSONValue = [
       "physical_to_logical_map": .array(map.map { .array($0.map { .integer($0) }) })
     ]
-    let staged = try StagedOutput(
-      destination: path.directory, kind: .files([path.lastPathComponent]), overwrite: overwrite)
-    try OutputFile(name: path.lastPathComponent, segments: [.bytes(json.serialised(.compact))])
-      .write(to: staged.path(path.lastPathComponent)) { _ in }
-    try staged.commit()
+    try AtomicFile.write(json.serialised(.compact), to: path, overwrite: overwrite)
     func mean(_ values: [Double?]) -> Double? {
       LayerStatistics(values, largestIsWorst: true).mean
     }

@@ -52,9 +52,7 @@ struct InPlaceWriter {
     }
     for file in writer.model.checkpoint.files {
       try InPlaceFile.requireSingleName(file.path)
-      guard access(file.path, W_OK) == 0 else {
-        throw .system("cannot be written", path: file.path)
-      }
+      try InPlaceFile.requireWritable(file.path)
     }
   }
 
@@ -138,7 +136,7 @@ struct InPlaceWriter {
         for segment in saved.resolved(patch.source) {
           try segment.inChunks { (bytes, offset) throws(RegateError) in
             try target.write(bytes, at: position + offset)
-            writer.progress.advance(bytes.count)
+            writer.progress.advance(bytes.byteCount)
           }
           position += segment.count
         }
@@ -171,12 +169,7 @@ struct InPlaceWriter {
         ]
       })
     json["undo"] = .string(UndoFile.path(for: path).lastPathComponent)
-    let manifest = writer.destination.manifestName
-    let staged = try StagedOutput(
-      destination: writer.destination.folder, kind: .files([manifest]), overwrite: false)
-    try OutputFile(name: manifest, segments: [.bytes(json.serialised(.pretty))])
-      .write(to: staged.path(manifest)) { _ in }
-    try staged.commit()
+    try AtomicFile.write(json.serialised(.pretty), to: manifestPath, overwrite: false)
   }
 }
 

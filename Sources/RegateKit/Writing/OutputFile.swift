@@ -69,6 +69,15 @@ struct OutputFile: Sendable {
       try writer.sync()
       return .shared
     }
+    try write(into: &writer, progress: progress)
+    try writer.sync()
+    return .copied
+  }
+
+  /// Appends all of the file's bytes to `writer`; `progress` gets the bytes done since its last call.
+  func write(
+    into writer: inout FileWriter, progress: (Int) -> Void = { _ in }
+  ) throws(RegateError) {
     /// Small enough for a smooth progress line, large enough to cost nothing.
     let step = 64 << 20
     for segment in segments {
@@ -86,8 +95,6 @@ struct OutputFile: Sendable {
         }
       }
     }
-    try writer.sync()
-    return .copied
   }
 
   /// Writes the segments that are not `base`'s own bytes at their own place.
@@ -112,15 +119,12 @@ struct OutputFile: Sendable {
 extension Segment {
   /// Calls `body` with the bytes, piece by piece, and the place of each piece in the segment.
   func inChunks(
-    _ body: (UnsafeRawBufferPointer, Int) throws(RegateError) -> Void
+    _ body: (RawSpan, Int) throws(RegateError) -> Void
   ) throws(RegateError) {
     let chunk = 8 << 20
     switch self {
     case .bytes(let bytes):
-      let outcome = bytes.withUnsafeBytes { raw in
-        Result { () throws(RegateError) in try body(raw, 0) }
-      }
-      try outcome.get()
+      try bytes.withBytes { (bytes) throws(RegateError) in try body(bytes, 0) }
     case .range(let file, let range):
       var position = range.lowerBound
       while position < range.upperBound {

@@ -39,7 +39,7 @@ struct OutputWriter {
   func write(overwrite: Bool) throws(RegateError) -> Summary {
     let contents = try contents()
     let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
-    try requireSpace(byteCount)
+    try Volume.requireFree(byteCount, near: destination.folder)
     try destination.requireReplaceable()
     let manifestName = destination.manifestName
     let stage = try StagedOutput(
@@ -169,20 +169,14 @@ struct OutputWriter {
       files.append(OutputFile(name: name, segments: [.range(file, 0..<file.count)]))
     }
     if prototype {
-      files += PrototypeModelling.files.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
+      files += PrototypeModelling.files.map {
+        OutputFile(name: $0.key, segments: [.bytes($0.value)])
+      }
     }
     if carded {
       files.append(try ModelCard(manifest: manifest, form: form).file(beside: checkpoint))
     }
     return files
-  }
-
-  private func requireSpace(_ byteCount: Int) throws(RegateError) {
-    guard let free = Volume.freeBytes(near: destination.folder), free < byteCount else { return }
-    throw RegateError(
-      .io, file: destination.folder,
-      "the output needs \(byteCount) bytes, but the volume has \(free) left",
-      advice: "free some space or choose another volume")
   }
 
   private func verify(

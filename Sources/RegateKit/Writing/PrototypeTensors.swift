@@ -65,7 +65,7 @@ package enum PrototypeRouterFormat {
       SafetensorsWriter.Tensor(
         name: prefix + physicalToLogical, type: .i64, shape: count,
         bytes: router.physicalToLogical.flatMap { function in
-          withUnsafeBytes(of: Int64(function).littleEndian) { Array($0) }
+          Int64(function).littleEndianBytes
         }),
       try floats(clonePrototypes, router.clonePrototypes),
       try floats(cloneBias, router.cloneBias, count),
@@ -137,9 +137,7 @@ extension PrototypeRouterFormat {
         throw mismatch(tensor, "I64 [\(count)]")
       }
       return checkpoint.withBytes(of: tensor) { bytes in
-        (0..<count).map {
-          Int(Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)))
-        }
+        (0..<count).map { Int(bytes.integer(at: $0 * 8, as: Int64.self)) }
       }
     }
 
