@@ -42,7 +42,7 @@ package struct CalibrationSet: Sendable {
   /// Sum of routing weights per original slot.
   package var routingWeights: [Double] {
     var sums = [Double](repeating: 0, count: router.experts)
-    for (slot, weight) in zip(assignment.slots, assignment.weights) {
+    for (slot, weight) in zip(assignment.experts, assignment.weights) {
       sums[Int(slot)] += Double(weight)
     }
     return sums
@@ -89,13 +89,13 @@ package struct CalibrationSet: Sendable {
 extension Assignment {
   /// The given tokens, in the given order.
   package func gathering(tokens: [Int]) -> Assignment {
-    var slots: [Int32] = []
+    var experts: [Int32] = []
     var weights: [Float] = []
     for token in tokens {
-      slots += self.slots[token * topK..<(token + 1) * topK]
+      experts += self.experts[token * topK..<(token + 1) * topK]
       weights += self.weights[token * topK..<(token + 1) * topK]
     }
-    return Assignment(tokens: tokens.count, topK: topK, slots: slots, weights: weights)
+    return Assignment(tokens: tokens.count, topK: topK, experts: experts, weights: weights)
   }
 }
 
