@@ -52,7 +52,8 @@ struct PlanSearchTests {
   }
 
   /// Experts in pairs that put out the same, which a search without outputs cannot know.
-  @Test(arguments: PrototypeFitTests.rules) func `a plan beats none and is no worse than a blind one`(
+  @Test(arguments: PrototypeFitTests.rules)
+  func `a plan beats none and is no worse than a blind one`(
     _ rule: RoutingRule
   ) throws {
     let layer = SyntheticLayer(rule: rule, tokens: 2048, skew: 1.0, seed: 5)

@@ -204,13 +204,13 @@ def main():
           f"inputs {options.tokens * H * 4 / 1e6:.0f} MB of it; whole command {total:.1f} s\n")
     print("| phase | regate, s | PyTorch, s | ratio |\n|---|---|---|---|")
     fit = rest = 0.0
-    for phase, time in ours.items():
+    for phase, seconds in ours.items():
         other = rival.get(phase)
         if phase not in ("expert_outputs", "model"):
-            fit += time
+            fit += seconds
             rest += other or 0
-        print(f"| {phase.replace('_', ' ')} | {time:.2f} | {f'{other:.2f}' if other else ''} "
-              f"| {f'{other / time:.1f}' if other and time else ''} |")
+        print(f"| {phase.replace('_', ' ')} | {seconds:.2f} | {f'{other:.2f}' if other else ''} "
+              f"| {f'{other / seconds:.1f}' if other and seconds else ''} |")
     print(f"| fit | {fit:.2f} | {f'{rest:.2f}' if rest else ''} | {f'{rest / fit:.1f}' if rest else ''} |")
 
 

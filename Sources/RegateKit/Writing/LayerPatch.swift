@@ -49,7 +49,9 @@ package struct LayerPatch: Sendable {
     let moved = tensors.map { tensor in
       let row = tensor.range.count / placement.count
       let bytes = placement.flatMap { slot in
-        checkpoint.withBytes(of: tensor, part: slot * row..<(slot + 1) * row) { [UInt8](copying: $0) }
+        checkpoint.withBytes(of: tensor, part: slot * row..<(slot + 1) * row) {
+          [UInt8](copying: $0)
+        }
       }
       return (tensor: tensor, bytes: bytes)
     }

@@ -29,7 +29,8 @@ package struct Verification {
   /// Compares `output` with what `patches` make of `original`; `added` are the tensors that the
   /// original does not have, by full name.
   package init(
-    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch], added: [SafetensorsWriter.Tensor],
+    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch],
+    added: [SafetensorsWriter.Tensor],
     progress: any ProgressSink
   ) {
     self.original = original
