@@ -154,7 +154,7 @@ def in_torch(options):
         prices(compared[rows], 80)
         return prices(compared, 40)
 
-    def native(x):
+    def prototype_form(x):
         z, scores = timed("latent_space", lambda: latent(x))
         timed("clone_plan", lambda: plan(scores, torch.randn(E, 32)))
         timed("potentials", lambda: potentials(z, scores))
@@ -177,9 +177,9 @@ def in_torch(options):
             multiplier = multiplier + 1e-3 * (load(logits.detach()) / (len(rows) * K) * E - 1)
 
     timed("original_routing", lambda: (x @ gate.T).softmax(1).topk(K, 1))
-    native(x)
+    prototype_form(x)
     whole = dict(seconds)
-    native(x[: tokens * 7 // 8])
+    prototype_form(x[: tokens * 7 // 8])
     seconds["held-out_evidence"] = sum(seconds.values()) - sum(whole.values())
     seconds.update(whole)
     timed("stock_form", stock)
