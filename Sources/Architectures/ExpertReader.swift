@@ -191,9 +191,7 @@ public struct ExpertReader: Sendable {
           if let blocks {
             try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
           } else {
-            try target.withContiguous { result throws(RegateError) in
-              try TensorDecoder.decode(bytes, type: tensor.type, into: result)
-            }
+            try TensorDecoder.decode(bytes, type: tensor.type, into: target)
             if factor != 1 { target.multiply(by: factor) }
           }
         }

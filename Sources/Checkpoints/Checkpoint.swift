@@ -83,7 +83,7 @@ extension Checkpoint {
   /// The stored bytes of a tensor, or of `part` of it (relative to its first byte).
   public func withBytes<R, E: Error>(
     of tensor: TensorInfo, part: Range<Int>? = nil,
-    _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    _ body: (RawSpan) throws(E) -> R
   ) throws(E) -> R {
     let part = part ?? 0..<tensor.range.count
     precondition(part.lowerBound >= 0 && part.upperBound <= tensor.range.count)

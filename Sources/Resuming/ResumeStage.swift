@@ -82,7 +82,7 @@ package final class ResumeStage {
       let start = stream * streamBytes
       let range = start + rows.lowerBound * rowBytes..<start + rows.upperBound * rowBytes
       let values = try file.withBytes(in: range) { (bytes) throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: .f32, count: bytes.count / 4)
+        try TensorDecoder.decode(bytes, type: .f32, count: bytes.byteCount / 4)
       }
       file.discard(range)
       return values

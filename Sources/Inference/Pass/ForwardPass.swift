@@ -163,7 +163,7 @@ package final class ForwardPass {
       parts.append(router.route(routerInputs(stream: stream, rows: rows), threads: threads))
     }
     return Assignment(
-      tokens: tokenCount, topK: parts[0].topK, slots: parts.flatMap(\.slots),
+      tokens: tokenCount, topK: parts[0].topK, experts: parts.flatMap(\.experts),
       weights: parts.flatMap(\.weights))
   }
 

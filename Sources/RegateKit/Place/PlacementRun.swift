@@ -97,7 +97,7 @@ public struct PlacementRun: Report {
         ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
       let bytes = map.sglang(
         layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try OutputFile.write(bytes, to: path, overwrite: request.overwrite)
+      try AtomicFile.write(bytes, to: path, overwrite: request.overwrite)
       mapPath = path
       extra = redundant
     }
