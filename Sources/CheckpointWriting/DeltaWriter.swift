@@ -41,7 +41,9 @@ package struct DeltaWriter {
   /// Writes the delta of `targets` to `path`, which takes its name only when it is whole. Returns
   /// its size.
   @discardableResult
-  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError) -> Int {
+  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError)
+    -> Int
+  {
     var literals: [Segment] = []
     var stored = 0
     var files: [Delta.File] = []

@@ -61,6 +61,7 @@ public enum CheckpointFormat: Sendable {
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a `.gguf`
   /// file, split or not. Reads headers only.
   public static func open(_ path: String) throws(RegateError) -> any Checkpoint {
+    WorkLog.current?.note(.opening)
     guard FileManager.default.fileExists(atPath: path) else {
       throw RegateError(
         .missing, file: path, "no such file or directory",

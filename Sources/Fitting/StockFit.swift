@@ -143,7 +143,8 @@ struct StockFit {
       order.removeLast(tokens.count)
       let progress = Float(step) / Float(Self.steps)
       let setting = SoftRouting.Setting(
-        selection: selection, physicalToLogical: prototype.physicalToLogical, importance: importance,
+        selection: selection, physicalToLogical: prototype.physicalToLogical,
+        importance: importance,
         prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
         temperature: temperature, comparesScores: stock.hasSelectionBias,
         pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
@@ -225,7 +226,8 @@ struct StockFit {
       comparesScores
       ? prototype.rule.scores(sample.logits, threads: 1) : sample.logits
     return (
-      sample.logits.meanSpread(rank: prototype.rule.topK), scores.meanSpread(rank: prototype.rule.topK)
+      sample.logits.meanSpread(rank: prototype.rule.topK),
+      scores.meanSpread(rank: prototype.rule.topK)
     )
   }
 }

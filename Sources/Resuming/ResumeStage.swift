@@ -11,7 +11,9 @@ package struct ResumeRecord: Sendable {
   package var tensors: [SafetensorsWriter.Tensor] = []
   package var metadata: OrderedDictionary<String, String> = [:]
 
-  package init(tensors: [SafetensorsWriter.Tensor] = [], metadata: OrderedDictionary<String, String> = [:]) {
+  package init(
+    tensors: [SafetensorsWriter.Tensor] = [], metadata: OrderedDictionary<String, String> = [:]
+  ) {
     self.tensors = tensors
     self.metadata = metadata
   }
@@ -47,7 +49,9 @@ package final class ResumeStage {
   }
 
   /// What the stage found in all, if an earlier run finished it.
-  package var summary: JSONValue? { point == nil ? JSONValue?.none : current.stages[number].summary }
+  package var summary: JSONValue? {
+    point == nil ? JSONValue?.none : current.stages[number].summary
+  }
 
   /// The records of each layer that an earlier run did; the pass is brought to the next layer.
   package func restore() throws(RegateError) -> [[ArrayContainer]] {

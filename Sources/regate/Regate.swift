@@ -44,7 +44,8 @@ struct Regate: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as RegateError {
-      FileHandle.standardError.write(Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
+      FileHandle.standardError.write(
+        Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
       Foundation.exit(1)
     } catch {
       let message = fullMessage(for: error)

@@ -133,7 +133,8 @@ extension PlacementRun.Request {
       }
       guard !mtp else {
         throw RegateError(
-          .refused, subject: "`mtp`", "a map is for the model's own layers", advice: "leave `mtp` out")
+          .refused, subject: "`mtp`", "a map is for the model's own layers",
+          advice: "leave `mtp` out")
       }
       try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
     }
