@@ -48,9 +48,6 @@ public struct PreparedConversion {
     case .traffic(let sets, let budget, let settings):
       givenFit = nil
       let settings = request.output.map(settings.suiting) ?? settings
-      if settings.clones {
-        try model.requireMovableExperts(advice: "fit without `clones`")
-      }
       fitting = try FittingTask(
         model,
         FitRun.Request(
@@ -243,7 +240,7 @@ public struct PreparedConversion {
 extension Conversion.Output {
   /// The form that an output has where nothing else is asked for.
   func defaultForm(of model: Model) -> RouterForm {
-    isInPlace || isAdapter || model.layout.includesMTP ? .stock : model.defaultForm
+    isInPlace || isAdapter ? .stock : model.defaultForm
   }
 
   var isInPlace: Bool { self == .checkpoint(.inPlace) }

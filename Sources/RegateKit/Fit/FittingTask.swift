@@ -26,6 +26,9 @@ final class FittingTask {
     progress: any ProgressSink
   ) throws(RegateError) {
     try model.requireFittable(form)
+    if request.settings.clones {
+      try model.requireMovableExperts(advice: "fit without `clones`")
+    }
     self.model = model
     self.form = form
     self.request = request
@@ -88,7 +91,10 @@ final class FittingTask {
 
 extension Model {
   /// The form that an output has where nothing else is asked for.
-  var defaultForm: RouterForm { checkpoint.container == .gguf ? .stock : .lpr }
+  var defaultForm: RouterForm {
+    // What makes drafts loads no other form.
+    checkpoint.container == .gguf || layout.includesMTP ? .stock : .lpr
+  }
 
   /// Refuses, before any long work, a model that cannot be given new routers in `form`.
   func requireFittable(_ form: RouterForm) throws(RegateError) {

@@ -62,7 +62,7 @@ public struct Sweep: Report {
         advice: "give different numbers above 0 up to 1, ascending")
     }
     let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
-    let form = request.form ?? (model.layout.includesMTP ? .stock : model.defaultForm)
+    let form = request.form ?? model.defaultForm
     let fitting = try FittingTask(
       model,
       FitRun.Request(
