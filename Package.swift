@@ -8,6 +8,10 @@ let common: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("MemberImportVisibility"),
   .enableUpcomingFeature("InternalImportsByDefault"),
+  // Pointers are named `unsafe` where they are used: in ByteStorage, Tensors and where C is called.
+  .strictMemorySafety(),
+  // Where it is checked; another system's headers must not keep anyone from building.
+  .treatAllWarnings(as: .error, .when(platforms: [.linux])),
 ]
 
 let collections = Target.Dependency.product(
@@ -54,7 +58,7 @@ let package = Package(
     module("Routing", ["ByteStorage", "Tensors"]),
     module("Reports", []),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
-    module("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    module("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     module(
       "Inference",
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
@@ -77,7 +81,7 @@ let package = Package(
     module(
       "Traffic",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Tokenizers",
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "TextTokens",
         "Inference", "Measures", "Forms", "Resuming", collections, crypto,
       ]),
     module("ExpertMaps", ["ByteStorage", "Checkpoints", "Routing", "Measures", collections]),
@@ -123,7 +127,7 @@ let package = Package(
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     tests("Routing", ["Tensors", "Checkpoints", collections]),
     tests("Fitting", ["Tensors", "Routing"]),
-    tests("Tokenizers", ["ByteStorage", "Checkpoints", collections]),
+    tests("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     tests(
       "Inference",
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections]),
@@ -132,8 +136,7 @@ let package = Package(
       "RegateKit",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "Tokenizers",
-        "Inference", "Reports", collections,
+        "TextTokens", "Inference", "Reports", collections,
       ]),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),

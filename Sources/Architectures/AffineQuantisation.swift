@@ -88,7 +88,7 @@ package struct AffineQuantisation: Sendable {
     let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
     return checkpoint.withBytes(of: weight) { bytes in
       // Words are little-endian, so that the values of a row follow one another byte by byte.
-      (0..<bytes.count * perByte).map { index in
+      (0..<bytes.byteCount * perByte).map { index in
         let value = (bytes[index / perByte] >> UInt8(index % perByte * bits)) & mask
         let group = index / groupSize
         return scales[group] * Float(value) + biases[group]

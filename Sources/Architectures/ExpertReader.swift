@@ -15,17 +15,11 @@ public struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let block: ModelLayout.ScaleBlock?
   private let activation: GatedActivation
-  private let counter: DecodeCounter?
+  /// Where decoded experts are noted, in whatever thread.
+  private let log = WorkLog.current
 
   /// Throws where the experts are stored in a form that cannot be decoded.
   public init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    try self.init(checkpoint, layout: layout, counter: nil)
-  }
-
-  /// The same; every decoded expert is noted in `counter`.
-  package init(
-    _ checkpoint: any Checkpoint, layout: ModelLayout, counter: DecodeCounter?
-  ) throws(RegateError) {
     guard layout.undecodable == nil, let activation = layout.family.activation.gated else {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: "experts",
@@ -34,13 +28,12 @@ public struct ExpertReader: Sendable {
     }
     self.checkpoint = checkpoint
     self.activation = activation
-    self.counter = counter
     block = layout.scaleBlock
   }
 
   /// The matrices of expert `expert` of `layer`.
   public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
-    counter?.note(expert: expert, layer: layer.index)
+    log?.note(.expertDecoding(layer: layer.index, expert: expert))
     let panels = try panels(of: expert, in: layer)
     return ExpertWeights(
       gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix,
@@ -63,7 +56,7 @@ public struct ExpertReader: Sendable {
 
   /// The same matrices, ready for products.
   package func packed(of expert: Int, in layer: MoELayer) throws(RegateError) -> PackedExpert {
-    counter?.note(expert: expert, layer: layer.index)
+    log?.note(.expertDecoding(layer: layer.index, expert: expert))
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     func packed(
       _ role: ExpertPart.Role, _ rows: Range<Int>, of all: Int, columns: Int
@@ -191,9 +184,7 @@ public struct ExpertReader: Sendable {
           if let blocks {
             try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
           } else {
-            try target.withContiguous { result throws(RegateError) in
-              try TensorDecoder.decode(bytes, type: tensor.type, into: result)
-            }
+            try TensorDecoder.decode(bytes, type: tensor.type, into: target)
             if factor != 1 { target.multiply(by: factor) }
           }
         }

@@ -25,9 +25,8 @@ package struct ByteReader {
   ) throws(RegateError) -> T {
     let width = MemoryLayout<T>.size
     try require(width, what())
-    let value = file.withBytes(in: offset..<offset + width) { $0.loadUnaligned(as: T.self) }
-    offset += width
-    return T(littleEndian: value)
+    defer { offset += width }
+    return file.withBytes(in: offset..<offset + width) { $0.integer(at: 0) }
   }
 
   /// Reads `count` raw bytes.

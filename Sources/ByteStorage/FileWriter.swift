@@ -15,7 +15,7 @@ package struct FileWriter: ~Copyable {
 
   /// Creates `path`, which must not exist.
   package init(creating path: String) throws(RegateError) {
-    descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw .system("cannot be created", path: path) }
     self.path = path
   }
@@ -28,10 +28,10 @@ package struct FileWriter: ~Copyable {
   }
 
   private static func reopen(_ path: String, cutAt offset: Int) throws(RegateError) -> Int32 {
-    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    let descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .system("cannot be opened for writing", path: path) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0, Int(status.st_size) >= offset else {
+    guard unsafe fstat(descriptor, &status) == 0, Int(status.st_size) >= offset else {
       close(descriptor)
       throw RegateError(
         .mismatch, file: path, "has \(status.st_size) bytes, expected \(offset) or more",
@@ -57,34 +57,25 @@ package struct FileWriter: ~Copyable {
   }
 
   /// Appends `bytes`.
-  package mutating func write(_ bytes: UnsafeRawBufferPointer) throws(RegateError) {
+  package mutating func write(_ bytes: RawSpan) throws(RegateError) {
     try descriptor.writeAll(bytes, at: offset, path: path)
-    offset += bytes.count
+    offset += bytes.byteCount
   }
 
   /// Writes `bytes` over what stands at `position`.
-  package func overwrite(_ bytes: UnsafeRawBufferPointer, at position: Int) throws(RegateError) {
-    precondition(position >= 0 && position + bytes.count <= offset)
+  package func overwrite(_ bytes: RawSpan, at position: Int) throws(RegateError) {
+    precondition(position >= 0 && position + bytes.byteCount <= offset)
     try descriptor.writeAll(bytes, at: position, path: path)
   }
 
   /// Appends `bytes`.
   package mutating func write(_ bytes: [UInt8]) throws(RegateError) {
-    var failure: RegateError?
-    bytes.withUnsafeBytes { raw in
-      do throws(RegateError) { try write(raw) } catch { failure = error }
-    }
-    if let failure { throw failure }
+    try bytes.withBytes { (bytes) throws(RegateError) in try write(bytes) }
   }
 
   /// Appends `values` as little-endian F32.
   package mutating func write(floats values: [Float]) throws(RegateError) {
-    var failure: RegateError?
-    // Every platform that Swift runs on is little-endian.
-    values.withUnsafeBytes { raw in
-      do throws(RegateError) { try write(raw) } catch { failure = error }
-    }
-    if let failure { throw failure }
+    try values.withBytes { (bytes) throws(RegateError) in try write(bytes) }
   }
 
   /// Appends `range` of `source`.
@@ -124,12 +115,14 @@ package struct FileWriter: ~Copyable {
 extension Int32 {
   /// Writes all of `bytes` to the open file with this descriptor.
   func writeAll(
-    _ bytes: UnsafeRawBufferPointer, at position: Int, path: String
+    _ bytes: RawSpan, at position: Int, path: String
   ) throws(RegateError) {
     var done = 0
-    while done < bytes.count {
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
-      let written = pwrite(self, rest.baseAddress, rest.count, off_t(position + done))
+    while done < bytes.byteCount {
+      // SAFETY: `pwrite` reads the buffer of the rest, inside the call.
+      let written = unsafe bytes.extracting(done..<bytes.byteCount).withUnsafeBytes {
+        unsafe pwrite(self, $0.baseAddress, $0.count, off_t(position + done))
+      }
       if written < 0 {
         if errno == EINTR { continue }
         throw .system("cannot be written", path: path)

@@ -7,6 +7,6 @@ package enum HardLink {
   /// Gives the file that `existing` leads to the new name `path`. False where that cannot be: on
   /// another volume, or without the right.
   package static func make(_ path: String, to existing: String) -> Bool {
-    linkat(AT_FDCWD, existing, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0
+    unsafe linkat(AT_FDCWD, existing, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0
   }
 }

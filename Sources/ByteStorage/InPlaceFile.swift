@@ -15,10 +15,10 @@ package struct InPlaceFile: ~Copyable {
   /// Opens `path` for writing.
   package init(path: String) throws(RegateError) {
     try InPlaceFile.requireSingleName(path)
-    let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
+    let descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else { throw .system("cannot be opened for writing", path: path) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else {
+    guard unsafe fstat(descriptor, &status) == 0 else {
       close(descriptor)
       throw .system("cannot be examined", path: path)
     }
@@ -35,14 +35,17 @@ package struct InPlaceFile: ~Copyable {
     var part = path
     while !part.isEmpty, part != "/", part != "." {
       var status = stat()
-      guard lstat(part, &status) == 0 else { throw .system("cannot be examined", path: part) }
-      guard status.st_mode & S_IFMT != S_IFLNK else {
+      guard unsafe lstat(part, &status) == 0 else {
+        throw .system("cannot be examined", path: part)
+      }
+      let kind = FileKind(mode: status.st_mode)
+      guard kind != .link else {
         throw refused(
           path, part == path ? "is a symbolic link" : "is reached through the symbolic link \(part)"
         )
       }
       if part == path {
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        guard kind == .file else {
           throw RegateError(.refused, file: path, "is not a regular file")
         }
         guard status.st_nlink == 1 else {
@@ -53,6 +56,11 @@ package struct InPlaceFile: ~Copyable {
     }
   }
 
+  /// Refuses a file that the user may not write.
+  package static func requireWritable(_ path: String) throws(RegateError) {
+    guard unsafe access(path, W_OK) == 0 else { throw .system("cannot be written", path: path) }
+  }
+
   private static func refused(_ path: String, _ what: String) -> RegateError {
     RegateError(
       .refused, file: path, "\(what), so it may belong to others and is not written in place",
@@ -60,8 +68,8 @@ package struct InPlaceFile: ~Copyable {
   }
 
   /// Writes `bytes` over what stands at `position`.
-  package func write(_ bytes: UnsafeRawBufferPointer, at position: Int) throws(RegateError) {
-    precondition(position >= 0 && position + bytes.count <= count)
+  package func write(_ bytes: RawSpan, at position: Int) throws(RegateError) {
+    precondition(position >= 0 && position + bytes.byteCount <= count)
     try descriptor.writeAll(bytes, at: position, path: path)
   }
 
@@ -75,11 +83,11 @@ package struct InPlaceFile: ~Copyable {
 package enum Removal {
   /// Removes `path`, if it is there, and makes that durable.
   package static func remove(_ path: String) throws(RegateError) {
-    guard unlink(path) == 0 || errno == ENOENT else {
+    guard unsafe unlink(path) == 0 || errno == ENOENT else {
       throw .system("cannot be removed", path: path)
     }
     let folder = (path as NSString).deletingLastPathComponent
-    let descriptor = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = unsafe open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)
     close(descriptor)

@@ -9,9 +9,11 @@ import Foundation
 package enum PageMemory {
   /// Pages that belong to the process. Does not return without them.
   package static func take(_ bytes: Int) -> UnsafeMutableRawPointer {
-    let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0)
-    guard let address, address != MAP_FAILED else { fatalError("no memory for \(bytes) bytes") }
-    return address
+    let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      fatalError("no memory for \(bytes) bytes")
+    }
+    return unsafe address
   }
 
   /// Pages of a file that has no name any more, which the kernel writes out and takes back when
@@ -20,19 +22,19 @@ package enum PageMemory {
     _ bytes: Int, in folder: String = scratchFolder
   ) -> UnsafeMutableRawPointer? {
     var path = Array((folder + "/regate-XXXXXX").utf8CString)
-    let descriptor = mkstemp(&path)
+    let descriptor = unsafe mkstemp(&path)
     guard descriptor >= 0 else { return nil }
-    unlink(path)
+    unsafe unlink(path)
     defer { close(descriptor) }
     // Room is taken beforehand: a page that finds none when it is written ends the process.
     guard reserve(bytes, descriptor) else { return nil }
-    let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
-    return address == MAP_FAILED ? nil : address
+    let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+    return unsafe address == MAP_FAILED ? nil : address
   }
 
   /// Gives pages of either kind back.
   package static func giveBack(_ base: UnsafeMutableRawPointer, _ bytes: Int) {
-    munmap(base, bytes)
+    unsafe munmap(base, bytes)
   }
 
   /// TMPDIR, or the system's folder for large temporary files: `/tmp` often is memory.
@@ -47,7 +49,7 @@ package enum PageMemory {
     var store = fstore_t(
       fst_flags: UInt32(F_ALLOCATEALL), fst_posmode: F_PEOFPOSMODE, fst_offset: 0,
       fst_length: off_t(bytes), fst_bytesalloc: 0)
-    return fcntl(descriptor, F_PREALLOCATE, &store) == 0
+    return unsafe fcntl(descriptor, F_PREALLOCATE, &store) == 0
       && ftruncate(descriptor, off_t(bytes)) == 0
     #endif
   }

@@ -22,7 +22,7 @@ package struct StagedOutput: ~Copyable {
   /// Stages an output: `destination` is the final path of the directory, or the folder that the
   /// files go into. What is there already is refused unless `overwrite` says otherwise.
   package init(destination: String, kind: Kind, overwrite: Bool) throws(RegateError) {
-    let path = StagedOutput.trimmed(destination)
+    let path = destination.withoutTrailingSlashes
     for (path, isDirectory) in StagedOutput.results(path, kind) {
       try StagedOutput.requireVacant(path, isDirectory: isDirectory, overwrite: overwrite)
     }
@@ -32,7 +32,7 @@ package struct StagedOutput: ~Copyable {
     case .directory: stage = "\(path).regate-\(number).partial"
     case .files: stage = "\(path)/.regate-\(number).partial"
     }
-    guard mkdir(stage, 0o755) == 0 else { throw .system("cannot be created", path: stage) }
+    guard unsafe mkdir(stage, 0o755) == 0 else { throw .system("cannot be created", path: stage) }
     self.destination = path
     self.stage = stage
     self.kind = kind
@@ -64,7 +64,7 @@ package struct StagedOutput: ~Copyable {
     switch kind {
     case .directory:
       let old = stage + ".old"
-      let replaced = access(destination, F_OK) == 0
+      let replaced = unsafe access(destination, F_OK) == 0
       if replaced { try StagedOutput.move(destination, to: old) }
       do throws(RegateError) {
         try StagedOutput.move(stage, to: destination)
@@ -76,7 +76,7 @@ package struct StagedOutput: ~Copyable {
       StagedOutput.sync((destination as NSString).deletingLastPathComponent)
     case .files(let names):
       // Never old files beside new ones under a name by which readers find them all.
-      if names.count > 1, let first = names.first { unlink("\(destination)/\(first)") }
+      if names.count > 1, let first = names.first { unsafe unlink("\(destination)/\(first)") }
       for name in names.reversed() {
         try StagedOutput.move("\(stage)/\(name)", to: "\(destination)/\(name)")
       }
@@ -95,33 +95,29 @@ package struct StagedOutput: ~Copyable {
   package static func requireVacant(
     _ path: String, isDirectory: Bool, overwrite: Bool
   ) throws(RegateError) {
-    var status = stat()
-    guard lstat(path, &status) == 0 else { return }
+    guard let kind = FileKind(of: path, followingLinks: false) else { return }
     guard overwrite else {
       throw RegateError(
         .refused, file: path, "exists already",
         advice: "choose another output or pass `overwrite`")
     }
-    guard (status.st_mode & S_IFMT == S_IFDIR) == isDirectory else {
+    guard (kind == .directory) == isDirectory else {
       throw RegateError(
         .refused, file: path, isDirectory ? "is not a directory" : "is not a file",
         advice: "choose another output")
     }
   }
 
-  private static func trimmed(_ path: String) -> String {
-    var path = path
-    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-    return path
-  }
-
   private static func move(_ from: String, to: String) throws(RegateError) {
-    guard rename(from, to) == 0 else { throw .system("cannot be renamed to \(to)", path: from) }
+    guard unsafe rename(from, to) == 0 else {
+      throw .system("cannot be renamed to \(to)", path: from)
+    }
   }
 
   /// Makes renames in a directory durable. Not every file system can; none fails for lack of it.
   private static func sync(_ directory: String) {
-    let descriptor = open(directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = unsafe open(
+      directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)
     close(descriptor)

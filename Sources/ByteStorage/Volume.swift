@@ -9,7 +9,7 @@ package enum Volume {
   package static func freeBytes(near path: String) -> Int? {
     var folder = path
     var status = statvfs()
-    while statvfs(folder, &status) != 0 {
+    while unsafe statvfs(folder, &status) != 0 {
       let parent = (folder as NSString).deletingLastPathComponent
       guard parent != folder else { return nil }
       folder = parent.isEmpty ? "." : parent
@@ -17,10 +17,21 @@ package enum Volume {
     return Int(status.f_bavail) * Int(status.f_frsize)
   }
 
+  /// Refuses to begin `what` of `byteCount` bytes where the volume of `path` has no room for it. A
+  /// volume that tells nothing is taken to have it.
+  package static func requireFree(
+    _ byteCount: Int, near path: String, for what: String = "the output"
+  ) throws(RegateError) {
+    guard let free = freeBytes(near: path), free < byteCount else { return }
+    throw RegateError(
+      .io, file: path, "\(what) needs \(byteCount) bytes, but the volume has \(free) left",
+      advice: "free some space or choose another volume")
+  }
+
   /// Device and inode of what `path` leads to, links followed.
   package static func identity(of path: String) -> FileIdentity? {
     var status = stat()
-    guard stat(path, &status) == 0 else { return nil }
+    guard unsafe stat(path, &status) == 0 else { return nil }
     return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
   }
 }

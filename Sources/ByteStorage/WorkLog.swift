@@ -9,13 +9,13 @@ import Synchronization
 ///     #expect(log.count(of: .opening) == 1)
 package final class WorkLog: Sendable {
   /// What is counted.
-  package enum Event: String, Sendable {
+  package enum Event: Hashable, Sendable {
     /// A checkpoint's headers were read.
     case opening
     /// A file of text went through the tokenizer.
     case tokenisation
-    /// One expert of one layer was decoded.
-    case expertDecoding
+    /// An expert of a layer was decoded: the costliest work there is.
+    case expertDecoding(layer: Int, expert: Int)
   }
 
   /// The log of the task; nil where nobody counts.
@@ -28,4 +28,13 @@ package final class WorkLog: Sendable {
   package func note(_ event: Event) { counts.withLock { $0[event, default: 0] += 1 } }
 
   package func count(of event: Event) -> Int { counts.withLock { $0[event] ?? 0 } }
+
+  /// How often each expert of `layer` was decoded, by expert; those that never were are absent.
+  package func expertDecodings(layer: Int) -> [Int: Int] {
+    counts.withLock { counts in
+      var result: [Int: Int] = [:]
+      for case (.expertDecoding(layer, let expert), let count) in counts { result[expert] = count }
+      return result
+    }
+  }
 }

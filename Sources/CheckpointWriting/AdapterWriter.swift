@@ -94,10 +94,9 @@ package struct AdapterWriter {
       ])
     }
     file.append([.bytes([UInt8](repeating: 0, count: encoded.fileBytes - file.byteCount))])
-    let staged = try StagedOutput(
-      destination: path.directory, kind: .files([file.name]), overwrite: overwrite)
-    try file.write(to: staged.path(file.name)) { _ in }
-    try staged.commit()
+    try AtomicFile.write(to: path, overwrite: overwrite) { (writer) throws(RegateError) in
+      try file.write(into: &writer)
+    }
     return AdapterSummary(rank: used, byteCount: file.byteCount, largestError: largest)
   }
 

@@ -93,8 +93,7 @@ package struct Delta: Sendable {
         "the delta's header would have \(text.count) bytes, more than the "
           + "\(Delta.headerLimit) allowed", advice: "write a copy instead")
     }
-    return Delta.magic + withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) }
-      + Delta.digest(text) + text
+    return Delta.magic + UInt64(text.count).littleEndianBytes + Delta.digest(text) + text
   }
 
   /// SHA-256 of the header's text.

@@ -41,7 +41,9 @@ package struct DeltaWriter {
   /// Writes the delta of `targets` to `path`, which takes its name only when it is whole. Returns
   /// its size.
   @discardableResult
-  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError) -> Int {
+  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError)
+    -> Int
+  {
     var literals: [Segment] = []
     var stored = 0
     var files: [Delta.File] = []
@@ -68,20 +70,13 @@ package struct DeltaWriter {
         Delta.Base(name: $0.name, byteCount: $0.file.count, sha256: $1, part: $0.part)
       }, files: files)
     let header = try delta.serialised()
-    let folder = path.directory
-    if let free = Volume.freeBytes(near: folder), free < header.count + stored {
-      throw RegateError(
-        .io, file: folder,
-        "the delta needs \(header.count + stored) bytes, but the volume has \(free) left",
-        advice: "free some space or choose another volume")
+    try Volume.requireFree(header.count + stored, near: path.directory, for: "the delta")
+    let file = OutputFile(name: path.lastPathComponent, segments: [.bytes(header)] + literals)
+    try AtomicFile.write(to: path, overwrite: overwrite) { (writer) throws(RegateError) in
+      try file.write(into: &writer)
+      // What was written must read back as what was meant.
+      _ = try DeltaFile(path: writer.path)
     }
-    let staged = try StagedOutput(
-      destination: folder, kind: .files([path.lastPathComponent]), overwrite: overwrite)
-    try OutputFile(name: path.lastPathComponent, segments: [.bytes(header)] + literals)
-      .write(to: staged.path(path.lastPathComponent)) { _ in }
-    // What was written must read back as what was meant.
-    _ = try DeltaFile(path: staged.path(path.lastPathComponent))
-    try staged.commit()
     return header.count + stored
   }
 }

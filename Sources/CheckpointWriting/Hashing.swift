@@ -13,8 +13,8 @@ extension Sequence<Segment> {
     for segment in self {
       // Hashing cannot fail.
       try? segment.inChunks { (bytes, _) throws(RegateError) in
-        hash.update(bufferPointer: bytes)
-        progress(bytes.count)
+        hash.update(bytes)
+        progress(bytes.byteCount)
       }
     }
     return hash.finalize().hexadecimal

@@ -51,9 +51,7 @@ package struct InPlaceWriter {
     }
     for file in model.checkpoint.files {
       try InPlaceFile.requireSingleName(file.path)
-      guard access(file.path, W_OK) == 0 else {
-        throw .system("cannot be written", path: file.path)
-      }
+      try InPlaceFile.requireWritable(file.path)
     }
   }
 
@@ -140,7 +138,7 @@ package struct InPlaceWriter {
         for segment in saved.resolved(patch.source) {
           try segment.inChunks { (bytes, offset) throws(RegateError) in
             try target.write(bytes, at: position + offset)
-            writer.progress.advance(bytes.count)
+            writer.progress.advance(bytes.byteCount)
           }
           position += segment.count
         }
@@ -170,12 +168,9 @@ package struct InPlaceWriter {
         Manifest.File(name: name(change), byteCount: change.file.count, sha256: digest)
       })
     json["undo"] = .string(UndoFile.path(for: path).lastPathComponent)
-    let manifest = destination.manifestName
-    let staged = try StagedOutput(
-      destination: destination.folder, kind: .files([manifest]), overwrite: false)
-    try OutputFile(name: manifest, segments: [.bytes(json.serialised(.pretty))])
-      .write(to: staged.path(manifest)) { _ in }
-    try staged.commit()
+    try AtomicFile.write(
+      json.serialised(.pretty), to: destination.folder + "/" + destination.manifestName,
+      overwrite: false)
   }
 }
 

@@ -4,12 +4,12 @@
 // tokens said, which expert lies where, and the size and hash of every file.
 
 package import Architectures
+import ByteStorage
 package import Checkpoints
 package import ExpertMaps
 package import Forms
 package import ModelFitting
 package import OrderedCollections
-import ByteStorage
 
 package struct Manifest: Sendable {
   /// What was done to the checkpoint.

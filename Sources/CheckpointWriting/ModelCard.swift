@@ -3,8 +3,8 @@
 package import ByteStorage
 package import Checkpoints
 import ExpertMaps
-import Foundation
 import Forms
+import Foundation
 import Measures
 import ModelFitting
 import OrderedCollections

@@ -132,10 +132,7 @@ package struct OutputDestination: Sendable {
     let parent =
       isDirectory
       ? URL(filePath: folder).deletingLastPathComponent().path(percentEncoded: false) : folder
-    var directory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: parent, isDirectory: &directory),
-      directory.boolValue
-    else {
+    guard FileKind(of: parent) == .directory else {
       throw RegateError(
         .missing, file: parent, "is no directory", advice: "make it, or choose another output")
     }

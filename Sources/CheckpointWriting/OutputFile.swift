@@ -60,6 +60,15 @@ package struct OutputFile: Sendable {
       try writer.sync()
       return .shared
     }
+    try write(into: &writer, progress: progress)
+    try writer.sync()
+    return .copied
+  }
+
+  /// Appends all of the file's bytes to `writer`; `progress` gets the bytes done since its last call.
+  func write(
+    into writer: inout FileWriter, progress: (Int) -> Void = { _ in }
+  ) throws(RegateError) {
     /// Small enough for a smooth progress line, large enough to cost nothing.
     let step = 64 << 20
     for segment in segments {
@@ -77,19 +86,6 @@ package struct OutputFile: Sendable {
         }
       }
     }
-    try writer.sync()
-    return .copied
-  }
-
-  /// Writes `bytes` to the single file at `path`, which takes its name when it is whole.
-  package static func write(
-    _ bytes: [UInt8], to path: String, overwrite: Bool
-  ) throws(RegateError) {
-    let name = path.lastPathComponent
-    let staged = try StagedOutput(
-      destination: path.directory, kind: .files([name]), overwrite: overwrite)
-    try OutputFile(name: name, segments: [.bytes(bytes)]).write(to: staged.path(name)) { _ in }
-    try staged.commit()
   }
 
   /// Writes the segments that are not `base`'s own bytes at their own place.
@@ -114,15 +110,12 @@ package struct OutputFile: Sendable {
 extension Segment {
   /// Calls `body` with the bytes, piece by piece, and the place of each piece in the segment.
   package func inChunks(
-    _ body: (UnsafeRawBufferPointer, Int) throws(RegateError) -> Void
+    _ body: (RawSpan, Int) throws(RegateError) -> Void
   ) throws(RegateError) {
     let chunk = 8 << 20
     switch self {
     case .bytes(let bytes):
-      let outcome = bytes.withUnsafeBytes { raw in
-        Result { () throws(RegateError) in try body(raw, 0) }
-      }
-      try outcome.get()
+      try bytes.withBytes { (bytes) throws(RegateError) in try body(bytes, 0) }
     case .range(let file, let range):
       var position = range.lowerBound
       while position < range.upperBound {

@@ -21,7 +21,8 @@ extension OutputWriter {
     let changed = contents.files.filter { whole($0) == nil }
     let after = Dictionary(
       uniqueKeysWithValues: zip(
-        changed.map(\.name), hashes(
+        changed.map(\.name),
+        hashes(
           of: changed.map(\.segments), "Hashing the output", threads: threads,
           progress: progress)))
     var targets: [DeltaWriter.Target] = []

@@ -154,7 +154,7 @@ package struct SafetensorsOutput: CheckpointWriter {
     ).serialised()
     guard header.count < part.dataStart else { return header }
     let text = header[8...] + repeatElement(0x20, count: part.dataStart - header.count)
-    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+    return UInt64(text.count).littleEndianBytes + text
   }
 
   private func rewritten(

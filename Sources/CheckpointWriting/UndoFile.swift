@@ -12,10 +12,7 @@ package enum UndoFile {
   /// Its path for the checkpoint at `path`: in the directory, or beside the file.
   package static func path(for path: String) -> String {
     let path = path.withoutTrailingSlashes
-    var directory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &directory), directory.boolValue {
-      return path + "/" + directoryName
-    }
+    if FileKind(of: path) == .directory { return path + "/" + directoryName }
     return path.deletingExtension + ".regate-undo.delta"
   }
 }

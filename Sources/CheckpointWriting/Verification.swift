@@ -127,12 +127,7 @@ package struct Verification {
       let a = written.range.lowerBound + piece.place.lowerBound + done
       let b = piece.source.range.lowerBound + piece.part.lowerBound + done
       let equal = left.withBytes(in: a..<a + count) { left in
-        right.withBytes(in: b..<b + count) { right in
-          guard let left = left.baseAddress, let right = right.baseAddress else {
-            return count == 0
-          }
-          return memcmp(left, right, count) == 0
-        }
+        right.withBytes(in: b..<b + count) { right in left.elementsEqual(right) }
       }
       guard equal else { throw failure(written.name, "differs from the bytes that it should hold") }
       left.discard(a..<a + count)
@@ -144,7 +139,10 @@ package struct Verification {
 
   private func compare(_ bytes: [UInt8], name: String) throws(RegateError) {
     let tensor = try output.tensor(name)
-    guard output.withBytes(of: tensor, { bytes.elementsEqual($0) }) else {
+    let equal = output.withBytes(of: tensor) { written in
+      bytes.withBytes { $0.elementsEqual(written) }
+    }
+    guard equal else {
       throw failure(name, "differs from the router that was fitted")
     }
     progress.advance(bytes.count)

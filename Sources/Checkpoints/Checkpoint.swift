@@ -61,6 +61,7 @@ public enum CheckpointFormat: Sendable {
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a `.gguf`
   /// file, split or not. Reads headers only.
   public static func open(_ path: String) throws(RegateError) -> any Checkpoint {
+    WorkLog.current?.note(.opening)
     guard FileManager.default.fileExists(atPath: path) else {
       throw RegateError(
         .missing, file: path, "no such file or directory",
@@ -83,7 +84,7 @@ extension Checkpoint {
   /// The stored bytes of a tensor, or of `part` of it (relative to its first byte).
   public func withBytes<R, E: Error>(
     of tensor: TensorInfo, part: Range<Int>? = nil,
-    _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    _ body: (RawSpan) throws(E) -> R
   ) throws(E) -> R {
     let part = part ?? 0..<tensor.range.count
     precondition(part.lowerBound >= 0 && part.upperBound <= tensor.range.count)

@@ -38,7 +38,7 @@ package struct CalibrationSet: Sendable {
   /// Sum of routing weights per original slot.
   package var routingWeights: [Double] {
     var sums = [Double](repeating: 0, count: router.experts)
-    for (slot, weight) in zip(assignment.slots, assignment.weights) {
+    for (slot, weight) in zip(assignment.experts, assignment.weights) {
       sums[Int(slot)] += Double(weight)
     }
     return sums

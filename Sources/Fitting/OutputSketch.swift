@@ -105,7 +105,7 @@ package struct OutputSketch: Sendable {
       var sums = [Float](repeating: 0, count: range.count * width)
       for (place, token) in range.enumerated() {
         for entry in token * assignment.topK..<(token + 1) * assignment.topK {
-          let function = Int(assignment.slots[entry])
+          let function = Int(assignment.experts[entry])
           let row = Int(rows[token * norms.count + function])
           let weight = assignment.weights[entry]
           if row >= 0 {

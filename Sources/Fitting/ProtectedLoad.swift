@@ -19,7 +19,7 @@ package struct ProtectedLoad: Sendable, Hashable {
   /// What `assignment` under the original router asks for; `norms` [E] are mean output norms.
   package init(_ assignment: Assignment, experts: Int, norms: [Double]?) {
     var weights = [Double](repeating: 0, count: experts)
-    for (slot, weight) in zip(assignment.slots, assignment.weights) {
+    for (slot, weight) in zip(assignment.experts, assignment.weights) {
       weights[Int(slot)] += Double(weight)
     }
     self.init(

@@ -155,7 +155,7 @@ package struct PrototypeFit: Sendable {
       router.compared(scores, latent: latent, threads: threads), threads: threads
     ) { _, function in function }
     var served = [[Int]](repeating: [], count: router.experts)
-    for (entry, function) in chosen.slots.enumerated() where slots[Int(function)].count > 1 {
+    for (entry, function) in chosen.experts.enumerated() where slots[Int(function)].count > 1 {
       served[Int(function)].append(entry / chosen.topK)
     }
     for (function, members) in slots.enumerated() where members.count > 1 {

@@ -111,7 +111,7 @@ struct StockFit {
     let smallest = norms.filter { $0 > 0 }.min() ?? 1
     let squares = norms.map { max($0, smallest) * max($0, smallest) }
     var sum = 0.0
-    for (function, weight) in zip(wanted.slots, wanted.weights) {
+    for (function, weight) in zip(wanted.experts, wanted.weights) {
       sum += Double(weight) * Double(weight) * squares[Int(function)]
     }
     let mean = sum / Double(wanted.tokens)
@@ -143,7 +143,8 @@ struct StockFit {
       order.removeLast(tokens.count)
       let progress = Float(step) / Float(Self.steps)
       let setting = SoftRouting.Setting(
-        selection: selection, physicalToLogical: prototype.physicalToLogical, importance: importance,
+        selection: selection, physicalToLogical: prototype.physicalToLogical,
+        importance: importance,
         prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
         temperature: temperature, comparesScores: stock.hasSelectionBias,
         pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
@@ -198,8 +199,8 @@ struct StockFit {
         let entries = token * topK..<(token + 1) * topK
         routing.descend(
           logits: logits.values.span.extracting(row * gate.rows..<(row + 1) * gate.rows),
-          wanted: .init(places: wanted.slots[entries], values: wanted.weights[entries]),
-          cells: .init(places: cells.slots[entries], values: cells.weights[entries]),
+          wanted: .init(places: wanted.experts[entries], values: wanted.weights[entries]),
+          cells: .init(places: cells.experts[entries], values: cells.weights[entries]),
           workspace: &workspace, load: &load, gradient: &gradient)
       }
       let slopes = Matrix(rows: rows.count, columns: gate.rows, values: gradient)
@@ -225,7 +226,8 @@ struct StockFit {
       comparesScores
       ? prototype.rule.scores(sample.logits, threads: 1) : sample.logits
     return (
-      sample.logits.meanSpread(rank: prototype.rule.topK), scores.meanSpread(rank: prototype.rule.topK)
+      sample.logits.meanSpread(rank: prototype.rule.topK),
+      scores.meanSpread(rank: prototype.rule.topK)
     )
   }
 }

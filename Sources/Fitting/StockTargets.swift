@@ -23,7 +23,7 @@ package enum StockTargets {
     var wanted = prototype.route(set.inputs, threads: threads)
     var generator = SplitMix64(seed: seed)
     for members in prototype.physicalOfLogical where members.count > 1 {
-      let entries = wanted.slots.indices.filter { members.contains(Int(wanted.slots[$0])) }
+      let entries = wanted.experts.indices.filter { members.contains(Int(wanted.experts[$0])) }
       guard entries.count >= members.count else { continue }
       var inputs = set.inputs.gathering(rows: entries.map { $0 / wanted.topK })
       for row in 0..<inputs.rows {
@@ -31,7 +31,7 @@ package enum StockTargets {
       }
       let cells = balancedClusters(
         inputs, count: members.count, threads: threads, using: &generator)
-      for (entry, cell) in zip(entries, cells) { wanted.slots[entry] = Int32(members[cell]) }
+      for (entry, cell) in zip(entries, cells) { wanted.experts[entry] = Int32(members[cell]) }
     }
     return wanted
   }
@@ -70,7 +70,7 @@ package enum StockTargets {
       scores: nearness, targets: [Double](repeating: 1 / Double(count), count: count),
       from: potentials)
     return Selection(rule: rule, bias: potentials)
-      .assign(nearness, threads: threads) { _, cell in cell }.slots.map { Int($0) }
+      .assign(nearness, threads: threads) { _, cell in cell }.experts.map { Int($0) }
   }
 
   private static func means(_ inputs: Matrix, cells: [Int], count: Int) -> Matrix {

@@ -59,8 +59,8 @@ package struct TokenBiasSolver: Sendable {
       axes.axes.rows > 0
       ? lean(scores, axes, latent, targets, start)
       : Matrix(rows: targets.count, columns: latent.columns)
-    let compared = PrototypeRouter.leaning(
-      scores, latent: latent, slopes: slopes, threads: solver.threads)
+    let compared = PrototypeRouter.compared(
+      scores, latent: latent, tokenBias: slopes, threads: solver.threads)
     return Solution(
       potentials: solver.solve(scores: compared, targets: targets, from: start), slopes: slopes)
   }
@@ -79,14 +79,14 @@ package struct TokenBiasSolver: Sendable {
     var potentials = start
     var steps = PriceSteps(count: targets.count, first: 0.1 * unit)
     for _ in 0..<Self.passes {
-      let compared = PrototypeRouter.leaning(
-        scores, latent: places, slopes: slopes, threads: solver.threads)
+      let compared = PrototypeRouter.compared(
+        scores, latent: places, tokenBias: slopes, threads: solver.threads)
       let served = Selection(
         rule: solver.rule, bias: potentials, selectable: solver.selectable
       ).assign(compared, threads: solver.threads) { _, function in function }
       let load = served.load(experts: targets.count)
       let moments = moments(served, places)
-      let total = Double(served.slots.count)
+      let total = Double(served.experts.count)
       for function in functions {
         steps.move(
           &potentials[function], at: function,
@@ -112,7 +112,7 @@ package struct TokenBiasSolver: Sendable {
       let values = places.values.span
       for entry in tokens.lowerBound * served.topK..<tokens.upperBound * served.topK {
         let row = entry / served.topK * size
-        let first = Int(served.slots[entry]) * size
+        let first = Int(served.experts[entry]) * size
         for axis in 0..<size { sums[first + axis] += Double(values[row + axis]) }
       }
       return sums

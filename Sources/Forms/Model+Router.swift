@@ -3,7 +3,6 @@
 public import Architectures
 public import ByteStorage
 package import Checkpoints
-import Inference
 public import Routing
 package import Tensors
 

@@ -38,7 +38,7 @@ extension OfficialRouterFormat {
       default: .cosine
       }
     return PrototypeRouter(
-      slots: try reader.matrix("expert_keys", layer.rule.experts, latent),
+      prototypes: try reader.matrix("expert_keys", layer.rule.experts, latent),
       encoder: GaussianEncoder(
         normWeight: try reader.floats("norm.weight", shape: [hidden]),
         normBias: try reader.floats("norm.bias", shape: [hidden]),

@@ -66,9 +66,7 @@ extension PrototypeRouterFormat {
         throw mismatch(tensor, "I64 [\(count)]")
       }
       return checkpoint.withBytes(of: tensor) { bytes in
-        (0..<count).map {
-          Int(Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)))
-        }
+        (0..<count).map { Int(bytes.integer(at: $0 * 8, as: Int64.self)) }
       }
     }
 

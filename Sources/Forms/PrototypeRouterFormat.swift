@@ -68,9 +68,7 @@ package enum PrototypeRouterFormat {
         router.tokenBias ?? Matrix(rows: router.experts, columns: router.latentSize)),
       SafetensorsWriter.Tensor(
         name: prefix + physicalToLogical, type: .i64, shape: count,
-        bytes: router.physicalToLogical.flatMap { function in
-          withUnsafeBytes(of: Int64(function).littleEndian) { Array($0) }
-        }),
+        bytes: router.physicalToLogical.flatMap { Int64($0).littleEndianBytes }),
       try floats(clonePrototypes, router.clonePrototypes),
       try floats(cloneBias, router.cloneBias, count),
     ]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Architectures
+import ByteStorage
 package import Checkpoints
 import Routing
 package import Tensors
@@ -58,7 +59,9 @@ package struct RouterTensors: Sendable {
       changes: tensors.map { tensor in
         let row = tensor.range.count / placement.count
         let bytes = placement.flatMap { before in
-          checkpoint.withBytes(of: tensor, part: before * row..<(before + 1) * row) { [UInt8]($0) }
+          checkpoint.withBytes(of: tensor, part: before * row..<(before + 1) * row) {
+            [UInt8](copying: $0)
+          }
         }
         return TensorChange(tensor: tensor, replacement: .init(type: tensor.type, bytes: bytes))
       })

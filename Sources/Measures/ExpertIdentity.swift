@@ -28,7 +28,7 @@ package enum ExpertIdentity {
         var position = start
         while position < start + bytes.count {
           let range = position..<min(position + chunk, start + bytes.count)
-          file.withBytes(in: range) { hash.update(bufferPointer: $0) }
+          file.withBytes(in: range) { hash.update($0) }
           file.discard(range)
           progress(range.count)
           position = range.upperBound

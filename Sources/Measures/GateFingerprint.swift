@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Crypto
 import Foundation
 package import Tensors
@@ -15,7 +16,7 @@ package enum GateFingerprint {
     for (layer, gate) in gates {
       hash.update(data: Data("layers.\(layer).router \(gate.rows) \(gate.columns)\n".utf8))
       let bytes = gate.values.map { $0.bitPattern.littleEndian }
-      bytes.withUnsafeBytes { hash.update(bufferPointer: $0) }
+      bytes.withBytes { hash.update($0) }
     }
     return hash.finalize().hexadecimal
   }

@@ -64,7 +64,7 @@ package enum OutputError {
     var result = [[Int: Float]](repeating: [:], count: experts)
     for token in 0..<assignment.tokens {
       for rank in token * assignment.topK..<(token + 1) * assignment.topK {
-        result[map[Int(assignment.slots[rank])]][token, default: 0] += assignment.weights[rank]
+        result[map[Int(assignment.experts[rank])]][token, default: 0] += assignment.weights[rank]
       }
     }
     return result

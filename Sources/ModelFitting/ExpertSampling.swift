@@ -62,7 +62,7 @@ enum ExpertSampling {
       let first = row.startIndex
       let best = row.indices.sorted { (-row[$0], $0) < (-row[$1], $1) }.prefix(count)
       // A group-limited choice need not be among the best of all.
-      let own = chosen.slots[token * chosen.topK..<(token + 1) * chosen.topK].map { Int($0) }
+      let own = chosen.experts[token * chosen.topK..<(token + 1) * chosen.topK].map { Int($0) }
       for expert in Set(best.map { $0 - first }).union(own) { tokens[expert].append(token) }
     }
     return tokens

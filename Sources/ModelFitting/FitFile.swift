@@ -142,7 +142,8 @@ package enum FitFile {
       }
       return ModelFit(
         layers, family: model.layout.family.name,
-        origin: try RecordedFigures.value(container.metadata["origin"], path: path), phases: PhaseClock())
+        origin: try RecordedFigures.value(container.metadata["origin"], path: path),
+        phases: PhaseClock())
     }
     throw RegateError(
       .missing, file: path, subject: "layers.\(missing.index)",

@@ -61,7 +61,7 @@ struct FitLayerReader: RouterTensorSource {
         .gaussian, weight: weight, from: source)
     else { return nil }
     return PrototypeRouter(
-      slots: try source.matrix("keys", experts, latent), encoder: encoder,
+      prototypes: try source.matrix("keys", experts, latent), encoder: encoder,
       similarity: try LatentFormTensors.similarity(
         .crossAttention, experts: experts, latent: latent, from: source
       ).0, rule: layer.rule)

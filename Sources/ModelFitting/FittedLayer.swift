@@ -63,7 +63,11 @@ public struct LayerFigures: Sendable, Hashable, Codable {
   /// none.
   public let sets: [SetLoad]
 
-  package init(original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?, officialFidelity: RoutingAgreement?, clones: Int, latentSize: Int, officialLatentSize: Int?, explainedVariance: Double, feasibleGini: Double, outputError: Double?, sets: [SetLoad]) {
+  package init(
+    original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?,
+    officialFidelity: RoutingAgreement?, clones: Int, latentSize: Int, officialLatentSize: Int?,
+    explainedVariance: Double, feasibleGini: Double, outputError: Double?, sets: [SetLoad]
+  ) {
     self.original = original
     self.prototype = prototype
     self.stock = stock

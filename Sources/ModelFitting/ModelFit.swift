@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import Fitting
 public import Forms
 package import Inference
 public import Measures
-package import Fitting
 import Routing
 
 /// The new routers of a whole model, and what is known of them: a value that can be kept, written and
@@ -102,7 +102,9 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     public let tokens: Int
     public let likelihood: SetMeasure.Likelihood?
 
-    package init(name: String, role: SetRole, share: Double?, tokens: Int, likelihood: SetMeasure.Likelihood?) {
+    package init(
+      name: String, role: SetRole, share: Double?, tokens: Int, likelihood: SetMeasure.Likelihood?
+    ) {
       self.name = name
       self.role = role
       self.share = share
@@ -135,7 +137,12 @@ public struct FitOrigin: Sendable, Hashable, Codable {
   public let judgingSets: [JudgingSet]
   public let quality: ModelFit.Quality?
 
-  package init(version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool, encoder: String, similarity: String, latentSize: Int?, refinementSteps: Int, seed: UInt64, mtp: Bool, calibration: [String], weights: [Double], protected: [String], tokens: Int, judgingSets: [JudgingSet], quality: ModelFit.Quality?) {
+  package init(
+    version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool,
+    encoder: String, similarity: String, latentSize: Int?, refinementSteps: Int, seed: UInt64,
+    mtp: Bool, calibration: [String], weights: [Double], protected: [String], tokens: Int,
+    judgingSets: [JudgingSet], quality: ModelFit.Quality?
+  ) {
     self.version = version
     self.strength = strength
     self.budget = budget

@@ -36,7 +36,11 @@ package struct ModelFitter {
   /// Where the state of a long run is kept.
   package let resume: ResumePoint?
 
-  package init(model: Model, traffic: TrafficSample, asked: CalibrationSets, settings: FitSettings, budget: Budget, form: RouterForm, forms: Set<RouterForm>, keepsBiasType: Bool, threads: Int, progress: any ProgressSink, resume: ResumePoint?) {
+  package init(
+    model: Model, traffic: TrafficSample, asked: CalibrationSets, settings: FitSettings,
+    budget: Budget, form: RouterForm, forms: Set<RouterForm>, keepsBiasType: Bool, threads: Int,
+    progress: any ProgressSink, resume: ResumePoint?
+  ) {
     self.model = model
     self.traffic = traffic
     self.asked = asked
@@ -93,7 +97,8 @@ package struct ModelFitter {
     var fits = try restored(walk, units, count: strengths.count)
     var clock = PhaseClock()
     if let summary = walk.summary {
-      let qualities: [StrengthQuality] = try RecordedFigures.value(summary, path: model.checkpoint.path)
+      let qualities: [StrengthQuality] = try RecordedFigures.value(
+        summary, path: model.checkpoint.path)
       guard qualities.count == fits.count else { throw damaged }
       return modelFits(fits, strengths, qualities, clock)
     }

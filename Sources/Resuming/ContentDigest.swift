@@ -34,7 +34,7 @@ package enum ContentDigest {
 
   package static func update(_ hash: inout SHA256, _ numbers: [Int]) {
     let words = numbers.map { Int64($0).littleEndian }
-    words.withUnsafeBytes { hash.update(bufferPointer: $0) }
+    words.withBytes { hash.update($0) }
   }
 
   package static func text(_ hash: SHA256) -> String {
@@ -43,12 +43,12 @@ package enum ContentDigest {
 
   private static func update(_ hash: inout SHA256, _ file: MappedFile, header: Int) {
     update(&hash, [file.count])
-    file.withBytes(in: 0..<header) { hash.update(bufferPointer: $0) }
+    file.withBytes(in: 0..<header) { hash.update($0) }
     let rest = file.count - header
     for block in 0..<blocks {
       let start = header + rest / blocks * block
       let range = start..<min(start + blockBytes, file.count)
-      file.withBytes(in: range) { hash.update(bufferPointer: $0) }
+      file.withBytes(in: range) { hash.update($0) }
     }
   }
 }

@@ -85,9 +85,7 @@ package final class ResumePoint {
 
   /// Makes the folder, for a file that is no state but belongs to the run.
   package func makeFolder() throws(RegateError) {
-    guard mkdir(folder, 0o755) == 0 || errno == EEXIST else {
-      throw .system("cannot be created", path: folder)
-    }
+    try Folder.make(folder)
     isOwned = true
   }
 
@@ -134,12 +132,9 @@ package final class ResumePoint {
       }
       try file.sync()
     }
-    let staged = try StagedOutput(
-      destination: folder, kind: .files([ResumeState.fileName]), overwrite: true)
-    var file = try FileWriter(creating: staged.path(ResumeState.fileName))
-    try file.write(changed.json(key: key).serialised(.pretty))
-    try file.sync()
-    try staged.commit()
+    try AtomicFile.write(
+      changed.json(key: key).serialised(.pretty), to: folder + "/" + ResumeState.fileName,
+      overwrite: true)
     state = changed
     isSaved = true
     if let old, old != changed.hidden {

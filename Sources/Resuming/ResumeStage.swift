@@ -11,7 +11,9 @@ package struct ResumeRecord: Sendable {
   package var tensors: [SafetensorsWriter.Tensor] = []
   package var metadata: OrderedDictionary<String, String> = [:]
 
-  package init(tensors: [SafetensorsWriter.Tensor] = [], metadata: OrderedDictionary<String, String> = [:]) {
+  package init(
+    tensors: [SafetensorsWriter.Tensor] = [], metadata: OrderedDictionary<String, String> = [:]
+  ) {
     self.tensors = tensors
     self.metadata = metadata
   }
@@ -47,7 +49,9 @@ package final class ResumeStage {
   }
 
   /// What the stage found in all, if an earlier run finished it.
-  package var summary: JSONValue? { point == nil ? JSONValue?.none : current.stages[number].summary }
+  package var summary: JSONValue? {
+    point == nil ? JSONValue?.none : current.stages[number].summary
+  }
 
   /// The records of each layer that an earlier run did; the pass is brought to the next layer.
   package func restore() throws(RegateError) -> [[ArrayContainer]] {
@@ -82,7 +86,7 @@ package final class ResumeStage {
       let start = stream * streamBytes
       let range = start + rows.lowerBound * rowBytes..<start + rows.upperBound * rowBytes
       let values = try file.withBytes(in: range) { (bytes) throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: .f32, count: bytes.count / 4)
+        try TensorDecoder.decode(bytes, type: .f32, count: bytes.byteCount / 4)
       }
       file.discard(range)
       return values

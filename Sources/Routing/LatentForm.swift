@@ -24,7 +24,7 @@ extension PrototypeRouter.Similarity.Kind {
   /// Whether a scale multiplies the similarities; the others have theirs in what they multiply.
   public var hasScale: Bool { self != .dot && self != .crossAttention }
 
-  /// The largest latent size that is of use for `experts` functions: cosine and cross-attention
+  /// The largest latent size that is of use for `experts` experts: cosine and cross-attention
   /// compare directions, and spend one dimension on what would have been lengths.
   package func largestSize(experts: Int) -> Int {
     self == .cosine || self == .crossAttention ? experts + 1 : experts

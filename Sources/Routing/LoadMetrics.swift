@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How evenly top-k assignments fall on slots. n slots with loads x, x_(i) the i-th smallest:
+// How evenly top-k assignments fall on physical experts, n of them with loads x, x_(i) the i-th
+// smallest:
 //
 //   Gini              sum_i (2i - n - 1) x_(i) / (n sum x)
 //   min/max           min x / max x
@@ -20,13 +21,13 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
   public let minOverMax: Double?
   public let coefficientOfVariation: Double?
   public let maxOverMean: Double?
-  /// Slots that no token was sent to.
+  /// Experts that no token was sent to.
   public let deadExperts: Int
-  /// 1 for uniform load; nil also for a single slot.
+  /// 1 for uniform load; nil also for a single expert.
   public let normalisedEntropy: Double?
   public let samplingFloor: Double?
 
-  /// `load`: assignments per slot, counted.
+  /// `load`: assignments per physical expert, counted.
   public init(load: [Int]) {
     deadExperts = load.count { $0 == 0 }
     let n = Double(load.count)
@@ -68,7 +69,7 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
     return weighted / (n * total)
   }
 
-  /// Max/mean over `ranks` expert-parallel ranks that hold contiguous slots; where the slots do not
+  /// Max/mean over `ranks` expert-parallel ranks that hold contiguous experts; where they do not
   /// divide evenly the first ranks hold one more. Nil when no token was counted.
   public static func rankImbalance(load: [Int], ranks: Int) -> Double? {
     precondition(ranks > 0 && ranks <= load.count)
@@ -85,7 +86,7 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
 }
 
 extension Assignment {
-  /// The mean over all full batches of `tokens` consecutive tokens of max/mean slot load; nil when
+  /// The mean over all full batches of `tokens` consecutive tokens of max/mean expert load; nil when
   /// there is no full batch.
   public func batchImbalance(experts: Int, batch: Int) -> Double? {
     meanOverBatches(experts: experts, batch: batch) { LoadMetrics(load: $0).maxOverMean }
@@ -99,15 +100,16 @@ extension Assignment {
   }
 
   private func meanOverBatches(
-    experts: Int, batch: Int, _ figure: ([Int]) -> Double?
+    experts count: Int, batch: Int, _ figure: ([Int]) -> Double?
   ) -> Double? {
     precondition(batch > 0)
     let batches = tokens / batch
     guard batches > 0, topK > 0 else { return nil }
     var sum = 0.0
     for index in 0..<batches {
-      var load = [Int](repeating: 0, count: experts)
-      for slot in slots[index * batch * topK..<(index + 1) * batch * topK] { load[Int(slot)] += 1 }
+      var load = [Int](repeating: 0, count: count)
+      let entries = index * batch * topK..<(index + 1) * batch * topK
+      for expert in experts[entries] { load[Int(expert)] += 1 }
       sum += figure(load) ?? 0
     }
     return sum / Double(batches)

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The prototype router: prototypes in a latent space with balance potentials, after Latent Prototype
-// Routing (arXiv 2506.21328).
+// The prototype router: prototypes in a latent space with biases that balance the load, after Latent
+// Prototype Routing (arXiv 2506.21328).
 //
 //   z      = Enc(x)                                        [T,R]
 //   l_f    = scale sim(z, p_f) + a_f                       [T,F]
 //   pi_f   = the family's score function of l
-//   select = top-K over selectable functions of (pi_f + b_f + z . v_f), under the family's group limit
-//   slot   = inside a chosen function: argmax_j (z . c_j + beta_j)
-//   weight = the family's rule applied to the unbiased pi of the chosen functions
+//   select = top-K over selectable f of (pi_f + b_f + z . v_f), under the family's group limit
+//   serve  = among the physical experts j of a chosen f: argmax_j (z . c_j + beta_j)
+//   weight = the family's rule applied to the unbiased pi of the chosen f
 //
-// T tokens, H hidden, R latent, E slots, F = E original functions, K top-k. A function is named by
-// the slot that held it in the original. Functions that no slot holds any more stay in the softmax
-// and cannot be chosen. Ties go to the lowest function, and to the lowest slot of a function.
+// T tokens, H hidden, R latent, E physical experts (as they lie on disk), F = E logical experts (the
+// original's), K top-k. A logical expert f is named by where it lay in the original. Those that were
+// pruned stay in the softmax and cannot be chosen. Ties go to the lowest logical expert, and to its
+// lowest physical one.
 
 import ByteStorage
 public import Tensors
 
-/// A router over functions (distinct experts), each served by one or more slots.
+/// A router over logical experts, each served by one or more physical ones.
 public struct PrototypeRouter: Router, Equatable {
   /// What maps router inputs to the latent space.
   public enum Encoder: Sendable, Equatable {
@@ -45,15 +46,15 @@ public struct PrototypeRouter: Router, Equatable {
   public var logitBias: [Float]?
   /// b [F], added to pi for selection only.
   public var selectionBias: [Float]
-  /// v [F,R]: how potentials lean on the token's place; nil where they are the same everywhere.
+  /// v [F,R]: z . v is added to b, so that it depends on the token; nil where it does not.
   public var tokenBias: Matrix?
-  /// The function that each slot holds, [E].
+  /// The logical expert that each physical one is a copy of, [E].
   public var physicalToLogical: [Int]
-  /// c [E,R]; rows of functions with a single slot are not used.
+  /// c [E,R]; rows of logical experts without clones are not used.
   public var clonePrototypes: Matrix
-  /// beta [E].
+  /// beta [E], added to z . c to balance clones.
   public var cloneBias: [Float]
-  /// The family's rule, at function level: function f is in the group of slot f.
+  /// The family's rule over logical experts: f is in the group of where it lay in the original.
   public var rule: RoutingRule
 
   public init(
@@ -84,17 +85,17 @@ public struct PrototypeRouter: Router, Equatable {
     self.rule = rule
   }
 
-  /// Number of slots, E.
+  /// Number of physical experts, E.
   public var experts: Int { rule.experts }
 
   /// R.
   public var latentSize: Int { logicalPrototypes.columns }
 
-  /// The slots of each function [F], ascending; empty for a function that was given up.
+  /// The physical experts of each logical one [F], ascending; empty for a pruned one.
   public var physicalOfLogical: [[Int]] {
-    var slots = [[Int]](repeating: [], count: experts)
-    for (slot, function) in physicalToLogical.enumerated() { slots[function].append(slot) }
-    return slots
+    var result = [[Int]](repeating: [], count: experts)
+    for (physical, logical) in physicalToLogical.enumerated() { result[logical].append(physical) }
+    return result
   }
 
   /// z [T,R] of `inputs` [T,H].
@@ -149,18 +150,18 @@ public struct PrototypeRouter: Router, Equatable {
 
   /// Routes tokens whose latent vectors [T,R] and scores [T,F] are known.
   package func route(latent z: Matrix, scores: Matrix, threads: Int) -> Assignment {
-    let slots = physicalOfLogical
+    let copies = physicalOfLogical
     let selection = Selection(
-      rule: rule, bias: selectionBias, selectable: slots.map { !$0.isEmpty })
-    let cloned = slots.contains { $0.count > 1 }
+      rule: rule, bias: selectionBias, selectable: copies.map { !$0.isEmpty })
+    let cloned = copies.contains { $0.count > 1 }
     let nearness = cloned ? cloneScores(latent: z, threads: threads) : nil
     let compared = compared(scores, latent: z, threads: threads)
-    return selection.assign(scores, compared: compared, threads: threads) { token, function in
-      let candidates = slots[function]
+    return selection.assign(scores, compared: compared, threads: threads) { token, logical in
+      let candidates = copies[logical]
       guard candidates.count > 1, let nearness else { return candidates[0] }
       var best = candidates[0]
-      for slot in candidates.dropFirst() where nearness[token, slot] > nearness[token, best] {
-        best = slot
+      for clone in candidates.dropFirst() where nearness[token, clone] > nearness[token, best] {
+        best = clone
       }
       return best
     }
@@ -169,14 +170,14 @@ public struct PrototypeRouter: Router, Equatable {
   /// pi + z . v [T,F]: what selection compares, but for b.
   package func compared(_ scores: Matrix, latent z: Matrix, threads: Int) -> Matrix {
     guard let tokenBias else { return scores }
-    return Self.leaning(scores, latent: z, slopes: tokenBias, threads: threads)
+    return Self.compared(scores, latent: z, tokenBias: tokenBias, threads: threads)
   }
 
-  /// `scores` [T,F] + z . v, of latent vectors z [T,R] and slopes v [F,R].
-  package static func leaning(
-    _ scores: Matrix, latent z: Matrix, slopes: Matrix, threads: Int
+  /// `scores` [T,F] + z . v, of latent vectors z [T,R] and token-dependent biases v [F,R].
+  package static func compared(
+    _ scores: Matrix, latent z: Matrix, tokenBias: Matrix, threads: Int
   ) -> Matrix {
-    var sum = LinearAlgebra.multiply(z, transposed: slopes, threads: threads)
+    var sum = LinearAlgebra.multiply(z, transposed: tokenBias, threads: threads)
     for index in sum.values.indices { sum.values[index] += scores.values[index] }
     return sum
   }
@@ -190,20 +191,20 @@ public struct PrototypeRouter: Router, Equatable {
 }
 
 extension PrototypeRouter {
-  /// The router of the official LPR code: each slot has a prototype, `slots` [E,R], the K largest
-  /// similarities are chosen, and their softmax are the weights.
+  /// The router of the official LPR code: each expert has a prototype, `prototypes` [E,R], the K
+  /// largest similarities are chosen, and their softmax are the weights.
   package init(
-    slots: Matrix, encoder: GaussianEncoder, similarity: Similarity, rule: RoutingRule
+    prototypes: Matrix, encoder: GaussianEncoder, similarity: Similarity, rule: RoutingRule
   ) {
-    let zeros = [Float](repeating: 0, count: slots.rows)
+    let zeros = [Float](repeating: 0, count: prototypes.rows)
     var rule = rule
     // Similarities are compared as they are: a softmax of all would make small ones equal.
     rule.scoring = .softmaxOfSelected
     rule.normalise = false
     self.init(
-      encoder: .gaussian(encoder), similarity: similarity, logicalPrototypes: slots,
-      selectionBias: zeros, physicalToLogical: Array(0..<slots.rows),
-      clonePrototypes: Matrix(rows: slots.rows, columns: slots.columns), cloneBias: zeros,
+      encoder: .gaussian(encoder), similarity: similarity, logicalPrototypes: prototypes,
+      selectionBias: zeros, physicalToLogical: Array(0..<prototypes.rows),
+      clonePrototypes: Matrix(rows: prototypes.rows, columns: prototypes.columns), cloneBias: zeros,
       rule: rule)
   }
 }

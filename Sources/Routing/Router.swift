@@ -4,7 +4,7 @@ public import Tensors
 
 /// Something that sends tokens to experts.
 public protocol Router: Sendable {
-  /// Number of slots, E.
+  /// Number of physical experts, E.
   var experts: Int { get }
   /// Routes `inputs` [T,H]; the result does not depend on `threads`.
   func route(_ inputs: Matrix, threads: Int) -> Assignment

@@ -2,7 +2,7 @@
 
 /// How a family turns router logits into chosen experts and weights.
 ///
-/// Shapes: T tokens, H hidden size, E experts (slots), K top-k.
+/// Shapes: T tokens, H hidden size, E experts, K top-k.
 public struct RoutingRule: Sendable, Hashable {
   /// What turns a logit into the score pi.
   public enum Scoring: String, Sendable, Hashable, Codable {

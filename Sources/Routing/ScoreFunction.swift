@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From logits to scores, and from the scores of the chosen functions to their weights.
+// From logits to scores, and from the scores of the chosen experts to their weights.
 //
 //   softmax             pi_f = exp(l_f - max l) / sum exp(l - max l)        w = pi
 //   sigmoid             pi_f = 1 / (1 + exp(-l_f))                          w = pi
@@ -57,7 +57,7 @@ extension RoutingRule {
     }
   }
 
-  /// The family's weights of the `chosen` functions of one token, best first, written to
+  /// The family's weights of the `chosen` experts of one token, best first, written to
   /// `weights`. `scores` is the token's unbiased row.
   package func weights(_ scores: Span<Float>, chosen: [Int], into weights: inout [Float]) {
     switch scoring {
@@ -65,7 +65,7 @@ extension RoutingRule {
       for rank in 0..<topK { weights[rank] = scores[chosen[rank]] }
     case .softmaxOfSelected:
       var largest = -Float.infinity
-      for function in chosen { largest = max(largest, scores[function]) }
+      for expert in chosen { largest = max(largest, scores[expert]) }
       var sum: Float = 0
       for rank in 0..<topK {
         weights[rank] = expf(scores[chosen[rank]] - largest)
@@ -92,15 +92,15 @@ extension RoutingRule {
     }
   }
 
-  /// Phi-3.5-MoE's weight of `chosen[rank]`: its share in a softmax over the functions not chosen
+  /// Phi-3.5-MoE's weight of `chosen[rank]`: its share in a softmax over the experts not chosen
   /// before it whose logit z is near its own m, `(m - z) / max(|z|, m) <= 2 jitter`.
   private func sparseMixerWeight(_ logits: Span<Float>, of rank: Int, chosen: [Int]) -> Float {
     let reference = logits[chosen[rank]]
     var sum: Float = 0
-    for function in 0..<logits.count {
-      let logit = logits[function]
+    for expert in 0..<logits.count {
+      let logit = logits[expert]
       let far = (reference - logit) / max(abs(logit), reference) > 2 * jitter
-      if far || chosen[..<rank].contains(function) { continue }
+      if far || chosen[..<rank].contains(expert) { continue }
       sum += expf(logit - reference)
     }
     return 1 / sum

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which K functions a token takes: the K largest of (pi + b) over the selectable functions, under
+// Which K logical experts a token takes: the K largest of (pi + b) over the selectable experts, under
 // the family's group-limited rule where it has one.
 //
 // 1. Exact: the comparison is made on Float32 values; equal values go to the lowest index, for
-//    functions and for groups alike (runtimes leave ties unspecified).
-// 2. Total: NaN scores lose against every number; a token always gets K distinct functions.
+//    experts and for groups alike (runtimes leave ties unspecified).
+// 2. Total: NaN scores lose against every number; a token always gets K distinct experts.
 // 3. Fast: one pass over the F scores with K running best ones, no allocation per token.
 
 package import Tensors
 
-/// Chooses K of F functions by biased scores.
+/// Chooses K of F logical experts by biased scores.
 package struct Selection: Sendable {
   package let rule: RoutingRule
-  /// b [F], with -infinity for functions that cannot be chosen.
+  /// b [F], with -infinity for experts that cannot be chosen.
   package let bias: [Float]
   private let selectable: [Bool]
   private let groupSize: Int
 
-  /// `rule.experts` functions; `bias` is added to their scores for the comparison only.
+  /// `rule.experts` experts; `bias` is added to their scores for the comparison only.
   ///
-  /// Whichever groups are kept, they must hold at least K selectable functions.
+  /// Whichever groups are kept, they must hold at least K selectable experts.
   package init(rule: RoutingRule, bias: [Float]? = nil, selectable: [Bool]? = nil) {
     let count = rule.experts
     precondition(rule.topK > 0 && rule.topK <= count)
@@ -37,7 +37,7 @@ package struct Selection: Sendable {
     precondition(Self.alwaysOffers(rule.topK, of: self.selectable, rule: rule))
   }
 
-  /// Whether every choice of groups holds at least `count` selectable functions.
+  /// Whether every choice of groups holds at least `count` selectable experts.
   package static func alwaysOffers(
     _ count: Int, of selectable: [Bool], rule: RoutingRule
   ) -> Bool {
@@ -51,7 +51,7 @@ package struct Selection: Sendable {
 
   /// Buffers for one token at a time, reused by all tokens of a block.
   package struct Workspace {
-    /// The chosen functions, best first.
+    /// The chosen experts, best first.
     package fileprivate(set) var chosen: [Int]
     fileprivate var values: [Float]
     fileprivate var groupScores: [Float]
@@ -79,21 +79,21 @@ package struct Selection: Sendable {
       for group in 0..<groups.count {
         let members = group * groupSize..<(group + 1) * groupSize
         if workspace.kept[group] {
-          for function in members { offer(scores[function] + bias[function], function, &workspace) }
+          for expert in members { offer(scores[expert] + bias[expert], expert, &workspace) }
         } else if groups.mask == .zero {
-          for function in members where selectable[function] { offer(0, function, &workspace) }
+          for expert in members where selectable[expert] { offer(0, expert, &workspace) }
         }
       }
     } else {
-      for function in 0..<scores.count {
-        offer(scores[function] + bias[function], function, &workspace)
+      for expert in 0..<scores.count {
+        offer(scores[expert] + bias[expert], expert, &workspace)
       }
     }
     if workspace.chosen[rule.topK - 1] < 0 { fill(&workspace) }
   }
 
   @inline(__always)
-  private func offer(_ value: Float, _ function: Int, _ workspace: inout Workspace) {
+  private func offer(_ value: Float, _ expert: Int, _ workspace: inout Workspace) {
     var rank = rule.topK - 1
     guard value > workspace.values[rank] else { return }
     while rank > 0, value > workspace.values[rank - 1] {
@@ -102,10 +102,10 @@ package struct Selection: Sendable {
       rank -= 1
     }
     workspace.values[rank] = value
-    workspace.chosen[rank] = function
+    workspace.chosen[rank] = expert
   }
 
-  /// Marks the groups with the best scores. A group's two best are distinct selectable functions;
+  /// Marks the groups with the best scores. A group's two best are distinct selectable experts;
   /// a group with one has that one's score, an empty one comes last.
   private func keepGroups(
     _ scores: Span<Float>, _ groups: RoutingRule.Groups, _ workspace: inout Workspace
@@ -113,8 +113,8 @@ package struct Selection: Sendable {
     for group in 0..<groups.count {
       var first = -Float.infinity
       var second = -Float.infinity
-      for function in group * groupSize..<(group + 1) * groupSize {
-        let value = scores[function] + bias[function]
+      for expert in group * groupSize..<(group + 1) * groupSize {
+        let value = scores[expert] + bias[expert]
         if value > first {
           second = first
           first = value
@@ -135,7 +135,7 @@ package struct Selection: Sendable {
     }
   }
 
-  /// Only NaN or infinite scores leave places open; the first selectable functions take them.
+  /// Only NaN or infinite scores leave places open; the first selectable experts take them.
   private func fill(_ workspace: inout Workspace) {
     var next = 0
     for rank in 0..<rule.topK where workspace.chosen[rank] < 0 {
@@ -144,12 +144,12 @@ package struct Selection: Sendable {
     }
   }
 
-  /// Routes all rows of unbiased `scores` [T,F]; `slot` turns a token and a chosen function into
-  /// the slot that serves it. Where `compared` [T,F] is given, functions are chosen by it, and
-  /// weighed by `scores`.
+  /// Routes all rows of unbiased `scores` [T,F]; `physical` turns a token and a chosen logical expert
+  /// into the physical one that serves it. Where `compared` [T,F] is given, experts are chosen by
+  /// it, and weighed by `scores`.
   package func assign(
     _ scores: Matrix, compared: Matrix? = nil, threads: Int,
-    slot: @Sendable (_ token: Int, _ function: Int) -> Int
+    physical: @Sendable (_ token: Int, _ logical: Int) -> Int
   ) -> Assignment {
     let compared = compared ?? scores
     precondition(scores.columns == rule.experts && compared.columns == rule.experts)
@@ -160,8 +160,8 @@ package struct Selection: Sendable {
     ) { _, rows in
       var workspace = makeWorkspace()
       var weights = [Float](repeating: 0, count: topK)
-      var block = (slots: [Int32](), weights: [Float]())
-      block.slots.reserveCapacity(rows.count * topK)
+      var block = (experts: [Int32](), weights: [Float]())
+      block.experts.reserveCapacity(rows.count * topK)
       block.weights.reserveCapacity(rows.count * topK)
       let values = scores.values.span
       let comparedValues = compared.values.span
@@ -171,18 +171,18 @@ package struct Selection: Sendable {
         choose(comparedValues.extracting(place), &workspace)
         rule.weights(row, chosen: workspace.chosen, into: &weights)
         for rank in 0..<topK {
-          block.slots.append(Int32(slot(token, workspace.chosen[rank])))
+          block.experts.append(Int32(physical(token, workspace.chosen[rank])))
           block.weights.append(weights[rank])
         }
       }
       return block
     }
     return Assignment(
-      tokens: scores.rows, topK: topK, slots: blocks.flatMap(\.slots),
+      tokens: scores.rows, topK: topK, experts: blocks.flatMap(\.experts),
       weights: blocks.flatMap(\.weights))
   }
 
-  /// Tokens per function, counted: F values that sum to T*K.
+  /// Tokens per expert, counted: F values that sum to T*K.
   package func load(_ scores: Matrix, threads: Int) -> [Int] {
     let blocks = mapBlocks(
       count: scores.rows, blockSize: RoutingRule.blockTokens, threads: threads
@@ -193,13 +193,13 @@ package struct Selection: Sendable {
       for token in rows {
         let row = values.extracting(token * scores.columns..<(token + 1) * scores.columns)
         choose(row, &workspace)
-        for function in workspace.chosen { load[function] += 1 }
+        for expert in workspace.chosen { load[expert] += 1 }
       }
       return load
     }
     var total = [Int](repeating: 0, count: rule.experts)
     for block in blocks {
-      for function in total.indices { total[function] += block[function] }
+      for expert in total.indices { total[expert] += block[expert] }
     }
     return total
   }

@@ -11,7 +11,6 @@
 // product per element, as in transformers 5.
 
 package import ByteStorage
-import CKernels
 
 package struct BlockScaledDecoder: Sendable {
   package let rows: Int
@@ -56,7 +55,7 @@ package struct BlockScaledDecoder: Sendable {
 
   /// The scale grid from its stored form: F32, BF16, F16 or F8_E8M0; U8 holds E8M0 exponents.
   package static func scales(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, count: Int
+    _ bytes: RawSpan, type: ElementType, count: Int
   ) throws(RegateError) -> [Float] {
     switch type {
     case .f32, .bf16, .f16, .f8e8m0:
@@ -71,57 +70,48 @@ package struct BlockScaledDecoder: Sendable {
   /// The weights of `selection` (a range of rows), from exactly their bytes. `type` is an
   /// eight-bit type.
   package func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>
+    _ bytes: RawSpan, type: ElementType, rows selection: Range<Int>
   ) throws(RegateError) -> [Float] {
-    try TensorDecoder.floats(count: selection.count * columns) { (result) throws(RegateError) in
+    try requireEightBits(type)
+    return try Matrix(rows: selection.count, columns: columns) { (result) throws(RegateError) in
       try decode(bytes, type: type, rows: selection, into: result)
-    }
+    }.values
   }
 
   /// The same, into a panel without gaps between its rows.
   package func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>,
-    into panel: MatrixView
+    _ bytes: RawSpan, type: ElementType, rows selection: Range<Int>, into panel: MatrixView
   ) throws(RegateError) {
     precondition(panel.rows == selection.count && panel.columns == columns)
-    try panel.withContiguous { (result) throws(RegateError) in
-      try decode(bytes, type: type, rows: selection, into: result)
+    precondition(selection.lowerBound >= 0 && selection.upperBound <= rows)
+    try requireEightBits(type)
+    precondition(bytes.byteCount == selection.count * columns, "bytes do not match the rows")
+    var row = selection.lowerBound
+    // Rows of blocks are scaled while they are in the cache.
+    while row < selection.upperBound {
+      let end = min((row / blockRows + 1) * blockRows, selection.upperBound)
+      let part = row - selection.lowerBound..<end - selection.lowerBound
+      try TensorDecoder.decode(
+        bytes.extracting(part.lowerBound * columns..<part.upperBound * columns), type: type,
+        into: panel[part])
+      for block in 0..<gridColumns {
+        let first = block * blockColumns
+        panel[part, first..<min(first + blockColumns, columns)]
+          .multiply(by: scales[row / blockRows * gridColumns + block])
+      }
+      row = end
     }
   }
 
-  private func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, rows selection: Range<Int>,
-    into result: UnsafeMutableBufferPointer<Float>
-  ) throws(RegateError) {
-    precondition(selection.lowerBound >= 0 && selection.upperBound <= rows)
+  private func requireEightBits(_ type: ElementType) throws(RegateError) {
     guard type.blockElements == 1, type.blockBits == 8 else {
       throw RegateError(
         .unsupported, "block-scaled weights are \(type.rawValue), expected an eight-bit type")
     }
-    try TensorDecoder.decode(bytes, type: type, into: result)
-    for row in selection {
-      scale(row, in: result, at: (row - selection.lowerBound) * columns)
-    }
   }
 
   /// All weights.
-  package func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType
-  ) throws(RegateError) -> [Float] {
+  package func decode(_ bytes: RawSpan, type: ElementType) throws(RegateError) -> [Float] {
     try decode(bytes, type: type, rows: 0..<rows)
-  }
-
-  private func scale(_ row: Int, in result: UnsafeMutableBufferPointer<Float>, at start: Int) {
-    let path = rg_best_path()
-    let gridRow = row / blockRows * gridColumns
-    for block in 0..<gridColumns {
-      let first = block * blockColumns
-      let count = min(blockColumns, columns - first)
-      let segment = UnsafeMutableBufferPointer(
-        rebasing: result[start + first..<start + first + count])
-      guard let values = segment.baseAddress else { continue }
-      // SAFETY: `segment` holds `count` floats, by the bounds check of the slice.
-      rg_scale(path, values, scales[gridRow + block], count)
-    }
   }
 }

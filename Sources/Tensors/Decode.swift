@@ -14,41 +14,48 @@ import CKernels
 package enum TensorDecoder {
   /// Decodes `count` elements of `type` from `bytes`, which must hold exactly that many.
   package static func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType, count: Int
+    _ bytes: RawSpan, type: ElementType, count: Int
   ) throws(RegateError) -> [Float] {
     try requireSupport(of: type)
+    requireSize(bytes, of: type, count: count)
     return try floats(count: count) { (result) throws(RegateError) in
       try decode(bytes, type: type, into: result)
     }
   }
 
-  /// Decodes as many elements of `type` as `result` has room for; `bytes` must hold exactly that
-  /// many.
+  /// Decodes as many elements of `type` as `result`, which has no gaps between its rows, has room
+  /// for; `bytes` must hold exactly that many.
   package static func decode(
-    _ bytes: UnsafeRawBufferPointer, type: ElementType,
-    into result: UnsafeMutableBufferPointer<Float>
+    _ bytes: RawSpan, type: ElementType, into result: MatrixView
   ) throws(RegateError) {
     try requireSupport(of: type)
-    precondition(
-      type.byteCount(of: result.count) == bytes.count, "bytes do not match the element count")
-    guard let source = bytes.baseAddress, let start = result.baseAddress, result.count > 0 else {
-      return
-    }
-    if let kernel = type.kernel {
-      // SAFETY: the kernel reads whole blocks, whose bytes are `bytes.count` by the precondition,
-      // and writes their elements, which are `result.count`.
-      rg_decode(kernel, rg_best_path(), source, start, result.count / rg_block_elements(kernel))
-    } else {
-      let integers = try TensorDecoder.integers(bytes, type: type, count: result.count)
+    let count = result.rows * result.columns
+    requireSize(bytes, of: type, count: count)
+    guard count > 0 else { return }
+    guard let kernel = type.kernel else {
+      let integers = try TensorDecoder.integers(bytes, type: type, count: count)
       for (index, integer) in integers.enumerated() {
         guard let value = Float(exactly: integer) else {
           throw RegateError(
             .unsupported, "\(type.rawValue) element \(index) is \(integer), which Float cannot hold"
           )
         }
-        start[index] = value
+        result[index / result.columns, index % result.columns] = value
       }
+      return
     }
+    // SAFETY: the kernel reads whole blocks, whose bytes are all of `bytes`, and writes their
+    // elements, which are `count`: compared above, and `contiguous` checks that they lie together.
+    unsafe bytes.withUnsafeBytes { source in
+      guard let source = source.baseAddress else { return }
+      unsafe rg_decode(
+        kernel, rg_best_path(), source, result.contiguous, count / rg_block_elements(kernel))
+    }
+  }
+
+  private static func requireSize(_ bytes: RawSpan, of type: ElementType, count: Int) {
+    precondition(
+      type.byteCount(of: count) == bytes.byteCount, "bytes do not match the element count")
   }
 
   /// Whether elements of `type` can be decoded to Float.
@@ -63,21 +70,12 @@ package enum TensorDecoder {
     }
   }
 
-  /// An array of `count` floats, filled by `body`.
+  /// An array of `count` floats, which `body` writes through a view of one row; it is not called
+  /// for none.
   static func floats(
-    count: Int, _ body: (UnsafeMutableBufferPointer<Float>) throws(RegateError) -> Void
+    count: Int, _ body: (MatrixView) throws(RegateError) -> Void
   ) throws(RegateError) -> [Float] {
-    var failure: RegateError?
-    let values = [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      do throws(RegateError) {
-        try body(UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-        initialized = count
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
-    return values
+    try Matrix(rows: 1, columns: count, writing: body).values
   }
 }
 

@@ -27,12 +27,9 @@ package enum TensorEncoder {
     _ values: [Float], to type: ElementType
   ) throws(RegateError) -> [Float] {
     let stored = try encode(values, type: type)
-    let result = stored.withUnsafeBytes { bytes in
-      Result { () throws(RegateError) in
-        try TensorDecoder.decode(bytes, type: type, count: values.count)
-      }
+    return try stored.withBytes { (bytes) throws(RegateError) in
+      try TensorDecoder.decode(bytes, type: type, count: values.count)
     }
-    return try result.get()
   }
 
   /// The upper half of the bits, rounded.
@@ -61,6 +58,6 @@ package enum TensorEncoder {
   }
 
   private static func bytes<T: FixedWidthInteger & BitwiseCopyable>(of words: [T]) -> [UInt8] {
-    words.map(\.littleEndian).withUnsafeBytes { [UInt8]($0) }
+    words.map(\.littleEndian).withBytes { [UInt8](copying: $0) }
   }
 }

@@ -9,6 +9,7 @@ import Synchronization
 
 /// Floats that are not initialised, and are freed with the last window into them; or an array's, for
 /// as long as a call lasts.
+@safe
 final class FloatStorage: Sendable {
   private enum Source {
     /// Of the pool, with so many floats.
@@ -18,13 +19,15 @@ final class FloatStorage: Sendable {
     case borrowed
   }
 
+  // SAFETY: room for the floats that were asked for, until `deinit`; views into it keep the object.
+  // Threads write parts that do not overlap.
   nonisolated(unsafe) let base: UnsafeMutablePointer<Float>
   private let source: Source
 
   init(count: Int) {
     precondition(count >= 0)
     let capacity = FloatPool.capacity(for: count)
-    base = FloatPool.take(capacity)
+    unsafe base = FloatPool.take(capacity)
     source = .pool(capacity: capacity)
   }
 
@@ -34,24 +37,26 @@ final class FloatStorage: Sendable {
   /// In a temporary file where there are more than `limit` bytes; in memory where no file has room.
   convenience init(count: Int, inFileAbove limit: Int) {
     let bytes = count * MemoryLayout<Float>.stride
-    if bytes > limit, bytes > 0, let pages = PageMemory.takeFromFile(bytes) {
-      self.init(pages.bindMemory(to: Float.self, capacity: count), .file(bytes: bytes))
+    if bytes > limit, bytes > 0, let pages = unsafe PageMemory.takeFromFile(bytes) {
+      unsafe self.init(pages.bindMemory(to: Float.self, capacity: count), .file(bytes: bytes))
     } else {
       self.init(count: count)
     }
   }
 
-  convenience init(borrowing base: UnsafeMutablePointer<Float>) { self.init(base, .borrowed) }
+  convenience init(borrowing base: UnsafeMutablePointer<Float>) {
+    unsafe self.init(base, .borrowed)
+  }
 
   private init(_ base: UnsafeMutablePointer<Float>, _ source: Source) {
-    self.base = base
+    unsafe self.base = base
     self.source = source
   }
 
   deinit {
     switch source {
-    case .pool(let capacity): FloatPool.giveBack(base, capacity)
-    case .file(let bytes): PageMemory.giveBack(UnsafeMutableRawPointer(base), bytes)
+    case .pool(let capacity): unsafe FloatPool.giveBack(base, capacity)
+    case .file(let bytes): unsafe PageMemory.giveBack(UnsafeMutableRawPointer(base), bytes)
     case .borrowed: break
     }
   }
@@ -67,6 +72,8 @@ private enum FloatPool {
   /// What tiles and vectors of every CPU are content with.
   private static let alignment = 64
 
+  // SAFETY: of so many floats as its key in `Idle` says; nobody else knows it.
+  @safe
   private struct Block: @unchecked Sendable {
     let base: UnsafeMutablePointer<Float>
   }
@@ -91,31 +98,31 @@ private enum FloatPool {
       idle.total -= capacity
       return block
     }
-    return block?.base ?? allocate(capacity)
+    return unsafe block?.base ?? allocate(capacity)
   }
 
   private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Float> {
     let bytes = capacity * MemoryLayout<Float>.stride
     let memory =
-      capacity >= pageFloats
+      unsafe capacity >= pageFloats
       ? PageMemory.take(bytes) : .allocate(byteCount: bytes, alignment: alignment)
-    return memory.bindMemory(to: Float.self, capacity: capacity)
+    return unsafe memory.bindMemory(to: Float.self, capacity: capacity)
   }
 
   private static func deallocate(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
     let memory = UnsafeMutableRawPointer(base)
     if capacity >= pageFloats {
-      PageMemory.giveBack(memory, capacity * MemoryLayout<Float>.stride)
+      unsafe PageMemory.giveBack(memory, capacity * MemoryLayout<Float>.stride)
     } else {
-      memory.deallocate()
+      unsafe memory.deallocate()
     }
   }
 
   /// Keeps a block for the next taker; where that is too much, all others go, whose sizes may never
   /// be asked for again.
   static func giveBack(_ base: UnsafeMutablePointer<Float>, _ capacity: Int) {
-    guard sizes.contains(capacity) else { return deallocate(base, capacity) }
-    let block = Block(base: base)
+    guard sizes.contains(capacity) else { return unsafe deallocate(base, capacity) }
+    let block = unsafe Block(base: base)
     let dropped = idle.withLock { idle -> [Int: [Block]] in
       var dropped: [Int: [Block]] = [:]
       if idle.total + capacity > idleLimit {
@@ -127,7 +134,7 @@ private enum FloatPool {
       return dropped
     }
     for (capacity, blocks) in dropped {
-      for block in blocks { deallocate(block.base, capacity) }
+      for block in blocks { unsafe deallocate(block.base, capacity) }
     }
   }
 }

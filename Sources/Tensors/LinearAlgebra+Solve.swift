@@ -26,7 +26,8 @@ extension LinearAlgebra {
     var other = size
     var sides = Int32(b.count / n)
     var info: Int32 = 0
-    dposv_("U", &size, &sides, &factor, &leading, &result, &other, &info)
+    // SAFETY: `factor` holds n * n values and `result` n for each of the right-hand sides: checked.
+    unsafe dposv_("U", &size, &sides, &factor, &leading, &result, &other, &info)
     guard info == 0 else {
       throw RegateError(
         .unreached, subject: "least squares",

@@ -64,17 +64,21 @@ package enum LinearAlgebra {
   private static func addGram(
     of block: [Double], rows: Int, columns n: Int, to total: inout [Double], threads: Int
   ) {
-    total.withUnsafeMutableBufferPointer { result in
-      // SAFETY: panels write disjoint rows of `result`, and `block` outlives the call.
-      nonisolated(unsafe) let result = result
-      block.withUnsafeBufferPointer { values in
-        nonisolated(unsafe) let values = values
+    precondition(block.count == rows * n && total.count == n * n)
+    unsafe total.withUnsafeMutableBufferPointer { result in
+      unsafe block.withUnsafeBufferPointer { values in
+        guard let firstResult = result.baseAddress, let firstValue = values.baseAddress else {
+          return
+        }
+        // SAFETY: panels write disjoint rows of `result`, and both buffers outlive the call.
+        nonisolated(unsafe) let (result, values) = unsafe (firstResult, firstValue)
         forEachBlock(count: n, blockSize: gramView, threads: threads) { _, panel in
           let first = panel.lowerBound
-          cblas_dgemm(
+          // SAFETY: `values` holds [rows,n], `result` [n,n]: checked above.
+          unsafe cblas_dgemm(
             CblasRowMajor, CblasTrans, CblasNoTrans, blasint(panel.count), blasint(n - first),
-            blasint(rows), 1, values.baseAddress! + first, blasint(n), values.baseAddress! + first,
-            blasint(n), 1, result.baseAddress! + first * n + first, blasint(n))
+            blasint(rows), 1, values + first, blasint(n), values + first, blasint(n), 1,
+            result + first * n + first, blasint(n))
         }
       }
     }
@@ -104,7 +108,8 @@ package enum LinearAlgebra {
     var work = [Double](repeating: 0, count: Int(workSize))
     var integerWork = [Int32](repeating: 0, count: Int(integerWorkSize))
     var leading = size
-    dsyevd_(
+    // SAFETY: the arrays have the sizes that LAPACK's manual asks for and that are given with them.
+    unsafe dsyevd_(
       "V", "U", &size, &a, &leading, &values, &work, &workSize, &integerWork, &integerWorkSize,
       &info)
     guard info == 0 else {

@@ -1,33 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Row by row operations on panels, by the kernels of CKernels/RowKernels.h.
+//
+// SAFETY: a view lies inside its storage, which it keeps, so that each row has `columns` values from
+// `base + row * stride` on; shapes, and rows that are named, are compared before anything is read.
 
 import CKernels
 
 extension MatrixView {
   private func forEachRow(_ body: (UnsafeMutablePointer<Float>, Int) -> Void) {
     guard columns > 0 else { return }
-    for row in 0..<rows { body(base + row * stride, row) }
+    for row in 0..<rows { unsafe body(base + row * stride, row) }
   }
 
   /// Every value becomes `value`.
   package func fill(_ value: Float) {
-    forEachRow { row, _ in row.update(repeating: value, count: columns) }
+    unsafe forEachRow { row, _ in unsafe row.update(repeating: value, count: columns) }
   }
 
   /// Copies `other`, which has the same shape.
   package func copy(_ other: MatrixView) {
     precondition(rows == other.rows && columns == other.columns)
-    forEachRow { row, index in
-      row.update(from: other.base + index * other.stride, count: columns)
+    unsafe forEachRow { row, index in
+      unsafe row.update(from: other.base + index * other.stride, count: columns)
     }
   }
 
   /// Copies `other` with rows and columns exchanged.
   package func copyTransposed(_ other: MatrixView) {
     precondition(rows == other.columns && columns == other.rows)
-    forEachRow { row, index in
-      for column in 0..<columns { row[column] = other.base[column * other.stride + index] }
+    unsafe forEachRow { row, index in
+      for column in 0..<columns {
+        unsafe row[column] = unsafe other.base[column * other.stride + index]
+      }
     }
   }
 
@@ -35,8 +40,8 @@ extension MatrixView {
   package func add(_ other: MatrixView) {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
-    forEachRow { row, index in
-      rg_add_scaled(path, row, other.base + index * other.stride, 1, columns)
+    unsafe forEachRow { row, index in
+      unsafe rg_add_scaled(path, row, other.base + index * other.stride, 1, columns)
     }
   }
 
@@ -45,23 +50,23 @@ extension MatrixView {
     precondition(columns == other.columns && target >= 0 && target < rows)
     precondition(source >= 0 && source < other.rows)
     guard columns > 0 else { return }
-    rg_add_scaled(
+    unsafe rg_add_scaled(
       rg_best_path(), base + target * stride, other.base + source * other.stride, factor, columns)
   }
 
   /// Multiplies every value by `factor`.
   package func multiply(by factor: Float) {
     let path = rg_best_path()
-    forEachRow { row, _ in rg_scale(path, row, factor, columns) }
+    unsafe forEachRow { row, _ in unsafe rg_scale(path, row, factor, columns) }
   }
 
   /// Adds `bias` [columns] to every row.
   package func add(toEachRow bias: [Float]) {
     precondition(bias.count == columns)
     let path = rg_best_path()
-    bias.withUnsafeBufferPointer { bias in
+    unsafe bias.withUnsafeBufferPointer { bias in
       guard let values = bias.baseAddress else { return }
-      forEachRow { row, _ in rg_add_scaled(path, row, values, 1, columns) }
+      unsafe forEachRow { row, _ in unsafe rg_add_scaled(path, row, values, 1, columns) }
     }
   }
 
@@ -70,7 +75,7 @@ extension MatrixView {
     precondition(indices.count == rows && columns == source.columns)
     for (row, index) in indices.enumerated() {
       precondition(index >= 0 && Int(index) < source.rows)
-      (base + row * stride).update(
+      unsafe (base + row * stride).update(
         from: source.base + Int(index) * source.stride, count: columns)
     }
   }
@@ -82,10 +87,10 @@ extension MatrixView {
     precondition(rows == source.rows && columns == source.columns && weight.count == columns)
     let path = rg_best_path()
     var finite = true
-    weight.withUnsafeBufferPointer { weight in
+    unsafe weight.withUnsafeBufferPointer { weight in
       guard let weight = weight.baseAddress else { return }
-      forEachRow { row, index in
-        let squares = rg_rms_norm(
+      unsafe forEachRow { row, index in
+        let squares = unsafe rg_rms_norm(
           path, source.base + index * source.stride, weight, epsilon, row, columns)
         finite = finite && squares.isFinite
       }
@@ -97,8 +102,8 @@ extension MatrixView {
   package func multiplySiLU(by up: MatrixView) {
     precondition(rows == up.rows && columns == up.columns)
     let path = rg_best_path()
-    forEachRow { row, index in
-      rg_silu_product(path, row, up.base + index * up.stride, columns)
+    unsafe forEachRow { row, index in
+      unsafe rg_silu_product(path, row, up.base + index * up.stride, columns)
     }
   }
 
@@ -106,12 +111,12 @@ extension MatrixView {
   /// elsewhere: softmax of scale · score.
   package func softmax(scale: Float, visible: (Int) -> Range<Int>) {
     let path = rg_best_path()
-    forEachRow { row, index in
+    unsafe forEachRow { row, index in
       let range = visible(index)
       precondition(range.lowerBound >= 0 && range.upperBound <= columns)
-      row.update(repeating: 0, count: range.lowerBound)
-      rg_softmax(path, row + range.lowerBound, scale, range.count)
-      (row + range.upperBound).update(repeating: 0, count: columns - range.upperBound)
+      unsafe row.update(repeating: 0, count: range.lowerBound)
+      unsafe rg_softmax(path, row + range.lowerBound, scale, range.count)
+      unsafe (row + range.upperBound).update(repeating: 0, count: columns - range.upperBound)
     }
   }
 
@@ -126,13 +131,13 @@ extension MatrixView {
     let path = rg_best_path()
     for (index, position) in positions.enumerated() {
       precondition(position >= 0 && Int(position) < cosine.rows)
-      let row = base + index * stride
-      let cosines = cosine.base + Int(position) * cosine.stride
-      let sines = sine.base + Int(position) * sine.stride
+      let row = unsafe base + index * stride
+      let cosines = unsafe cosine.base + Int(position) * cosine.stride
+      let sines = unsafe sine.base + Int(position) * sine.stride
       if interleaved {
-        rg_rotate_pairs(path, row, cosines, sines, half)
+        unsafe rg_rotate_pairs(path, row, cosines, sines, half)
       } else {
-        rg_rotate_halves(path, row, cosines, sines, half)
+        unsafe rg_rotate_halves(path, row, cosines, sines, half)
       }
     }
   }
@@ -141,7 +146,7 @@ extension MatrixView {
   package var squaredNorm: Double {
     let path = rg_best_path()
     var sum = 0.0
-    forEachRow { row, _ in sum += rg_sum_squares(path, row, columns) }
+    unsafe forEachRow { row, _ in unsafe sum += rg_sum_squares(path, row, columns) }
     return sum
   }
 
@@ -150,8 +155,9 @@ extension MatrixView {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
     var sum = 0.0
-    forEachRow { row, index in
-      sum += rg_sum_squared_differences(path, row, other.base + index * other.stride, columns)
+    unsafe forEachRow { row, index in
+      unsafe sum += rg_sum_squared_differences(
+        path, row, other.base + index * other.stride, columns)
     }
     return sum
   }
@@ -163,23 +169,25 @@ extension MatrixView {
   /// The largest value of a row and its column.
   package func largest(row: Int) -> (value: Float, column: Int) {
     precondition(row >= 0 && row < rows && columns > 0)
-    let values = base + row * stride
-    let value = rg_max(rg_best_path(), values, columns)
-    for column in 0..<columns where values[column] == value { return (value, column) }
+    let values = unsafe base + row * stride
+    let value = unsafe rg_max(rg_best_path(), values, columns)
+    for column in 0..<columns where unsafe values[column] == value { return (value, column) }
     return (value, 0)
   }
 
   /// Sum of exp(value - shift) over a row.
   package func sumOfExponentials(row: Int, shift: Float) -> Double {
     precondition(row >= 0 && row < rows && columns > 0)
-    return rg_sum_exp(rg_best_path(), base + row * stride, shift, columns)
+    return unsafe rg_sum_exp(rg_best_path(), base + row * stride, shift, columns)
   }
 
   /// Sum of exp(value - shift) · (value - other's value) over a row.
-  package func sumOfExponentials(row: Int, shift: Float, timesDifferenceTo other: MatrixView) -> Double {
+  package func sumOfExponentials(row: Int, shift: Float, timesDifferenceTo other: MatrixView)
+    -> Double
+  {
     precondition(row >= 0 && row < rows && row < other.rows)
     precondition(columns > 0 && columns == other.columns)
-    return rg_sum_exp_difference(
+    return unsafe rg_sum_exp_difference(
       rg_best_path(), base + row * stride, other.base + row * other.stride, shift, columns)
   }
 }

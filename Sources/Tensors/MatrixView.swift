@@ -3,6 +3,9 @@
 // Windows into shared float storage, so that a forward pass can work on heads, token blocks and
 // weight panels without copying them. Pointers stay in this file, `FloatStorage.swift`,
 // `PackedMatrix.swift` and `MatrixView+Rows.swift`.
+//
+// SAFETY: a view is only made of the whole of its storage or of a part of another view, checked by
+// the subscript, so that every value that it has lies inside.
 
 /// A row-major window [rows, columns] with a distance between its rows.
 ///
@@ -39,21 +42,21 @@ package struct MatrixView: Sendable {
   }
 
   fileprivate init(borrowing base: UnsafeMutablePointer<Float>, rows: Int, columns: Int) {
-    self.init(
+    unsafe self.init(
       FloatStorage(borrowing: base), offset: 0, rows: rows, columns: columns, stride: columns)
   }
 
   /// A copy of `matrix`.
   package init(_ matrix: Matrix) {
     self.init(rows: matrix.rows, columns: matrix.columns)
-    matrix.values.withUnsafeBufferPointer { values in
+    unsafe matrix.values.withUnsafeBufferPointer { values in
       guard let source = values.baseAddress else { return }
-      base.update(from: source, count: values.count)
+      unsafe base.update(from: source, count: values.count)
     }
   }
 
   /// The first value; a panel without rows or columns must not use it.
-  var base: UnsafeMutablePointer<Float> { storage.base + offset }
+  var base: UnsafeMutablePointer<Float> { unsafe storage.base + offset }
 
   /// The window on some of the rows and columns.
   package subscript(rows: Range<Int>, columns: Range<Int>) -> MatrixView {
@@ -73,20 +76,20 @@ package struct MatrixView: Sendable {
   package subscript(row: Int, column: Int) -> Float {
     get {
       precondition(row >= 0 && row < rows && column >= 0 && column < columns)
-      return base[row * stride + column]
+      return unsafe base[row * stride + column]
     }
     nonmutating set {
       precondition(row >= 0 && row < rows && column >= 0 && column < columns)
-      base[row * stride + column] = newValue
+      unsafe base[row * stride + column] = newValue
     }
   }
 
   /// A copy of the values.
   package var matrix: Matrix {
-    let values = [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
+    let values = unsafe [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
       if columns > 0, let target = result.baseAddress {
         for row in 0..<rows {
-          (target + row * columns).initialize(from: base + row * stride, count: columns)
+          unsafe (target + row * columns).initialize(from: base + row * stride, count: columns)
         }
       }
       count = rows * columns
@@ -94,12 +97,10 @@ package struct MatrixView: Sendable {
     return Matrix(rows: rows, columns: columns, values: values)
   }
 
-  /// Hands the values of a panel without gaps between rows to `body`.
-  package func withContiguous<R, E: Error>(
-    _ body: (UnsafeMutableBufferPointer<Float>) throws(E) -> R
-  ) throws(E) -> R {
+  /// The first value of a panel without gaps between its rows.
+  var contiguous: UnsafeMutablePointer<Float> {
     precondition(stride == columns || rows <= 1)
-    return try body(UnsafeMutableBufferPointer(start: base, count: rows * columns))
+    return unsafe base
   }
 }
 
@@ -110,10 +111,10 @@ extension Matrix {
   ) throws(E) {
     precondition(rows >= 0 && columns >= 0)
     var failure: E?
-    let values = [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
+    let values = unsafe [Float](unsafeUninitializedCapacity: rows * columns) { result, count in
       guard let base = result.baseAddress, rows * columns > 0 else { return }
       do throws(E) {
-        try body(MatrixView(borrowing: base, rows: rows, columns: columns))
+        try unsafe body(MatrixView(borrowing: base, rows: rows, columns: columns))
         count = rows * columns
       } catch {
         failure = error
@@ -125,11 +126,11 @@ extension Matrix {
 
   /// Hands a window on the values to `body`, which must neither write through it nor keep it.
   package func withView<R, E: Error>(_ body: (MatrixView) throws(E) -> R) throws(E) -> R {
-    let outcome = values.withUnsafeBufferPointer { values -> Result<R, E> in
+    let outcome = unsafe values.withUnsafeBufferPointer { values -> Result<R, E> in
       // SAFETY: a window on no values is never read; others last as long as `values`.
-      let base = values.baseAddress.map(UnsafeMutablePointer.init(mutating:))
+      let base = unsafe values.baseAddress.map(UnsafeMutablePointer.init(mutating:))
       let panel =
-        base.map { MatrixView(borrowing: $0, rows: rows, columns: columns) }
+        unsafe base.map { unsafe MatrixView(borrowing: $0, rows: rows, columns: columns) }
         ?? MatrixView(rows: rows, columns: columns)
       return Result { () throws(E) in try body(panel) }
     }

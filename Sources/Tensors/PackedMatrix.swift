@@ -167,11 +167,11 @@ package struct PackedMatrix: Sendable {
     switch form {
     case .plain: break
     case .tiles(let storage, let precision):
-      rg_tiles_pack(
+      unsafe rg_tiles_pack(
         panel.base, panel.stride, turned ? 1 : 0, rows, columns, first,
         turned ? panel.columns : panel.rows, Int32(precision.right), storage.base)
     case .integers(let storage):
-      rg_integers_pack(panel.base, panel.stride, columns, first, panel.rows, storage.base)
+      unsafe rg_integers_pack(panel.base, panel.stride, columns, first, panel.rows, storage.base)
     }
   }
 
@@ -187,7 +187,7 @@ package struct PackedMatrix: Sendable {
         ? panel[firstColumn..<firstColumn + columns, firstRow..<firstRow + rows]
         : panel[firstRow..<firstRow + rows, firstColumn..<firstColumn + columns]
       // SAFETY: each window lies inside its storage, which the panels keep alive.
-      cblas_sgemm(
+      unsafe cblas_sgemm(
         CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, blasint(a.rows),
         blasint(rows), blasint(columns), 1, a.base, blasint(a.stride), window.base,
         blasint(window.stride), adding ? 1 : 0, result.base, blasint(result.stride))
@@ -195,7 +195,7 @@ package struct PackedMatrix: Sendable {
       let scratch = FloatStorage(bytes: rg_tiles_scratch_bytes(columns, Int32(precision.left)))
       // SAFETY: as above; the scratch memory has the size and alignment that the kernel wants.
       withExtendedLifetime((a, result, scratch)) {
-        rg_tiles_multiply(
+        unsafe rg_tiles_multiply(
           a.base, a.stride, a.rows, Int32(precision.left),
           rg_tile_matrix(
             tiles: storage.base, rows: wholeRows, columns: wholeColumns,
@@ -207,7 +207,7 @@ package struct PackedMatrix: Sendable {
       let scratch = FloatStorage(bytes: rg_integers_scratch_bytes(a.rows, columns))
       // SAFETY: as for tiles.
       withExtendedLifetime((a, result, scratch)) {
-        rg_integers_multiply(
+        unsafe rg_integers_multiply(
           a.base, a.stride, a.rows, storage.base, wholeColumns, firstRow, rows, firstColumn,
           columns, result.base, result.stride, adding ? 1 : 0, scratch.base)
       }

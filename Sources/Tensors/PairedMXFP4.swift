@@ -17,23 +17,25 @@ package enum PairedMXFP4 {
 
   /// 32 values per scale, [.., rows, columns]. Exact, unless a value overflows to infinity.
   package static func decode(
-    blocks: UnsafeRawBufferPointer, scales: UnsafeRawBufferPointer
+    blocks: RawSpan, scales: RawSpan
   ) throws(RegateError) -> [Float] {
-    let (expected, overflow) = scales.count.multipliedReportingOverflow(by: blockBytes)
-    guard !overflow, blocks.count == expected else {
+    let (expected, overflow) = scales.byteCount.multipliedReportingOverflow(by: blockBytes)
+    guard !overflow, blocks.byteCount == expected else {
       throw RegateError(
-        .mismatch, "MXFP4 has \(blocks.count) bytes of blocks for \(scales.count) scales",
+        .mismatch, "MXFP4 has \(blocks.byteCount) bytes of blocks for \(scales.byteCount) scales",
         advice: "each scale belongs to \(blockBytes) bytes")
     }
-    return try TensorDecoder.floats(count: scales.count * blockElements) {
+    return try TensorDecoder.floats(count: scales.byteCount * blockElements) {
       (result) throws(RegateError) in
-      guard let pairs = blocks.baseAddress, let exponents = scales.baseAddress,
-        let start = result.baseAddress
-      else { return }
       // SAFETY: `blocks` has 16 bytes and `result` room for 32 floats per scale.
-      rg_decode_mxfp4_pairs(
-        rg_best_path(), pairs.assumingMemoryBound(to: UInt8.self),
-        exponents.assumingMemoryBound(to: UInt8.self), start, scales.count)
+      unsafe blocks.withUnsafeBytes { blocks in
+        unsafe scales.withUnsafeBytes { scales in
+          guard let pairs = blocks.baseAddress, let exponents = scales.baseAddress else { return }
+          unsafe rg_decode_mxfp4_pairs(
+            rg_best_path(), pairs.assumingMemoryBound(to: UInt8.self),
+            exponents.assumingMemoryBound(to: UInt8.self), result.contiguous, scales.count)
+        }
+      }
     }
   }
 }

@@ -108,7 +108,7 @@ package final class LayerWalk {
   /// Where `router` sends the tokens of a stream.
   package func route(_ router: some Router, stream: Int) -> Assignment {
     if let captured { return router.route(captured, threads: threads) }
-    guard let pass else { return Assignment(tokens: 0, topK: 0, slots: [], weights: []) }
+    guard let pass else { return Assignment(tokens: 0, topK: 0, experts: [], weights: []) }
     return pass.route(router, stream: stream)
   }
 

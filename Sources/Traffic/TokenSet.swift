@@ -10,7 +10,7 @@ import Foundation
 package import Inference
 import OrderedCollections
 import Tensors
-import Tokenizers
+import TextTokens
 
 package struct TokenSet: Sendable {
   package let sequences: [[Int]]

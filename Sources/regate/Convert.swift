@@ -12,11 +12,11 @@ struct Convert: ParsableCommand {
       is complete or not there. How the fit is made can be tuned: regate fit --help.
 
       EXAMPLES
-        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
-        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --max-loss-increase 0.01 -o out
-        regate convert model-Q4_K_M.gguf --fit my.fit --output balanced-Q4_K_M.gguf
-        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --delta balanced.delta
-        regate convert model.gguf --calibration text.txt --lora balanced-lora.gguf
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl -o balanced
+        regate convert model --calibration chat.txt --max-loss-increase 0.01 -o out
+        regate convert model-Q4_K_M.gguf --fit my.fit -o balanced-Q4_K_M.gguf
+        regate convert model --calibration traffic.jsonl --delta balanced.delta
+        regate convert model.gguf --calibration text.txt --lora lora.gguf
       """)
 
   @Argument(help: "A checkpoint directory, .safetensors or .gguf file.")

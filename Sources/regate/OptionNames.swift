@@ -10,12 +10,14 @@ import RegateKit
 enum OptionNames {
   private static let options = [
     "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
-    "field": "--field", "fit": "--fit", "html": "--html", "length": "--length", "machines": "--nodes",
+    "field": "--field", "fit": "--fit", "html": "--html", "length": "--length",
+    "machines": "--nodes",
     "map": "--map", "maxLossIncrease": "--max-loss-increase",
     "maxOutputError": "--max-output-error", "mtp": "--mtp", "output": "--output",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
-    "router": "--router", "similarity": "--similarity", "strengths": "--strengths", "targetGini": "--target-gini",
+    "router": "--router", "similarity": "--similarity", "strengths": "--strengths",
+    "targetGini": "--target-gini",
     "weights": "--weights",
   ]
 

@@ -23,11 +23,19 @@ struct Regate: ParsableCommand {
       EXIT CODES
         0 done; 1 failed, or a target or threshold was not met; 2 usage
       """,
-    version: RegateVersion.current,
     subcommands: [
       Inspect.self, Capture.self, Fit.self, Convert.self, Place.self, Validate.self,
       SweepCommand.self, CheckCommand.self, Apply.self, Revert.self,
     ])
+
+  // A flag of its own, so that the help of every command does not list it.
+  @Flag(help: "Show the version.")
+  var version = false
+
+  func run() throws {
+    guard version else { throw CleanExit.helpRequest(self) }
+    print(RegateVersion.current)
+  }
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {
@@ -36,7 +44,8 @@ struct Regate: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as RegateError {
-      FileHandle.standardError.write(Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
+      FileHandle.standardError.write(
+        Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
       Foundation.exit(1)
     } catch {
       let message = fullMessage(for: error)

@@ -21,7 +21,7 @@ import Testing
     #expect(checkpoint.tensors.values.map(\.file) == [0, 0, 1])
     for (index, name) in names.enumerated() {
       let first = try checkpoint.withBytes(of: checkpoint.tensor(name), part: 0..<4) {
-        Float(bitPattern: UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self)))
+        Float(bitPattern: $0.integer(at: 0))
       }
       #expect(first == Float(100 * index))
     }

@@ -39,7 +39,7 @@ private func writeSharded(_ directory: TemporaryDirectory) throws {
     #expect(checkpoint.config?["model_type"]?.stringValue == "mixtral")
     #expect(checkpoint.index?.weightMap["z"] == second && checkpoint.index?.totalSize == 12)
     #expect(checkpoint.sideFiles == ["config.json"] && checkpoint.warnings.isEmpty)
-    #expect(try checkpoint.withBytes(of: checkpoint.tensor("z")) { $0.count } == 4)
+    #expect(try checkpoint.withBytes(of: checkpoint.tensor("z")) { $0.byteCount } == 4)
   }
 }
 

@@ -82,7 +82,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       $0["regate"] = ["version": 3]
     },
     Refusal(
-      "prototype configuration over a stock gate", says: "expected [64, 1], [hidden size, latent size]"
+      "prototype configuration over a stock gate",
+      says: "expected [64, 1], [hidden size, latent size]"
     ) {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = [

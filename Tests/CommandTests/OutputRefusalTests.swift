@@ -56,7 +56,8 @@ extension Bench {
   try bench.requireRefused(bench.path("out"), says: "let it end in .gguf")
   try bench.requireRefused(bench.path("out.safetensors"), says: "the checkpoint is gguf")
   try bench.requireRefused(
-    bench.path("out.gguf"), says: "no GGUF runtime can load the prototype router", "--router", "lpr")
+    bench.path("out.gguf"), says: "no GGUF runtime can load the prototype router", "--router", "lpr"
+  )
   try Data([1]).write(to: bench.folder.appending(path: "mine.gguf"))
   try bench.requireRefused(bench.path("mine.gguf"), says: "exists already", "--strength", "0")
   try FileManager.default.linkItem(atPath: bench.source, toPath: bench.path("second-name.gguf"))

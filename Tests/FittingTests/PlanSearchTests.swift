@@ -21,9 +21,9 @@ struct PlanSearchTests {
     var generator = SeededGenerator(seed: 1)
     let outputs = (0..<4).map { _ in SyntheticLayer.normal(600, 48, &generator) }
     let sketch = Self.sketch(outputs, tokens: Array(0..<600))
-    func assignment(_ slots: [Int32]) -> Assignment {
+    func assignment(_ experts: [Int32]) -> Assignment {
       Assignment(
-        tokens: 600, topK: 2, slots: (0..<600).flatMap { _ in slots },
+        tokens: 600, topK: 2, experts: (0..<600).flatMap { _ in experts },
         weights: (0..<600).flatMap { _ in [Float(0.75), 0.25] })
     }
     let first = sketch.mixtures(assignment([0, 1]), threads: 1)
@@ -44,7 +44,7 @@ struct PlanSearchTests {
     let sketch = Self.sketch(outputs, tokens: [1, 4, 6, 9])
     let part = sketch.gathering([0, 4, 5, 9])
     #expect(part.tokens == [1, 3])
-    let slots = Assignment(tokens: 4, topK: 1, slots: [0, 1, 0, 1], weights: [1, 1, 1, 1])
+    let slots = Assignment(tokens: 4, topK: 1, experts: [0, 1, 0, 1], weights: [1, 1, 1, 1])
     let whole = sketch.mixtures(slots, threads: 1)
     #expect(
       part.mixtures(slots.gathering(tokens: [1, 3]), threads: 1)
@@ -52,7 +52,8 @@ struct PlanSearchTests {
   }
 
   /// Experts in pairs that put out the same, which a search without outputs cannot know.
-  @Test(arguments: PrototypeFitTests.rules) func `a plan beats none and is no worse than a blind one`(
+  @Test(arguments: PrototypeFitTests.rules)
+  func `a plan beats none and is no worse than a blind one`(
     _ rule: RoutingRule
   ) throws {
     let layer = SyntheticLayer(rule: rule, tokens: 2048, skew: 1.0, seed: 5)

@@ -59,8 +59,8 @@ struct PrototypeFitTests {
     #expect(fit.physicalToLogical == Array(0..<rule.experts))
     let zeros = [Float](repeating: 0, count: rule.experts)
     #expect(fit.prototype.selectionBias == layer.router.selectionBias ?? zeros)
-    #expect(
-      fit.prototype.route(layer.heldOut, threads: 1) == layer.router.route(layer.heldOut, threads: 1))
+    let original = layer.router.route(layer.heldOut, threads: 1)
+    #expect(fit.prototype.route(layer.heldOut, threads: 1) == original)
   }
 
   @Test func `the fit does not depend on the number of threads`() throws {
@@ -89,7 +89,8 @@ struct PrototypeFitTests {
     #expect(full.evidence.calibration.agreement.overlap > 0.999)
     #expect(small.evidence.calibration.agreement.overlap < 0.95)
     #expect(automatic.evidence.calibration.agreement.overlap > 0.99)
-    #expect(small.explainedVariance < automatic.explainedVariance && automatic.explainedVariance <= 1 + 1e-9)
+    #expect(small.explainedVariance < automatic.explainedVariance)
+    #expect(automatic.explainedVariance <= 1 + 1e-9)
     #expect(automatic.latentSize <= 16 && small.latentSize == 4)
   }
 

@@ -34,7 +34,9 @@ struct SoftRoutingTests {
       ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
       : isSoftmax ? total : 1
     var errors = wanted.map { -$0 }
-    for slot in values.indices { errors[physicalToLogical[slot]] += values[slot] * members[slot] / sum }
+    for expert in values.indices {
+      errors[physicalToLogical[expert]] += values[expert] * members[expert] / sum
+    }
     var loss = 0.0
     for place in errors.indices {
       loss += Double(importance[place]) * errors[place] * errors[place]
@@ -65,8 +67,8 @@ struct SoftRoutingTests {
     let selection = Selection(rule: rule, bias: rule.scoring == .sigmoid ? Self.bias : nil)
     var routing = SoftRouting(
       .init(
-        selection: selection, physicalToLogical: Self.physicalToLogical, importance: Self.importance,
-        prices: Self.prices, temperature: Float(Self.temperature),
+        selection: selection, physicalToLogical: Self.physicalToLogical,
+        importance: Self.importance, prices: Self.prices, temperature: Float(Self.temperature),
         comparesScores: rule.scoring == .sigmoid, pull: Float(Self.pull)))
     var workspace = selection.makeWorkspace()
     var load = [Int](repeating: 0, count: 8)

@@ -59,8 +59,8 @@ struct StockFitTests {
       for token in 0..<original.tokens {
         var difference = [Float](repeating: 0, count: 16)
         for entry in token * 2..<(token + 1) * 2 {
-          difference[Int(original.slots[entry])] -= original.weights[entry]
-          difference[Int(patched.slots[entry])] += patched.weights[entry]
+          difference[Int(original.experts[entry])] -= original.weights[entry]
+          difference[Int(patched.experts[entry])] += patched.weights[entry]
         }
         error += difference[..<8].reduce(0) { $0 + Double($1) * Double($1) }
       }

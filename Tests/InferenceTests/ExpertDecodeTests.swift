@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import ByteStorage
 import Inference
 import Routing
 import Synchronization
@@ -24,9 +25,10 @@ import Testing
     name: String
   ) throws {
     let model = try Variant(name).model
-    let counter = DecodeCounter()
-    let pass = try ForwardPass(
-      model, sequences: Self.sequences(model), streams: 2, threads: 3, counter: counter)
+    let log = WorkLog()
+    let pass = try WorkLog.$current.withValue(log) {
+      try ForwardPass(model, sequences: Self.sequences(model), streams: 2, threads: 3)
+    }
     while pass.layer < model.layerCount {
       try pass.attention()
       guard let layer = pass.moeLayer else {
@@ -37,10 +39,11 @@ import Testing
       let first = pass.route(router, stream: 0)
       var second = pass.route(router, stream: 1)
       second.weights = second.weights.map { $0 / 2 }
-      let used = Set(first.slots).union(second.slots)
+      let used = Set(first.experts).union(second.experts)
       try pass.applyExperts([first, second], measuringError: true)
-      #expect(counter.most(layer: layer.index) == 1)
-      #expect(counter.total(layer: layer.index) == used.count)
+      let decodings = log.expertDecodings(layer: layer.index)
+      #expect(Set(decodings.keys) == Set(used.map { Int($0) }))
+      #expect(decodings.values.allSatisfy { $0 == 1 })
     }
   }
 
@@ -48,10 +51,10 @@ import Testing
     let variant = try Variant("olmoe").model
     let model = Model(checkpoint: variant.checkpoint, layout: variant.layout)
     let layer = try #require(model.layout.layers.first)
-    let counter = DecodeCounter()
+    let log = WorkLog()
     let steps = Mutex(0)
-    let pass = try model.expertPass(of: layer, threads: 3, counter: counter) {
-      steps.withLock { $0 += 1 }
+    let pass = try WorkLog.$current.withValue(log) {
+      try model.expertPass(of: layer, threads: 3) { steps.withLock { $0 += 1 } }
     }
     var generator = SeededGenerator(seed: 9)
     let inputs = Matrix(
@@ -69,9 +72,9 @@ import Testing
       #expect(rows == (batch == 0 ? [0, 3, 5] : [4]) && outputs.rows == rows.count)
     }
     #expect(order == [[0, 0], [1, 0]] + (2..<experts).map { [0, $0] })
-    #expect(counter.most(layer: layer.index) == 1)
-    #expect(counter.total(layer: layer.index) == experts - 1)
-    #expect(counter.total(layer: layer.index + 1) == 0)
+    let decodings = log.expertDecodings(layer: layer.index)
+    #expect(decodings.count == experts - 1 && decodings.values.allSatisfy { $0 == 1 })
+    #expect(log.expertDecodings(layer: layer.index + 1).isEmpty)
     #expect(steps.withLock { $0 } == experts)
   }
 }

@@ -171,7 +171,7 @@ import Testing
       // Stream 1 lays its experts down in reverse, and routes to the places where they went.
       var moved = assignments[1]
       let last = Int32(layer.rule.experts - 1)
-      moved.slots = moved.slots.map { last - $0 }
+      moved.experts = moved.experts.map { last - $0 }
       let map = Array((0..<layer.rule.experts).reversed())
       try pass.applyExperts([assignments[0], moved], functions: [nil, map])
     }
@@ -184,7 +184,7 @@ import Testing
 
   @Test func `weights of two clones of one function add up`() throws {
     let variant = try Variant("olmoe")
-    func nll(slots: [Int32], weights: [Float], map: [Int]) throws -> [Double] {
+    func nll(experts: [Int32], weights: [Float], map: [Int]) throws -> [Double] {
       let pass = try ForwardPass(variant.model, sequences: variant.sequences, threads: 1)
       while pass.layer < variant.model.layerCount {
         try pass.attention()
@@ -192,15 +192,15 @@ import Testing
         try pass.applyExperts(
           [
             Assignment(
-              tokens: count, topK: slots.count,
-              slots: (0..<count).flatMap { _ in slots },
+              tokens: count, topK: experts.count,
+              experts: (0..<count).flatMap { _ in experts },
               weights: (0..<count).flatMap { _ in weights })
           ], functions: [map])
       }
       return try pass.scores()[0].nll
     }
-    let clones = try nll(slots: [1, 3], weights: [0.25, 0.5], map: [0, 2, 2, 2])
-    let single = try nll(slots: [2], weights: [0.75], map: [0, 1, 2, 3])
+    let clones = try nll(experts: [1, 3], weights: [0.25, 0.5], map: [0, 2, 2, 2])
+    let single = try nll(experts: [2], weights: [0.75], map: [0, 1, 2, 3])
     #expect(clones == single)
   }
 

@@ -114,7 +114,8 @@ extension Workbench {
   func stockFit() throws -> (path: String, stock: StockGates, maps: [[Int]]) {
     var tensors = try HandmadeFit.prototype(model, seed: seed)
     let maps = model.layers.map { layer in
-      integers(tensors.first { $0.name == "layers.\(layer.index).physical_to_logical" }?.bytes ?? [])
+      let name = "layers.\(layer.index).physical_to_logical"
+      return integers(tensors.first { $0.name == name }?.bytes ?? [])
     }
     let stock = StockGates(model, maps: maps)
     for (place, layer) in model.layers.enumerated() {

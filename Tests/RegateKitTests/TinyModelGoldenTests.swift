@@ -47,7 +47,7 @@ import Testing
         let range = token * k..<(token + 1) * k
         let found = Dictionary(
           uniqueKeysWithValues: zip(
-            assignment.slots[range].map(Int.init), assignment.weights[range]))
+            assignment.experts[range].map(Int.init), assignment.weights[range]))
         try #require(Set(found.keys) == Set(indices[range]), "layer \(layer.index) token \(token)")
         var output = [Float](repeating: 0, count: layer.hiddenSize)
         for (index, weight) in zip(indices[range], weights[range]) {

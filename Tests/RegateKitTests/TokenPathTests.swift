@@ -12,7 +12,7 @@ import RegateKit
 import Tensors
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 /// What a capture file holds.
 private struct Captured {

@@ -117,7 +117,7 @@ func `validation of a prototype output agrees with brute force`(_ sample: Sample
         choices: (0..<routes.tokens).map { token in
           (0..<routes.topK).map { rank in
             let entry = token * routes.topK + rank
-            return (Int(routes.slots[entry]), Double(routes.weights[entry]))
+            return (Int(routes.experts[entry]), Double(routes.weights[entry]))
           }
         })
     }, maps: bench.claimedMaps("out"))

@@ -54,7 +54,9 @@ extension Workbench {
 }
 
 @Test(arguments: [Sample.safetensors[1], Sample.safetensors[8], Sample.safetensors[12]])
-func `verification finds a flipped bit in any tensor of a prototype output`(_ sample: Sample) throws {
+func `verification finds a flipped bit in any tensor of a prototype output`(
+  _ sample: Sample
+) throws {
   let bench = try Workbench(sample, tokens: 400)
   try bench.convert(to: "out")
   let patched = try Model.open(bench.output("out"))

@@ -78,7 +78,7 @@ struct FamilyRouterTests {
     for token in 0..<logits.rows {
       let expected = naiveRoute(Array(logits.row(token)), bias: bias ?? zero, rule: rule)
       let range = token * rule.topK..<(token + 1) * rule.topK
-      #expect(assignment.slots[range].map { Int($0) } == expected.experts)
+      #expect(assignment.experts[range].map { Int($0) } == expected.experts)
       for (weight, reference) in zip(assignment.weights[range], expected.weights) {
         #expect(abs(weight - reference) <= 4e-6 * max(1, abs(reference)))
       }
@@ -89,7 +89,7 @@ struct FamilyRouterTests {
     let rule = RoutingRule(experts: 3, topK: 2, scoring: .softmax, normalise: true)
     // exp: 1, 2, 4 -> the two best are 4/7 and 2/7.
     let assignment = oneToken([0, log(2), log(4)], rule)
-    #expect(assignment.slots == [2, 1])
+    #expect(assignment.experts == [2, 1])
     #expect(zip(assignment.weights, [2.0 / 3, 1.0 / 3]).allSatisfy { abs($0 - $1) < 1e-6 })
   }
 
@@ -97,7 +97,7 @@ struct FamilyRouterTests {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .sigmoid, normalise: false, scale: 2)
     let assignment = oneToken([0, 1, -1], rule, bias: [0, 0, 0.6])
     // sigmoid: 0.5, 0.731, 0.269 + 0.6.
-    #expect(assignment.slots == [2])
+    #expect(assignment.experts == [2])
     #expect(abs(assignment.weights[0] - 2 * 0.26894143) < 1e-6)
   }
 
@@ -106,9 +106,9 @@ struct FamilyRouterTests {
       experts: 6, topK: 2, scoring: .softmaxOfSelected, normalise: false,
       groups: .init(count: 3, kept: 1, score: .max, mask: .negativeInfinity))
     let logits: [Float] = [5, 0, 4, 3, 1, 1]
-    #expect(oneToken(logits, rule).slots == [0, 1])
+    #expect(oneToken(logits, rule).experts == [0, 1])
     rule.groups?.score = .topTwoSum
-    #expect(oneToken(logits, rule).slots == [2, 3])
+    #expect(oneToken(logits, rule).experts == [2, 3])
   }
 
   @Test func `a zero mask beats negative scores and minus infinity does not`() {
@@ -116,17 +116,17 @@ struct FamilyRouterTests {
       experts: 4, topK: 2, scoring: .softmaxOfSelected, normalise: false,
       groups: .init(count: 2, kept: 1, score: .max, mask: .zero))
     let logits: [Float] = [2, -1, 1, 1]
-    #expect(oneToken(logits, rule).slots == [0, 2])
+    #expect(oneToken(logits, rule).experts == [0, 2])
     rule.groups?.mask = .negativeInfinity
-    #expect(oneToken(logits, rule).slots == [0, 1])
+    #expect(oneToken(logits, rule).experts == [0, 1])
   }
 
   @Test func `ties go to the lowest expert and the lowest group`() {
     let rule = RoutingRule(
       experts: 6, topK: 2, scoring: .sigmoid, normalise: true,
       groups: .init(count: 3, kept: 2, score: .topTwoSum, mask: .negativeInfinity))
-    #expect(oneToken([1, 1, 1, 1, 1, 1], rule).slots == [0, 1])
-    #expect(oneToken([0, 0, 0, 1, 1, 0], rule).slots == [3, 4])
+    #expect(oneToken([1, 1, 1, 1, 1, 1], rule).experts == [0, 1])
+    #expect(oneToken([0, 0, 0, 1, 1, 0], rule).experts == [3, 4])
   }
 
   @Test func `the sparse mixer weighs each choice among its near rivals`() {
@@ -135,7 +135,7 @@ struct FamilyRouterTests {
     // Relative gaps to 10: 0.01, 0.05, 2. Only expert 1 is within 0.02 of the best; for the
     // second choice (9.9) nothing else is: (9.9 - 9.5) / 9.9 = 0.04.
     let assignment = oneToken([10, 9.9, 9.5, -10], rule)
-    #expect(assignment.slots == [0, 1])
+    #expect(assignment.experts == [0, 1])
     #expect(abs(assignment.weights[0] - 1 / (1 + Float(exp(-0.1)))) < 1e-6)
     #expect(assignment.weights[1] == 1)
   }
@@ -150,7 +150,7 @@ struct FamilyRouterTests {
 
   @Test func `a token of NaN still gets distinct experts`() {
     let rule = RoutingRule(experts: 5, topK: 3, scoring: .softmax, normalise: true)
-    #expect(oneToken([.nan, .nan, .nan, .nan, .nan], rule).slots == [0, 1, 2])
+    #expect(oneToken([.nan, .nan, .nan, .nan, .nan], rule).experts == [0, 1, 2])
   }
 
   @Test func `logits in BF16 tie where Float32 logits differ`() {
@@ -158,9 +158,9 @@ struct FamilyRouterTests {
     let gate = Matrix(rows: 2, columns: 1, values: [1, 1.001])
     let x = Matrix(rows: 1, columns: 1, values: [1])
     var router = FamilyRouter(gate: gate, rule: rule)
-    #expect(router.route(x, threads: 1).slots == [1])
+    #expect(router.route(x, threads: 1).experts == [1])
     router.roundsLogitsToBF16 = true
-    #expect(router.route(x, threads: 1).slots == [0])
+    #expect(router.route(x, threads: 1).experts == [0])
     // 1 + 3/256 is halfway between two BF16 values; ties go to even.
     #expect((1 + Float(3) / 256).roundedToBF16 == 1 + Float(4) / 256)
     #expect((1 + Float(1) / 256).roundedToBF16 == 1)

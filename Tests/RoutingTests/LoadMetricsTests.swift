@@ -28,7 +28,7 @@ struct LoadMetricsTests {
     #expect(abs(try #require(metrics.normalisedEntropy) - 1) < 1e-12)
   }
 
-  @Test func `everything on one slot gives Gini 1 - 1/n`() {
+  @Test func `everything on one expert gives Gini 1 - 1/n`() {
     #expect(LoadMetrics(load: [0, 0, 0, 9]).gini == 0.75)
     #expect(LoadMetrics(load: [0, 0, 0, 9]).normalisedEntropy == 0)
   }
@@ -42,28 +42,28 @@ struct LoadMetricsTests {
     #expect(LoadMetrics.rankImbalance(load: [0, 0], ranks: 2) == nil)
   }
 
-  @Test func `ranks hold contiguous slots`() {
+  @Test func `ranks hold contiguous experts`() {
     #expect(LoadMetrics.rankImbalance(load: [3, 1, 1, 3], ranks: 2) == 1)
     #expect(LoadMetrics.rankImbalance(load: [3, 3, 1, 1], ranks: 2) == 1.5)
-    // Three slots on the first rank, two on the second: 6 and 2, mean 4.
+    // Three experts on the first rank, two on the second: 6 and 2, mean 4.
     #expect(LoadMetrics.rankImbalance(load: [2, 2, 2, 1, 1], ranks: 2) == 1.5)
   }
 
   @Test func `batches are full runs of consecutive tokens`() {
     let assignment = Assignment(
-      tokens: 5, topK: 1, slots: [0, 0, 0, 1, 1], weights: [1, 1, 1, 1, 1])
+      tokens: 5, topK: 1, experts: [0, 0, 0, 1, 1], weights: [1, 1, 1, 1, 1])
     // Batches [0 0] and [0 1]: max/mean 2 and 1; the fifth token is left out.
     #expect(assignment.batchImbalance(experts: 2, batch: 2) == 1.5)
     #expect(assignment.batchImbalance(experts: 2, batch: 6) == nil)
     #expect(assignment.batchRankImbalance(experts: 2, batch: 2, ranks: 1) == 1)
   }
 
-  @Test func `agreement counts functions, duplicates and weights`() {
+  @Test func `agreement counts logical experts, duplicates and weights`() {
     let original = Assignment(
-      tokens: 2, topK: 2, slots: [0, 1, 2, 3], weights: [0.75, 0.25, 0.5, 0.5])
-    // Slots 0 and 1 both hold function 0 in the patched model.
+      tokens: 2, topK: 2, experts: [0, 1, 2, 3], weights: [0.75, 0.25, 0.5, 0.5])
+    // Experts 0 and 1 are both copies of 0 in the patched model.
     let patched = Assignment(
-      tokens: 2, topK: 2, slots: [0, 1, 3, 2], weights: [0.5, 0.5, 1, 1])
+      tokens: 2, topK: 2, experts: [0, 1, 3, 2], weights: [0.5, 0.5, 1, 1])
     let agreement = RoutingAgreement(
       original: original, originalMap: [0, 1, 2, 3], patched: patched, patchedMap: [0, 0, 2, 3])
     #expect(agreement.overlap == 0.75)

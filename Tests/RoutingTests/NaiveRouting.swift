@@ -5,6 +5,12 @@ import Routing
 import Tensors
 import TestSupport
 
+private func softmax(_ values: [Float]) -> [Float] {
+  let largest = values.max() ?? 0
+  let sum = values.map { expf($0 - largest) }.reduce(0, +)
+  return values.map { expf($0 - largest) / sum }
+}
+
 /// The obvious way to route one token: full sorts, Double arithmetic where it cannot matter.
 func naiveRoute(
   _ logits: [Float], bias: [Float], rule: RoutingRule
@@ -12,7 +18,7 @@ func naiveRoute(
   let scores: [Float] =
     switch rule.scoring {
     case .softmax:
-      logits.map { expf($0 - logits.max()!) / logits.map { expf($0 - logits.max()!) }.reduce(0, +) }
+      softmax(logits)
     case .sigmoid: logits.map { 1 / (1 + expf(-$0)) }
     case .sqrtSoftplus: logits.map { sqrtf(Float(log1p(exp(Double($0))))) }
     case .softmaxOfSelected, .sparseMixer: logits
@@ -32,8 +38,7 @@ func naiveRoute(
   let chosen = Array(indicesByValue(selection).prefix(rule.topK))
   var weights = chosen.map { scores[$0] }
   if rule.scoring == .softmaxOfSelected {
-    let exponentials = weights.map { expf($0 - weights.max()!) }
-    weights = exponentials.map { $0 / exponentials.reduce(0, +) }
+    weights = softmax(weights)
   }
   if rule.scoring == .sparseMixer {
     var open = Set(logits.indices)

@@ -18,58 +18,58 @@ struct PrototypeRouterTests {
       testCase.biased
       ? (0..<rule.experts).map { _ in Float.random(in: -0.2...0.2, using: &generator) } : nil
     let family = FamilyRouter(gate: gate, selectionBias: bias, rule: rule)
-    let prototype = router(encoder: gate, rule: rule, potentials: bias)
+    let prototype = router(encoder: gate, rule: rule, selectionBias: bias)
     #expect(prototype.route(inputs, threads: 2) == family.route(inputs, threads: 2))
   }
 
-  @Test func `a given-up function keeps its share of the softmax and is never chosen`() {
+  @Test func `a pruned expert keeps its share of the softmax and is never chosen`() {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .softmax, normalise: false)
     var prototype = router(encoder: identity(3), rule: rule)
     let x = Matrix(rows: 1, columns: 3, values: [3, 2, 1])
     let before = prototype.scores(prototype.latent(x, threads: 1), threads: 1)
     prototype.physicalToLogical = [1, 1, 2]
     let assignment = prototype.route(x, threads: 1)
-    #expect(prototype.physicalToLogical[Int(assignment.slots[0])] == 1)
+    #expect(prototype.physicalToLogical[Int(assignment.experts[0])] == 1)
     #expect(assignment.weights == [before[0, 1]])
   }
 
-  @Test func `inside a function the nearest clone serves, and its potential moves the border`() {
+  @Test func `among clones the nearest serves, and its bias moves the border`() {
     let rule = RoutingRule(experts: 2, topK: 1, scoring: .sigmoid, normalise: false)
     var prototype = router(encoder: identity(2), rule: rule)
     prototype.physicalToLogical = [0, 0]
     prototype.clonePrototypes = identity(2)
     let x = Matrix(rows: 3, columns: 2, values: [2, 1, 1, 2, 1, 1])
-    #expect(prototype.route(x, threads: 1).slots == [0, 1, 0])
+    #expect(prototype.route(x, threads: 1).experts == [0, 1, 0])
     prototype.cloneBias = [0, 1.5]
-    #expect(prototype.route(x, threads: 1).slots == [1, 1, 1])
+    #expect(prototype.route(x, threads: 1).experts == [1, 1, 1])
     #expect(
       prototype.route(x, threads: 1).weights
         == router(encoder: identity(2), rule: rule)
         .route(x, threads: 1).weights.enumerated().map { $0 == 1 ? 0.7310586 : $1 })
   }
 
-  @Test func `slopes move the choice with the token's place, and never the weights`() {
+  @Test func `token-dependent biases move the choice, and never the weights`() {
     let rule = RoutingRule(experts: 3, topK: 1, scoring: .sigmoid, normalise: false)
     var prototype = router(encoder: identity(3), rule: rule)
     let x = Matrix(rows: 2, columns: 3, values: [2, 1, 0, 1, 2, 0])
     let before = prototype.scores(prototype.latent(x, threads: 1), threads: 1)
-    #expect(prototype.route(x, threads: 1).slots == [0, 1])
-    // Only where the first coordinate is large does function 2 gain 0.6 x 2 over 0.8808 - 0.5.
+    #expect(prototype.route(x, threads: 1).experts == [0, 1])
+    // Only where the first coordinate is large does expert 2 gain 0.6 x 2 over 0.8808 - 0.5.
     prototype.tokenBias = Matrix(rows: 3, columns: 3, values: [0, 0, 0, 0, 0, 0, 0.6, -0.5, 0])
     let assignment = prototype.route(x, threads: 1)
-    #expect(assignment.slots == [2, 1])
+    #expect(assignment.experts == [2, 1])
     #expect(assignment.weights == [before[0, 2], before[1, 1]])
   }
 
-  @Test func `a group's score counts a cloned function once`() {
+  @Test func `a group's score counts a cloned expert once`() {
     let rule = RoutingRule(
       experts: 4, topK: 1, scoring: .softmaxOfSelected, normalise: false,
       groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
     var prototype = router(encoder: identity(4), rule: rule)
-    // Group 0 holds function 0 twice: its score is 5, not 10; group 1's is 3 + 3.
+    // Group 0 holds expert 0 twice: its score is 5, not 10; group 1's is 3 + 3.
     prototype.physicalToLogical = [0, 0, 2, 3]
     let x = Matrix(rows: 1, columns: 4, values: [5, 4, 3, 3])
-    #expect(prototype.route(x, threads: 1).slots == [2])
+    #expect(prototype.route(x, threads: 1).experts == [2])
   }
 
   @Test func `the result does not depend on the number of threads`() {
@@ -92,12 +92,12 @@ struct PrototypeRouterTests {
   }
 
   private func router(
-    encoder: Matrix, rule: RoutingRule, potentials: [Float]? = nil
+    encoder: Matrix, rule: RoutingRule, selectionBias: [Float]? = nil
   ) -> PrototypeRouter {
     let zero = [Float](repeating: 0, count: rule.experts)
     return PrototypeRouter(
       encoder: .linear(encoder), logicalPrototypes: identity(rule.experts),
-      selectionBias: potentials ?? zero, physicalToLogical: Array(0..<rule.experts),
+      selectionBias: selectionBias ?? zero, physicalToLogical: Array(0..<rule.experts),
       clonePrototypes: Matrix(rows: rule.experts, columns: rule.experts), cloneBias: zero,
       rule: rule)
   }

@@ -88,7 +88,8 @@ private let weightTolerance: Float = 4e-6
     for token in 0..<golden.inputs.rows {
       let range = token * k..<(token + 1) * k
       let found = Dictionary(
-        uniqueKeysWithValues: zip(assignment.slots[range].map(Int.init), assignment.weights[range]))
+        uniqueKeysWithValues: zip(
+          assignment.experts[range].map(Int.init), assignment.weights[range]))
       #expect(Set(found.keys) == Set(golden.indices[range]), "token \(token)")
       for (index, weight) in zip(golden.indices[range], golden.weights[range]) {
         let difference = abs((found[index] ?? .infinity) - weight)

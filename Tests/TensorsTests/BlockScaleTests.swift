@@ -14,7 +14,7 @@ import Testing
   private func decode(
     _ decoder: BlockScaledDecoder, _ bytes: [UInt8], type: ElementType, rows: Range<Int>
   ) throws -> [Float] {
-    try bytes.withUnsafeBytes { try decoder.decode($0, type: type, rows: rows) }
+    try bytes.withBytes { try decoder.decode($0, type: type, rows: rows) }
   }
 
   @Test(arguments: [
@@ -34,7 +34,7 @@ import Testing
       return FloatFormula.e4m3.value(Int(bytes[index]))
         * scales[row / blockRows * gridColumns + column / blockColumns]
     }
-    let all = try bytes.withUnsafeBytes { try decoder.decode($0, type: .f8e4m3) }
+    let all = try bytes.withBytes { try decoder.decode($0, type: .f8e4m3) }
     #expect(firstDifference(all, naive) == nil)
 
     let part = rows / 3..<rows
@@ -50,7 +50,7 @@ import Testing
       (.f16, littleEndian([0x3800, 0x4400] as [UInt16])), (.f8e8m0, [126, 129]), (.u8, [126, 129]),
     ]
     for (type, bytes) in cases {
-      let scales = try bytes.withUnsafeBytes {
+      let scales = try bytes.withBytes {
         try BlockScaledDecoder.scales($0, type: type, count: 2)
       }
       #expect(scales == [0.5, 4], "\(type)")
@@ -75,7 +75,7 @@ import Testing
       rows: 1, columns: 1, blockRows: 1, blockColumns: 1, scales: [1])
     #expect(throws: RegateError.self) { try decode(decoder, [0, 0], type: .bf16, rows: 0..<1) }
     #expect(throws: RegateError.self) {
-      try [0].withUnsafeBytes { try BlockScaledDecoder.scales($0, type: .i64, count: 1) }
+      try [0 as UInt8].withBytes { try BlockScaledDecoder.scales($0, type: .i64, count: 1) }
     }
   }
 
@@ -83,8 +83,8 @@ import Testing
     let magnitudes: [Float] = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
     let blocks = randomBytes(16 * 256, seed: 5)
     let scales = (0..<256).map { UInt8($0) }
-    let decoded = try blocks.withUnsafeBytes { blocks in
-      try scales.withUnsafeBytes { try PairedMXFP4.decode(blocks: blocks, scales: $0) }
+    let decoded = try blocks.withBytes { blocks in
+      try scales.withBytes { try PairedMXFP4.decode(blocks: blocks, scales: $0) }
     }
     let naive = (0..<32 * 256).map { index -> Float in
       let nibble = Int(blocks[index / 2]) >> (4 * (index % 2)) & 15
@@ -99,8 +99,8 @@ import Testing
 
   @Test func `GPT-OSS blocks and scales must match`() {
     #expect(throws: RegateError.self) {
-      try [UInt8](repeating: 0, count: 33).withUnsafeBytes { blocks in
-        try [UInt8](repeating: 0, count: 2).withUnsafeBytes {
+      try [UInt8](repeating: 0, count: 33).withBytes { blocks in
+        try [UInt8](repeating: 0, count: 2).withBytes {
           try PairedMXFP4.decode(blocks: blocks, scales: $0)
         }
       }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import CKernels
 import Foundation
 import Tensors
@@ -83,7 +84,7 @@ let paths = [rg_path_baseline, rg_path_avx2].filter { rg_path_available($0) != 0
 
   @Test func `bytes that do not match the count stop the program before they are read`() async {
     await #expect(processExitsWith: .failure) {
-      try [UInt8](repeating: 0, count: 33).withUnsafeBytes {
+      try [UInt8](repeating: 0, count: 33).withBytes {
         _ = try TensorDecoder.decode($0, type: .q8_0, count: 32)
       }
     }
@@ -115,9 +116,10 @@ let paths = [rg_path_baseline, rg_path_avx2].filter { rg_path_available($0) != 0
     let copy = [UInt8](repeating: 0, count: offset) + source[start..<start + bytes]
     let mark: Float = 0x1.234p-77
     var result = [Float](repeating: mark, count: count + 16)
-    copy.withUnsafeBytes { buffer in
-      result.withUnsafeMutableBufferPointer {
-        rg_decode(type, path, buffer.baseAddress! + offset, $0.baseAddress!, blocks)
+    unsafe copy.withUnsafeBytes { buffer in
+      unsafe result.withUnsafeMutableBufferPointer {
+        guard let source = buffer.baseAddress, let target = $0.baseAddress else { return }
+        unsafe rg_decode(type, path, source + offset, target, blocks)
       }
     }
     #expect(result[count...].allSatisfy { $0 == mark })

@@ -10,16 +10,14 @@ func decode(
   _ bytes: [UInt8], _ type: ElementType, count: Int, offset: Int = 0
 ) throws(RegateError) -> [Float] {
   let padded = [UInt8](repeating: 0xA5, count: offset) + bytes
-  return try padded.withUnsafeBytes { buffer in
-    Result { () throws(RegateError) in
-      try TensorDecoder.decode(
-        UnsafeRawBufferPointer(rebasing: buffer[offset...]), type: type, count: count)
-    }
-  }.get()
+  return try padded.withBytes { (buffer) throws(RegateError) in
+    try TensorDecoder.decode(
+      buffer.extracting(offset..<buffer.byteCount), type: type, count: count)
+  }
 }
 
 func littleEndian<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
-  values.flatMap { value in withUnsafeBytes(of: value.littleEndian) { [UInt8]($0) } }
+  values.flatMap(\.littleEndianBytes)
 }
 
 @Suite("Decoding plain elements") struct DecodeFloatTests {
@@ -89,7 +87,7 @@ func littleEndian<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
     let inexact = littleEndian([7, 1 << 24 + 1] as [Int32])
     let error = #expect(throws: RegateError.self) { try decode(inexact, .i32, count: 2) }
     #expect(error?.description.contains("I32 element 1 is 16777217") == true)
-    let integers = try inexact.withUnsafeBytes { bytes in
+    let integers = try inexact.withBytes { bytes in
       try TensorDecoder.integers(bytes, type: .i32, count: 2)
     }
     #expect(integers == [7, 16_777_217])
@@ -99,7 +97,7 @@ func littleEndian<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
     let bytes = littleEndian([UInt64.max])
     for type in [ElementType.u64, .f64] {
       #expect(throws: RegateError.self) {
-        try bytes.withUnsafeBytes { try TensorDecoder.integers($0, type: type, count: 1) }
+        try bytes.withBytes { try TensorDecoder.integers($0, type: type, count: 1) }
       }
     }
   }

@@ -26,19 +26,20 @@ struct IntegerKernelTests {
     let scratch = UnsafeMutableRawPointer.allocate(
       byteCount: rg_integers_scratch_bytes(m, columns.count), alignment: 64)
     defer {
-      packed.deallocate()
-      scratch.deallocate()
+      unsafe packed.deallocate()
+      unsafe scratch.deallocate()
     }
     var result = initial ?? [Float](repeating: .nan, count: m * rows.count)
-    left.withUnsafeBufferPointer { left in
-      right.withUnsafeBufferPointer { right in
+    unsafe left.withUnsafeBufferPointer { left in
+      unsafe right.withUnsafeBufferPointer { right in
+        guard let left = left.baseAddress, let right = right.baseAddress else { return }
         let part = packing ?? n
         for first in stride(from: 0, to: n, by: part) {
-          rg_integers_pack(
-            right.baseAddress! + first * k, k, k, first, min(part, n - first), packed)
+          unsafe rg_integers_pack(
+            right + first * k, k, k, first, min(part, n - first), packed)
         }
-        rg_integers_multiply(
-          left.baseAddress! + columns.lowerBound, k, m, packed, k, rows.lowerBound, rows.count,
+        unsafe rg_integers_multiply(
+          left + columns.lowerBound, k, m, packed, k, rows.lowerBound, rows.count,
           columns.lowerBound, columns.count, &result, rows.count, initial == nil ? 0 : 1, scratch)
       }
     }

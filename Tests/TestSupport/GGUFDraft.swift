@@ -40,7 +40,7 @@ public struct GGUFDraft: Sendable {
 
   /// A little-endian number.
   public static func number(_ value: some FixedWidthInteger) -> [UInt8] {
-    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+    littleEndian(value)
   }
 
   /// A string with its length, or with a false one.

@@ -52,6 +52,6 @@ public func entryText(
 }
 
 /// `value` in little-endian bytes.
-public func littleEndian(_ value: some FixedWidthInteger & BitwiseCopyable) -> [UInt8] {
-  withUnsafeBytes(of: value.littleEndian) { Array($0) }
+public func littleEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+  (0..<T.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
 }

@@ -5,11 +5,11 @@
     assignment_bound.py MODEL PATCHED IDS.npy [--no-clones]
 
 Runs MODEL (Mixtral, Qwen3-MoE or DeepSeek-V3) in transformers 5 on ids [S,L], once as it is and once
-with every MoE layer's experts chosen anew: with the slots' functions of PATCHED, for every token the
-K distinct functions whose weighted sum (the original's scores, normalised) is closest to the
-original router's output, under prices that give every slot the same load on these very tokens. No
+with every MoE layer's experts chosen anew: with the expert map of PATCHED, for every token the K
+logical experts whose weighted sum (the original's scores, normalised) is closest to the original
+router's output, under prices that give every physical expert the same load on these very tokens. No
 router decides here and nothing is held out, so that no router can be expected to lose less at such a
-balance. The search exchanges one expert at a time; DeepSeek's node limit is not kept.
+balance. The search exchanges one expert at a time; DeepSeek's group limit is not kept.
 Prints loss in nats, and Gini and relative output error, means over layers.
 """
 
@@ -41,7 +41,7 @@ def expert_outputs(experts, inputs):
 
 
 class Assignment:
-    """Sets of K functions a token, improved by exchanges under prices."""
+    """Sets of K logical experts a token, improved by exchanges under prices."""
 
     def __init__(self, scores, outputs, start):
         self.weights = scores  # [T,E]
@@ -97,10 +97,10 @@ class Assignment:
         return torch.bincount(self.chosen.flatten(), minlength=self.weights.shape[1])
 
 
-def balance(assignment, slots):
-    """Prices by signs of the excess, until functions carry their `slots` [E] equally."""
-    count = len(slots)
-    share = slots / slots.sum()
+def balance(assignment, copies):
+    """Prices by signs of the excess, until the `copies` [E] of logical experts carry the same load."""
+    count = len(copies)
+    share = copies / copies.sum()
     served = share > 0
     scale = float(assignment.energy.mean())
     prices = torch.where(served, 0.0, 1e6 * scale)
@@ -120,9 +120,9 @@ def balance(assignment, slots):
 class BalancedGate(torch.nn.Module):
     """Stands in for a router: same outputs, balanced on the tokens of the call."""
 
-    def __init__(self, gate, experts, slots, deepseek):
+    def __init__(self, gate, experts, copies, deepseek):
         super().__init__()
-        self.gate, self.experts, self.slots = gate, experts, slots
+        self.gate, self.experts, self.copies = gate, experts, copies
         self.deepseek = deepseek
         self.figures = None
 
@@ -132,7 +132,7 @@ class BalancedGate(torch.nn.Module):
         scores = (inputs @ self.gate.weight.T)
         scores = scores.sigmoid() if self.deepseek else scores.softmax(-1)
         assignment = Assignment(scores, expert_outputs(self.experts, inputs), start)
-        balance(assignment, self.slots)
+        balance(assignment, self.copies)
         chosen = assignment.chosen
         held = scores.gather(1, chosen)
         held = held / held.sum(1, keepdim=True)
@@ -140,7 +140,7 @@ class BalancedGate(torch.nn.Module):
         error = ((mask[:, None] @ assignment.gram @ mask[:, :, None])[:, 0, 0]
                  - 2 * (mask * assignment.projection).sum(1) + assignment.energy)
         load = assignment.load()
-        each = [float(load[f]) / int(n) for f, n in enumerate(self.slots) for _ in range(int(n))]
+        each = [float(load[f]) / int(n) for f, n in enumerate(self.copies) for _ in range(int(n))]
         self.figures = (gini(each), float((error.sum() / assignment.energy.sum()).sqrt()))
         return logits, held * weights.sum(1, keepdim=True), chosen
 
@@ -170,10 +170,10 @@ def main():
     for layer in layers:
         block = model.model.layers[layer["index"]].mlp
         count = len(layer["physical_to_logical"])
-        functions = range(count) if options.no_clones else layer["physical_to_logical"]
-        slots = torch.bincount(torch.tensor(list(functions)), minlength=count).float()
+        logical = range(count) if options.no_clones else layer["physical_to_logical"]
+        copies = torch.bincount(torch.tensor(list(logical)), minlength=count).float()
         block.gate = BalancedGate(
-            block.gate, block.experts, slots, model.config.model_type == "deepseek_v3")
+            block.gate, block.experts, copies, model.config.model_type == "deepseek_v3")
         gates.append(block.gate)
     patched = nll(model, ids)
     figures = np.mean([gate.figures for gate in gates], axis=0)

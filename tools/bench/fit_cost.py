@@ -154,7 +154,7 @@ def in_torch(options):
         prices(compared[rows], 80)
         return prices(compared, 40)
 
-    def native(x):
+    def prototype_form(x):
         z, scores = timed("latent_space", lambda: latent(x))
         timed("clone_plan", lambda: plan(scores, torch.randn(E, 32)))
         timed("potentials", lambda: potentials(z, scores))
@@ -177,9 +177,9 @@ def in_torch(options):
             multiplier = multiplier + 1e-3 * (load(logits.detach()) / (len(rows) * K) * E - 1)
 
     timed("original_routing", lambda: (x @ gate.T).softmax(1).topk(K, 1))
-    native(x)
+    prototype_form(x)
     whole = dict(seconds)
-    native(x[: tokens * 7 // 8])
+    prototype_form(x[: tokens * 7 // 8])
     seconds["held-out_evidence"] = sum(seconds.values()) - sum(whole.values())
     seconds.update(whole)
     timed("stock_form", stock)
@@ -204,13 +204,13 @@ def main():
           f"inputs {options.tokens * H * 4 / 1e6:.0f} MB of it; whole command {total:.1f} s\n")
     print("| phase | regate, s | PyTorch, s | ratio |\n|---|---|---|---|")
     fit = rest = 0.0
-    for phase, time in ours.items():
+    for phase, seconds in ours.items():
         other = rival.get(phase)
         if phase not in ("expert_outputs", "model"):
-            fit += time
+            fit += seconds
             rest += other or 0
-        print(f"| {phase.replace('_', ' ')} | {time:.2f} | {f'{other:.2f}' if other else ''} "
-              f"| {f'{other / time:.1f}' if other and time else ''} |")
+        print(f"| {phase.replace('_', ' ')} | {seconds:.2f} | {f'{other:.2f}' if other else ''} "
+              f"| {f'{other / seconds:.1f}' if other and seconds else ''} |")
     print(f"| fit | {fit:.2f} | {f'{rest:.2f}' if rest else ''} | {f'{rest / fit:.1f}' if rest else ''} |")
 
 

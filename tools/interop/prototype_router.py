@@ -47,14 +47,14 @@ class PrototypeRouter:
         self.encoder, self.similarity = config["regate"]["encoder"], config["regate"]["similarity"]
         self.A, self.p, self.a = get("weight"), get("logical_prototypes"), get("logit_bias")
         self.b, self.v = get("selection_bias"), get("token_bias")
-        self.function = get("physical_to_logical")
+        self.logical = get("physical_to_logical")
         self.c, self.beta = get("clone_prototypes"), get("clone_bias")
         self.family = config["model_type"].removeprefix("regate_")
         self.top_k = config["num_experts_per_tok"]
-        self.experts = len(self.function)
+        self.experts = len(self.logical)
 
-    def nodes(self):
-        """(number, kept) of the family's node-limited rule, or None."""
+    def groups(self):
+        """(number, kept) of the family's group-limited rule, or None."""
         if self.family == "deepseek_v2" and self.config["topk_method"] != "group_limited_greedy":
             return None
         if self.family in ("deepseek_v2", "deepseek_v3"):
@@ -74,7 +74,7 @@ class PrototypeRouter:
         return np.split(both, 2, axis=-1)
 
     def compare(self, z, lv):
-        """s sim(z, p) of one token with every function [E], in Float64."""
+        """s sim(z, p) of one token with every logical expert [E], in Float64."""
         z, lv, p = (values.astype(float) for values in (z, lv, self.p))
         lv, name = np.maximum(lv, np.log(1e-6)), self.similarity
         if name == "dot":
@@ -119,30 +119,31 @@ class PrototypeRouter:
         return powers / powers.sum(-1, keepdims=True)
 
     def chosen(self, pi, z):
-        """The K functions of one token, best first."""
-        value = {f: pi[f] + z @ self.v[f] + self.b[f] for f in range(self.experts) if f in self.function}
-        if self.nodes():
-            number, kept = self.nodes()
+        """The K logical experts of one token, best first."""
+        value = {f: pi[f] + z @ self.v[f] + self.b[f] for f in range(self.experts) if f in self.logical}
+        if self.groups():
+            number, kept = self.groups()
             size = self.experts // number
             two = 2 if self.family == "deepseek_v3" else 1
-            members = [[f for f in value if f // size == node] for node in range(number)]
-            score = [sum(sorted((value[f] for f in node), reverse=True)[:two]) if node else -np.inf
-                     for node in members]
-            best = sorted(range(number), key=lambda node: (-score[node], node))[:kept]
-            for node in set(range(number)) - set(best):
-                for f in members[node]:
+            members = [[f for f in value if f // size == group] for group in range(number)]
+            score = [sum(sorted((value[f] for f in group), reverse=True)[:two]) if group else -np.inf
+                     for group in members]
+            best = sorted(range(number), key=lambda group: (-score[group], group))[:kept]
+            for group in set(range(number)) - set(best):
+                for f in members[group]:
                     if self.family == "deepseek_v3":
                         del value[f]
                     else:
                         value[f] = np.float32(0)
         return sorted(value, key=lambda f: (-value[f], f))[: self.top_k]
 
-    def slot(self, z, function):
-        held = [j for j in range(self.experts) if self.function[j] == function]
-        return max(held, key=lambda j: (z @ self.c[j] + self.beta[j], -j))
+    def nearest_clone(self, z, f):
+        """The physical expert that serves logical expert f."""
+        clones = [j for j in range(self.experts) if self.logical[j] == f]
+        return max(clones, key=lambda j: (z @ self.c[j] + self.beta[j], -j))
 
     def weights(self, pi):
-        """The family's rule on pi [K] of the chosen functions."""
+        """The family's rule on pi [K] of the chosen logical experts."""
         asked = self.config.get("norm_topk_prob", False)
         if self.family == "mixtral" or (self.family == "qwen3_moe" and asked):
             pi = pi / pi.sum()
@@ -153,10 +154,10 @@ class PrototypeRouter:
         return pi
 
     def __call__(self, x):
-        """Slots and weights [T,K] of router inputs x [T,H], Float32."""
+        """Physical experts and weights [T,K] of router inputs x [T,H], Float32."""
         z, lv = self.latent(x.astype(np.float32))
         pi = self.scores(z, lv)
-        functions = [self.chosen(*row) for row in zip(pi, z)]
-        slots = [[self.slot(z[t], f) for f in row] for t, row in enumerate(functions)]
-        weights = [self.weights(pi[t, row]) for t, row in enumerate(functions)]
-        return np.array(slots), np.array(weights, np.float32)
+        chosen = [self.chosen(*row) for row in zip(pi, z)]
+        physical = [[self.nearest_clone(z[t], f) for f in row] for t, row in enumerate(chosen)]
+        weights = [self.weights(pi[t, row]) for t, row in enumerate(chosen)]
+        return np.array(physical), np.array(weights, np.float32)

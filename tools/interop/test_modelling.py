@@ -49,7 +49,7 @@ def regate(*arguments):
 
 
 def random_deepseek_v2(folder):
-    """A DeepSeek-V2 with node-limited selection, its captures and ids: no small real one exists."""
+    """A DeepSeek-V2 with group-limited selection, its captures and ids: no small real one exists."""
     torch.manual_seed(2)
     config = transformers.DeepseekV2Config(
         vocab_size=97, hidden_size=32, intermediate_size=48, moe_intermediate_size=24,
@@ -148,7 +148,7 @@ def router(model, layer):
     return block(model, layer).gate
 
 
-def slots_and_weights(output):
+def experts_and_weights(output):
     return (output[2], output[1]) if TRANSFORMERS_5 else output
 
 
@@ -197,13 +197,13 @@ def test_routes_as_the_specification_says(case, model):
         router(model, layer).register_forward_hook(
             lambda _, inputs, output, layer=layer: seen.update(
                 {layer: (inputs[0].reshape(-1, inputs[0].shape[-1]).numpy(),
-                         slots_and_weights(output))}))
+                         experts_and_weights(output))}))
     with torch.no_grad():
         model(case.ids[:3])
     different = total = 0
-    for layer, (x, (slots, weights)) in seen.items():
+    for layer, (x, (chosen, weights)) in seen.items():
         expected, expected_weights = PrototypeRouter(case.checkpoint, layer)(x)
-        same = (slots.numpy() == expected).all(1)
+        same = (chosen.numpy() == expected).all(1)
         # Scales multiply what Float32 leaves of distances.
         exact = case.is_default
         np.testing.assert_allclose(
@@ -222,8 +222,8 @@ def test_loads_are_those_that_regate_validate_counts(case, model):
         with safe_open(case.captures[1], "pt") as capture:
             x = capture.get_tensor(f"layers.{layer}.router_input")
         with torch.no_grad():
-            slots, _ = slots_and_weights(router(model, layer)(x))
-        load = np.bincount(slots.flatten().numpy(), minlength=len(figures["patched"]["load"]))
+            chosen, _ = experts_and_weights(router(model, layer)(x))
+        load = np.bincount(chosen.flatten().numpy(), minlength=len(figures["patched"]["load"]))
         counted = np.array(figures["patched"]["load"])
         assert load.sum() == counted.sum()
         assert np.abs(load - counted).sum() / 2 / load.sum() < 0.0005
@@ -239,15 +239,15 @@ class HandMadeMoE(torch.nn.Module):
         names = ["w1", "w3", "w2"] if self.route.family == "mixtral" else [
             "gate_proj", "up_proj", "down_proj"]
         prefix = router_prefix(checkpoint, layer).removesuffix("gate.")
-        self.weights = [[checkpoint[f"{prefix}experts.{slot}.{name}.weight"].float()
-                         for name in names] for slot in range(self.route.experts)]
+        self.weights = [[checkpoint[f"{prefix}experts.{expert}.{name}.weight"].float()
+                         for name in names] for expert in range(self.route.experts)]
 
     def forward(self, hidden):
         x = hidden.reshape(-1, hidden.shape[-1])
-        slots, weights = map(torch.tensor, self.route(x.numpy()))
+        chosen, weights = map(torch.tensor, self.route(x.numpy()))
         y = self.shared(x) if self.shared is not None else torch.zeros_like(x)
-        for slot, (gate, up, down) in enumerate(self.weights):
-            for token, rank in (slots == slot).nonzero().tolist():
+        for expert, (gate, up, down) in enumerate(self.weights):
+            for token, rank in (chosen == expert).nonzero().tolist():
                 inner = torch.nn.functional.silu(gate @ x[token]) * (up @ x[token])
                 y[token] += weights[token, rank] * (down @ inner)
         y = y.view_as(hidden)
@@ -291,8 +291,8 @@ LOSSES = dict(regate_loss_coef=0.01)
 def naive_loss(gate, x, config):
     """The router losses of one layer, from their definitions."""
     z, log_variance = gate.encode(x)
-    slots, _ = slots_and_weights(gate(x))
-    functions = gate.physical_to_logical[slots]
+    physical, _ = experts_and_weights(gate(x))
+    logical = gate.physical_to_logical[physical]
     experts = len(gate.physical_to_logical)
     held = sorted(set(gate.physical_to_logical.tolist()))
 
@@ -306,10 +306,10 @@ def naive_loss(gate, x, config):
         }[config.regate_diversity_type]()
 
     align = []
-    for function in range(experts):
-        mine = z[(functions == function).any(1)]
+    for expert in range(experts):
+        mine = z[(logical == expert).any(1)]
         if len(mine):
-            p, centre = gate.logical_prototypes[function], mine.mean(0)
+            p, centre = gate.logical_prototypes[expert], mine.mean(0)
             if gate.similarity in INNER_PRODUCTS:
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
@@ -321,7 +321,7 @@ def naive_loss(gate, x, config):
         scores[:, f] * nearness[:, [j]].sub(nearness[:, gate.physical_to_logical == f]).exp().pow(-1)
         .sum(1).pow(-1) for j, f in enumerate(gate.physical_to_logical.tolist())], 1)
     probability = probability / probability.sum(1, keepdim=True)
-    load = torch.stack([(slots == j).float().mean() for j in range(experts)])
+    load = torch.stack([(physical == j).float().mean() for j in range(experts)])
     kl = torch.zeros(1)
     if log_variance is not None:
         standard = torch.distributions.Normal(0.0, 1.0)

@@ -51,7 +51,7 @@ final class ArrayStorage: Sendable {
 
   /// Calls `body` with the bytes of `range`, counted from the first.
   func withBytes<R>(
-    in range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws(RegateError) -> R
+    in range: Range<Int>, _ body: (RawSpan) throws(RegateError) -> R
   ) throws(RegateError) -> R {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     let start: Int
@@ -59,7 +59,9 @@ final class ArrayStorage: Sendable {
     case .plain(let whole): start = whole.lowerBound
     case .member(let member):
       if let inflated = try checked(member) {
-        return try inflated.withRawBytes(in: range, body)
+        return try inflated.withBytes { (bytes) throws(RegateError) in
+          try body(bytes.extracting(range))
+        }
       }
       start = member.data.lowerBound
     }
@@ -91,7 +93,7 @@ final class ArrayStorage: Sendable {
             advice: "store it uncompressed, with numpy.savez")
         }
         let bytes = try inflate(member, limit: member.size)
-        try require(bytes.withUnsafeBytes(crc32(of:)), of: member)
+        try require(bytes.withBytes(crc32(of:)), of: member)
         state.inflated = bytes
       } else {
         try require(file.withBytes(in: member.data, crc32(of:)), of: member)
@@ -142,22 +144,5 @@ final class ArrayStorage: Sendable {
       throw problem(error.problem)
     }
     return output
-  }
-}
-
-extension [UInt8] {
-  /// `withUnsafeBytes` over a part of the array, with typed errors.
-  fileprivate func withRawBytes<R>(
-    in range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws(RegateError) -> R
-  ) throws(RegateError) -> R {
-    var result: Result<R, RegateError>?
-    withUnsafeBytes { bytes in
-      let part = UnsafeRawBufferPointer(rebasing: bytes[range])
-      do throws(RegateError) { result = .success(try body(part)) } catch {
-        result = .failure(error)
-      }
-    }
-    guard let result else { preconditionFailure("the closure above always runs") }
-    return try result.get()
   }
 }

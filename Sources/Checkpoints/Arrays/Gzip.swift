@@ -58,7 +58,7 @@ package enum Gzip {
   /// Whether only zeros follow, as on a tape; anything but them and a member is refused.
   private static func isPadding(_ file: MappedFile, from start: Int) throws(RegateError) -> Bool {
     if start + 2 <= file.count, file.bytes(in: start..<start + 2) == magic { return false }
-    let padding = file.withBytes(in: start..<file.count) { $0.allSatisfy { $0 == 0 } }
+    let padding = file.withBytes(in: start..<file.count) { $0.isZero }
     guard padding else {
       throw RegateError(
         .malformed, file: file.path, subject: "byte \(start)",

@@ -5,6 +5,7 @@ import CZlib
 /// One run of zlib's inflate over bytes in memory.
 ///
 /// zlib keeps the address of its state, so the state lives on the heap.
+@safe
 final class Inflater {
   enum Format: Int32 {
     /// RFC 1951 without a wrapper, as in ZIP.
@@ -21,20 +22,21 @@ final class Inflater {
   /// No deflate stream grows by more: a 258-byte match may take 2 bits (zlib's documentation).
   static let largestRatio = 1032
 
+  // SAFETY: one initialised state, from `init` to `deinit`.
   private let state: UnsafeMutablePointer<z_stream>
 
   init(_ format: Format) throws(Failure) {
-    state = .allocate(capacity: 1)
-    state.initialize(to: z_stream())
-    let code = inflateInit2_(
+    unsafe state = .allocate(capacity: 1)
+    unsafe state.initialize(to: z_stream())
+    let code = unsafe inflateInit2_(
       state, format.rawValue, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
     guard code == Z_OK else { throw Failure(problem: "zlib could not start (\(code))") }
   }
 
   deinit {
-    inflateEnd(state)
-    state.deinitialize(count: 1)
-    state.deallocate()
+    unsafe inflateEnd(state)
+    unsafe state.deinitialize(count: 1)
+    unsafe state.deallocate()
   }
 
   /// Inflates the stream at the start of `input`, appending to `output` until the stream ends or
@@ -42,7 +44,7 @@ final class Inflater {
   ///
   /// - Returns: the input bytes taken, and whether the stream ended.
   func run(
-    _ input: UnsafeRawBufferPointer, into output: inout [UInt8], limit: Int
+    _ input: RawSpan, into output: inout [UInt8], limit: Int
   ) throws(Failure) -> (taken: Int, ended: Bool) {
     var taken = 0
     var appended = 0
@@ -63,38 +65,41 @@ final class Inflater {
   }
 
   private func step(
-    _ input: UnsafeRawBufferPointer, from start: Int, room: Int
+    _ input: RawSpan, from start: Int, room: Int
   ) throws(Failure) -> (taken: Int, made: [UInt8], ended: Bool) {
-    let offered = min(input.count - start, 1 << 24)
+    let offered = min(input.byteCount - start, 1 << 24)
     var code = Z_OK
-    let made = [UInt8](unsafeUninitializedCapacity: room) { (buffer, count) in
+    let made = unsafe [UInt8](unsafeUninitializedCapacity: room) { (buffer, count) in
       // SAFETY: zlib only reads from next_in, although its type is mutable; both pointers are
       // valid for the counts that are given with them.
-      let first = input.baseAddress.map { $0 + start }
-      state.pointee.next_in = UnsafeMutableRawPointer(mutating: first)?
-        .assumingMemoryBound(to: UInt8.self)
-      state.pointee.avail_in = UInt32(offered)
-      state.pointee.next_out = buffer.baseAddress
-      state.pointee.avail_out = UInt32(room)
-      code = inflate(state, Z_NO_FLUSH)
-      count = room - Int(state.pointee.avail_out)
+      unsafe input.extracting(start..<start + offered).withUnsafeBytes { part in
+        unsafe state.pointee.next_in = UnsafeMutableRawPointer(mutating: part.baseAddress)?
+          .assumingMemoryBound(to: UInt8.self)
+        unsafe state.pointee.avail_in = UInt32(offered)
+        unsafe state.pointee.next_out = buffer.baseAddress
+        unsafe state.pointee.avail_out = UInt32(room)
+        code = unsafe inflate(state, Z_NO_FLUSH)
+      }
+      count = unsafe room - Int(state.pointee.avail_out)
     }
     guard code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR else {
-      let detail = state.pointee.msg.map { String(cString: $0) } ?? "error \(code)"
+      let detail = unsafe state.pointee.msg.map { unsafe String(cString: $0) } ?? "error \(code)"
       throw Failure(problem: "the compressed data are corrupt (\(detail))")
     }
-    return (offered - Int(state.pointee.avail_in), made, code == Z_STREAM_END)
+    return unsafe (offered - Int(state.pointee.avail_in), made, code == Z_STREAM_END)
   }
 }
 
 /// CRC-32 of ZIP and gzip.
-func crc32(of bytes: UnsafeRawBufferPointer) -> UInt32 {
+func crc32(of bytes: RawSpan) -> UInt32 {
   var crc = CZlib.crc32(0, nil, 0)
   var start = 0
-  while start < bytes.count {
-    let count = min(bytes.count - start, 1 << 24)
-    let part = UnsafeRawBufferPointer(rebasing: bytes[start..<start + count])
-    crc = CZlib.crc32(crc, part.bindMemory(to: UInt8.self).baseAddress, UInt32(count))
+  while start < bytes.byteCount {
+    let count = min(bytes.byteCount - start, 1 << 24)
+    // SAFETY: zlib reads the buffer that it is given, inside the call.
+    crc = unsafe bytes.extracting(start..<start + count).withUnsafeBytes { part in
+      unsafe CZlib.crc32(crc, part.bindMemory(to: UInt8.self).baseAddress, UInt32(count))
+    }
     start += count
   }
   return UInt32(truncatingIfNeeded: crc)

@@ -87,7 +87,7 @@ public struct NumericArray: Sendable {
 
   /// Calls `body` with the elements of `rows` as little-endian bytes, row after row.
   private func withRowMajorBytes<R>(
-    of rows: Range<Int>, _ body: (UnsafeRawBufferPointer) throws(RegateError) -> R
+    of rows: Range<Int>, _ body: (RawSpan) throws(RegateError) -> R
   ) throws(RegateError) -> R {
     precondition(rows.lowerBound >= 0 && rows.upperBound <= rowCount, "rows outside the array")
     let width = type.blockBits / 8
@@ -99,15 +99,7 @@ public struct NumericArray: Sendable {
     do throws(RegateError) {
       return try storage.withBytes(in: range) { (bytes) throws(RegateError) in
         guard isColumnMajor || isBigEndian && width > 1 else { return try body(bytes) }
-        let ordered = reordered(bytes, rows: rows, width: width)
-        var result: Result<R, RegateError>?
-        ordered.withUnsafeBytes { raw in
-          do throws(RegateError) { result = .success(try body(raw)) } catch {
-            result = .failure(error)
-          }
-        }
-        guard let result else { preconditionFailure("the closure above always runs") }
-        return try result.get()
+        return try reordered(bytes, rows: rows, width: width).withBytes(body)
       }
     } catch {
       var located = error
@@ -120,7 +112,7 @@ public struct NumericArray: Sendable {
   /// The elements of `rows`, row-major and little-endian. `bytes` begin with the first of `rows`,
   /// or, column-major, with the whole array.
   private func reordered(
-    _ bytes: UnsafeRawBufferPointer, rows: Range<Int>, width: Int
+    _ bytes: RawSpan, rows: Range<Int>, width: Int
   ) -> [UInt8] {
     let count = rows.count * rowLength
     var result: [UInt8] = []
@@ -132,8 +124,9 @@ public struct NumericArray: Sendable {
     if isColumnMajor { position[0] = rows.lowerBound }
     for element in 0..<count {
       let place = isColumnMajor ? zip(position, strides).reduce(0) { $0 + $1.0 * $1.1 } : element
-      let value = bytes[place * width..<(place + 1) * width]
-      if isBigEndian { result += value.reversed() } else { result += value }
+      for byte in 0..<width {
+        result.append(bytes[place * width + (isBigEndian ? width - 1 - byte : byte)])
+      }
       var axis = shape.count - 1
       while isColumnMajor, axis >= 0 {
         position[axis] += 1

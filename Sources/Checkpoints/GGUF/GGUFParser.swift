@@ -201,9 +201,7 @@ struct GGUFParser {
     let start = reader.offset
     try reader.skip(count * width, key)
     return reader.file.withBytes(in: start..<reader.offset) { bytes in
-      (0..<count).map {
-        T(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * width, as: T.self))
-      }
+      (0..<count).map { bytes.integer(at: $0 * width) }
     }
   }
 

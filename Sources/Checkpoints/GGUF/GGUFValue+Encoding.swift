@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
+
 extension GGUFValue {
   /// Type number and value, as they follow the key.
   func encode(into bytes: inout [UInt8]) {
@@ -28,7 +30,7 @@ extension GGUFValue {
   }
 
   static func append(_ number: some FixedWidthInteger, to bytes: inout [UInt8]) {
-    withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
+    bytes.append(contentsOf: number.littleEndianBytes)
   }
 
   static func append(_ numbers: [some FixedWidthInteger], to bytes: inout [UInt8]) {

@@ -119,6 +119,6 @@ public struct SafetensorsHeader: Sendable, Hashable {
         "the header would have \(text.count) bytes, more than the \(SafetensorsHeader.sizeLimit) "
           + "that safetensors allows", advice: "use more shards")
     }
-    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+    return UInt64(text.count).littleEndianBytes + text
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ByteStorage
-import Foundation
 package import OrderedCollections
 package import Tensors
 
@@ -31,24 +30,19 @@ package enum SafetensorsWriter {
     let header = try SafetensorsHeader(
       tensors.map { ($0.name, $0.type, $0.shape) }, metadata: metadata, order: order)
     let sources = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
-    let name = (path as NSString).lastPathComponent
-    let folder = (path as NSString).deletingLastPathComponent
-    let staged = try StagedOutput(
-      destination: folder.isEmpty ? "." : folder, kind: .files([name]), overwrite: overwrite)
-    var file = try FileWriter(creating: staged.path(name))
-    try file.write(try header.serialised())
-    let dataStart = file.offset
-    for entry in header.entries {
-      try file.write(sources[entry.name]?.bytes ?? [])
-      let written = file.offset - dataStart - entry.range.lowerBound
-      guard written == entry.range.count else {
-        throw RegateError(
-          .mismatch, file: path, subject: entry.name,
-          "\(entry.type.rawValue) \(entry.shape) needs \(entry.range.count) bytes, but \(written) "
-            + "were made")
+    let opening = try header.serialised()
+    try AtomicFile.write(to: path, overwrite: overwrite) { (file) throws(RegateError) in
+      try file.write(opening)
+      for entry in header.entries {
+        try file.write(sources[entry.name]?.bytes ?? [])
+        let written = file.offset - opening.count - entry.range.lowerBound
+        guard written == entry.range.count else {
+          throw RegateError(
+            .mismatch, file: path, subject: entry.name,
+            "\(entry.type.rawValue) \(entry.shape) needs \(entry.range.count) bytes, but "
+              + "\(written) were made")
+        }
       }
     }
-    try file.sync()
-    try staged.commit()
   }
 }

@@ -30,9 +30,8 @@ struct CheckpointDirectory {
     }
     for name in names {
       let child = path + "/" + name
-      var status = stat()
-      guard lstat(child, &status) == 0 else { continue }
-      if status.st_mode & S_IFMT == S_IFDIR {
+      guard let kind = FileKind(of: child, followingLinks: false) else { continue }
+      if kind == .directory {
         guard !name.hasPrefix("."), depth < depthLimit else { continue }
         try list(child, prefix: prefix + name + "/", depth: depth + 1, into: &found)
       } else if isRegularFile(child) || name.hasSuffix(".safetensors") {
@@ -44,19 +43,16 @@ struct CheckpointDirectory {
 
   /// Whether anything has the name `path`, even a link that leads nowhere.
   static func exists(_ path: String) -> Bool {
-    var status = stat()
-    return lstat(path, &status) == 0
+    FileKind(of: path, followingLinks: false) != nil
   }
 
   /// Whether `path` is a regular file or a link to one.
   static func isRegularFile(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    FileKind(of: path) == .file
   }
 
   static func isDirectory(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    FileKind(of: path) == .directory
   }
 
   /// Names of the `.safetensors` files of the directory itself.

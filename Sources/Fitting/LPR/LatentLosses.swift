@@ -112,7 +112,7 @@ extension Assignment {
   /// The routing weights as a matrix [T,F], 0 for functions that a token did not choose.
   package func responsibilities(physicalToLogical: [Int], functions: Int) -> Matrix {
     var result = Matrix(rows: tokens, columns: functions)
-    for (entry, slot) in slots.enumerated() {
+    for (entry, slot) in experts.enumerated() {
       result[entry / topK, physicalToLogical[Int(slot)]] += weights[entry]
     }
     return result
@@ -126,7 +126,7 @@ extension Matrix {
       experts: columns, topK: topK, scoring: .softmaxOfSelected, normalise: false)
     let chosen = Selection(rule: rule).assign(self, threads: 1) { _, function in function }
     var scattered = Matrix(rows: rows, columns: columns)
-    for (entry, slot) in chosen.slots.enumerated() {
+    for (entry, slot) in chosen.experts.enumerated() {
       scattered[entry / topK, Int(slot)] = self[entry / topK, Int(slot)]
     }
     return RoutingRule(experts: columns, topK: topK, scoring: .softmax, normalise: false)

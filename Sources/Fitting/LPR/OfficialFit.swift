@@ -102,7 +102,7 @@ package struct OfficialFit {
       let key = CrossAttention.Side(
         weight: identity, bias: zero, norm: [Float](repeating: scale, count: size))
       return PrototypeRouter(
-        slots: keys, encoder: paddedEncoder(),
+        prototypes: keys, encoder: paddedEncoder(),
         similarity: .crossAttention(CrossAttention(query: query, key: key)),
         rule: set.router.rule)
     }

@@ -11,7 +11,7 @@ latent_size (R of each MoE layer, by layer number). These keys switch on the los
     regate_diversity_type     orthogonal, cosine or euclidean
     regate_align_weight       0.05  prototypes towards the tokens they serve
     regate_kl_weight          0.01  latent Gaussians towards the standard one, where there are any
-    regate_balance_weight     1.0   even load over slots
+    regate_balance_weight     1.0   even load over physical experts
 """
 
 from dataclasses import dataclass
@@ -41,18 +41,18 @@ LOSS_KEYS = {
 
 @dataclass(frozen=True)
 class RoutingRule:
-    """How a family turns the logits of E functions into K chosen ones and their weights."""
+    """How a family turns the logits of E logical experts into K chosen ones and their weights."""
 
     experts: int
     top_k: int
-    sigmoid: bool = False  # scores: sigmoid, or softmax over all functions
+    sigmoid: bool = False  # scores: sigmoid, or softmax over all experts
     normalise: bool = False  # divide the chosen scores by their sum ...
     epsilon: float = 0.0  # ... plus this
     scale: float = 1.0
-    nodes: int = 1  # node-limited selection: this many groups of consecutive functions ...
-    kept_nodes: int = 1  # ... of which so many may be used
-    top_two: bool = False  # a node's score: sum of its two best functions, or its best
-    outside: float = float("-inf")  # what a function outside the kept nodes scores
+    groups: int = 1  # group-limited selection: this many groups of consecutive experts ...
+    kept_groups: int = 1  # ... of which so many may be used
+    top_two: bool = False  # a group's score: sum of its two best experts, or its best
+    outside: float = float("-inf")  # what an expert outside the kept groups scores
 
 
 def check(regate):
@@ -133,8 +133,8 @@ class RegateDeepseekV2Config(DeepseekV2Config):
             self.n_routed_experts,
             self.num_experts_per_tok,
             scale=self.routed_scaling_factor,
-            nodes=self.n_group if limited else 1,
-            kept_nodes=self.topk_group if limited else 1,
+            groups=self.n_group if limited else 1,
+            kept_groups=self.topk_group if limited else 1,
             outside=0.0,
         )
 
@@ -155,7 +155,7 @@ class RegateDeepseekV3Config(DeepseekV3Config):
             normalise=self.norm_topk_prob,
             epsilon=1e-20,
             scale=self.routed_scaling_factor,
-            nodes=self.n_group,
-            kept_nodes=self.topk_group,
+            groups=self.n_group,
+            kept_groups=self.topk_group,
             top_two=True,
         )

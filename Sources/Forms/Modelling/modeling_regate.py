@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models whose routers Regate replaced by latent prototypes (prototype form, version 4).
 
-The models are transformers' own; only the gate of each MoE block is another one. A *function* is a
-distinct expert of the original checkpoint, a *slot* an expert as it lies on disk; clones are slots
-that hold the same function. T tokens, H hidden size, R latent size, E slots (and as many function
-numbers), K top-k. All router arithmetic is Float32, and router tensors stay Float32 whatever the
-model's dtype.
+The models are transformers' own; only the gate of each MoE block is another one. A *logical expert*
+is a distinct expert of the original checkpoint, a *physical expert* an expert as it lies on disk;
+clones are physical experts that are copies of one logical expert. A logical expert without a
+physical one was pruned. T tokens, H hidden size, R latent size, E physical experts (and as many
+numbers of logical ones), K top-k. All router arithmetic is Float32, and router tensors stay Float32
+whatever the model's dtype.
 
     z     = Enc(x)                           latent vector [R]
-    pi    = softmax or sigmoid of s sim(z, p) + a   score of each function
-    F     = the K functions that hold a slot and have the largest pi + b + z . v, within the kept
-            nodes
-    slot  = for f in F, the slot j of f with the largest z . c_j + beta_j
+    pi    = softmax or sigmoid of s sim(z, p) + a   score of each logical expert
+    F     = the K logical experts that were not pruned and have the largest pi + b + z . v,
+            within the kept groups
+    j_f   = for f in F, its physical expert with the largest z . c_j + beta_j
     w     = the family's rule on pi of F     (renormalised or not, scaled)
 
 Encoders (config key `regate.encoder`): `linear`, x A; `lpr`, SiLU(LayerNorm(x)) A + bias, whose
@@ -20,9 +21,9 @@ Encoders (config key `regate.encoder`): `linear`, x A; `lpr`, SiLU(LayerNorm(x))
 
 Trained by the language loss: encoder, p, a, s and what the similarity itself learns, through the
 weights w; c and beta, where there are clones, through a straight-through factor
-(1 + s - stopgrad(s)) on w, s the share of the chosen slot in a softmax over its function's slots.
-The choice itself has no gradient; b, v and the slot map are fixed. The log-variance is trained by the
-similarities between distributions, and by the KL loss. The router losses (see
+(1 + s - stopgrad(s)) on w, s the share of the chosen clone in a softmax over those of its logical
+expert. The choice itself has no gradient; b, v and the map are fixed. The log-variance is trained
+by the similarities between distributions, and by the KL loss. The router losses (see
 `RegateRouter.loss`) are added in training if the config key `regate_loss_coef` is above zero,
 never in evaluation.
 """
@@ -61,7 +62,7 @@ INNER_PRODUCTS = ("dot", "cosine", "cross_attention")
 UNSCALED = ("dot", "cross_attention")
 DIVERGENCES = ("kl", "js", "hellinger", "wasserstein")
 LOWEST_LOG_VARIANCE = math.log(1e-6)
-# Token-function-dimension triples that exist at a time while distances are computed.
+# Triples of token, expert and dimension that exist at a time while distances are computed.
 BLOCK_VALUES = 1 << 23
 
 
@@ -70,9 +71,9 @@ class Routing(NamedTuple):
 
     latent: torch.Tensor  # z [T,R]
     log_variance: torch.Tensor | None  # [T,R] of the encoder `lpr`
-    scores: torch.Tensor  # pi [T,E] of the functions
-    share: torch.Tensor  # [T,E] of each slot in its function
-    slots: torch.Tensor  # chosen [T,K]
+    scores: torch.Tensor  # pi [T,E] of the logical experts
+    share: torch.Tensor  # [T,E] of each physical expert among its clones
+    physical: torch.Tensor  # chosen physical experts [T,K]
 
 
 class RegateRouter(nn.Module):
@@ -133,7 +134,7 @@ class RegateRouter(nn.Module):
         return super()._apply(same_dtype, recurse)
 
     def forward(self, hidden_states):
-        """Slots and weights [T,K], in the order that this transformers' MoE blocks expect."""
+        """Physical experts and weights [T,K], in the order that MoE blocks here expect."""
         x = hidden_states.reshape(-1, self.weight.shape[0])
         with torch.autocast(x.device.type, enabled=False):
             z, log_variance = self.encode(x.float())
@@ -142,14 +143,14 @@ class RegateRouter(nn.Module):
             chosen = self.choose((scores + z @ self.token_bias.T).detach())
             weights = self.weigh(scores.gather(1, chosen))
             nearness = z @ self.clone_prototypes.T + self.clone_bias
-            slots = self.nearest_slots(nearness.detach()).gather(1, chosen)
+            physical = self.nearest_clones(nearness.detach()).gather(1, chosen)
             if self.training:
                 share = self.share(nearness)
-                chosen_share = share.gather(1, slots)
+                chosen_share = share.gather(1, physical)
                 weights = weights * (1 + chosen_share - chosen_share.detach())
                 if self.keeps_routing:
-                    self.routing = Routing(z, log_variance, scores, share, slots)
-        return (logits, weights, slots) if TRANSFORMERS_5 else (slots, weights)
+                    self.routing = Routing(z, log_variance, scores, share, physical)
+        return (logits, weights, physical) if TRANSFORMERS_5 else (physical, weights)
 
     def encode(self, x):
         """z [T,R] of router inputs [T,H], and its log-variance where the encoder has one."""
@@ -159,7 +160,7 @@ class RegateRouter(nn.Module):
         return (F.silu(u) @ self.weight + self.encoder_bias).chunk(2, dim=-1)
 
     def similarities(self, z, log_variance):
-        """s sim(z, p) [T,E], without the functions' biases.
+        """s sim(z, p) [T,E], without the logit biases.
 
         dot              z . p
         cosine           s z . p / (|z| |p|)
@@ -222,75 +223,76 @@ class RegateRouter(nn.Module):
         return -apart.clamp_min(1e-8).sqrt()
 
     def choose(self, scores):
-        """The K functions with the largest `scores` + b of each token [T,K], best first; ties go to
-        the lowest number."""
+        """The K logical experts with the largest `scores` + b of each token [T,K], best first; ties
+        go to the lowest number."""
         rule = self.rule
-        held = torch.zeros_like(scores[0], dtype=torch.bool)
-        held = held.index_fill(0, self.physical_to_logical, True)
-        biased = (scores + self.selection_bias).masked_fill(~held, float("-inf"))
-        if rule.kept_nodes < rule.nodes:
-            nodes = biased.view(len(biased), rule.nodes, -1)
+        there = torch.zeros_like(scores[0], dtype=torch.bool)
+        there = there.index_fill(0, self.physical_to_logical, True)
+        biased = (scores + self.selection_bias).masked_fill(~there, float("-inf"))
+        if rule.kept_groups < rule.groups:
+            groups = biased.view(len(biased), rule.groups, -1)
             if rule.top_two:
-                # A node with a single function that holds a slot scores that one alone.
-                best = nodes.topk(2).values
-                node_scores = best[..., 0] + best[..., 1].masked_fill(best[..., 1].isneginf(), 0)
+                # A group of which a single expert was not pruned scores that one alone.
+                best = groups.topk(2).values
+                group_scores = best[..., 0] + best[..., 1].masked_fill(best[..., 1].isneginf(), 0)
             else:
-                node_scores = nodes.amax(-1)
-            kept = ranked(node_scores)[:, : rule.kept_nodes]
-            inside = torch.zeros_like(node_scores, dtype=torch.bool).scatter(1, kept, True)
-            outside = ~inside.repeat_interleave(nodes.shape[-1], 1) & held
+                group_scores = groups.amax(-1)
+            kept = ranked(group_scores)[:, : rule.kept_groups]
+            inside = torch.zeros_like(group_scores, dtype=torch.bool).scatter(1, kept, True)
+            outside = ~inside.repeat_interleave(groups.shape[-1], 1) & there
             biased = biased.masked_fill(outside, rule.outside)
         return ranked(biased)[:, : rule.top_k]
 
     def weigh(self, weights):
-        """The family's rule on the scores of the chosen functions [T,K]."""
+        """The family's rule on the scores of the chosen logical experts [T,K]."""
         if self.rule.normalise:
             weights = weights / (weights.sum(-1, keepdim=True) + self.rule.epsilon)
         return weights * self.rule.scale
 
-    def by_function(self, values, reduce, start):
-        """`values` [T,E] of slots, reduced over the slots of each function: [T,E] of functions."""
+    def by_logical(self, values, reduce, start):
+        """`values` [T,E] of physical experts, reduced over clones: [T,E] of logical experts."""
         index = self.physical_to_logical.expand_as(values)
         return torch.full_like(values, start).scatter_reduce(1, index, values, reduce)
 
-    def nearest_slots(self, nearness):
-        """For each function its slot with the largest nearness; ties go to the lowest slot."""
-        best = self.by_function(nearness, "amax", float("-inf"))[:, self.physical_to_logical]
+    def nearest_clones(self, nearness):
+        """For each logical expert its nearest physical one; ties go to the lowest."""
+        best = self.by_logical(nearness, "amax", float("-inf"))[:, self.physical_to_logical]
         experts = self.rule.experts
         numbers = torch.arange(experts, device=nearness.device).expand_as(nearness)
-        return self.by_function(numbers.masked_fill(nearness < best, experts), "amin", experts)
+        return self.by_logical(numbers.masked_fill(nearness < best, experts), "amin", experts)
 
     def share(self, nearness):
-        """Softmax of nearness [T,E] over the slots of each function; 1 for a slot on its own."""
-        best = self.by_function(nearness.detach(), "amax", float("-inf"))[:, self.physical_to_logical]
+        """Softmax of nearness [T,E] over the clones of each logical expert; 1 for one without."""
+        best = self.by_logical(nearness.detach(), "amax", float("-inf"))
+        best = best[:, self.physical_to_logical]
         powers = (nearness - best).exp()
-        return powers / self.by_function(powers, "sum", 0.0)[:, self.physical_to_logical]
+        return powers / self.by_logical(powers, "sum", 0.0)[:, self.physical_to_logical]
 
     def loss(self, routing, config):
         """The router losses of one layer, the paper's and one for balance.
 
-        diversity  of z and of the prototypes of functions that hold a slot (see `diversity`)
+        diversity  of z and of the prototypes of logical experts not pruned (see `diversity`)
         align      mean |p_f - mean z of the tokens that f serves|; as unit vectors where the
                    similarity is an inner product, whose length is a temperature and not a place
         KL         of the tokens' Gaussians from the standard one, with the encoder `lpr`
         balance    E * sum_j load_j * mean probability_j: 1 when even (gradient through the latter)
 
         Where the paper's code differs: it aligns with a sum over tokens, which grows with the
-        batch, weighted by a softmax in which functions that were not chosen keep most of the
+        batch, weighted by a softmax in which experts that were not chosen keep most of the
         weight, and with a sample of z. Here it is the mean of z over the tokens that f serves.
         """
-        z, log_variance, scores, share, slots = routing
+        z, log_variance, scores, share, physical = routing
         experts, kind = self.rule.experts, config.regate_diversity_type
-        held = self.physical_to_logical.unique()
+        there = self.physical_to_logical.unique()
         total = config.regate_diversity_weight * (
-            diversity(z, kind) + diversity(self.logical_prototypes[held], kind)
+            diversity(z, kind) + diversity(self.logical_prototypes[there], kind)
         )
         if log_variance is not None:
             divergence = (1 + log_variance - z.square() - log_variance.exp()).sum(-1).mean() / -2
             total = total + config.regate_kl_weight * divergence
 
-        functions = self.physical_to_logical[slots]
-        served = torch.zeros_like(scores).scatter(1, functions, 1.0)  # [T,E]
+        logical = self.physical_to_logical[physical]
+        served = torch.zeros_like(scores).scatter(1, logical, 1.0)  # [T,E]
         used = served.any(0)
         centres = served.T @ z.detach() / served.sum(0).clamp_min(1)[:, None]
         places = self.logical_prototypes
@@ -300,7 +302,7 @@ class RegateRouter(nn.Module):
 
         probabilities = scores[:, self.physical_to_logical] * share
         probabilities = probabilities / probabilities.sum(-1, keepdim=True)
-        load = slots.flatten().bincount(minlength=experts) / slots.numel()
+        load = physical.flatten().bincount(minlength=experts) / physical.numel()
         balance = experts * (load * probabilities.mean(0)).sum()
         return total + config.regate_balance_weight * balance
 
@@ -355,11 +357,11 @@ class ExpertList(nn.Module):
         x = hidden_states.reshape(-1, hidden_states.shape[-1])
         if self.training and self.jitter > 0:
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
-        slots, weights = self.gate(x)
+        chosen, weights = self.gate(x)
         output = torch.zeros_like(x)
-        for slot in slots.unique().tolist():
-            token, rank = torch.where(slots == slot)
-            share = self.experts[slot](x[token]) * weights[token, rank, None]
+        for expert in chosen.unique().tolist():
+            token, rank = torch.where(chosen == expert)
+            share = self.experts[expert](x[token]) * weights[token, rank, None]
             output = output.index_add(0, token, share.to(output.dtype))
         return output.view_as(hidden_states), None
 

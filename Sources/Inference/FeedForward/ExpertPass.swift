@@ -86,13 +86,13 @@ package struct ExpertPass: Sendable {
 }
 
 extension Model {
-  /// A pass over the experts of `layer`; `progress` is called at each one's end, and `counter`
-  /// notes each that is decoded. Throws where the experts cannot be decoded.
+  /// A pass over the experts of `layer`; `progress` is called at each one's end.
+  /// Throws where the experts cannot be decoded.
   package func expertPass(
-    of layer: MoELayer, threads: Int, counter: DecodeCounter? = nil,
+    of layer: MoELayer, threads: Int,
     progress: @escaping @Sendable () -> Void
   ) throws(RegateError) -> ExpertPass {
-    let reader = try ExpertReader(checkpoint, layout: layout, counter: counter)
+    let reader = try ExpertReader(checkpoint, layout: layout)
     return ExpertPass(experts: layer.rule.experts, threads: threads, progress: progress) {
       (expert) throws(RegateError) in try reader.weights(of: expert, in: layer)
     }

@@ -52,9 +52,9 @@ struct ExpertRows: Sendable {
       for token in 0..<assignment.tokens {
         let first = token * assignment.topK
         for rank in first..<first + assignment.topK {
-          let expert = map[Int(assignment.slots[rank])]
+          let expert = map[Int(assignment.experts[rank])]
           let isRepeated = (first..<rank).contains {
-            map[Int(assignment.slots[$0])] == expert
+            map[Int(assignment.experts[$0])] == expert
           }
           body(
             expert, stream * assignment.tokens + token, assignment.weights[rank], !isRepeated)

@@ -38,11 +38,10 @@ package final class ForwardPass {
   private var inputs: [MatrixView] = []
   private let reader: ExpertReader
 
-  /// Embeds `sequences`, which never see each other; empty ones are skipped. `counter` notes every
-  /// expert that is decoded.
+  /// Embeds `sequences`, which never see each other; empty ones are skipped.
   package init(
     _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
-    memory: PassMemory = PassMemory(), counter: DecodeCounter? = nil,
+    memory: PassMemory = PassMemory(),
     progress: (@Sendable (ForwardProgress) -> Void)? = nil
   ) throws(RegateError) {
     precondition(streams > 0 && threads > 0)
@@ -54,7 +53,7 @@ package final class ForwardPass {
     let work = batch.count * streams * (2 * model.layerCount + 1)
     self.progress = ProgressCounter(total: work, report: progress)
     ropes = RopeTables(positions: batch.longest)
-    reader = try ExpertReader(model.checkpoint, layout: model.layout, counter: counter)
+    reader = try ExpertReader(model.checkpoint, layout: model.layout)
     hidden = [try embed()]
   }
 
@@ -163,7 +162,7 @@ package final class ForwardPass {
       parts.append(router.route(routerInputs(stream: stream, rows: rows), threads: threads))
     }
     return Assignment(
-      tokens: tokenCount, topK: parts[0].topK, slots: parts.flatMap(\.slots),
+      tokens: tokenCount, topK: parts[0].topK, experts: parts.flatMap(\.experts),
       weights: parts.flatMap(\.weights))
   }
 

@@ -78,9 +78,7 @@ struct StoredMatrix: Sendable {
         if let blocks {
           try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
         } else {
-          try target.withContiguous { result throws(RegateError) in
-            try TensorDecoder.decode(bytes, type: tensor.type, into: result)
-          }
+          try TensorDecoder.decode(bytes, type: tensor.type, into: target)
           if let factor { target.multiply(by: factor) }
         }
       }

@@ -52,12 +52,7 @@ struct DeltaApplier {
         OutputFile(name: name(of: entry), segments: try delta.segments(of: entry, base: base)))
     }
     let byteCount = files.reduce(0) { $0 + $1.byteCount }
-    if let free = Volume.freeBytes(near: destination.folder), free < byteCount {
-      throw RegateError(
-        .io, file: destination.folder,
-        "the output needs \(byteCount) bytes, but the volume has \(free) left",
-        advice: "free some space or choose another volume")
-    }
+    try Volume.requireFree(byteCount, near: destination.folder)
     try destination.requireReplaceable()
     let stage = try StagedOutput(
       destination: destination.folder,

@@ -188,7 +188,7 @@ public struct CaptureRun: Report {
     let length = set.sequences.map(\.count).max() ?? 0
     return set.sequences.flatMap { sequence in
       (sequence + [Int](repeating: -1, count: length - sequence.count)).flatMap { id in
-        withUnsafeBytes(of: Int32(truncatingIfNeeded: id).littleEndian) { Array($0) }
+        Int32(truncatingIfNeeded: id).littleEndianBytes
       }
     }
   }

@@ -147,7 +147,8 @@ extension ConversionPlan.Work {
     // Written once, read back twice: to verify and to hash.
     seconds =
       run != nil
-      ? nil : Double(outputBytes) * 3 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
+      ? nil
+      : Double(outputBytes) * 3 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
     hiddenStateBytes = run?.hiddenBytes
   }
 

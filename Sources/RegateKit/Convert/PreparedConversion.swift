@@ -73,7 +73,8 @@ public struct PreparedConversion {
       clones = fit?.origin.clones ?? false
       givenFit = fit
     }
-    plan = ConversionPlan(model: model, form: form, check: check, clones: clones, work: work,
+    plan = ConversionPlan(
+      model: model, form: form, check: check, clones: clones, work: work,
       takesFit: givenFit != nil)
   }
 
@@ -145,7 +146,8 @@ public struct PreparedConversion {
   private static func requireFitting(
     _ fit: ModelFit, _ model: Model, _ output: Conversion.Output?
   ) throws(RegateError) {
-    guard fit.layerIndices == model.layout.layers.map(\.index), fit.family == model.layout.family.name
+    guard fit.layerIndices == model.layout.layers.map(\.index),
+      fit.family == model.layout.family.name
     else {
       throw RegateError(
         .mismatch, file: model.checkpoint.path, subject: "`fit`",

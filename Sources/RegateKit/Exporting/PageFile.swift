@@ -20,11 +20,8 @@ public struct PageFile: Sendable {
         .refused, file: path, subject: "`html`", "is no name for a page",
         advice: "let it end in .html")
     }
-    var isDirectory: ObjCBool = false
     let folder = path.directory
-    guard FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory),
-      isDirectory.boolValue
-    else {
+    guard FileKind(of: folder) == .directory else {
       throw RegateError(
         .missing, file: folder, "is no directory", advice: "make it, or choose another `html`")
     }
@@ -34,19 +31,12 @@ public struct PageFile: Sendable {
   /// Writes `page`, which takes its name when the whole file is on the disk.
   public func write(_ page: Page) throws(RegateError) {
     try requireReplaceable()
-    let name = path.lastPathComponent
-    let staged = try StagedOutput(
-      destination: path.directory, kind: .files([name]), overwrite: true)
-    var file = try FileWriter(creating: staged.path(name))
-    try file.write(Array(page.render().utf8))
-    try file.sync()
-    try staged.commit()
+    try AtomicFile.write(Array(page.render().utf8), to: path, overwrite: true)
   }
 
   private func requireReplaceable() throws(RegateError) {
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else { return }
-    guard !isDirectory.boolValue else {
+    guard let kind = FileKind(of: path) else { return }
+    guard kind != .directory else {
       throw RegateError(
         .refused, file: path, "is a directory", advice: "choose another `html`")
     }

@@ -22,7 +22,10 @@ extension Inspection {
     } else {
       page.append(
         "Expert load",
-        [.paragraph("Load is not known: give `calibration` (text, token ids or a capture) or `counts`.")])
+        [
+          .paragraph(
+            "Load is not known: give `calibration` (text, token ids or a capture) or `counts`.")
+        ])
     }
     appendGates(to: &page)
     return page

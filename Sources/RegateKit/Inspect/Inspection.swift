@@ -6,8 +6,8 @@ import Checkpoints
 import Forms
 public import Measures
 public import Routing
-public import Traffic
 import Tensors
+public import Traffic
 
 /// What the routers of a checkpoint look like, and how even the load is where it is known.
 public struct Inspection: Report {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Checkpoints
 import CheckpointWriting
+public import Checkpoints
 import ExpertMaps
 import OrderedCollections
 import Reports

@@ -97,7 +97,7 @@ public struct PlacementRun: Report {
         ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
       let bytes = map.sglang(
         layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try OutputFile.write(bytes, to: path, overwrite: request.overwrite)
+      try AtomicFile.write(bytes, to: path, overwrite: request.overwrite)
       mapPath = path
       extra = redundant
     }
@@ -133,7 +133,8 @@ extension PlacementRun.Request {
       }
       guard !mtp else {
         throw RegateError(
-          .refused, subject: "`mtp`", "a map is for the model's own layers", advice: "leave `mtp` out")
+          .refused, subject: "`mtp`", "a map is for the model's own layers",
+          advice: "leave `mtp` out")
       }
       try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
     }

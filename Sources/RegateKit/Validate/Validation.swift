@@ -62,7 +62,8 @@ public struct Validation: Report {
 
     public init(
       original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
-      thresholds: Thresholds = .init(), ranks: [Int] = [], mtp: Bool = false, threads: Int = Threads.all,
+      thresholds: Thresholds = .init(), ranks: [Int] = [], mtp: Bool = false,
+      threads: Int = Threads.all,
       resume: ResumeOptions = .init()
     ) {
       self.original = original

@@ -4,7 +4,7 @@ import Checkpoints
 import Foundation
 import OrderedCollections
 import TestSupport
-import Tokenizers
+import TextTokens
 
 /// What tools/fixtures/tokenizer_goldens.py wrote.
 enum Goldens {

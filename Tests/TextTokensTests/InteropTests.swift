@@ -3,7 +3,7 @@
 import Checkpoints
 import Foundation
 import Testing
-import Tokenizers
+import TextTokens
 
 // Comparisons with files that are not in the repository; other tokenizers made the
 // second kind. They run where these variables name a folder:
@@ -31,7 +31,7 @@ private let cases = contents(folder("REGATE_TOKENIZER_CASES")).filter(\.hasDirec
 /// Processor time of this thread, which other work on the machine does not add to.
 private func threadNanoseconds() -> Int {
   var time = timespec()
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+  unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
   return time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 

@@ -4,7 +4,7 @@ import Checkpoints
 import Foundation
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct TokenizerGoldenTests {
   static let kinds = [

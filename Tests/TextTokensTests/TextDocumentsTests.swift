@@ -4,7 +4,7 @@ import ByteStorage
 import Foundation
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct TextDocumentsTests {
   private func documents(

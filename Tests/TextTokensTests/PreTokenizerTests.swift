@@ -2,7 +2,7 @@
 
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct PreTokenizerTests {
   static let names = [

@@ -3,7 +3,7 @@
 import ByteStorage
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct MalformedTokenizerTests {
   /// A sound tokenizer.json, with parts replaced.

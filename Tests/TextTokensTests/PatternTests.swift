@@ -3,7 +3,7 @@
 import ByteStorage
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct PatternTests {
   /// Pieces of `text`, cut by a pattern that isolates its matches.

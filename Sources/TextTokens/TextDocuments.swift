@@ -51,7 +51,7 @@ public struct TextDocuments {
       let newline = UInt8(ascii: "\n")
       return switch self {
       case .mapped(let file):
-        file.withBytes(in: start..<file.count) { $0.firstIndex(of: newline) }.map { $0 + start }
+        file.withBytes(in: start..<file.count) { $0.firstOffset(of: newline) }.map { $0 + start }
       case .inflated(let bytes): bytes[start...].firstIndex(of: newline)
       }
     }

@@ -3,7 +3,7 @@
 import Foundation
 import TestSupport
 import Testing
-import Tokenizers
+import TextTokens
 
 @Suite struct TiktokenTests {
   /// The bytes, and tokens in order of rank after them.

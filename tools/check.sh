@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Checks what no compiler does: layout, limits, scripts and documentation; then runs all tests, unless
+# `--no-tests` is given. Goes on after a failure and says at the end what failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+git rev-parse --is-inside-work-tree >/dev/null || exit 1
+
+# The only sources that may stop the program: memory that the system does not have.
+may_stop='Sources/ByteStorage/PageMemory.swift'
+# Longer than a file should be: a generated table, and Python that goes into outputs as one file.
+may_be_long='Sources/CKernels/grids.c Sources/RegateKit/Modelling/modeling_regate.py'
+longest=350
+
+failed=()
+
+# check NAME COMMAND...: runs the command; it fails where that does.
+check() {
+  local name=$1
+  shift
+  echo "== $name"
+  "$@" || failed+=("$name")
+}
+
+# Files of the tree that match the patterns given.
+files() { git ls-files --cached --others --exclude-standard -- "$@"; }
+
+# none WHY PATTERN PATH...: fails where a line of these files matches, and shows it.
+none() {
+  local why=$1 pattern=$2
+  shift 2
+  local found
+  found=$(files "$@" | xargs -r grep -nHIE -e "$pattern" --) || return 0
+  echo "$found"
+  echo "$why" >&2
+  return 1
+}
+
+format() { swift format lint --strict --recursive Sources Tests Package.swift; }
+
+# Errors are thrown; casts and tries that may stop the program are not used.
+stops() {
+  none "stops the program: throw an error" '\bfatalError\(|\btry!|\bas! ' \
+    'Sources/*.swift' ":!$may_stop"
+}
+
+# A checkpoint is told apart by its `format`, exhaustively.
+casts() {
+  none "cast of a checkpoint: switch over its format" \
+    '\b(as[?!]?|is) \(?(SafetensorsCheckpoint|GGUFCheckpoint)\b' 'Sources/*.swift'
+}
+
+paths() {
+  none "path of one machine" '(^|[^A-Za-z0-9_.])/(home|root|work|Users)/' \
+    '*.swift' '*.py' '*.sh' '*.md' '*.c' '*.h' '*.json' '.ci/*' ":!tools/check.sh"
+}
+
+lengths() {
+  local file lines long=0
+  while read -r file; do
+    lines=$(wc -l <"$file")
+    if [ "$lines" -gt "$longest" ] && [[ " $may_be_long " != *" $file "* ]]; then
+      echo "$file: $lines lines, more than $longest"
+      long=1
+    fi
+  done < <(files Sources | grep -E '\.(swift|c|h|py)$')
+  return $long
+}
+
+shell() {
+  local file bad=0
+  for file in $(files '*.sh') .ci/run; do bash -n "$file" || bad=1; done
+  return $bad
+}
+
+# Where there is Python: its syntax, and ruff's findings where there is ruff.
+python() {
+  command -v python3 >/dev/null || { echo "no python3: skipped"; return 0; }
+  local bad=0
+  files '*.py' | xargs python3 -c '
+import ast, sys
+for path in sys.argv[1:]:
+    ast.parse(open(path, encoding="utf-8").read(), path)' || bad=1
+  if command -v ruff >/dev/null; then
+    files '*.py' | xargs ruff check --quiet --isolated --select E4,E7,E9,F,W || bad=1
+  fi
+  return $bad
+}
+
+# Builds the documentation of the library from the release build that the tests use too.
+documentation() {
+  tools/setup.sh && swift build -c release --product regate || return 1
+  # Beside the compiler, which may be all of the toolchain that is in the path.
+  local build folder triple docc
+  docc=$(command -v docc || echo "$(dirname "$(readlink -f "$(command -v swift)")")/docc")
+  build=$(swift build -c release --show-bin-path) || return 1
+  triple=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p' | head -1)
+  folder=$(mktemp -d)
+  local modules=(-I "$build/Modules") module
+  for module in CKernels CSystem; do
+    modules+=(-I "Sources/$module/include" -Xcc "-fmodule-map-file=$build/$module.build/module.modulemap")
+  done
+  for module in COpenBLAS CZlib; do modules+=(-I "Sources/$module"); done
+  swift symbolgraph-extract -module-name RegateKit -target "$triple" "${modules[@]}" \
+    -minimum-access-level public -output-dir "$folder" &&
+    "$docc" convert Sources/RegateKit/RegateKit.docc --additional-symbol-graph-dir "$folder" \
+      --fallback-display-name RegateKit --fallback-bundle-identifier regate.RegateKit \
+      --warnings-as-errors --output-dir "$folder/archive"
+  local status=$?
+  rm -rf "$folder"
+  return $status
+}
+
+check "layout of the Swift sources" format
+check "sources throw instead of stopping" stops
+check "checkpoints are not cast" casts
+check "no path of one machine" paths
+check "no file above $longest lines" lengths
+check "shell scripts" shell
+check "Python" python
+check "documentation" documentation
+[ "${1:-}" = --no-tests ] || check "tests" tools/test.sh
+
+if [ ${#failed[@]} -gt 0 ]; then
+  echo
+  printf 'FAILED: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo
+echo "All checks passed."
