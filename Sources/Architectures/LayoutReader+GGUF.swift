@@ -24,7 +24,7 @@ extension LayoutReader {
     let largest = moeLayers.compactMap { topK[$0] }.max() ?? 1
     expertWidth = try Self.expertWidth(traits, topK: largest, &settings)
     sharedExperts = try settings.integer(Key("expert_shared_count", default: nil))
-    try Self.checkNodes(experts: experts, &settings)
+    try Self.checkGroups(experts: experts, &settings)
     rule = try traits.routing.rule(
       experts: experts, topK: largest, settings: &settings,
       scoringForAbsentKey: traits.impliedScoring?(checkpoint))
@@ -66,8 +66,8 @@ extension LayoutReader {
     }
   }
 
-  /// What llama.cpp asserts about expert counts and nodes, beyond what every rule needs.
-  private static func checkNodes(
+  /// What llama.cpp asserts about expert counts and groups, beyond what every rule needs.
+  private static func checkGroups(
     experts: Int, _ settings: inout Settings
   ) throws(RegateError) {
     let count = try settings.required(Key("expert_group_count", default: 0))

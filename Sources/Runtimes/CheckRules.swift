@@ -188,7 +188,8 @@ extension CheckRule {
       source: "llama-perplexity on such a file: 38.2 instead of 31.4", verified: true
     ) { subject in
       let gating = subject.setting("expert_gating_func") ?? "0"
-      guard subject.family.assumedGGUFScoring == .softmax, gating == "0", subject.biasType != nil
+      guard subject.family.assumedGGUFScoring == .softmax, gating == "0", subject.biasType != nil,
+        subject.layout.layers.first?.rule.scoring == .softmax
       else { return nil }
       return subject.gguf.map { "\($0.architecture).expert_gating_func" }
     },

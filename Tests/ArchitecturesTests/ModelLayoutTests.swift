@@ -95,7 +95,7 @@ struct ModelLayoutTests {
     let error = #expect(throws: RegateError.self) {
       try ModelDraft.qwen3().layout(mtp: true)
     }
-    #expect(error?.subject == "--mtp")
+    #expect(error?.subject == "`mtp`")
   }
 
   @Test(arguments: ["model.language_model.", "language_model.model."])

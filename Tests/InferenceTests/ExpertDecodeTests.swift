@@ -60,18 +60,21 @@ import Testing
     let inputs = Matrix(
       rows: 6, columns: layer.hiddenSize,
       values: (0..<6 * layer.hiddenSize).map { _ in Float.random(in: -1...1, using: &generator) })
-    var tokens = [[Int]](repeating: [0, 3, 5], count: layer.rule.experts)
-    tokens[1] = []
-    var order: [Int] = []
-    let batch = ExpertPass.Batch(inputs: inputs, tokensOfExpert: tokens)
-    try pass.run([batch]) { _, expert, rows, outputs in
-      order.append(expert)
-      #expect(rows == [0, 3, 5] && outputs.rows == 3)
+    let experts = layer.rule.experts
+    var some = [[Int]](repeating: [0, 3, 5], count: experts)
+    some[1] = []
+    // Two sets of tokens share the decoded experts; the second needs the first expert only.
+    let first = [[4]] + [[Int]](repeating: [], count: experts - 1)
+    var order: [[Int]] = []
+    try pass.run([some, first].map { .init(inputs: inputs, tokensOfExpert: $0) }) {
+      batch, expert, rows, outputs in
+      order.append([batch, expert])
+      #expect(rows == (batch == 0 ? [0, 3, 5] : [4]) && outputs.rows == rows.count)
     }
-    #expect(order == (0..<layer.rule.experts).filter { $0 != 1 })
+    #expect(order == [[0, 0], [1, 0]] + (2..<experts).map { [0, $0] })
     let decodings = log.expertDecodings(layer: layer.index)
-    #expect(decodings.count == layer.rule.experts - 1 && decodings.values.allSatisfy { $0 == 1 })
+    #expect(decodings.count == experts - 1 && decodings.values.allSatisfy { $0 == 1 })
     #expect(log.expertDecodings(layer: layer.index + 1).isEmpty)
-    #expect(steps.withLock { $0 } == layer.rule.experts)
+    #expect(steps.withLock { $0 } == experts)
   }
 }

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The families. A new one is a file in this folder and its name in the list; where it computes in a
+// way that no other does, also a file under Inference/Mixers or a case of its traits.
 
 extension Family {
   /// Every family, convertible ones first. Where a name is unknown and two are as near, the first

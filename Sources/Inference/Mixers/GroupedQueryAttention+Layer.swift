@@ -10,6 +10,7 @@ extension GroupedQueryAttention {
     private let mixer: GroupedQueryAttention
     private let rope: RopeTable
     private let input: Projections
+    private let norms: HeadNorms?
     let output: PackedMatrix
     let outputBias: [Float]?
 
@@ -23,6 +24,7 @@ extension GroupedQueryAttention {
       self.mixer = mixer
       self.rope = rope
       input = try Projections(mixer, layer: layer, reader, threads: threads)
+      norms = try HeadNorms(mixer, layer: layer, reader)
       output = try reader.matrix(
         .output, layer: layer, rows: mixer.hiddenSize, columns: mixer.shape.context,
         threads: threads)
@@ -45,7 +47,6 @@ extension GroupedQueryAttention {
     /// [heads · size, H], [keyHeads · size, H] twice.
     let query: PackedMatrix, key: PackedMatrix, value: PackedMatrix
     let queryBias: [Float]?, keyBias: [Float]?, valueBias: [Float]?
-    let queryNorm: [Float]?, keyNorm: [Float]?
 
     init(
       _ mixer: GroupedQueryAttention, layer: Int, _ reader: WeightReader, threads: Int
@@ -73,16 +74,27 @@ extension GroupedQueryAttention {
         keyBias = try reader.bias(.key, layer: layer, count: keys, mixer.biases)
         valueBias = try reader.bias(.value, layer: layer, count: keys, mixer.biases)
       }
+    }
+  }
+
+  /// Weights of the norms over queries and keys: one for all heads, or of the whole width.
+  private struct HeadNorms: Sendable {
+    let query: [Float]
+    let key: [Float]
+
+    /// Nil where the mixer has none.
+    init?(
+      _ mixer: GroupedQueryAttention, layer: Int, _ reader: WeightReader
+    ) throws(RegateError) {
+      let shape = mixer.shape
       let widths: (query: Int, key: Int)
       switch mixer.norm {
-      case .none:
-        (queryNorm, keyNorm) = (nil, nil)
-        return
+      case .none: return nil
       case .perHead: widths = (shape.keySize, shape.keySize)
-      case .wholeWidth: widths = (queries, keys)
+      case .wholeWidth: widths = (shape.queries, shape.keys)
       }
-      queryNorm = try reader.vector(.queryNorm, layer: layer, count: widths.query)
-      keyNorm = try reader.vector(.keyNorm, layer: layer, count: widths.key)
+      query = try reader.vector(.queryNorm, layer: layer, count: widths.query)
+      key = try reader.vector(.keyNorm, layer: layer, count: widths.key)
     }
   }
 }
@@ -108,8 +120,8 @@ extension GroupedQueryAttention.Layer {
       target.multiply(inputs, transposed: weight)
       if let bias { target.add(toEachRow: bias) }
     }
-    finish(group.queries[rows], heads: shape.heads, norm: input.queryNorm, positions)
-    finish(group.keys[rows], heads: shape.keyHeads, norm: input.keyNorm, positions)
+    finish(group.queries[rows], heads: shape.heads, norm: norms?.query, positions)
+    finish(group.keys[rows], heads: shape.keyHeads, norm: norms?.key, positions)
   }
 
   /// Norms and rotates the heads of `values`.

@@ -205,7 +205,11 @@ package final class ForwardPass {
     let pass = RoutedExperts(
       layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])
-    try applyDense(shared: !moeLayer.shared.isEmpty)
+    if !moeLayer.shared.isEmpty {
+      try GatedNetwork(shared: model, layer: layer, threads: threads)
+        .run(inputs, addingTo: hidden, limit: memory.dense)
+    }
+    endLayer()
     guard hidden.count == 1 else { return errors }
     return groups.map { _ in [Double?](repeating: 0, count: streams) }
   }
@@ -251,20 +255,13 @@ package final class ForwardPass {
   /// Runs the next layer, a dense one whose attention is done.
   package func applyDense() throws(RegateError) {
     precondition(isAfterAttention && moeLayer == nil)
-    try applyDense(shared: nil)
+    try GatedNetwork(dense: model, layer: layer, threads: threads)
+      .run(inputs, addingTo: hidden, limit: memory.dense)
+    progress.advance(tokenCount * hidden.count)
+    endLayer()
   }
 
-  /// Adds the dense layer's network, or the shared experts of an MoE layer that has them, and ends
-  /// the layer.
-  private func applyDense(shared: Bool?) throws(RegateError) {
-    if shared != false {
-      let network =
-        shared == true
-        ? try GatedNetwork(shared: model, layer: layer, threads: threads)
-        : try GatedNetwork(dense: model, layer: layer, threads: threads)
-      try network.run(inputs, addingTo: hidden, limit: memory.dense)
-      if shared == nil { progress.advance(tokenCount * hidden.count) }
-    }
+  private func endLayer() {
     inputs = []
     layer += 1
     isAfterAttention = false
