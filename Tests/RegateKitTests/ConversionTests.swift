@@ -107,7 +107,7 @@ func `side files are copied and the configuration says what the routers are`(
   var new = try JSONValue(contentsOf: bench.directory.path("out/config.json"))
   let type = try #require(old["model_type"]?.stringValue)
   #expect(new["model_type"]?.stringValue == "regate_" + type)
-  #expect(new["regate"]?["version"]?.intValue == 3)
+  #expect(new["regate"]?["version"]?.intValue == 4)
   #expect(new["regate"]?["base_model_type"]?.stringValue == type)
   let sizes = try #require(new["regate"]?["latent_size"]?.objectValue)
   let weights = try bench.weights("out")
