@@ -66,7 +66,7 @@ extension LayoutReader {
     }
   }
 
-  /// What llama.cpp asserts about expert counts and nodes, beyond what every rule needs.
+  /// What llama.cpp asserts about expert counts and groups, beyond what every rule needs.
   private static func checkNodes(
     experts: Int, _ settings: inout Settings
   ) throws(RegateError) {

@@ -16,7 +16,7 @@ extension Family {
       expertWidth: .expertWidth(default: 2048),
       sharedExperts: Key("n_shared_experts", default: 1), sparsity: .firstDense(default: 3),
       names: .deepSeek, selectionBias: .expected,
-      routing: .sigmoidNodes(count: 8, kept: 4, normalise: true, scale: 2.5),
+      routing: .sigmoidGroups(count: 8, kept: 4, normalise: true, scale: 2.5),
       caveats: [
         unreadKey("scoring_func", "sigmoid", readers: "vLLM and llama.cpp's converter"),
         unreadKey("topk_method", "noaux_tc", readers: "vLLM"),

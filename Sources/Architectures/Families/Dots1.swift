@@ -13,7 +13,7 @@ extension Family {
       expertWidth: .expertWidth(default: 1408),
       sharedExperts: Key("n_shared_experts", default: nil), sparsity: .firstDense(default: 0),
       names: .deepSeek, selectionBias: .expected,
-      routing: .sigmoidNodes(count: 1, kept: 1, normalise: false, scale: 1)),
+      routing: .sigmoidGroups(count: 1, kept: 1, normalise: false, scale: 1)),
     gguf: GGUFTraits(
       architecture: "dots1", sparsity: .ggufLeadingDense, selectionBias: .optional,
       routing: .llamaCppFromKeys(.gatingFunction(default: nil))))

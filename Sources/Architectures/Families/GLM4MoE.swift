@@ -17,7 +17,7 @@ extension Family {
       expertWidth: .expertWidth(default: 1408),
       sharedExperts: Key("n_shared_experts", default: 1), sparsity: .firstDense(default: 1),
       names: .deepSeek, selectionBias: .expected,
-      routing: .sigmoidNodes(count: 1, kept: 1, normalise: true, scale: 1)),
+      routing: .sigmoidGroups(count: 1, kept: 1, normalise: true, scale: 1)),
     gguf: GGUFTraits(
       architecture: "glm4moe", sparsity: .ggufLeadingDense, selectionBias: .expected,
       feedForwardNorm: "post_attention_norm",

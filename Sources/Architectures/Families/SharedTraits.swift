@@ -47,8 +47,8 @@ extension RoutingTraits {
     RoutingTraits(scoring: .fixed(.softmax), normalise: normalise)
   }
 
-  /// DeepSeek-V3's `noaux_tc`: sigmoid, nodes by the sum of their two best biased scores.
-  static func sigmoidNodes(
+  /// DeepSeek-V3's `noaux_tc`: sigmoid, groups by the sum of their two best biased scores.
+  static func sigmoidGroups(
     count: Int, kept: Int, normalise: Bool, scale: Double
   ) -> RoutingTraits {
     RoutingTraits(
@@ -61,7 +61,7 @@ extension RoutingTraits {
       logits: .float32)
   }
 
-  /// llama.cpp's common routing code: Float32 throughout, node keys honoured for every
+  /// llama.cpp's common routing code: Float32 throughout, group keys honoured for every
   /// architecture, and the weights' sum clamped to the smallest normal half (2^-14).
   static func llamaCpp(
     _ scoring: Scoring, normalise: Switch, scale: Scale = .one
