@@ -57,7 +57,7 @@ extension LayoutReader {
     self.topK = topK
     expertWidth = width
     routing = traits.routing
-    // A prototype router's potentials hold what the selection bias held.
+    // A prototype router's own selection bias holds what the gate's held.
     selectionBias = original == nil ? traits.selectionBias : .ignored
     if official != nil {
       prototypeForm = .init(

@@ -135,11 +135,3 @@ package struct AdapterWriter {
     return whole > 0 ? (wrong / whole).squareRoot() : 0
   }
 }
-
-extension Matrix {
-  fileprivate static func identity(_ size: Int) -> Matrix {
-    var result = Matrix(rows: size, columns: size)
-    for index in 0..<size { result[index, index] = 1 }
-    return result
-  }
-}

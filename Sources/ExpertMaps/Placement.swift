@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which slot lies where, so that contiguous expert-parallel ranks carry equal load. N ranks, E slots,
-// G groups of E/G consecutive slots (1 without groups). A renumbering may move whole groups, and
-// slots inside their group, so that a group-limited rule keeps its groups.
+// Which expert lies where, so that contiguous expert-parallel ranks carry equal load. N ranks, E
+// experts, G groups of E/G consecutive experts (1 without groups). A renumbering may move whole
+// groups, and experts inside their group, so that a group-limited rule keeps its groups.
 //
 // Longest processing time first: the heaviest goes to the lightest rank that has room; then
-// exchanges of two slots (or groups) while the two ranks' larger load falls.
+// exchanges of two experts (or groups) while the two ranks' larger load falls.
 
 import Routing
 
-/// A lossless renumbering of a layer's slots.
+/// A lossless renumbering of a layer's experts.
 package enum Placement {
   /// The renumbering that is best for several rank counts together: the least sum of their
-  /// imbalances. For each new slot, the old slot that it was [E].
+  /// imbalances. For each new number, the old one of the expert [E].
   package static func balanced(load: [Int], groups: Int, ranks: [Int]) -> [Int] {
     var candidates = [Array(load.indices)]
     for count in ranks.sorted(by: >) {
       candidates.append(balanced(load: load, groups: groups, ranks: count))
     }
     if groups == 1 {
-      // Nested: the slots of a rank stay together when ranks are divided further.
+      // Nested: the experts of a rank stay together when ranks are divided further.
       var nested = Array(load.indices)
       var blocks = 1
       for count in ranks.sorted() where load.count % blocks == 0 && count % blocks == 0 {
@@ -41,7 +41,7 @@ package enum Placement {
     return best.0
   }
 
-  /// For each new slot, the old slot that it was [E]. `load`: assignments per old slot.
+  /// For each new number, the old one of the expert [E]. `load` [E]: assignments per old number.
   package static func balanced(load: [Int], groups: Int, ranks: Int) -> [Int] {
     let count = load.count
     precondition(groups > 0 && count % groups == 0 && ranks > 0 && ranks <= count)
@@ -62,14 +62,14 @@ package enum Placement {
       let places = result.count..<result.count + size
       let members = rankOfPlace[places]
       let involved = (members.first ?? 0)...(members.last ?? 0)
-      let slots = Array(group * size..<(group + 1) * size)
+      let experts = Array(group * size..<(group + 1) * size)
       let bins = arranged(
-        slots.map { load[$0] },
+        experts.map { load[$0] },
         capacities: involved.map { rank in members.count { $0 == rank } },
         base: involved.map { carried[$0] })
       for (bin, items) in bins.enumerated() {
-        carried[involved.lowerBound + bin] += items.reduce(0) { $0 + load[slots[$1]] }
-        result += items.map { slots[$0] }
+        carried[involved.lowerBound + bin] += items.reduce(0) { $0 + load[experts[$1]] }
+        result += items.map { experts[$0] }
       }
     }
     // Never worse than what was there.
@@ -88,7 +88,7 @@ package enum Placement {
 
   /// Divides items into bins of fixed numbers of items and about equal load; each bin's items in
   /// ascending order. `base`: load that a bin carries already.
-  package static func arranged(_ loads: [Int], capacities: [Int], base: [Int]) -> [[Int]] {
+  private static func arranged(_ loads: [Int], capacities: [Int], base: [Int]) -> [[Int]] {
     var bins = [[Int]](repeating: [], count: capacities.count)
     var sums = base
     for item in loads.indices.sorted(by: { (-loads[$0], $0) < (-loads[$1], $1) }) {

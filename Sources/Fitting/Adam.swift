@@ -15,8 +15,8 @@ struct Adam {
     second = first
   }
 
-  /// Moves `parameters` against `gradient`; in every column by `rate` over its unit, where units are
-  /// given: a column that multiplies large inputs moves by little.
+  /// Moves `parameters` against `gradient`; in every column by `rate` over its unit, where units
+  /// are given: a column that multiplies large inputs moves by little.
   mutating func update(
     _ parameters: inout Matrix, gradient: Matrix, rate: Float, units: [Float]? = nil
   ) {
@@ -28,9 +28,9 @@ struct Adam {
     for row in 0..<parameters.rows {
       for column in rates.indices {
         let index = row * rates.count + column
-        let slope = gradient.values[index]
-        first[index] = 0.9 * first[index] + 0.1 * slope
-        second[index] = 0.99 * second[index] + 0.01 * slope * slope
+        let derivative = gradient.values[index]
+        first[index] = 0.9 * first[index] + 0.1 * derivative
+        second[index] = 0.99 * second[index] + 0.01 * derivative * derivative
         let scaled = (second[index] * secondScale).squareRoot() + 1e-12
         parameters.values[index] -= rates[column] * first[index] * firstScale / scaled
       }

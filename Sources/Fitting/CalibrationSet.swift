@@ -7,7 +7,9 @@ package import Tensors
 
 /// Router inputs with the original's logits and choices.
 package struct CalibrationSet: Sendable {
+  /// x [T,H].
   package let inputs: Matrix
+  /// l [T,E].
   package let logits: Matrix
   package let assignment: Assignment
   package let router: FamilyRouter
@@ -29,17 +31,17 @@ package struct CalibrationSet: Sendable {
 
   package var tokens: Int { inputs.rows }
 
-  /// Assignments per original slot.
+  /// Assignments per original expert, [E].
   package var load: [Int] { assignment.load(experts: router.experts) }
 
   /// The given tokens only.
   package func gathering(_ tokens: [Int]) -> CalibrationSet { CalibrationSet(self, tokens: tokens) }
 
-  /// Sum of routing weights per original slot.
+  /// Sum of routing weights per original expert, [E].
   package var routingWeights: [Double] {
     var sums = [Double](repeating: 0, count: router.experts)
-    for (slot, weight) in zip(assignment.experts, assignment.weights) {
-      sums[Int(slot)] += Double(weight)
+    for (expert, weight) in zip(assignment.experts, assignment.weights) {
+      sums[Int(expert)] += Double(weight)
     }
     return sums
   }

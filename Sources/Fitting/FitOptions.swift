@@ -44,12 +44,12 @@ package struct FitOptions: Sendable, Hashable {
 
   /// Hot experts are copied over experts that this traffic hardly uses.
   package var clones: Bool
-  /// s in 0...1: every slot's target is (1-s) x its natural load + s x uniform.
+  /// s in 0...1: every physical expert's target is (1-s) x its natural load + s x uniform.
   package var strength: Double
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
   package var form: PrototypeRouter.LatentForm
-  /// Gradient steps towards the original's function-level routing.
+  /// Gradient steps towards the original's routing to logical experts.
   package var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
   package var stock: Stock?

@@ -15,7 +15,7 @@ package import ByteStorage
 package import Routing
 package import Tensors
 
-/// Encoder and function prototypes for every latent size of one gate.
+/// Encoder and prototypes of logical experts for every latent size of one gate.
 package struct LatentBasis: Sendable {
   private let gate: Matrix
   private let vectors: [[Double]]
@@ -73,9 +73,9 @@ package struct LatentBasis: Sendable {
     return total > 0 ? values.prefix(size).reduce(0) { $0 + max(0, $1) } / total : 1
   }
 
-  /// The smallest size that keeps `energy` of the variance.
-  package func size(keeping energy: Double) -> Int {
-    (1...fullSize).first { explainedVariance(size: $0) >= energy } ?? fullSize
+  /// The smallest size that keeps `share` of the variance.
+  package func size(keeping share: Double) -> Int {
+    (1...fullSize).first { explainedVariance(size: $0) >= share } ?? fullSize
   }
 
   /// [R,H]
@@ -111,20 +111,6 @@ extension RoutingRule {
 }
 
 extension Matrix {
-  /// The mean of each column, summed in Double in fixed blocks.
-  package func columnMeans(threads: Int) -> [Double] {
-    let partials = mapBlocks(count: rows, blockSize: 4096, threads: threads) { _, range in
-      var sums = [Double](repeating: 0, count: columns)
-      for row in range {
-        for column in 0..<columns { sums[column] += Double(values[row * columns + column]) }
-      }
-      return sums
-    }
-    var total = [Double](repeating: 0, count: columns)
-    for partial in partials { for column in 0..<columns { total[column] += partial[column] } }
-    return total.map { $0 / Double(max(1, rows)) }
-  }
-
   /// Subtracts the mean of all rows from each row.
   fileprivate mutating func removeMeanRow() {
     let mean = columnMeans(threads: 1)

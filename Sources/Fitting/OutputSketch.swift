@@ -90,14 +90,12 @@ package struct OutputSketch: Sendable {
 
   /// Where experts cannot be evaluated: all outputs of unit norm and orthogonal to each other.
   package init(orthogonal tokens: [Int], experts: Int) {
-    var identity = Matrix(rows: experts, columns: experts)
-    for expert in 0..<experts { identity[expert, expert] = 1 }
     self.init(
       tokens: tokens, rows: [Int32](repeating: -1, count: tokens.count * experts), vectors: [],
-      means: identity, norms: [Double](repeating: 1, count: experts))
+      means: .identity(experts), norms: [Double](repeating: 1, count: experts))
   }
 
-  /// Weighted sums of outputs [S,D] under a routing of the sampled tokens to functions.
+  /// Weighted sums of outputs [S,D] under a routing of the sampled tokens to logical experts.
   package func mixtures(_ assignment: Assignment, threads: Int) -> Matrix {
     precondition(assignment.tokens == tokens.count)
     let width = means.columns
@@ -105,8 +103,8 @@ package struct OutputSketch: Sendable {
       var sums = [Float](repeating: 0, count: range.count * width)
       for (place, token) in range.enumerated() {
         for entry in token * assignment.topK..<(token + 1) * assignment.topK {
-          let function = Int(assignment.experts[entry])
-          let row = Int(rows[token * norms.count + function])
+          let logical = Int(assignment.experts[entry])
+          let row = Int(rows[token * norms.count + logical])
           let weight = assignment.weights[entry]
           if row >= 0 {
             for column in 0..<width {
@@ -114,7 +112,7 @@ package struct OutputSketch: Sendable {
             }
           } else {
             for column in 0..<width {
-              sums[place * width + column] += weight * means.values[function * width + column]
+              sums[place * width + column] += weight * means.values[logical * width + column]
             }
           }
         }

@@ -7,9 +7,10 @@
 //
 // which keeps the few tokens with huge outputs from deciding alone. The search starts from the best
 // apportionment by values (load x saliency)^exponent (exponent 0: no clones), then exchanges single
-// slots. The prices of a balanced routing say where a slot is worth most: a high b_f means that
-// tokens are pushed to function f, a low one that they are kept from it. So the exchanges with the
-// largest price difference come first, and those that failed before come last.
+// physical experts. The selection biases of a balanced routing, its prices, say where one is worth
+// most: a high b_f means that tokens are pushed to logical expert f, a low one that they are kept
+// from it. So the exchanges with the largest price difference come first, and those that failed
+// before come last.
 
 import Foundation
 package import Routing
@@ -32,20 +33,22 @@ package struct PlanSearch: Sendable {
   /// Exchanges tried at most, and in a row without success, per expert.
   private static let exchanges = 384
   private static let patience = 3
-  /// Passes of the solver after an exchange of one slot.
+  /// Passes of the solver after an exchange.
   private static let passes = 25
   /// An exchange must lower the error by this share: clones cost bytes.
   private static let smallestGain = 0.003
 
   /// A balanced plan and its error.
   private struct Point {
-    var slots: [Int]
-    var potentials: [Float]
+    /// n [F]
+    var physicalPerLogical: [Int]
+    /// b [F]
+    var selectionBias: [Float]
     var error: Double
   }
 
-  /// `original` routes the sketch's tokens; `start` [F] are potentials to begin with. Functions
-  /// that other traffic needs, `protected`, are not given up.
+  /// `original` routes the sketch's tokens; `start` [F] is the selection bias to begin with.
+  /// Logical experts that other traffic needs, `protected`, are not pruned.
   package init(
     rule: RoutingRule, scores: Matrix, original: Assignment, sketch: OutputSketch, start: [Float],
     protected: [ProtectedLoad] = [], threads: Int
@@ -59,14 +62,14 @@ package struct PlanSearch: Sendable {
     self.threads = threads
     let wanted = sketch.mixtures(original, threads: threads)
     self.wanted = wanted
-    let energies = (0..<wanted.rows).map { token in
+    let squares = (0..<wanted.rows).map { token in
       wanted.row(token).reduce(0.0) { $0 + Double($1) * Double($1) }
     }
-    let mean = energies.reduce(0, +) / Double(max(1, energies.count))
-    tokenWeights = energies.map { 1 / max($0 + mean, 1e-30) }
+    let mean = squares.reduce(0, +) / Double(max(1, squares.count))
+    tokenWeights = squares.map { 1 / max($0 + mean, 1e-30) }
   }
 
-  /// The best plan found. `loads` [E] and `weights` [E], the sums of routing weights, are those of
+  /// The best plan found. `loads` [F] and `weights` [F], the sums of routing weights, are those of
   /// the whole calibration set.
   package func plan(loads: [Double], weights: [Double]) -> ClonePlan {
     let values = zip(loads, zip(weights, sketch.norms)).map { $0 * $1.0 * $1.1 }
@@ -80,19 +83,19 @@ package struct PlanSearch: Sendable {
       let point = balanced(plan.physicalPerLogical, from: start)
       if point.error < best?.point.error ?? .infinity { best = (point, needed) }
     }
-    let slots =
-      best.map { exchanging($0.point, keeping: $0.needed).slots }
+    let copies =
+      best.map { exchanging($0.point, keeping: $0.needed).physicalPerLogical }
       ?? [Int](repeating: 1, count: rule.experts)
-    return ClonePlan(rule: rule, physicalPerLogical: slots, values: values, loads: loads)
+    return ClonePlan(rule: rule, physicalPerLogical: copies, values: values, loads: loads)
   }
 
-  /// The functions that any demand's own plan with this exponent keeps.
+  /// The logical experts that any protected load's own plan with this exponent keeps.
   private func needed(_ exponent: Double) -> Set<Int> {
     protected.reduce(into: []) { needed, other in
       let loads = other.load.map(Double.init)
       let values = zip(loads, other.saliency ?? loads).map { pow($0 * $1, exponent) }
-      let slots = ClonePlan(rule: rule, values: values, loads: loads).physicalPerLogical
-      needed.formUnion(slots.indices.filter { slots[$0] > 0 })
+      let copies = ClonePlan(rule: rule, values: values, loads: loads).physicalPerLogical
+      needed.formUnion(copies.indices.filter { copies[$0] > 0 })
     }
   }
 
@@ -110,10 +113,10 @@ package struct PlanSearch: Sendable {
       guard let (giver, taker) = nextExchange(point, tries: tries, keeping: keeping) else { break }
       tries[giver * rule.experts + taker, default: 0] += 1
       budget -= 1
-      var slots = point.slots
-      slots[giver] -= 1
-      slots[taker] += 1
-      let next = balanced(slots, from: point.potentials, passes: Self.passes)
+      var copies = point.physicalPerLogical
+      copies[giver] -= 1
+      copies[taker] += 1
+      let next = balanced(copies, from: point.selectionBias, passes: Self.passes)
       if next.error < point.error * (1 - Self.smallestGain) {
         point = next
         failures = 0
@@ -129,17 +132,18 @@ package struct PlanSearch: Sendable {
   private func nextExchange(
     _ point: Point, tries: [Int: Int], keeping: Set<Int>
   ) -> (giver: Int, taker: Int)? {
-    let used = point.slots.indices.filter { point.slots[$0] > 0 }
-    let mean = used.reduce(0) { $0 + point.potentials[$1] } / Float(max(1, used.count))
-    let prices = point.slots.indices.map { point.slots[$0] > 0 ? point.potentials[$0] : mean }
+    let copies = point.physicalPerLogical
+    let kept = copies.indices.filter { copies[$0] > 0 }
+    let mean = kept.reduce(0) { $0 + point.selectionBias[$1] } / Float(max(1, kept.count))
+    let prices = copies.indices.map { copies[$0] > 0 ? point.selectionBias[$0] : mean }
     var best: (tries: Int, gain: Float, giver: Int, taker: Int)?
     for group in ClonePlan.groups(of: rule) {
-      let functions = group.count { point.slots[$0] > 0 }
-      for giver in group where point.slots[giver] > (keeping.contains(giver) ? 1 : 0) {
-        // Giving the last slot must leave enough functions, unless the taker is a new one.
-        let isLast = point.slots[giver] == 1 && functions <= ClonePlan.logicalPerGroup(rule)
-        for taker in group where taker != giver && point.slots[taker] < rule.experts / rule.topK {
-          if isLast && point.slots[taker] > 0 { continue }
+      let keptInGroup = group.count { copies[$0] > 0 }
+      for giver in group where copies[giver] > (keeping.contains(giver) ? 1 : 0) {
+        // To prune one must leave enough logical experts, unless the taker is a new one.
+        let isLast = copies[giver] == 1 && keptInGroup <= ClonePlan.logicalPerGroup(rule)
+        for taker in group where taker != giver && copies[taker] < rule.experts / rule.topK {
+          if isLast && copies[taker] > 0 { continue }
           let tried = tries[giver * rule.experts + taker] ?? 0
           let gain = prices[giver] - prices[taker]
           if tried < 2, best.map({ (tried, -gain) < ($0.tries, -$0.gain) }) ?? true {
@@ -151,14 +155,14 @@ package struct PlanSearch: Sendable {
     return best.map { ($0.giver, $0.taker) }
   }
 
-  private func balanced(_ slots: [Int], from start: [Float], passes: Int? = nil) -> Point {
-    let selectable = slots.map { $0 > 0 }
+  private func balanced(_ copies: [Int], from start: [Float], passes: Int? = nil) -> Point {
+    let selectable = copies.map { $0 > 0 }
     let solver = SelectionBiasSolver(rule: rule, selectable: selectable, threads: threads)
-    let potentials = solver.solve(
-      scores: scores, targets: slots.map { Double($0) / Double(rule.experts) }, from: start,
+    let bias = solver.solve(
+      scores: scores, targets: copies.map { Double($0) / Double(rule.experts) }, from: start,
       passes: passes)
-    let patched = Selection(rule: rule, bias: potentials, selectable: selectable)
-      .assign(scores, threads: threads) { _, function in function }
+    let patched = Selection(rule: rule, bias: bias, selectable: selectable)
+      .assign(scores, threads: threads) { _, logical in logical }
     let outputs = sketch.mixtures(patched, threads: threads)
     var error = 0.0
     for token in tokenWeights.indices {
@@ -169,6 +173,6 @@ package struct PlanSearch: Sendable {
       }
       error += square * tokenWeights[token]
     }
-    return Point(slots: slots, potentials: potentials, error: error)
+    return Point(physicalPerLogical: copies, selectionBias: bias, error: error)
   }
 }

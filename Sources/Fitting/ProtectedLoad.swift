@@ -2,10 +2,10 @@
 
 package import Routing
 
-/// What traffic that is not fitted to asks of a layer's functions: a plan gives no function up that
-/// the plan for this traffic alone would keep.
+/// What traffic that is not fitted to asks of a layer's experts: a plan prunes none that the plan
+/// for this traffic alone would keep.
 package struct ProtectedLoad: Sendable, Hashable {
-  /// Assignments per function [E] under the original router.
+  /// Assignments per expert [E] under the original router.
   package let load: [Int]
   /// Sum over tokens of weight x expert output norm [E]; nil where it is not known.
   package let saliency: [Double]?
@@ -19,8 +19,8 @@ package struct ProtectedLoad: Sendable, Hashable {
   /// What `assignment` under the original router asks for; `norms` [E] are mean output norms.
   package init(_ assignment: Assignment, experts: Int, norms: [Double]?) {
     var weights = [Double](repeating: 0, count: experts)
-    for (slot, weight) in zip(assignment.experts, assignment.weights) {
-      weights[Int(slot)] += Double(weight)
+    for (expert, weight) in zip(assignment.experts, assignment.weights) {
+      weights[Int(expert)] += Double(weight)
     }
     self.init(
       load: assignment.load(experts: experts),

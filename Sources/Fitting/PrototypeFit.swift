@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fits the prototype router (Routing/PrototypeRouter.swift) of one layer:
-// latent space, clone plan, selection and token-dependent bias, clones' prototypes and biases, in this
-// order.
+// Fits the prototype router (Routing/PrototypeRouter.swift) of one layer: latent space, clone plan,
+// selection bias and token-dependent bias, clones' prototypes and biases, in this order.
 
 package import ByteStorage
 package import Routing
@@ -11,8 +10,9 @@ import Tensors
 /// The prototype router while it is being fitted.
 package struct PrototypeFit: Sendable {
   package let router: PrototypeRouter
+  /// Share of the logits' variance that the latent space keeps.
   package let explainedVariance: Double
-  /// Physical experts whose own logical expert was pruned, and that hold another's copy.
+  /// Physical experts whose own logical expert was pruned, and that hold another's copy; ascending.
   package let clones: [Int]
   package let phases: PhaseClock
 
@@ -51,7 +51,7 @@ package struct PrototypeFit: Sendable {
     clock.lap("split of clones")
     return PrototypeFit(
       router: router, explainedVariance: basis.explainedVariance(size: router.latentSize),
-      clones: plan?.moves.prefix(moves).map(\.slot).sorted() ?? [], phases: clock)
+      clones: plan?.moves.prefix(moves).map(\.physical).sorted() ?? [], phases: clock)
   }
 
   private static func clonePlan(
@@ -71,7 +71,7 @@ package struct PrototypeFit: Sendable {
     return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
 
-  /// The original router in latent form, every slot its own function.
+  /// The original router in latent form, without clones.
   private static func identityRouter(
     _ original: FamilyRouter, basis: LatentBasis, size: Int
   ) -> PrototypeRouter {
@@ -88,10 +88,8 @@ package struct PrototypeFit: Sendable {
   package static func unchanged(_ original: FamilyRouter) -> PrototypeFit {
     let experts = original.experts
     let zeros = [Float](repeating: 0, count: experts)
-    var identity = Matrix(rows: experts, columns: experts)
-    for slot in 0..<experts { identity[slot, slot] = 1 }
     let router = PrototypeRouter(
-      encoder: .linear(original.gate), logicalPrototypes: identity,
+      encoder: .linear(original.gate), logicalPrototypes: .identity(experts),
       logitBias: original.logitBias, selectionBias: original.selectionBias ?? zeros,
       physicalToLogical: Array(0..<experts),
       clonePrototypes: Matrix(rows: experts, columns: experts), cloneBias: zeros,
@@ -119,53 +117,53 @@ package struct PrototypeFit: Sendable {
     return size
   }
 
-  /// Solves potentials and their slopes to the targets.
+  /// Solves selection bias and token-dependent bias to the targets.
   private static func balance(
     _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, options: FitOptions
   ) throws(RegateError) {
-    let slots = router.physicalOfLogical
-    let selectable = slots.map { !$0.isEmpty }
+    let copies = router.physicalOfLogical
+    let selectable = copies.map { !$0.isEmpty }
     let natural = Selection(
       rule: router.rule, bias: router.selectionBias, selectable: selectable
     ).load(scores, threads: options.threads)
     let total = Double(scores.rows * router.rule.topK)
     let s = options.strength
-    let targets = slots.indices.map { function in
-      (1 - s) * Double(natural[function]) / total
-        + s * Double(slots[function].count) / Double(router.experts)
+    let targets = copies.indices.map { logical in
+      (1 - s) * Double(natural[logical]) / total
+        + s * Double(copies[logical].count) / Double(router.experts)
     }
     let solution = try TokenBiasSolver(
       SelectionBiasSolver(rule: router.rule, selectable: selectable, threads: options.threads),
       strength: s
     ).solve(
       scores: scores, latent: latent, targets: targets, from: router.selectionBias)
-    router.selectionBias = solution.potentials
-    router.tokenBias = solution.slopes
+    router.selectionBias = solution.selectionBias
+    router.tokenBias = solution.tokenBias
   }
 
-  /// Gives every clone its cell of the tokens that its function serves.
+  /// Gives every clone its cell of the tokens that its logical expert serves.
   private static func split(
     _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, threads: Int
   ) throws(RegateError) {
-    let slots = router.physicalOfLogical
-    guard slots.contains(where: { $0.count > 1 }) else { return }
+    let copies = router.physicalOfLogical
+    guard copies.contains(where: { $0.count > 1 }) else { return }
     let chosen = Selection(
-      rule: router.rule, bias: router.selectionBias, selectable: slots.map { !$0.isEmpty }
+      rule: router.rule, bias: router.selectionBias, selectable: copies.map { !$0.isEmpty }
     ).assign(
       router.compared(scores, latent: latent, threads: threads), threads: threads
-    ) { _, function in function }
+    ) { _, logical in logical }
     var served = [[Int]](repeating: [], count: router.experts)
-    for (entry, function) in chosen.experts.enumerated() where slots[Int(function)].count > 1 {
-      served[Int(function)].append(entry / chosen.topK)
+    for (entry, logical) in chosen.experts.enumerated() where copies[Int(logical)].count > 1 {
+      served[Int(logical)].append(entry / chosen.topK)
     }
-    for (function, members) in slots.enumerated() where members.count > 1 {
-      let tokens = served[function]
+    for (logical, clones) in copies.enumerated() where clones.count > 1 {
+      let tokens = served[logical]
       let cells = try CloneSplit(
-        latent: latent.gathering(rows: tokens), tokens: tokens, count: members.count)
-      for (cell, slot) in members.enumerated() {
-        router.cloneBias[slot] = cells.potentials[cell]
+        latent: latent.gathering(rows: tokens), tokens: tokens, count: clones.count)
+      for (cell, clone) in clones.enumerated() {
+        router.cloneBias[clone] = cells.bias[cell]
         for column in 0..<latent.columns {
-          router.clonePrototypes[slot, column] = cells.prototypes[cell, column]
+          router.clonePrototypes[clone, column] = cells.prototypes[cell, column]
         }
       }
     }

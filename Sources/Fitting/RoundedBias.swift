@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A selection bias for a tensor that stays BF16. Rounding moves every load a little (three digits of
-// a bias near 1 are coarser than the distances between scores); the values are then moved by single
-// BF16 steps, the worst load first, as long as that brings the loads nearer to what the exact bias
-// gave:
+// A selection bias for a tensor that stays BF16. Rounding moves every load a little (three digits
+// of a bias near 1 are coarser than the distances between scores); the values are then moved by
+// single BF16 steps, the worst load first, as long as that brings the loads nearer to what the
+// exact bias gave:
 //
 //   minimise sum_j |load_j - wanted_j| over biases of BF16 values
 //
@@ -20,8 +20,8 @@ package struct RoundedBias {
   private let threads: Int
 
   private static let sampleTokens = 16384
-  /// Steps tried, for each slot.
-  private static let triesPerSlot = 8
+  /// Steps tried, for each expert.
+  private static let triesPerExpert = 8
 
   package init(rule: RoutingRule, scores: Matrix, threads: Int) {
     self.rule = rule
@@ -32,23 +32,23 @@ package struct RoundedBias {
       : scores.gathering(rows: evenSample(of: scores.rows, limit: Self.sampleTokens))
   }
 
-  /// The BF16 values whose loads are nearest to those of `exact` [E]; never below 0 where `exact` is
-  /// not.
+  /// The BF16 values whose loads are nearest to those of `exact` [E]; never below 0 where `exact`
+  /// is not.
   package func solve(_ exact: [Float]) -> [Float] {
     let wanted = load(exact)
     var bias = exact.map(\.roundedToBF16)
     var found = load(bias)
     var error = distance(found, wanted)
     var stuck = Set<Int>()
-    for _ in 0..<Self.triesPerSlot * bias.count where error > 0 {
+    for _ in 0..<Self.triesPerExpert * bias.count where error > 0 {
       let open = bias.indices.filter { !stuck.contains($0) && found[$0] != wanted[$0] }
       guard
-        let slot = open.max(by: { abs(found[$0] - wanted[$0]) < abs(found[$1] - wanted[$1]) })
+        let expert = open.max(by: { abs(found[$0] - wanted[$0]) < abs(found[$1] - wanted[$1]) })
       else { break }
       var moved = bias
-      moved[slot] = bias[slot].stepped(up: found[slot] < wanted[slot])
-      if moved[slot] < min(0, exact.min() ?? 0) {
-        stuck.insert(slot)
+      moved[expert] = bias[expert].stepped(up: found[expert] < wanted[expert])
+      if moved[expert] < min(0, exact.min() ?? 0) {
+        stuck.insert(expert)
         continue
       }
       let load = load(moved)
@@ -57,7 +57,7 @@ package struct RoundedBias {
         (bias, found, error) = (moved, load, changed)
         stuck.removeAll()
       } else {
-        stuck.insert(slot)
+        stuck.insert(expert)
       }
     }
     return bias

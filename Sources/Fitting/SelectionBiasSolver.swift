@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// b of the prototype router: the prices at which top-K selection on pi + b sends each function its
-// target number of tokens.
+// b of the prototype router: the prices at which top-K selection on pi + b sends each logical
+// expert its target number of tokens.
 //
 // At such prices the choice maximises the sum of chosen pi among all choices with these loads (the
-// dual of a transport problem), so no balanced routing keeps more of what the tokens asked for.
-// The load of a function rises with its own b and falls with the others'. Each b moves against the
-// sign of its function's error, by a step of its own that grows while the sign stays and halves
+// dual of a transport problem), so no balanced routing keeps more of what the tokens asked for. The
+// load of a logical expert rises with its own b and falls with the others'. Each b moves against
+// the sign of its expert's error, by a step of its own that grows while the sign stays and halves
 // when it turns (Rprop; Riedmiller and Braun 1993). The real selection, group limits included, is
 // in the loop. Deterministic; loads are counted, so thread counts do not matter.
 
 package import Routing
 package import Tensors
 
-/// The solver for function potentials.
+/// The solver for selection biases.
 package struct SelectionBiasSolver: Sendable {
   package let rule: RoutingRule
+  /// Whether a logical expert may be chosen, [F]: not a pruned one.
   package let selectable: [Bool]
   package let threads: Int
 
@@ -49,9 +50,9 @@ package struct SelectionBiasSolver: Sendable {
     return descend(scores, targets, near, firstStep: 0.005 * unit, passes: Self.fullPasses)
   }
 
-  /// The share of assignments that are off target under `potentials`.
-  package func misplaced(scores: Matrix, targets: [Double], potentials: [Float]) -> Double {
-    let load = Selection(rule: rule, bias: potentials, selectable: selectable)
+  /// The share of assignments that are off target under `bias` [F].
+  package func misplaced(scores: Matrix, targets: [Double], bias: [Float]) -> Double {
+    let load = Selection(rule: rule, bias: bias, selectable: selectable)
       .load(scores, threads: threads)
     let total = Double(scores.rows * rule.topK)
     return zip(load, targets).reduce(0) { $0 + abs(Double($1.0) / total - $1.1) } / 2
@@ -60,40 +61,29 @@ package struct SelectionBiasSolver: Sendable {
   private func descend(
     _ scores: Matrix, _ targets: [Double], _ start: [Float], firstStep: Float, passes: Int
   ) -> [Float] {
-    let functions = selectable.indices.filter { selectable[$0] }
+    let logicals = selectable.indices.filter { selectable[$0] }
     let total = Double(scores.rows * rule.topK)
-    var potentials = start
-    var best = (error: Double.infinity, potentials: start)
+    var bias = start
+    var best = (error: Double.infinity, bias: start)
     var steps = PriceSteps(count: start.count, first: firstStep)
     for _ in 0..<passes {
-      let load = Selection(rule: rule, bias: potentials, selectable: selectable)
+      let load = Selection(rule: rule, bias: bias, selectable: selectable)
         .load(scores, threads: threads)
       let errors = zip(load, targets).map { Double($0) / total - $1 }
-      let error = functions.reduce(0) { $0 + abs(errors[$1]) } / 2
-      if error < best.error { best = (error, potentials) }
+      let error = logicals.reduce(0) { $0 + abs(errors[$1]) } / 2
+      if error < best.error { best = (error, bias) }
       if error < Self.tolerance { break }
-      for function in functions {
+      for logical in logicals {
         steps.move(
-          &potentials[function], at: function, error: errors[function],
-          target: targets[function])
+          &bias[logical], at: logical, error: errors[logical], target: targets[logical])
       }
     }
-    return best.potentials
+    return best.bias
   }
 
-  /// The mean distance from a token's best score to the first that is not chosen.
+  /// The mean distance from a token's best score to the first that is not chosen, on a sample.
   func scoreSpread(_ scores: Matrix) -> Float {
-    let rank = min(rule.topK, scores.columns - 1)
-    let stride = max(1, scores.rows / 1024)
-    var sum = 0.0
-    var count = 0.0
-    for row in Swift.stride(from: 0, to: scores.rows, by: stride) {
-      let sorted = scores.row(row).sorted(by: >)
-      let spread = Double(sorted[0] - sorted[rank])
-      if spread.isFinite { sum += spread }
-      count += 1
-    }
-    return sum > 0 ? Float(sum / count) : 1e-3
+    scores.meanSpread(rank: rule.topK, every: max(1, scores.rows / 1024))
   }
 }
 

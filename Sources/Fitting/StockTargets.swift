@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which slots a linear gate is to choose: the prototype router's functions, but with each function's
-// tokens split into clusters. A linear gate must keep the clones that do not serve a token out of
-// its top K, so cells need distance between them; the prototype router's own cells are slices.
+// Which physical experts a linear gate is to choose: the prototype router's logical experts, but
+// with the tokens of each that has clones split into clusters. A linear gate must keep the clones
+// that do not serve a token out of its top K, so cells need distance between them; the prototype
+// router's own cells are slices.
 //
 //   minimise sum_t |x_t - c_cell(t)|², every cell with the same number of tokens
 
@@ -10,7 +11,7 @@ package import ByteStorage
 package import Routing
 package import Tensors
 
-/// Slot-level targets for the stock form.
+/// Targets of the stock form, by physical expert.
 package enum StockTargets {
   private static let rounds = 12
   /// Tokens for each cluster that its centre is made of.
@@ -45,18 +46,18 @@ package enum StockTargets {
     let sample = sampled.count < inputs.rows ? inputs.gathering(rows: sampled) : inputs
     var centres = sample.gathering(
       rows: Array((0..<sample.rows).shuffled(using: &generator).prefix(count)))
-    var potentials = [Float](repeating: 0, count: count)
+    var bias = [Float](repeating: 0, count: count)
     for _ in 0..<rounds {
-      let cells = nearest(sample, centres, &potentials, threads: threads)
+      let cells = nearest(sample, centres, &bias, threads: threads)
       centres = means(sample, cells: cells, count: count)
     }
-    return nearest(inputs, centres, &potentials, threads: threads)
+    return nearest(inputs, centres, &bias, threads: threads)
   }
 
-  /// The cell of each row of `inputs`, cells of equal size around `centres`; `potentials` that give
-  /// these sizes are solved from what they were.
+  /// The cell of each row of `inputs`, cells of equal size around `centres`; the `bias` that
+  /// gives these sizes is solved from what it was.
   private static func nearest(
-    _ inputs: Matrix, _ centres: Matrix, _ potentials: inout [Float], threads: Int
+    _ inputs: Matrix, _ centres: Matrix, _ bias: inout [Float], threads: Int
   ) -> [Int] {
     let count = centres.rows
     let rule = RoutingRule(
@@ -66,10 +67,10 @@ package enum StockTargets {
     // -|x - c|²/2 without the part that all centres share.
     var nearness = LinearAlgebra.multiply(inputs, transposed: centres, threads: threads)
     nearness.add(toEachRow: (0..<count).map { -centres.row($0).reduce(0) { $0 + $1 * $1 } / 2 })
-    potentials = solver.solve(
+    bias = solver.solve(
       scores: nearness, targets: [Double](repeating: 1 / Double(count), count: count),
-      from: potentials)
-    return Selection(rule: rule, bias: potentials)
+      from: bias)
+    return Selection(rule: rule, bias: bias)
       .assign(nearness, threads: threads) { _, cell in cell }.experts.map { Int($0) }
   }
 

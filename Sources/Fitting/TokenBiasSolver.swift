@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Potentials that keep the load even on other texts, b_f + z . v_f.
+// Selection biases that keep the load even on other texts, b_f + z . v_f.
 //
-// A function that serves one kind of text is overloaded where that kind is frequent, whatever b_f
+// An expert that serves one kind of text is overloaded where that kind is frequent, whatever b_f
 // balances on the calibration set. Its load is then correlated with the directions in which texts
 // differ (TextAxes.swift). Exact prices against that would hold the moments
 //
 //   m_fj = E[a_f(t) g_j(t)] / target_f        a: chosen or not, g_j: coordinate of axis j
 //
-// at zero, one constraint for each function and axis beside the load's own, which costs much: every
-// kind of text then uses all experts alike. A small share of those prices costs next to nothing,
-// since the chosen scores fall only with their square, while the moments fall in proportion. So
+// at zero, one constraint for each logical expert and axis beside the load's own, which costs much:
+// every kind of text then uses all experts alike. A small share of those prices costs next to
+// nothing, since the chosen scores fall only with their square, while the moments fall in
+// proportion. So
 //
 //   v_fj = - strength x spread x share_j x m_fj
 //
@@ -21,26 +22,26 @@ package import ByteStorage
 import Routing
 package import Tensors
 
-/// The solver for potentials and their slopes.
+/// The solver for selection biases and token-dependent biases together.
 package struct TokenBiasSolver: Sendable {
   /// What was solved.
   package struct Solution: Sendable {
     /// b [F]
-    package let potentials: [Float]
+    package let selectionBias: [Float]
     /// v [F,R]
-    package let slopes: Matrix
+    package let tokenBias: Matrix
   }
 
   private let solver: SelectionBiasSolver
   private let strength: Double
 
-  /// How far slopes follow the moments at full strength. A balanced Qwen3-MoE's held-out Gini goes
-  /// from 0.041 to 0.035 for +0.002 nats; on a DeepSeek-V3 that was trained balanced, 0.3 costs
-  /// +0.004 nats and 1.0 +0.022, so that more is not worth it.
+  /// How far token-dependent biases follow the moments at full strength. A balanced Qwen3-MoE's
+  /// held-out Gini goes from 0.041 to 0.035 for +0.002 nats; on a DeepSeek-V3 that was trained
+  /// balanced, 0.3 costs +0.004 nats and 1.0 +0.022, so that more is not worth it.
   private static let following = 0.1
   private static let sampleTokens = 16384
   private static let passes = 100
-  /// How far a pass moves slopes to where the moments want them.
+  /// How far a pass moves them to where the moments want them.
   private static let damping: Float = 0.1
 
   /// `strength` is that of the fit, 0...1.
@@ -49,24 +50,25 @@ package struct TokenBiasSolver: Sendable {
     self.strength = strength
   }
 
-  /// The potentials that give `targets` [F], shares of T*K that sum to 1, on `scores` [T,F] of
+  /// The biases that give `targets` [F], shares of T*K that sum to 1, on `scores` [T,F] of
   /// tokens at `latent` [T,R], from `start` [F].
   package func solve(
     scores: Matrix, latent: Matrix, targets: [Double], from start: [Float]
   ) throws(RegateError) -> Solution {
     let axes = try TextAxes(latent: latent, tokens: Array(0..<latent.rows))
-    let slopes =
+    let tokenBias =
       axes.axes.rows > 0
-      ? lean(scores, axes, latent, targets, start)
+      ? following(scores, axes, latent, targets, start)
       : Matrix(rows: targets.count, columns: latent.columns)
     let compared = PrototypeRouter.compared(
-      scores, latent: latent, tokenBias: slopes, threads: solver.threads)
+      scores, latent: latent, tokenBias: tokenBias, threads: solver.threads)
     return Solution(
-      potentials: solver.solve(scores: compared, targets: targets, from: start), slopes: slopes)
+      selectionBias: solver.solve(scores: compared, targets: targets, from: start),
+      tokenBias: tokenBias)
   }
 
   /// v [F,R].
-  private func lean(
+  private func following(
     _ allScores: Matrix, _ axes: TextAxes, _ latent: Matrix, _ targets: [Double], _ start: [Float]
   ) -> Matrix {
     let sample = evenSample(of: latent.rows, limit: Self.sampleTokens)
@@ -74,34 +76,34 @@ package struct TokenBiasSolver: Sendable {
     let places = axes.coordinates(latent.gathering(rows: sample), threads: solver.threads)
     let unit = solver.scoreSpread(scores)
     let pull = axes.shares.map { Float(Self.following * strength * max(0, $0)) * unit }
-    let functions = targets.indices.filter { solver.selectable[$0] && targets[$0] > 0 }
-    var slopes = Matrix(rows: targets.count, columns: places.columns)
-    var potentials = start
+    let logicals = targets.indices.filter { solver.selectable[$0] && targets[$0] > 0 }
+    var tokenBias = Matrix(rows: targets.count, columns: places.columns)
+    var bias = start
     var steps = PriceSteps(count: targets.count, first: 0.1 * unit)
     for _ in 0..<Self.passes {
       let compared = PrototypeRouter.compared(
-        scores, latent: places, tokenBias: slopes, threads: solver.threads)
+        scores, latent: places, tokenBias: tokenBias, threads: solver.threads)
       let served = Selection(
-        rule: solver.rule, bias: potentials, selectable: solver.selectable
-      ).assign(compared, threads: solver.threads) { _, function in function }
+        rule: solver.rule, bias: bias, selectable: solver.selectable
+      ).assign(compared, threads: solver.threads) { _, logical in logical }
       let load = served.load(experts: targets.count)
       let moments = moments(served, places)
       let total = Double(served.experts.count)
-      for function in functions {
+      for logical in logicals {
         steps.move(
-          &potentials[function], at: function,
-          error: Double(load[function]) / total - targets[function], target: targets[function])
+          &bias[logical], at: logical,
+          error: Double(load[logical]) / total - targets[logical], target: targets[logical])
         for axis in 0..<places.columns {
-          let moment = moments[function * places.columns + axis] / (total * targets[function])
+          let moment = moments[logical * places.columns + axis] / (total * targets[logical])
           let wanted = -pull[axis] * Float(moment)
-          slopes[function, axis] += Self.damping * (wanted - slopes[function, axis])
+          tokenBias[logical, axis] += Self.damping * (wanted - tokenBias[logical, axis])
         }
       }
     }
-    return LinearAlgebra.multiply(slopes, axes.axes, threads: solver.threads)
+    return LinearAlgebra.multiply(tokenBias, axes.axes, threads: solver.threads)
   }
 
-  /// Sum over tokens of the places of those that each function serves, [F,A].
+  /// Sum over tokens of the places of those that each logical expert serves, [F,A].
   private func moments(_ served: Assignment, _ places: Matrix) -> [Double] {
     let size = places.columns
     let count = solver.rule.experts * size

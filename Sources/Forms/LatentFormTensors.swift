@@ -39,7 +39,7 @@ package enum LatentFormTensors {
   private static let query = "query"
   private static let key = "key"
 
-  /// What `router` has beside its encoder's matrix, prototypes, potentials and slot map.
+  /// What `router` has beside its encoder's matrix, prototypes, biases and map of physical experts.
   package static func added(by router: PrototypeRouter) -> [Tensor] {
     var tensors: [Tensor] = []
     if case .gaussian(let encoder) = router.encoder {
@@ -101,7 +101,7 @@ package enum LatentFormTensors {
     }
   }
 
-  /// The similarity and its scale for `experts` functions of latent size `latent`.
+  /// The similarity and its scale for `experts` logical experts of latent size `latent`.
   package static func similarity(
     _ kind: PrototypeRouter.Similarity.Kind, experts: Int, latent: Int,
     from source: some RouterTensorSource

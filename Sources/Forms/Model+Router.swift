@@ -37,7 +37,7 @@ public enum LayerRouter: Sendable {
     }
   }
 
-  /// The gate's rows [E,H]; for the prototype form, the function prototypes [E,R].
+  /// The gate's rows [E,H]; for the prototype form, the prototypes [E,R] of its logical experts.
   package var gate: Matrix {
     switch self {
     case .family(let router): router.gate

@@ -14,11 +14,11 @@ extension PrototypeRouterFormat {
     let experts = layer.rule.experts
     let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
     let (weight, latent) = try reader.encoder(form.encoder, hiddenSize: layer.hiddenSize)
-    let functions = try reader.integers(physicalToLogical, count: experts)
-    guard functions.allSatisfy({ (0..<experts).contains($0) }) else {
+    let logicals = try reader.integers(physicalToLogical, count: experts)
+    guard logicals.allSatisfy({ (0..<experts).contains($0) }) else {
       throw RegateError(
         .malformed, file: checkpoint.path, subject: reader.prefix + physicalToLogical,
-        "names a function outside 0..<\(experts)", advice: "the checkpoint is damaged")
+        "names an expert outside 0..<\(experts)", advice: "the checkpoint is damaged")
     }
     let (similarity, scale) = try LatentFormTensors.similarity(
       form.similarity, experts: experts, latent: latent, from: reader)
@@ -29,7 +29,7 @@ extension PrototypeRouterFormat {
       logitBias: try reader.floats(logitBias, shape: [experts]),
       selectionBias: try reader.floats(selectionBias, shape: [experts]),
       tokenBias: try reader.matrix(tokenBias, experts, latent).unlessZero,
-      physicalToLogical: functions,
+      physicalToLogical: logicals,
       clonePrototypes: try reader.matrix(clonePrototypes, experts, latent),
       cloneBias: try reader.floats(cloneBias, shape: [experts]), rule: layer.rule)
   }
@@ -80,6 +80,6 @@ extension PrototypeRouterFormat {
 }
 
 extension Matrix {
-  /// Nil for a matrix of zeros, such as stands where nothing leans.
+  /// Nil for a matrix of zeros, such as stands where no bias depends on the token.
   package var unlessZero: Matrix? { values.allSatisfy { $0 == 0 } ? nil : self }
 }

@@ -27,7 +27,7 @@ package enum GateFingerprint {
   /// Largest difference between two sketches of one gate, relative to the row's norm. Storing a
   /// gate as BF16 instead of F32 moves a projection by about 2^-9 of the norm; another gate moves
   /// it by about the norm itself.
-  package static let sketchTolerance: Float = 0.02
+  private static let sketchTolerance: Float = 0.02
 
   /// A few random projections of each row of a gate [E,H], [E,sketchSize], row norms last: the same
   /// up to rounding whatever dtype the gate is stored in.

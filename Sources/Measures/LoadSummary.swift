@@ -4,12 +4,12 @@ package import Checkpoints
 import OrderedCollections
 public import Routing
 
-/// The load of one layer's slots and what follows from it.
+/// The load of one layer's experts and what follows from it.
 public struct LoadSummary: Sendable {
   /// Batches of consecutive tokens whose imbalance is reported.
-  package static let batchSizes = [256, 1024, 4096]
+  private static let batchSizes = [256, 1024, 4096]
 
-  /// Top-k assignments per slot on disk [E].
+  /// Top-k assignments per physical expert [E].
   public let load: [Int]
   public let metrics: LoadMetrics
   /// Max/mean over expert-parallel ranks, by rank count.

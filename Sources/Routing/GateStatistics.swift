@@ -75,16 +75,3 @@ public struct GateStatistics: Sendable, Hashable {
     return result
   }
 }
-
-extension Matrix {
-  /// The matrix with rows and columns exchanged.
-  package func transposed() -> Matrix {
-    var result = Matrix(rows: columns, columns: rows)
-    for row in 0..<rows {
-      for column in 0..<columns {
-        result.values[column * rows + row] = values[row * columns + column]
-      }
-    }
-    return result
-  }
-}

@@ -22,26 +22,4 @@ extension Matrix {
     for block in blocks { values += block }
     return Matrix(rows: rows, columns: columns, values: values)
   }
-
-  /// The given columns of every row.
-  package func columns(_ range: Range<Int>) -> Matrix {
-    var values: [Float] = []
-    values.reserveCapacity(rows * range.count)
-    for row in 0..<rows {
-      values += self.values[row * columns + range.lowerBound..<row * columns + range.upperBound]
-    }
-    return Matrix(rows: rows, columns: range.count, values: values)
-  }
-
-  /// |row| of each row, summed in Double.
-  package func rowNorms() -> [Float] {
-    let span = values.span
-    return (0..<rows).map { row in
-      var sum = 0.0
-      for index in row * columns..<(row + 1) * columns {
-        sum += Double(span[index]) * Double(span[index])
-      }
-      return Float(sum.squareRoot())
-    }
-  }
 }

@@ -110,15 +110,3 @@ extension PrototypeRouter.Similarity {
     }
   }
 }
-
-extension Matrix {
-  /// Rows divided by their norm, or by `floor` where that is larger.
-  package func normalised(floor: Float) -> Matrix {
-    var result = self
-    for (row, norm) in rowNorms().enumerated() {
-      let scale = 1 / max(norm, floor)
-      for index in row * columns..<(row + 1) * columns { result.values[index] *= scale }
-    }
-    return result
-  }
-}

@@ -14,8 +14,18 @@ public struct Check: Sendable {
     /// The tensor, key or file that it is about.
     public let subject: String
     public let text: String
+    /// Where this is known from.
     public let source: String
+    /// The versions of the runtime with which it was seen or read, as far as they are known.
+    public let versions: String?
+    /// Whether it was seen by running that runtime; otherwise it was only read.
     public let verified: Bool
+
+    /// How sure it is, and from where, in brackets after the text.
+    var evidence: String {
+      [verified ? "verified" : "unverified", versions].compactMap(\.self).joined(separator: ", ")
+        + ": \(source)"
+    }
   }
 
   /// One runtime's findings, the gravest first.
@@ -62,11 +72,11 @@ public struct Check: Sendable {
         : subject.official ? "the router of the official LPR code" : "the family's own router")
     warnings = subject.model.warnings
     outcomes = runtimes.map { runtime in
-      let findings = CheckRule.all.filter { $0.runtimes.contains(runtime) }.compactMap { rule in
+      let findings = CheckRule.rules(for: runtime).compactMap { rule in
         rule.applies(subject).map {
           Finding(
             rule: rule.name, level: rule.level, subject: $0, text: rule.text, source: rule.source,
-            verified: rule.verified)
+            versions: rule.versions, verified: rule.verified)
         }
       }
       // Stable: rules of one level stay in the order of the table.
@@ -86,7 +96,7 @@ public struct Check: Sendable {
       for finding in outcome.findings {
         lines.append(
           "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
-            + "[\(finding.verified ? "verified" : "unverified"): \(finding.source)]")
+            + "[\(finding.evidence)]")
       }
     }
     if !warnings.isEmpty { lines += [""] + warnings.map { "warning: \($0)" } }
@@ -112,7 +122,8 @@ public struct Check: Sendable {
                 [
                   "rule": .string($0.rule), "level": .string($0.level.rawValue),
                   "subject": .string($0.subject), "text": .string($0.text),
-                  "source": .string($0.source), "verified": .bool($0.verified),
+                  "source": .string($0.source), "versions": .optional($0.versions),
+                  "verified": .bool($0.verified),
                 ]
               }),
           ]

@@ -23,30 +23,32 @@ public enum CheckLevel: String, Sendable, CaseIterable, Comparable {
   }
 }
 
-/// One statement about how serving runtimes treat checkpoints of some kind.
+/// One statement about how a serving runtime treats checkpoints of some kind. Each runtime's are in
+/// a file of its own.
 package struct CheckRule: Sendable {
   /// Stable name, for programs.
   package let name: String
-  package let runtimes: [Runtime]
   package let level: CheckLevel
   /// What the runtime does, and what can be done about it.
   package let text: String
   /// Where this is known from.
   package let source: String
+  /// The versions of the runtime with which it was seen or read, as far as they are known.
+  package let versions: String?
   /// Whether it was seen by running that runtime; otherwise it was only read.
   package let verified: Bool
   /// What in the checkpoint the rule is about (a tensor, a key); nil where it does not apply.
   package let applies: @Sendable (CheckSubject) -> String?
 
   package init(
-    _ name: String, _ runtimes: [Runtime], _ level: CheckLevel, _ text: String, source: String,
+    _ name: String, _ level: CheckLevel, _ text: String, source: String, versions: String? = nil,
     verified: Bool = false, applies: @escaping @Sendable (CheckSubject) -> String?
   ) {
     self.name = name
-    self.runtimes = runtimes
     self.level = level
     self.text = text
     self.source = source
+    self.versions = versions
     self.verified = verified
     self.applies = applies
   }

@@ -2,8 +2,9 @@
 //
 // Row by row operations on panels, by the kernels of CKernels/RowKernels.h.
 //
-// SAFETY: a view lies inside its storage, which it keeps, so that each row has `columns` values from
-// `base + row * stride` on; shapes, and rows that are named, are compared before anything is read.
+// SAFETY: a view lies inside its storage, which it keeps, so that each row has `columns` values
+// from `base + row * stride` on; shapes, and rows that are named, are compared before anything is
+// read.
 
 import CKernels
 

@@ -25,7 +25,8 @@ package struct MatrixView: Sendable {
       FloatStorage(count: rows * columns), offset: 0, rows: rows, columns: columns, stride: columns)
   }
 
-  /// The same; above `limit` bytes in a temporary file, so that the system can take its memory back.
+  /// The same; above `limit` bytes in a temporary file, so that the system can take its memory
+  /// back.
   package init(rows: Int, columns: Int, inFileAbove limit: Int) {
     precondition(rows >= 0 && columns >= 0)
     self.init(

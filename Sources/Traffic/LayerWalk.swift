@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The walk over a model's MoE layers, the only one there is. On tokens it runs the model, layer after
-// layer, in one or more streams; on captures it hands out what was captured, the same for all streams.
+// The walk over a model's MoE layers, the only one there is. On tokens it runs the model, layer
+// after layer, in one or more streams; on captures it hands out what was captured, the same for all
+// streams.
 //
 //   let walk = try LayerWalk(model, traffic.calibration, streams: 2, ..)
 //   while let layer = try walk.next() {
@@ -33,9 +34,9 @@ package final class LayerWalk {
   /// The captured inputs of the layer at hand.
   private var captured: Matrix?
 
-  /// A walk of `streams` streams. `units` is the work that the caller reports for a layer of captures
-  /// with `advance`; a run of the model reports its own. With a `point`, the walk continues where an
-  /// earlier one of the same `name` stopped.
+  /// A walk of `streams` streams. `units` is the work that the caller reports for a layer of
+  /// captures with `advance`; a run of the model reports its own. With a `point`, the walk
+  /// continues where an earlier one of the same `name` stopped.
   package init(
     _ model: Model, _ calibration: Calibration, streams: Int, threads: Int, label: String,
     units: (MoELayer) -> Int = { _ in 0 }, resume: (point: ResumePoint, name: String)? = nil,
@@ -112,11 +113,11 @@ package final class LayerWalk {
     return pass.route(router, stream: stream)
   }
 
-  /// Ends the layer: each stream's tokens go through the experts that its assignment names, of which
-  /// `maps[s]` says which expert of the checkpoint each is (nil: its own number).
+  /// Ends the layer: each stream's tokens go through the experts that its assignment names, of
+  /// which `maps[s]` says which expert of the checkpoint each is (nil: its own number).
   ///
-  /// The result has for each of `groups` of rows (nil: all), and for each stream, the relative error
-  /// ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs; nil where y_0 is zero or, on
+  /// The result has for each of `groups` of rows (nil: all), and for each stream, the relative
+  /// error ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs; nil where y_0 is zero or, on
   /// captures, where the experts cannot be decoded. `records` is what a resumed walk finds of the
   /// layer.
   package func finish(
@@ -129,11 +130,11 @@ package final class LayerWalk {
       return try capturedErrors(layer, assignments, maps, groups)
     }
     guard !groups.isEmpty else {
-      _ = try pass.applyExperts(assignments, functions: maps, measuringError: false)
+      _ = try pass.applyExperts(assignments, maps: maps, measuringError: false)
       return []
     }
     return try pass.applyExperts(
-      assignments, functions: maps, errorsOn: groups.map { $0?.map(Int32.init) })
+      assignments, maps: maps, errorsOn: groups.map { $0?.map(Int32.init) })
   }
 
   private func capturedErrors(
@@ -221,7 +222,7 @@ package final class LayerWalk {
 
 extension TokenSet {
   /// A forward pass in `streams` copies; its work is reported to `progress`.
-  package func forwardPass(
+  fileprivate func forwardPass(
     streams: Int, threads: Int, label: String, progress: any ProgressSink
   ) throws(RegateError) -> ForwardPass {
     let seen = Mutex((total: 0, completed: 0, skipped: 0))

@@ -62,7 +62,7 @@ struct LPRLossTests {
   @Test func `the mended alignment does not depend on how often the batch is repeated`() throws {
     let sample = try golden.matrix("sample")
     let prototypes = try golden.matrix("prototypes")
-    // Function 7 has no tokens and counts for nothing.
+    // Expert 7 has no tokens and counts for nothing.
     var hard = Matrix(rows: 16, columns: 8)
     for token in 0..<16 { hard[token, token % 7] = 0.5 }
     func value(_ tokens: [Int], official: Bool) -> Double {
@@ -75,13 +75,13 @@ struct LPRLossTests {
     let once = Array(0..<16)
     #expect(abs(value(once, official: false) - value(once + once, official: false)) < 1e-6)
     #expect(abs(value(once, official: true) - value(once + once, official: true)) > 0.05)
-    // By hand: function 0 holds tokens 0, 7, 14.
+    // By hand: expert 0 holds tokens 0, 7, 14.
     var sum = 0.0
-    for function in 0..<7 {
-      let tokens = once.filter { $0 % 7 == function }
+    for expert in 0..<7 {
+      let tokens = once.filter { $0 % 7 == expert }
       for column in 0..<5 {
         let mean = tokens.reduce(0.0) { $0 + Double(sample[$1, column]) } / Double(tokens.count)
-        sum += abs(Double(prototypes[function, column]) - mean)
+        sum += abs(Double(prototypes[expert, column]) - mean)
       }
     }
     #expect(abs(value(once, official: false) - sum / 35) < 1e-6)

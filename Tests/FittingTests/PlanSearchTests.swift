@@ -38,19 +38,6 @@ struct PlanSearchTests {
     #expect(abs(sketch.norms[3] - 6.93) < 0.15, "root of 48, nearly")
   }
 
-  @Test func `a part of a sketch is that of its tokens`() {
-    var generator = SeededGenerator(seed: 2)
-    let outputs = (0..<2).map { _ in SyntheticLayer.normal(4, 8, &generator) }
-    let sketch = Self.sketch(outputs, tokens: [1, 4, 6, 9])
-    let part = sketch.gathering([0, 4, 5, 9])
-    #expect(part.tokens == [1, 3])
-    let slots = Assignment(tokens: 4, topK: 1, experts: [0, 1, 0, 1], weights: [1, 1, 1, 1])
-    let whole = sketch.mixtures(slots, threads: 1)
-    #expect(
-      part.mixtures(slots.gathering(tokens: [1, 3]), threads: 1)
-        == whole.gathering(rows: [1, 3]))
-  }
-
   /// Experts in pairs that put out the same, which a search without outputs cannot know.
   @Test(arguments: PrototypeFitTests.rules)
   func `a plan beats none and is no worse than a blind one`(

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 struct SelectionBiasSolverTests {
-  @Test func `uneven targets are reached, and given-up functions get nothing`() {
+  @Test func `uneven targets are reached, and pruned experts get nothing`() {
     let rule = SyntheticLayer.softmax
     let layer = SyntheticLayer(rule: rule, tokens: 6000, seed: 1)
     let scores = rule.scores(layer.router.logits(layer.calibration, threads: 2), threads: 2)
@@ -19,10 +19,10 @@ struct SelectionBiasSolverTests {
     targets = targets.map { $0 / sum }
     let solver = SelectionBiasSolver(rule: rule, selectable: selectable, threads: 2)
     let zeros = [Float](repeating: 0, count: 16)
-    let potentials = solver.solve(scores: scores, targets: targets, from: zeros)
-    #expect(solver.misplaced(scores: scores, targets: targets, potentials: zeros) > 0.1)
-    #expect(solver.misplaced(scores: scores, targets: targets, potentials: potentials) < 0.002)
-    let load = Selection(rule: rule, bias: potentials, selectable: selectable)
+    let bias = solver.solve(scores: scores, targets: targets, from: zeros)
+    #expect(solver.misplaced(scores: scores, targets: targets, bias: zeros) > 0.1)
+    #expect(solver.misplaced(scores: scores, targets: targets, bias: bias) < 0.002)
+    let load = Selection(rule: rule, bias: bias, selectable: selectable)
       .load(scores, threads: 1)
     #expect(load[3] == 0)
   }
@@ -39,7 +39,7 @@ struct SelectionBiasSolverTests {
     for token in 0..<4096 {
       let nearness = (0..<4).map { cell in
         latent[token, 0] * split.prototypes[cell, 0] + latent[token, 1] * split.prototypes[cell, 1]
-          + split.potentials[cell]
+          + split.bias[cell]
       }
       load[nearness.indices.max { nearness[$0] < nearness[$1] } ?? 0] += 1
     }

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 struct SoftRoutingTests {
-  /// Four slots of two groups are kept; slots 1 and 2 hold one function, 6 and 7 another.
+  /// Two groups of four; experts 1 and 2 are clones, 6 and 7 too.
   private static let physicalToLogical = [0, 1, 1, 3, 4, 5, 6, 6]
   private static let importance: [Float] = [1, 2, 1, 0.5, 1, 3, 1, 1]
   private static let prices: [Float] = [0.1, -0.2, 0.3, 0, 0.05, -0.1, 0.2, 0]
@@ -77,18 +77,18 @@ struct SoftRoutingTests {
     routing.descend(
       logits: narrow.span, wanted: sparse(wanted), cells: sparse(cells),
       workspace: &workspace, load: &load, gradient: &gradient)
-    // Slots 0 to 3 are the better group.
+    // Experts 0 to 3 are the better group.
     #expect(load == [1, 1, 1, 0, 0, 0, 0, 0])
     let kept = rule.groups == nil ? 0..<8 : 0..<4
     #expect(gradient.count == 8)
-    for slot in 0..<8 {
+    for expert in 0..<8 {
       let step = 1e-5
       let sides = [step, -step].map { change in
         var moved = logits
-        moved[slot] += change
+        moved[expert] += change
         return Self.loss(moved, rule: rule, kept: kept, wanted: wanted, cells: cells)
       }
-      #expect(abs(Double(gradient[slot]) - (sides[0] - sides[1]) / (2 * step)) < 1e-5)
+      #expect(abs(Double(gradient[expert]) - (sides[0] - sides[1]) / (2 * step)) < 1e-5)
     }
   }
 }

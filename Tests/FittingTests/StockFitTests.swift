@@ -18,12 +18,13 @@ struct StockFitTests {
     let stock = try #require(fit.stock)
     #expect(stock.selectionBias == nil)
     #expect(stock.gate.values.allSatisfy { $0 == $0.roundedToBF16 })
-    let before = try #require(fit.original.calibration.metrics.gini)
+    let before = try #require(layer.heldOutMetrics(layer.router).gini)
     let router = FamilyRouter(gate: stock.gate, rule: SyntheticLayer.softmax)
     #expect(try #require(layer.heldOutMetrics(router).gini) < 0.35 * before)
     // Far better than chance, which would be K/F.
-    #expect(stock.evidence.calibration.agreement.overlap > 0.5)
-    #expect(try #require(stock.evidence.heldOut).agreement.overlap > 0.5)
+    let map = fit.prototype.physicalToLogical
+    #expect(layer.agreement(router, map: map, on: layer.calibration).overlap > 0.5)
+    #expect(layer.agreement(router, map: map).overlap > 0.5)
   }
 
   @Test func `a little balance costs little agreement`() throws {
@@ -32,8 +33,8 @@ struct StockFitTests {
       inputs: layer.calibration, original: layer.router,
       options: FitOptions(strength: 0.05, stock: Self.linear, threads: 2))
     let stock = try #require(fit.stock)
-    let overlap = try #require(stock.evidence.heldOut).agreement.overlap
-    #expect(overlap > 0.975)
+    let router = FamilyRouter(gate: stock.gate, rule: SyntheticLayer.softmax)
+    #expect(layer.agreement(router, map: fit.prototype.physicalToLogical).overlap > 0.975)
   }
 
   @Test func `experts of large outputs keep their weights`() throws {
@@ -51,7 +52,7 @@ struct StockFitTests {
     let errors = try [sketch, nil].map { outputs in
       let fit = try LayerFitter.fit(
         inputs: layer.calibration, original: layer.router, outputs: outputs,
-        options: FitOptions(levers: [.route], stock: Self.linear, threads: 2))
+        options: FitOptions(clones: false, stock: Self.linear, threads: 2))
       let gate = try #require(fit.stock).gate
       let patched = FamilyRouter(gate: gate, rule: SyntheticLayer.softmax)
         .route(layer.heldOut, threads: 1)
@@ -75,7 +76,7 @@ struct StockFitTests {
     let form = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: false)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
-      options: FitOptions(levers: [.route], latent: .size(16), stock: form, threads: 2))
+      options: FitOptions(clones: false, latent: .size(16), stock: form, threads: 2))
     let stock = try #require(fit.stock)
     #expect(stock.gate == layer.router.gate)
     #expect(stock.selectionBias?.min() == 0)
@@ -87,7 +88,7 @@ struct StockFitTests {
     #expect(agreement.overlap > 0.97)
   }
 
-  @Test func `with a selection bias only rows of cloned functions change`() throws {
+  @Test func `with a selection bias only rows of cloned experts change`() throws {
     let rule = SyntheticLayer.groups
     var layer = SyntheticLayer(rule: rule, tokens: 4096, skew: 1.2, seed: 23)
     for index in layer.router.gate.values.indices {
@@ -95,13 +96,13 @@ struct StockFitTests {
     }
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
-      options: FitOptions(levers: [.clone], stock: Self.biased, threads: 2))
+      options: FitOptions(stock: Self.biased, threads: 2))
     let stock = try #require(fit.stock)
-    #expect(fit.clones > 0)
-    for slot in 0..<16 {
-      let function = fit.physicalToLogical[slot]
-      let cloned = fit.physicalToLogical.count { $0 == function } > 1
-      #expect((Array(stock.gate.row(slot)) == Array(layer.router.gate.row(function))) != cloned)
+    #expect(!fit.clones.isEmpty)
+    for (physical, logical) in fit.prototype.physicalToLogical.enumerated() {
+      let cloned = fit.prototype.physicalOfLogical[logical].count > 1
+      let isOriginal = stock.gate.row(physical) == layer.router.gate.row(logical)
+      #expect(isOriginal != cloned)
     }
   }
 

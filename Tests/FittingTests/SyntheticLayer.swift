@@ -32,9 +32,28 @@ struct SyntheticLayer {
     heldOut = Self.texts(tokens, hidden, &generator)
   }
 
-  /// The prototype router's held-out load metrics.
-  func heldOutMetrics(_ router: some Router) -> LoadMetrics {
-    LoadMetrics(load: router.route(heldOut, threads: 1).load(experts: router.experts))
+  /// How evenly `router` spreads the tokens that no fit has seen.
+  func heldOutMetrics(_ router: some Router) -> LoadMetrics { metrics(router, on: heldOut) }
+
+  /// How evenly `router` spreads `inputs` [T,H] over physical experts.
+  func metrics(_ router: some Router, on inputs: Matrix) -> LoadMetrics {
+    LoadMetrics(load: router.route(inputs, threads: 2).load(experts: router.experts))
+  }
+
+  /// How far `patched` does what the original does, on the tokens that no fit has seen or on
+  /// `inputs`; `map` [E] names the logical experts, nil where there are no clones.
+  func agreement(
+    _ patched: some Router, map: [Int]? = nil, on inputs: Matrix? = nil
+  ) -> RoutingAgreement {
+    let identity = Array(0..<router.experts)
+    return RoutingAgreement(
+      original: router.route(inputs ?? heldOut, threads: 2), originalMap: identity,
+      patched: patched.route(inputs ?? heldOut, threads: 2), patchedMap: map ?? identity)
+  }
+
+  /// The same for a router that names its clones.
+  func agreement(_ patched: PrototypeRouter, on inputs: Matrix? = nil) -> RoutingAgreement {
+    agreement(patched, map: patched.physicalToLogical, on: inputs)
   }
 
   /// The starting point of a form.

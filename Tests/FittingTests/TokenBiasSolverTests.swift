@@ -36,7 +36,9 @@ struct TokenBiasSolverTests {
     #expect(abs(second[0] - 1) < 1e-3 && abs(second[1] - 1) < 1e-3 && abs(second[2]) < 1e-3)
   }
 
-  @Test func `leaning evens the load of each text, on texts that were not seen`() throws {
+  @Test func `a token-dependent bias evens the load of each text, on texts that were not seen`()
+    throws
+  {
     let rule = SyntheticLayer.softmax
     var generator = SeededGenerator(seed: 7)
     let gate = SyntheticLayer.normal(16, 12, &generator)
@@ -49,10 +51,10 @@ struct TokenBiasSolverTests {
     func gini(
       _ solution: TokenBiasSolver.Solution, on inputs: Matrix, perText: Bool = false
     ) throws -> Double {
-      var compared = LinearAlgebra.multiply(inputs, transposed: solution.slopes)
+      var compared = LinearAlgebra.multiply(inputs, transposed: solution.tokenBias)
       let scores = scores(inputs)
       for index in compared.values.indices { compared.values[index] += scores.values[index] }
-      let selection = Selection(rule: rule, bias: solution.potentials)
+      let selection = Selection(rule: rule, bias: solution.selectionBias)
       let length = perText ? 128 : inputs.rows
       let ginis = try stride(from: 0, to: inputs.rows, by: length).map { start in
         let text = compared.gathering(rows: Array(start..<start + length))
@@ -69,16 +71,17 @@ struct TokenBiasSolverTests {
         scores: scores(calibration), latent: calibration,
         targets: [Double](repeating: 1 / 16, count: 16), from: [Float](repeating: 0, count: 16))
     }
-    let upright = try solve(strength: 0)
-    #expect(upright.slopes.values.allSatisfy { $0 == 0 })
-    let leaning = try solve(strength: 1)
-    #expect(try gini(upright, on: calibration) < 0.005)
-    #expect(try gini(leaning, on: calibration) < 0.005)
-    let before = try gini(upright, on: heldOut, perText: true)
-    #expect(try gini(leaning, on: heldOut, perText: true) < 0.95 * before)
+    let plain = try solve(strength: 0)
+    #expect(plain.tokenBias.values.allSatisfy { $0 == 0 })
+    let dependent = try solve(strength: 1)
+    #expect(try gini(plain, on: calibration) < 0.005)
+    #expect(try gini(dependent, on: calibration) < 0.005)
+    let before = try gini(plain, on: heldOut, perText: true)
+    #expect(try gini(dependent, on: heldOut, perText: true) < 0.95 * before)
 
     let other = try solve(strength: 1, threads: 3)
-    #expect(other.potentials == leaning.potentials && other.slopes == leaning.slopes)
+    #expect(other.selectionBias == dependent.selectionBias)
+    #expect(other.tokenBias == dependent.tokenBias)
   }
 
   /// Texts of 128 tokens, which differ much in the first two of twelve dimensions.

@@ -160,7 +160,7 @@ import Testing
     #expect(shared[2].divergence.allSatisfy { $0 == 0 })
   }
 
-  @Test func `clones serve as the function that they stand for`() throws {
+  @Test func `clones serve as the expert that they stand for`() throws {
     let variant = try Variant("olmoe")
     let original = try variant.pass().scores()[0]
     let pass = try ForwardPass(variant.model, sequences: variant.sequences, streams: 2, threads: 1)
@@ -173,7 +173,7 @@ import Testing
       let last = Int32(layer.rule.experts - 1)
       moved.experts = moved.experts.map { last - $0 }
       let map = Array((0..<layer.rule.experts).reversed())
-      try pass.applyExperts([assignments[0], moved], functions: [nil, map])
+      try pass.applyExperts([assignments[0], moved], maps: [nil, map])
     }
     let scores = try pass.scores()
     // Streams share matrix products, and a BLAS may round a row by where it lies in one.
@@ -182,7 +182,7 @@ import Testing
     }
   }
 
-  @Test func `weights of two clones of one function add up`() throws {
+  @Test func `weights of two clones of one expert add up`() throws {
     let variant = try Variant("olmoe")
     func nll(experts: [Int32], weights: [Float], map: [Int]) throws -> [Double] {
       let pass = try ForwardPass(variant.model, sequences: variant.sequences, threads: 1)
@@ -195,7 +195,7 @@ import Testing
               tokens: count, topK: experts.count,
               experts: (0..<count).flatMap { _ in experts },
               weights: (0..<count).flatMap { _ in weights })
-          ], functions: [map])
+          ], maps: [map])
       }
       return try pass.scores()[0].nll
     }

@@ -66,7 +66,7 @@ struct LPRGoldenTests {
       #expect(abs(logits.values[index] - 3 * similarities.values[index] - bias[index % 8]) < 1e-4)
     }
     let family = Selection(rule: rule)
-      .assign(rule.scores(logits, threads: 1), threads: 1) { _, function in function }
+      .assign(rule.scores(logits, threads: 1), threads: 1) { _, expert in expert }
     #expect(router.route(inputs, threads: 1) == family)
     #expect(router.route(inputs, threads: 3) == family)
   }

@@ -29,5 +29,6 @@ extension Family {
           modelType: "qwen3_moe_lpr", className: "Qwen3MoeForCausalLM_LPR", alignWeight: 0.1,
           olderKeys: [(older: "num_experts", current: "num_local_experts")]))),
     runtimes: RuntimeTraits(
-      mlx: .init(requiredKeys: ["num_experts", "rope_theta"]), sglangDropsGGUFNorm: true))
+      mlx: .init(requiredKeys: ["num_experts", "rope_theta"]),
+      sglang: .init(dropsGGUFNorm: true, runsPrototype: true)))
 }

@@ -9,8 +9,7 @@ package import Routing
 package struct RuntimeTraits: Sendable {
   package var mlx = MLX()
   package var vllm = VLLM()
-  /// SGLang takes `norm_topk_prob` for false in a GGUF file.
-  package var sglangDropsGGUFNorm = false
+  package var sglang = SGLang()
 
   package struct MLX: Sendable {
     /// What mlx-lm insists on in `config.json` under these names.
@@ -28,6 +27,13 @@ package struct RuntimeTraits: Sendable {
     package var refusesStrayBias = false
     /// The value of `topk_method` without which it makes no selection bias.
     package var biasMethod: String?
+  }
+
+  package struct SGLang: Sendable {
+    /// It takes `norm_topk_prob` for false in a GGUF file.
+    package var dropsGGUFNorm = false
+    /// Its Transformers backend loads the prototype form.
+    package var runsPrototype = false
   }
 }
 

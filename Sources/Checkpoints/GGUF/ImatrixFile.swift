@@ -10,7 +10,7 @@ import Tensors
 //    `imatrix.chunk_size` (u32) tell what was read.
 // 2. For each weight W: `W.in_sum2`, F32 [matrices, inputs], and `W.counts`, F32 [matrices, 1].
 // 3. For expert weights the matrices are the experts, and counts[e] is the number of
-//    (token, slot) pairs that were routed to expert e: an exact load measurement.
+//    (token, choice) pairs that were routed to expert e: an exact load measurement.
 //
 // Merged files add sums and counts. The older `.dat` form stores averages and no such counts.
 
@@ -31,7 +31,7 @@ public struct ImatrixFile: Sendable {
   public struct Layer: Sendable, Hashable {
     /// `N` of `blk.N`.
     public let index: Int
-    /// [E]: (token, slot) pairs routed to each expert slot.
+    /// [E]: (token, choice) pairs routed to each expert.
     public let counts: [Int]
     /// Rows that the router itself was seen to read, where recorded. Batches below 16 tokens are
     /// missing from it, so it can be smaller than the number of tokens.

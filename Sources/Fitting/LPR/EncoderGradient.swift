@@ -75,17 +75,3 @@ extension GaussianEncoder {
     ]
   }
 }
-
-extension Matrix {
-  /// The columns of both, side by side.
-  package func joined(_ other: Matrix) -> Matrix {
-    precondition(rows == other.rows)
-    var values: [Float] = []
-    values.reserveCapacity(self.values.count + other.values.count)
-    for row in 0..<rows {
-      values += self.row(row)
-      values += other.row(row)
-    }
-    return Matrix(rows: rows, columns: columns + other.columns, values: values)
-  }
-}

@@ -3,14 +3,14 @@
 // A router of any encoder and similarity that starts from the gate it replaces.
 //
 // In a LatentFrame the gate's logits are dot products y . q. Every other similarity is shaped so
-// that, up to its scale and one bias per function, it comes near that dot product:
+// that, up to its scale and one bias per expert, it comes near that dot product:
 //
 //   distances        |alpha y - p|², p = beta q + alpha y_mean, is -2 alpha beta y . q apart from
 //                    |y|² (small where alpha << beta; cancels in a softmax) and |q|² (goes into the
 //                    bias). h(Q) is nearly linear where Q varies little: tau = E Q / 2. Hellinger
 //                    and 2-Wasserstein have a root at 0, so their prototypes' variances keep Q away
 //                    from it.
-//   cosine           one dimension is given up: z = [y - y_mean, M], p = [q, sqrt(kappa² - |q|²)].
+//   cosine           one dimension is set apart: z = [y - y_mean, M], p = [q, sqrt(kappa² - |q|²)].
 //                    All |p| are equal, and |z| nearly constant for large M.
 //   cross-attention  the same, exactly: M is the query's bias, and its norm's weight there is 0.
 //

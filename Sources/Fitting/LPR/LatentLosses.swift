@@ -7,14 +7,15 @@
 //   balance  sum_f (s_f - u_f)² / u_f,   s_f = mean over tokens of q_f,  u: wanted shares
 //
 // The official alignment has two faults. Its R is a softmax over K scores and F - K zeros, so that
-// functions that were not chosen keep weight; and its target is a sum over the batch, which grows
-// with the batch. Mended, R holds the routing weights of the chosen functions and nothing else, the
-// target is the mean latent of a function's tokens, and functions without tokens are left out.
+// experts that were not chosen keep weight; and its target is a sum over the batch, which grows
+// with the batch. Mended, R holds the routing weights of the chosen experts and nothing else, the
+// target is the mean latent of an expert's tokens, and experts without tokens are left out.
 
 import Foundation
 package import Routing
 package import Tensors
 
+/// LPR's losses on latents and prototypes, with their gradients.
 package enum LatentLosses {
   /// KL from the unit Gaussian; the gradients are with respect to mu and lv.
   package static func divergence(
@@ -46,7 +47,7 @@ package enum LatentLosses {
 
   /// The alignment loss as it was meant, and its gradient with respect to `prototypes` [F,R].
   ///
-  /// `sample` [T,R] is z, `responsibilities` [T,F] the routing weights of chosen functions.
+  /// `sample` [T,R] is z, `responsibilities` [T,F] the routing weights of chosen logical experts.
   package static func alignment(
     prototypes: Matrix, sample: Matrix, responsibilities: Matrix
   ) -> (value: Double, gradient: Matrix) {
@@ -109,11 +110,11 @@ package enum LatentLosses {
 }
 
 extension Assignment {
-  /// The routing weights as a matrix [T,F], 0 for functions that a token did not choose.
-  package func responsibilities(physicalToLogical: [Int], functions: Int) -> Matrix {
-    var result = Matrix(rows: tokens, columns: functions)
-    for (entry, slot) in experts.enumerated() {
-      result[entry / topK, physicalToLogical[Int(slot)]] += weights[entry]
+  /// The routing weights as a matrix [T,F], 0 for logical experts that a token did not choose.
+  package func responsibilities(physicalToLogical: [Int], logicals: Int) -> Matrix {
+    var result = Matrix(rows: tokens, columns: logicals)
+    for (entry, physical) in experts.enumerated() {
+      result[entry / topK, physicalToLogical[Int(physical)]] += weights[entry]
     }
     return result
   }
@@ -124,10 +125,10 @@ extension Matrix {
   package func officialResponsibilities(topK: Int) -> Matrix {
     let rule = RoutingRule(
       experts: columns, topK: topK, scoring: .softmaxOfSelected, normalise: false)
-    let chosen = Selection(rule: rule).assign(self, threads: 1) { _, function in function }
+    let chosen = Selection(rule: rule).assign(self, threads: 1) { _, logical in logical }
     var scattered = Matrix(rows: rows, columns: columns)
-    for (entry, slot) in chosen.experts.enumerated() {
-      scattered[entry / topK, Int(slot)] = self[entry / topK, Int(slot)]
+    for (entry, expert) in chosen.experts.enumerated() {
+      scattered[entry / topK, Int(expert)] = self[entry / topK, Int(expert)]
     }
     return RoutingRule(experts: columns, topK: topK, scoring: .softmax, normalise: false)
       .scores(scattered, threads: 1)

@@ -59,7 +59,7 @@ struct LatentShapes {
       }
     }
     // JS and Hellinger measure distance in units of both variances: keep those near 1. KL adds the
-    // logarithm of the token's, the same for all functions: a large one costs Float32's precision.
+    // logarithm of the token's, the same for all experts: a large one costs Float32's precision.
     let noise = [.jensenShannon, .hellinger, .kullbackLeibler].contains(kind) ? 1.0 : 0
     let encoder = frame.encoder(size: frame.size, scale: Float(alpha), noise: noise)
     return Candidate(
@@ -142,8 +142,7 @@ struct LatentShapes {
 
   private func attention(room: Int, constant: Float?, length: Double) -> Candidate {
     let width = room + (constant == nil ? 0 : 1)
-    var identity = Matrix(rows: width, columns: width)
-    for index in 0..<width { identity[index, index] = 1 }
+    let identity = Matrix.identity(width)
     let ones = [Float](repeating: 1, count: width)
     var shift = [Float](repeating: 0, count: width)
     var weights = ones

@@ -11,7 +11,7 @@ package enum Learned: Sendable, Hashable {
   /// In the order of `Similarity.parameters`.
   case similarity(Int)
   case prototypes
-  /// The functions' biases, [1,F].
+  /// The logit biases, [1,F].
   case bias
   /// The logarithm of the scale, [1,1].
   case logScale

@@ -5,7 +5,7 @@
 //
 //   1. The first linear map moves in columns times the root mean square of what feeds them.
 //   2. A part's step is such that one step of it alone, against the sign of its gradient, changes
-//      the logits by `rate` times their spread over functions: measured, not assumed.
+//      the logits by `rate` times their spread over experts: measured, not assumed.
 
 import Foundation
 import Routing
@@ -33,8 +33,8 @@ struct Learner {
     func probe(_ values: Matrix, _ gradient: Matrix, step: Float) -> Matrix {
       var scaled = values.scaled(units) { $0 * $1 }
       for index in scaled.values.indices {
-        let slope = gradient.values[index]
-        scaled.values[index] -= slope > 0 ? step : slope < 0 ? -step : 0
+        let derivative = gradient.values[index]
+        scaled.values[index] -= derivative > 0 ? step : derivative < 0 ? -step : 0
       }
       return scaled.scaled(units) { $0 / $1 }
     }
@@ -91,11 +91,6 @@ struct Learner {
 }
 
 extension Matrix {
-  fileprivate var rootMeanSquare: Float {
-    let sum = values.reduce(0.0) { $0 + Double($1) * Double($1) }
-    return values.isEmpty ? 0 : Float((sum / Double(values.count)).squareRoot())
-  }
-
   /// The root mean square difference from `other` (nil: from 0), each row's own shift apart.
   fileprivate func spread(around other: Matrix?, shiftFree: Bool) -> Float {
     var sum = 0.0

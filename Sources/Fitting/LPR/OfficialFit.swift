@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Distils a balanced linear gate into the router of the official LPR code (arXiv 2506.21328): one
-// key per slot, weights a softmax of the K chosen scores, no bias, no potentials.
+// key per physical expert, weights a softmax of the K chosen scores, no bias of any kind.
 //
 //   mu  = Linear(SiLU(LayerNorm(x)))                                   [T,R]
 //   s_j = q . k_j / sqrt(R),  q, k_j: CrossAttention.swift             [T,E]
@@ -10,7 +10,7 @@
 // each, so the start keeps the lengths out of the way, with two dimensions beside the latent ones:
 //
 //   query (y - y_mean, c, 0)       c large: its norm hardly depends on the token
-//   key   (q_j, beta_j, lambda_j)  beta_j: the bias of slot j; lambda_j makes all norms one
+//   key   (q_j, beta_j, lambda_j)  beta_j: the bias of expert j; lambda_j makes all norms one
 //
 // The query's norm weight is 0 in the last dimension. Gradient steps then bring all parameters
 // nearer to the gate's softmax.
@@ -19,6 +19,7 @@ package import ByteStorage
 package import Routing
 import Tensors
 
+/// The distillation of one gate.
 package struct OfficialFit {
   private let set: CalibrationSet
   private let frame: LatentFrame
@@ -33,7 +34,7 @@ package struct OfficialFit {
   /// Dimensions beside those of the frame.
   private static let extra = 2
 
-  /// `set` is routed by the gate that is to be followed, slots as experts.
+  /// `set` is routed by the gate that is to be followed, physical experts as its experts.
   package init(
     _ set: CalibrationSet, latent: FitOptions.Latent, options: FitOptions
   ) throws(RegateError) {
@@ -66,13 +67,13 @@ package struct OfficialFit {
 
   /// The start with the largest overlap with the gate's choice on a sample.
   private func start() throws(RegateError) -> PrototypeRouter {
-    let slots = Array(0..<sample.router.experts)
+    let identity = Array(0..<sample.router.experts)
     var best: (overlap: Double, router: PrototypeRouter)?
     for constant in Self.constants {
       guard let router = candidate(constant) else { continue }
       let overlap = RoutingAgreement(
-        original: sample.assignment, originalMap: slots,
-        patched: router.route(sample.inputs, threads: options.threads), patchedMap: slots
+        original: sample.assignment, originalMap: identity,
+        patched: router.route(sample.inputs, threads: options.threads), patchedMap: identity
       ).overlap
       if overlap > best?.overlap ?? -1 { best = (overlap, router) }
     }
@@ -95,8 +96,7 @@ package struct OfficialFit {
     shift[room] = constant
     var seen = [Float](repeating: 1, count: size)
     seen[room + 1] = 0
-    var identity = Matrix(rows: size, columns: size)
-    for index in 0..<size { identity[index, index] = 1 }
+    let identity = Matrix.identity(size)
     let query = CrossAttention.Side(weight: identity, bias: shift, norm: seen)
     func router(keys: Matrix, scale: Float) -> PrototypeRouter {
       let key = CrossAttention.Side(

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The router of the asked form that does what the original does, before any clone or potential.
+// The router of the asked form that does what the original does, before any clone or bias.
 
 import ByteStorage
 import Routing
 import Tensors
 
 extension PrototypeFit {
-  /// Overlap with the original's functions that the automatic latent size must reach, or come as
+  /// Overlap with the original's choice that the automatic latent size must reach, or come as
   /// near to as a full latent space does.
   static let wantedOverlap = 0.995
-  private static let leastEnergy = 0.9
+  private static let leastVariance = 0.9
 
   /// The start of any form but the linear one, which LatentBasis gives exactly.
   static func formedStart(
@@ -22,7 +22,7 @@ extension PrototypeFit {
       switch options.latent {
       case .automatic:
         try initialiser.smallest(
-          overlap: wantedOverlap, atLeast: basis.size(keeping: leastEnergy))
+          overlap: wantedOverlap, atLeast: basis.size(keeping: leastVariance))
       case .size(let size):
         try initialiser.start(
           size: min(max(1, size), options.form.similarity.largestSize(experts: basis.fullSize)))
@@ -30,7 +30,7 @@ extension PrototypeFit {
     return start.router
   }
 
-  /// `router` after gradient steps towards the original's function-level routing.
+  /// `router` after gradient steps towards the original's routing to logical experts.
   static func refined(
     _ router: PrototypeRouter, _ set: CalibrationSet, options: FitOptions
   ) -> PrototypeRouter {

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Gradient steps (Adam, minibatches, cosine decay) on encoder, prototypes, the similarity's own
-// parameters, scale and function biases, against RoutingObjective.
+// parameters, scale and logit biases, against RoutingObjective.
 //
-// 1. Never worse: part of the tokens is kept from the steps and decides when to stop; the router with
-//    the best outcome there (distance plus balance term) is returned, which is the one that came in where no step helped.
+// 1. Never worse: part of the tokens is kept from the steps and decides when to stop; the router
+//    with the best outcome there (distance plus balance term) is returned, which is the one that
+//    came in where no step helped.
 // 2. Deterministic: one seeded generator, batches and sums in fixed order.
 // 3. Rates without tuning: steps are measured in what they do to the logits (Learner), and
 //    backtracking halves them: whenever the outcome got worse, the steps since the last look are
 //    taken back.
 //
-// Potentials and slot prototypes stay: they are solved again afterwards.
+// Selection biases and clones' prototypes stay: they are solved again afterwards.
 
 import Foundation
 package import Routing
 import Tensors
 
+/// Gradient steps on one router.
 package struct RouterRefinement: Sendable {
   package struct Options: Sendable, Hashable {
     package var weights = LossWeights()
@@ -62,8 +64,8 @@ package struct RouterRefinement: Sendable {
     objective = RoutingObjective(weights: options.weights, threads: options.threads)
   }
 
-  /// Every eighth run of tokens decides, apart from the others; nil below eight runs of useful length.
-  /// (All of them are fitted tokens: this has nothing to do with those that judge a fit.)
+  /// Every eighth run of tokens decides, apart from the others; nil below eight runs of useful
+  /// length. (All of them are fitted tokens: this has nothing to do with those that judge a fit.)
   private static func split(_ tokens: Int) -> (stepped: [Int], deciding: [Int])? {
     let every = 8
     let run = min(1024, tokens / (2 * every))

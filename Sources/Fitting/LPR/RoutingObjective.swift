@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What refinement minimises over a batch: how far the router's function-level weights are from the
-// original's, plus the paper's losses and a balance term, each times its weight.
+// What refinement minimises over a batch: how far the router's weights of logical experts are from
+// the original's, plus the paper's losses and a balance term, each times its weight.
 //
-//   softmax families   KL(pi || pi'), pi over all functions        d/dl' = pi' - pi
+//   softmax families   KL(pi || pi'), pi over all experts          d/dl' = pi' - pi
 //   others             sum_f KL(Bernoulli(sigma(l)) || ..(l'))     d/dl' = sigma(l') - sigma(l)
 //
-// both averaged over tokens; l are the original's logits. Knowing pi of every function, not only of
-// the chosen K, is what tells the router which function comes next. The minimum is 0, at l' = l.
-// The balance term sees pi' normalised over functions, with the selection potentials added to l'.
+// both averaged over tokens; l are the original's logits. Knowing pi of every expert, not only of
+// the chosen K, is what tells the router which one comes next. The minimum is 0, at l' = l. The
+// balance term sees pi' normalised over logical experts, with the selection bias added to l'.
 
 import Foundation
 package import Routing
@@ -39,6 +39,7 @@ package struct RouterGradient: Sendable {
   package var logScale: Float
 }
 
+/// What refinement minimises.
 package struct RoutingObjective: Sendable {
   package let weights: LossWeights
   package let threads: Int
@@ -52,7 +53,7 @@ package struct RoutingObjective: Sendable {
   /// which shape the latent space only.
   package func outcome(_ router: PrototypeRouter, inputs: Matrix, logits: Matrix) -> Double {
     let own = router.logits(inputs, threads: threads)
-    var (value, unused) = slope(own, towards: logits, rule: router.rule)
+    var (value, unused) = distance(own, towards: logits, rule: router.rule)
     if weights.balance != 0 { value += addBalance(own, router, to: &unused) }
     return value
   }
@@ -67,7 +68,7 @@ package struct RoutingObjective: Sendable {
     var own = similarities
     for index in own.values.indices { own.values[index] *= router.similarityScale }
     if let bias = router.logitBias { own.add(toEachRow: bias) }
-    var (value, upstream) = slope(own, towards: logits, rule: router.rule)
+    var (value, upstream) = distance(own, towards: logits, rule: router.rule)
     if weights.balance != 0 { value += addBalance(own, router, to: &upstream) }
 
     let bias = upstream.columnSums()
@@ -89,7 +90,7 @@ package struct RoutingObjective: Sendable {
   }
 
   /// The first term and its gradient with respect to `logits` [T,F].
-  private func slope(
+  private func distance(
     _ logits: Matrix, towards original: Matrix, rule: RoutingRule
   ) -> (value: Double, gradient: Matrix) {
     precondition(logits.rows == original.rows && logits.columns == original.columns)
@@ -161,10 +162,10 @@ package struct RoutingObjective: Sendable {
   private func addBalance(
     _ logits: Matrix, _ router: PrototypeRouter, to upstream: inout Matrix
   ) -> Double {
-    let slots = router.physicalOfLogical
+    let copies = router.physicalOfLogical
     let count = Double(router.experts)
-    // A function that was given up cannot be chosen: its small target only keeps terms finite.
-    let targets = slots.map { max(Double($0.count), 1e-3) / count }
+    // A pruned expert cannot be chosen: its small target only keeps terms finite.
+    let targets = copies.map { max(Double($0.count), 1e-3) / count }
     var shifted = logits
     shifted.add(toEachRow: router.selectionBias)
     let shares = RoutingRule(
@@ -214,7 +215,7 @@ package struct RoutingObjective: Sendable {
       let term = LatentLosses.alignment(
         prototypes: router.logicalPrototypes, sample: sample,
         responsibilities: chosen.responsibilities(
-          physicalToLogical: router.physicalToLogical, functions: router.experts))
+          physicalToLogical: router.physicalToLogical, logicals: router.experts))
       value += Double(weights.alignment) * term.value
       gradient.prototypes.add(term.gradient, scale: weights.alignment)
     }

@@ -82,9 +82,6 @@ extension PrototypeRouter.Similarity {
 }
 
 extension Matrix {
-  /// One row.
-  package init(row: [Float]) { self.init(rows: 1, columns: row.count, values: row) }
-
   /// This gradient with respect to rows divided by max(norm, `floor`), taken to the rows as they
   /// are.
   package func throughNormalisation(of rows: Matrix, floor: Float) -> Matrix {
@@ -102,20 +99,5 @@ extension Matrix {
       }
     }
     return result
-  }
-
-  /// Sums of columns in Double, as one row.
-  package func columnSums() -> Matrix {
-    var sums = [Double](repeating: 0, count: columns)
-    let span = values.span
-    for row in 0..<rows {
-      for column in 0..<columns { sums[column] += Double(span[row * columns + column]) }
-    }
-    return Matrix(row: sums.map { Float($0) })
-  }
-
-  package mutating func add(_ other: Matrix, scale: Float = 1) {
-    precondition(values.count == other.values.count)
-    for index in values.indices { values[index] += scale * other.values[index] }
   }
 }

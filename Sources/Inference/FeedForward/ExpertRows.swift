@@ -14,12 +14,12 @@ struct ExpertRows: Sendable {
 
   func range(of expert: Int) -> Range<Int> { starts[expert]..<starts[expert + 1] }
 
-  /// `functions[s]` names the expert of the checkpoint that each slot of stream s stands for. The
-  /// weights of a token's slots that stand for one expert are added up.
-  init(_ assignments: [Assignment], functions: [[Int]], experts: Int) {
+  /// `maps[s]` names the expert of the checkpoint that each expert of stream s stands for. The
+  /// weights of a token's experts that stand for the same one are added up.
+  init(_ assignments: [Assignment], maps: [[Int]], experts: Int) {
     let tokens = assignments.first?.tokens ?? 0
     var counts = [Int](repeating: 0, count: experts + 1)
-    Self.forEach(assignments, functions) { expert, _, _, isFirst in
+    Self.forEach(assignments, maps) { expert, _, _, isFirst in
       if isFirst { counts[expert + 1] += 1 }
     }
     for expert in 0..<experts { counts[expert + 1] += counts[expert] }
@@ -27,7 +27,7 @@ struct ExpertRows: Sendable {
     var next = counts
     var rows = [Int32](repeating: 0, count: counts[experts])
     var weights = [Float](repeating: 0, count: counts[experts])
-    Self.forEach(assignments, functions) { expert, row, weight, isFirst in
+    Self.forEach(assignments, maps) { expert, row, weight, isFirst in
       if isFirst {
         rows[next[expert]] = Int32(row)
         weights[next[expert]] = weight
@@ -42,13 +42,13 @@ struct ExpertRows: Sendable {
   }
 
   /// Calls `body` for every assignment, in the order of the rows; `isFirst` is false where an
-  /// earlier slot of the token stands for the same expert.
+  /// earlier entry of the token stands for the same expert.
   private static func forEach(
-    _ assignments: [Assignment], _ functions: [[Int]],
+    _ assignments: [Assignment], _ maps: [[Int]],
     _ body: (_ expert: Int, _ row: Int, _ weight: Float, _ isFirst: Bool) -> Void
   ) {
     for (stream, assignment) in assignments.enumerated() {
-      let map = functions[stream]
+      let map = maps[stream]
       for token in 0..<assignment.tokens {
         let first = token * assignment.topK
         for rank in first..<first + assignment.topK {

@@ -168,29 +168,29 @@ package final class ForwardPass {
 
   /// Runs the next layer, an MoE layer whose attention is done, with an assignment per stream.
   ///
-  /// `functions[s][slot]` names the expert of the checkpoint that the slot stands for in stream s;
-  /// nil: the slot's own number. With `measuringError`, the result has for each stream
-  /// ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs (nil where y_0 is zero, or without).
+  /// `maps[s][expert]` names the expert of the checkpoint that an expert of stream s stands for;
+  /// nil: its own number. With `measuringError`, the result has for each stream ||y_s - y_0||_F /
+  /// ||y_0||_F of the routed experts' outputs (nil where y_0 is zero, or without).
   @discardableResult
   package func applyExperts(
-    _ assignments: [Assignment], functions: [[Int]?]? = nil, measuringError: Bool = false
+    _ assignments: [Assignment], maps: [[Int]?]? = nil, measuringError: Bool = false
   ) throws(RegateError) -> [Double?] {
     let errors = try applyExperts(
-      assignments, functions: functions, errorsOn: measuringError ? [nil] : [])
+      assignments, maps: maps, errorsOn: measuringError ? [nil] : [])
     return errors.first ?? [Double?](repeating: nil, count: streams)
   }
 
   /// The same with one result for each of `groups` of tokens: its errors by stream, over the rows
   /// that it names, or over all where it is nil.
   package func applyExperts(
-    _ assignments: [Assignment], functions: [[Int]?]?, errorsOn groups: [[Int32]?]
+    _ assignments: [Assignment], maps: [[Int]?]?, errorsOn groups: [[Int32]?]
   ) throws(RegateError) -> [[Double?]] {
     guard isAfterAttention, let moeLayer else { preconditionFailure("no MoE layer is due") }
-    precondition(assignments.count == streams && (functions?.count ?? streams) == streams)
+    precondition(assignments.count == streams && (maps?.count ?? streams) == streams)
     precondition(assignments.allSatisfy { $0.tokens == tokenCount })
     let identity = Array(0..<moeLayer.rule.experts)
     var assignments = assignments
-    var maps = (0..<streams).map { functions?[$0] ?? identity }
+    var maps = (0..<streams).map { maps?[$0] ?? identity }
     if hidden.count == 1, streams > 1 {
       let isShared = (1..<streams).allSatisfy {
         assignments[$0] == assignments[0] && maps[$0] == maps[0]
@@ -201,7 +201,7 @@ package final class ForwardPass {
         separate()
       }
     }
-    let rows = ExpertRows(assignments, functions: maps, experts: moeLayer.rule.experts)
+    let rows = ExpertRows(assignments, maps: maps, experts: moeLayer.rule.experts)
     let pass = RoutedExperts(
       layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])

@@ -20,10 +20,11 @@ enum LoadPictures {
 
   /// What the colours of the heat maps mean.
   static let key =
-    "Colour is an expert slot's load relative to the layer's mean: 1 is perfect balance. By number, "
-    + "a slot stays in its column; sorted, each layer runs from its most to its least loaded slot."
+    "Colour is an expert's load relative to the layer's mean: 1 is perfect balance. By number, "
+    + "an expert stays in its column; sorted, each layer runs from its most to its least loaded "
+    + "expert."
 
-  /// A heat map by slot number, and one with every layer sorted.
+  /// A heat map by expert number, and one with every layer sorted.
   static func heatMaps(_ title: String, _ layers: [(index: Int, load: LoadSummary)]) -> [Markup] {
     [false, true].map { sorted in
       HeatMap(
@@ -33,7 +34,7 @@ enum LoadPictures {
             label: String(layer.index), title: words(layer.index, layer.load.metrics),
             values: sorted ? shares.sorted { ($0 ?? 0) > ($1 ?? 0) } : shares)
         }, scale: scale, caption: "\(title), \(sorted ? "sorted" : "by number")", rowName: "layer",
-        columnName: sorted ? "expert slot by rank of its load" : "expert slot"
+        columnName: sorted ? "expert by rank of its load" : "expert"
       ).markup
     }
   }
@@ -54,7 +55,7 @@ enum LoadPictures {
   /// Points of a sorted-load curve: more than its few pixels can show.
   private static let curvePoints = 96
 
-  /// One small chart for each layer: its slots from most to least loaded.
+  /// One small chart for each layer: its experts from most to least loaded.
   static func curves(_ layers: [LayerLoad], names: (original: String, patched: String)) -> [Markup]
   {
     let top =
@@ -70,7 +71,7 @@ enum LoadPictures {
     let legend = layers.first.map { LineChart.legend(series($0, names)) }
     return [
       .note(
-        "Slots from most to least loaded along, load relative to the mean upwards on a "
+        "Experts from most to least loaded along, load relative to the mean upwards on a "
           + "square-root scale, the same in all layers.")
     ] + (legend.map { [$0] } ?? []) + [.multiples(charts.map(\.markup))]
   }
@@ -128,7 +129,7 @@ enum LoadPictures {
         series: both(\.gini) + [floor]
       ).markup,
       LineChart(
-        "Least over most loaded slot by layer", x: x, y: .init("min/max", lower: 0, upper: 1),
+        "Least over most loaded expert by layer", x: x, y: .init("min/max", lower: 0, upper: 1),
         series: both(\.minOverMax)
       ).markup,
     ]

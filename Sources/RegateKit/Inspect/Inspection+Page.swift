@@ -42,14 +42,14 @@ extension Inspection {
     let ratio = figures(\.minOverMax, largestIsWorst: false)
     let peak = figures(\.maxOverMean)
     let dead = layers.reduce(0) { $0 + ($1.load?.metrics.deadExperts ?? 0) }
-    let slots = layers.reduce(0) { $0 + $1.layer.rule.experts }
+    let experts = layers.reduce(0) { $0 + $1.layer.rule.experts }
     return [
       .init(
         "mean Gini", Format.number(gini.mean),
         note: "worst \(Format.number(gini.worst)), floor \(Format.number(samplingFloor))"),
       .init("mean min/max", Format.number(ratio.mean), note: "worst \(Format.number(ratio.worst))"),
       .init("mean max/mean", Format.number(peak.mean), note: "worst \(Format.number(peak.worst))"),
-      .init("without a token", Format.count(dead), note: "of \(Format.count(slots)) slots"),
+      .init("without a token", Format.count(dead), note: "of \(Format.count(experts)) experts"),
     ]
   }
 
@@ -63,7 +63,8 @@ extension Inspection {
         + [.grid(LoadPictures.heatMaps("Load", known))])
     page.append("Balance by layer", [.grid(LoadPictures.balance(loads, names: names))])
     if let ranks = LoadPictures.ranks(
-      "Expert-parallel ranks of contiguous slots", known, top: LoadPictures.rankTop(known.map(\.1)))
+      "Expert-parallel ranks of contiguous experts", known,
+      top: LoadPictures.rankTop(known.map(\.1)))
     {
       page.append(
         "Rank imbalance",
@@ -92,7 +93,7 @@ extension Inspection {
             + "\(Format.number(entry.gate.maxRowNorm)), mean \(Format.number(mean))",
           values: entry.gate.rowNorms.map { mean > 0 ? $0 / mean : nil })
       }, scale: Self.normScale, caption: "Row norms relative to the layer's mean",
-      rowName: "layer", columnName: "expert slot")
+      rowName: "layer", columnName: "expert")
     let nearest = HeatMap(
       layers.map { entry in
         HeatMap.Row(
@@ -101,8 +102,8 @@ extension Inspection {
             + Format.number(entry.gate.maxCosine),
           values: entry.gate.nearestCosines)
       }, scale: Self.cosineScale, caption: "Cosine of each row with its nearest other row",
-      rowName: "layer", columnName: "expert slot")
-    let what = layout.hasPrototypeRouter ? "function prototypes" : "gate rows"
+      rowName: "layer", columnName: "expert")
+    let what = layout.hasPrototypeRouter ? "prototypes" : "gate rows"
     page.append(
       "Gate geometry",
       [

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Fitting
+import ExpertMaps
 import Foundation
 import Routing
 import TestSupport
 import Testing
 
-@Suite struct PlacementTests {
+struct PlacementTests {
   private func imbalance(_ load: [Int], _ placement: [Int], ranks: Int) -> Double {
     LoadMetrics.rankImbalance(load: placement.map { load[$0] }, ranks: ranks) ?? 0
   }
@@ -30,7 +30,7 @@ import Testing
         #expect(placement.sorted() == Array(0..<experts))
         let before = imbalance(load, Array(0..<experts), ranks: ranks)
         #expect(imbalance(load, placement, ranks: ranks) <= before)
-        // A group stays a group of consecutive slots.
+        // A group stays a group of consecutive experts.
         let size = experts / groups
         for group in 0..<groups {
           let members = placement[group * size..<(group + 1) * size].map { $0 / size }
@@ -63,7 +63,7 @@ import Testing
           sum(together) <= sum(Placement.balanced(load: load, groups: 1, ranks: ranks)) + 1e-9)
       }
     }
-    // As many ranks as slots leave nothing to choose, but fewer do.
+    // As many ranks as experts leave nothing to choose, but fewer do.
     let load = [9, 8, 1, 1]
     let placement = Placement.balanced(load: load, groups: 1, ranks: [2, 4])
     #expect(imbalance(load, placement, ranks: 2) < 1.06)
@@ -72,49 +72,5 @@ import Testing
   @Test func `no load changes nothing`() {
     let load = [Int](repeating: 0, count: 8)
     #expect(Placement.balanced(load: load, groups: 1, ranks: 4) == Array(0..<8))
-  }
-}
-
-@Suite struct ExpertReplicationTests {
-  /// The example of the README of https://github.com/deepseek-ai/EPLB.
-  @Test func `the published example gives the published plan`() {
-    let loads = [
-      [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86],
-      [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27],
-    ]
-    let plans = [
-      [5, 6, 5, 7, 8, 4, 3, 4, 10, 9, 10, 2, 0, 1, 11, 1],
-      [7, 10, 6, 8, 6, 11, 8, 9, 2, 4, 5, 1, 5, 0, 3, 1],
-    ]
-    for (load, plan) in zip(loads, plans) {
-      #expect(
-        ExpertReplication.plan(
-          load: load, cluster: .init(physical: 16, groups: 4, machines: 2, gpus: 8)) == plan)
-    }
-  }
-
-  @Test func `every expert has a place and ranks are even`() {
-    var random = SeededGenerator(seed: 5)
-    for (experts, redundant, groups, machines, gpus) in [
-      (32, 0, 1, 1, 8), (32, 8, 1, 1, 4), (256, 32, 8, 4, 32), (160, 8, 8, 3, 6),
-    ] {
-      let load = (0..<experts).map { _ in Int.random(in: 1...1000, using: &random) }
-      let plan = ExpertReplication.plan(
-        load: load,
-        cluster: .init(
-          physical: experts + redundant, groups: groups, machines: machines, gpus: gpus))
-      #expect(plan.count == experts + redundant)
-      #expect(Set(plan) == Set(0..<experts))
-      let before = LoadMetrics.rankImbalance(load: load, ranks: gpus) ?? 0
-      #expect((ExpertReplication.imbalance(plan: plan, load: load, gpus: gpus) ?? 9) <= before)
-    }
-  }
-
-  @Test func `what does not divide is named`() {
-    #expect(ExpertReplication.Cluster(physical: 30, gpus: 4).problem(experts: 32) != nil)
-    #expect(ExpertReplication.Cluster(physical: 33, gpus: 4).problem(experts: 32) != nil)
-    #expect(
-      ExpertReplication.Cluster(physical: 36, machines: 3, gpus: 4).problem(experts: 32) != nil)
-    #expect(ExpertReplication.Cluster(physical: 36, gpus: 4).problem(experts: 32) == nil)
   }
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What llama.cpp loads. Run and read: 0.5.0-dev (ggml 0.25.3).
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Forms
+import OrderedCollections
+import Routing
+import Tensors
+
+extension CheckRule {
+  /// In the order in which findings of one level are reported.
+  static let llamaCpp: [CheckRule] = [
+    CheckRule(
+      "needs-gguf", .refuses,
+      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no prototype form",
+      source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py", versions: "0.5.0-dev"
+    ) { $0.isGGUF ? nil : CheckSubject.whole },
+    .mlxNames,
+    CheckRule(
+      "gguf-loads", .note, "loads as the original does",
+      source: "tools/interop/check_outputs.py, run with llama.cpp 0.5.0-dev", versions: "0.5.0-dev",
+      verified: true
+    ) { $0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
+    CheckRule(
+      "stray-bias-gguf", .refuses,
+      "a tensor that the architecture does not create: wrong number of tensors",
+      source: "llama.cpp src/llama-model-loader.cpp:1392", versions: "0.5.0-dev"
+    ) { $0.isGGUF ? $0.strayBias : nil },
+    .biasBF16,
+    CheckRule(
+      "gguf-gating-absent", .differs,
+      "routes by softmax although the selection bias shows a model trained with sigmoid: wrong "
+        + "experts and weights; convert the model to GGUF again",
+      source: "llama-perplexity on such a file: 38.2 instead of 31.4", versions: "0.5.0-dev",
+      verified: true
+    ) { subject in
+      let gating = subject.setting("expert_gating_func") ?? "0"
+      guard subject.family.assumedGGUFScoring == .softmax, gating == "0", subject.biasType != nil,
+        subject.layout.layers.first?.rule.scoring == .softmax
+      else { return nil }
+      return subject.gguf.map { "\($0.architecture).expert_gating_func" }
+    },
+    CheckRule(
+      "gguf-groups-absent", .differs,
+      "no expert groups in the file: chooses among all experts, also where the model has groups",
+      source: "llama.cpp src/llama-graph.cpp, build_moe_ffn", versions: "0.5.0-dev"
+    ) {
+      $0.family.gguf.publishedGroups != nil && $0.setting("expert_group_count") == nil
+        ? $0.gguf.map { "\($0.architecture).expert_group_count" } : nil
+    },
+    CheckRule(
+      "v2-group-score", .differs,
+      "scores an expert group by the sum of its two best experts; transformers and vLLM by the best "
+        + "one: the GGUF and the safetensors of one model can choose different experts",
+      source: "llama.cpp src/llama-graph.cpp, build_moe_ffn; transformers modeling_deepseek_v2.py",
+      versions: "llama.cpp 0.5.0-dev; transformers 5.23.0"
+    ) {
+      $0.family.groupScoresDiffer && $0.layout.layers.first?.rule.groups != nil ? "n_group" : nil
+    },
+    .v2Renormalise,
+    CheckRule(
+      "qwen-norm", .differs,
+      "always renormalises Qwen3-MoE's weights, whatever norm_topk_prob says",
+      source: "llama.cpp src/models/qwen3moe.cpp", versions: "0.5.0-dev"
+    ) {
+      $0.family.llamaCppForcesNorm && !$0.isGGUF
+        && $0.layout.layers.first?.rule.normalise == false
+        ? "norm_topk_prob" : nil
+    },
+    CheckRule(
+      "qwen-dense-layers", .refuses, "has no dense layers for this family",
+      source: "llama.cpp src/models/qwen3moe.cpp", versions: "0.5.0-dev"
+    ) {
+      !$0.family.llamaCppHasDenseLayers && $0.layout.layers.count < $0.layout.layerCount
+        ? "mlp_only_layers" : nil
+    },
+    CheckRule(
+      "fused-conversion", .refuses,
+      "the converter takes this family's experts one by one only",
+      source: "llama.cpp convert_hf_to_gguf.py", versions: "0.5.0-dev"
+    ) {
+      $0.isGGUF || $0.family.gguf.convertsFused || $0.mlxExperts != nil ? nil : $0.fusedExperts
+    },
+    .quantisedMLX,
+    .mtpRouters,
+  ]
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What SGLang loads. Run: 0.5.23 in its pure-torch code, without its kernels, on two CPU cores,
+// with small trained Mixtral and Qwen3-MoE models; DeepSeek could not be run there. Read: 0.5.23,
+// models/qwen3_moe.py of 2026, issues of 2025 and 2026.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Forms
+import OrderedCollections
+import Routing
+import Tensors
+
+extension CheckRule {
+  /// In the order in which findings of one level are reported.
+  static let sglang: [CheckRule] = [
+    CheckRule(
+      "prototype-backend", .note,
+      "loads with --trust-remote-code, by its Transformers backend and the Python files beside it",
+      source: "a small model, run in its pure-torch code on a CPU, without its kernels",
+      versions: "0.5.23", verified: true
+    ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+    CheckRule(
+      "prototype-locations", .note,
+      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to physical "
+        + "experts, and would compute with wrong ones in silence",
+      source: "SGLang TransformersMoEForCausalLM, its wrapper of experts", versions: "0.5.23"
+    ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+    CheckRule(
+      "prototype-unknown", .refuses,
+      "does not load this family in the prototype form; convert with `router` stock",
+      source: "Mixtral and DeepSeek-V3, small models, run in its pure-torch code on a CPU",
+      versions: "0.5.23", verified: true
+    ) { $0.prototype && !$0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+    .officialUnlisted,
+    CheckRule(
+      "gguf-qwen-norm", .differs,
+      "takes norm_topk_prob as false for a Qwen3-MoE GGUF, so the weights are not renormalised",
+      source: "SGLang srt/models/qwen3_moe.py", versions: "2026"
+    ) { $0.isGGUF && $0.family.runtimes.sglang.dropsGGUFNorm ? "norm_topk_prob" : nil },
+    .mlxNames,
+    CheckRule(
+      "stray-bias-sglang", .drops,
+      "this architecture has no selection bias: the tensor is left out without an error",
+      source: "SGLang srt/models/qwen3_moe.py load_weights", versions: "2026"
+    ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
+    .biasBF16,
+    .fusedExperts,
+    .quantisedMLX,
+    .quantisedPackage,
+    .twoModels,
+    .mtpRouters,
+  ]
+}

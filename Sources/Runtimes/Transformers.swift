@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What transformers loads. Run: 5.23.0 and 4.57.6. Read: 5.23.0.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Forms
+import OrderedCollections
+import Routing
+import Tensors
+
+extension CheckRule {
+  /// In the order in which findings of one level are reported.
+  static let transformers: [CheckRule] = [
+    CheckRule(
+      "prototype-code", .note,
+      "loads with trust_remote_code=True, by the Python files beside it; without them it is refused",
+      source: "tools/interop/test_modelling.py, run with transformers 5.23.0 and 4.57.6",
+      versions: "5.23.0 and 4.57.6",
+      verified: true
+    ) { $0.prototype ? "model_type" : nil },
+    CheckRule(
+      "official-unknown", .refuses,
+      "does not know the model type of the official LPR code: load it there, or convert with "
+        + "`router` lpr or stock",
+      source: "tools/interop/test_official.py, run with transformers 5.23.0 and 4.57.6",
+      versions: "5.23.0 and 4.57.6",
+      verified: true
+    ) { $0.official ? "model_type" : nil },
+    CheckRule(
+      "gguf-dequantised", .note,
+      "reads GGUF only with gguf_file=, and decodes every weight on loading",
+      source: "transformers documentation, GGUF"
+    ) { $0.isGGUF ? CheckSubject.whole : nil },
+    CheckRule(
+      "stock-loads", .note, "loads as the original does, without a missing tensor",
+      source: "tools/interop/check_outputs.py, run with transformers 5.23.0", versions: "5.23.0",
+      verified: true
+    ) {
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+        && $0.quantisation == nil && $0.mlxExperts == nil ? CheckSubject.whole : nil
+    },
+    .mlxNames,
+    CheckRule(
+      "stray-bias", .drops,
+      "this architecture has no selection bias: the tensor is left out with a warning at most",
+      source: "tools/interop/test_deployment.py, run with transformers 5.23.0", versions: "5.23.0",
+      verified: true
+    ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
+    .biasBF16,
+    CheckRule(
+      "kimi-code", .note,
+      "does not register model_type kimi_k2: needs the code that comes with the model",
+      source: "transformers 5.23 auto mappings", versions: "5.23.0"
+    ) {
+      let type = $0.config?["model_type"]?.stringValue
+      return type.map($0.family.huggingFace.unregisteredTypes.contains) == true ? "model_type" : nil
+    },
+    .quantisedMLX,
+    CheckRule(
+      "quantised-experts", .drops,
+      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts random ones, "
+        + "with a report only; gptqmodel loads them",
+      source: "run with transformers 5.23.0 and gptqmodel 7.7.0", versions: "5.23.0", verified: true
+    ) { $0.expertsLeftOut ? "quant_method \($0.quantisation ?? "")" : nil },
+    .quantisedPackage,
+    CheckRule(
+      "format-metadata", .note,
+      "releases before 5 refuse a shard whose __metadata__ lacks format; 5 does not mind",
+      source: "transformers 4 modeling_utils.py, load_state_dict", versions: "before 5; not 5.23.0"
+    ) {
+      $0.safetensors?.parts.first {
+        $0.metadata.map { !["pt", "tf", "flax", "mlx"].contains($0["format"] ?? "") } ?? false
+      }?.file.path.lastPathComponent
+    },
+    .mtpRouters,
+  ]
+}
