@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Checkpoints
+package import Checkpoints
 import Tensors
 
 /// One kind of tensor that every expert of a layer has: its up projection, say, or its scales.
 ///
 /// A layer's parts together are everything that belongs to its experts: a clone is a byte copy of
 /// all parts' slices.
-public struct ExpertPart: Sendable {
+package struct ExpertPart: Sendable {
   /// Which of an expert's matrices.
-  public enum Role: String, Sendable, CaseIterable {
+  package enum Role: String, Sendable, CaseIterable {
     case gate, up
     /// Gate and up rows in one matrix, gate first.
     case gateUp = "gate_up"
@@ -19,7 +19,7 @@ public struct ExpertPart: Sendable {
   }
 
   /// What is stored of it.
-  public enum Kind: String, Sendable {
+  package enum Kind: String, Sendable {
     /// The matrix, decodable by its element type alone or with a `scale`.
     case weight
     /// The matrix, packed by a scheme that its element type does not tell (GPTQ, AWQ, MXFP4, ..).
@@ -30,28 +30,28 @@ public struct ExpertPart: Sendable {
   }
 
   /// How the parts of E experts lie on disk.
-  public enum Storage: Sendable {
+  package enum Storage: Sendable {
     /// One tensor per expert, E of them.
     case separate([TensorInfo])
     /// One tensor whose first dimension is E; slices are contiguous and equally long.
     case fused(TensorInfo)
   }
 
-  public let role: Role
-  public let kind: Kind
+  package let role: Role
+  package let kind: Kind
   /// Name relative to the layer, `*` for the expert's number where there is one.
-  public let name: String
+  package let name: String
   /// What follows the projection's name, e.g. `weight_scale_inv`.
-  public let suffix: String
+  package let suffix: String
   /// E.
-  public let experts: Int
-  public let storage: Storage
+  package let experts: Int
+  package let storage: Storage
   /// Stored [in,out] instead of [out,in].
-  public let transposed: Bool
+  package let transposed: Bool
 
   /// The tensor that holds expert `index`'s part, and its bytes in it, counted from the tensor's
   /// first byte.
-  public func slice(expert index: Int) -> (tensor: TensorInfo, bytes: Range<Int>) {
+  package func slice(expert index: Int) -> (tensor: TensorInfo, bytes: Range<Int>) {
     precondition(index >= 0 && index < experts, "no such expert")
     switch storage {
     case .separate(let tensors):
@@ -63,7 +63,7 @@ public struct ExpertPart: Sendable {
   }
 
   /// The shape of one expert's part.
-  public func shape(expert index: Int) -> [Int] {
+  package func shape(expert index: Int) -> [Int] {
     switch storage {
     case .separate(let tensors): tensors[index].shape
     case .fused(let tensor): Array(tensor.shape.dropFirst())
@@ -71,7 +71,7 @@ public struct ExpertPart: Sendable {
   }
 
   /// The tensors in storage order.
-  public var tensors: [TensorInfo] {
+  package var tensors: [TensorInfo] {
     switch storage {
     case .separate(let tensors): tensors
     case .fused(let tensor): [tensor]
@@ -79,7 +79,7 @@ public struct ExpertPart: Sendable {
   }
 
   /// Whether expert `source`'s bytes can stand in expert `target`'s place.
-  public func canCopy(from source: Int, to target: Int) -> Bool {
+  package func canCopy(from source: Int, to target: Int) -> Bool {
     let (from, to) = (slice(expert: source), slice(expert: target))
     return from.tensor.type == to.tensor.type && from.bytes.count == to.bytes.count
       && shape(expert: source) == shape(expert: target)

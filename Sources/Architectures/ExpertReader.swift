@@ -6,12 +6,12 @@
 //   GGUF .scale  the whole matrix times scale[e] (NVFP4's second level)
 // Fused gate and up are split by rows; [in,out] storage is transposed.
 
-public import ByteStorage
-public import Checkpoints
+package import ByteStorage
+package import Checkpoints
 import Tensors
 
 /// Loads single experts from a checkpoint.
-public struct ExpertReader: Sendable {
+package struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let block: ModelLayout.ScaleBlock?
   private let activation: GatedActivation
@@ -19,7 +19,7 @@ public struct ExpertReader: Sendable {
   private let log = WorkLog.current
 
   /// Throws where the experts are stored in a form that cannot be decoded.
-  public init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
+  package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
     guard layout.undecodable == nil, let activation = layout.family.activation.gated else {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: "experts",
@@ -32,7 +32,7 @@ public struct ExpertReader: Sendable {
   }
 
   /// The matrices of expert `expert` of `layer`.
-  public func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
+  package func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
     log?.note(.expertDecoding(layer: layer.index, expert: expert))
     let panels = try panels(of: expert, in: layer)
     return ExpertWeights(

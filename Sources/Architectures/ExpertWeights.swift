@@ -3,19 +3,19 @@
 // One expert, y = down(a(gate x, up x)), a the activation: x [T,H], gate and up [I,H], down [H,I],
 // y [T,H].
 
-public import Tensors
+package import Tensors
 
 /// The decoded matrices of one expert.
-public struct ExpertWeights: Sendable {
+package struct ExpertWeights: Sendable {
   /// [I,H].
-  public let gate: Matrix
+  package let gate: Matrix
   /// [I,H].
-  public let up: Matrix
+  package let up: Matrix
   /// [H,I].
-  public let down: Matrix
-  public let activation: GatedActivation
+  package let down: Matrix
+  package let activation: GatedActivation
 
-  public init(
+  package init(
     gate: Matrix, up: Matrix, down: Matrix, activation: GatedActivation
   ) {
     precondition(gate.rows == up.rows && gate.columns == up.columns)
@@ -30,7 +30,7 @@ public struct ExpertWeights: Sendable {
   package static let blockRows = 512
 
   /// The expert's output for every row of `inputs`.
-  public func apply(_ inputs: Matrix, threads: Int = 1) -> Matrix {
+  package func apply(_ inputs: Matrix, threads: Int = 1) -> Matrix {
     Matrix(rows: inputs.rows, columns: down.rows) { result in
       inputs.withView { inputs in
         gate.withView { gate in

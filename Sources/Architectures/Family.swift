@@ -5,9 +5,9 @@
 ///
 /// Everything here is data, and one file under `Families` holds all of a family's: nothing else
 /// knows a family by its name. `Family.all` lists them.
-public struct Family: Sendable {
+package struct Family: Sendable {
   /// What Regate can do with a family.
-  public enum Tier: String, Sendable {
+  package enum Tier: String, Sendable {
     /// Inspected, fitted, converted and validated.
     case convertible
     /// Inspected only.
@@ -15,12 +15,12 @@ public struct Family: Sendable {
   }
 
   /// Identifier in reports, e.g. `qwen3_moe`.
-  public let name: String
+  package let name: String
   /// The name that people use, e.g. `Qwen3-MoE`.
-  public let title: String
-  public let tier: Tier
+  package let title: String
+  package let tier: Tier
   /// What the experts compute between their matrices.
-  public let activation: Activation
+  package let activation: Activation
   /// How the layers' tokens see one another; nil where Regate cannot run the family.
   package let mixer: MixerTraits?
   /// Whether the shared expert's output is weighted by the sigmoid of a gate of its own.

@@ -26,7 +26,7 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
-  let prototypeForm: PrototypeRouter.LatentForm?
+  let prototypeForm: LatentForm?
   /// R of routers of the official LPR code; nil for others.
   let officialLatentSize: Int?
   let tensors: LayerTensors

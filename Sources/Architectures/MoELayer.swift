@@ -1,45 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import Checkpoints
-public import Routing
-public import Tensors
+package import ByteStorage
+package import Checkpoints
+package import Routing
+package import Tensors
 
 /// One MoE layer of a checkpoint: its router, its experts, and how it routes.
-public struct MoELayer: Sendable {
+package struct MoELayer: Sendable {
   /// The model's layer number.
-  public let index: Int
+  package let index: Int
   /// As the runtimes that read this container compute it.
-  public let rule: RoutingRule
+  package let rule: RoutingRule
   /// H.
-  public let hiddenSize: Int
+  package let hiddenSize: Int
   /// I, the inner width of one expert.
-  public let expertWidth: Int
-  public let activation: Activation
+  package let expertWidth: Int
+  package let activation: Activation
   /// The router's matrix [E,H].
-  public let gate: TensorInfo
+  package let gate: TensorInfo
   /// How the gate is quantised (MLX); nil for one of plain numbers.
   package let gateQuantisation: AffineQuantisation?
   /// Bias on the logits [E].
-  public let gateBias: TensorInfo?
+  package let gateBias: TensorInfo?
   /// Bias on the scores, for selection only [E] or [1,E].
-  public let selectionBias: TensorInfo?
+  package let selectionBias: TensorInfo?
   /// The type in which the runtime computes logits: that of the model in transformers' Mixtral and
   /// Qwen code, Float32 in llama.cpp and for DeepSeek.
-  public let logitsType: ElementType
+  package let logitsType: ElementType
   /// Everything that belongs to the E experts.
-  public let experts: [ExpertPart]
-  public let sharedExperts: Int
+  package let experts: [ExpertPart]
+  package let sharedExperts: Int
   /// Tensors of the shared experts, and of their gate where there is one.
-  public let shared: [TensorInfo]
+  package let shared: [TensorInfo]
   /// Tensors that name the experts, but that cannot be divided among them.
-  public let unplaced: [TensorInfo]
+  package let unplaced: [TensorInfo]
 
   /// The type that the router is stored in.
-  public var routerType: ElementType { gate.type }
+  package var routerType: ElementType { gate.type }
 
   /// The router's tensors, decoded: gate [E,H], biases [E].
-  public func router(
+  package func router(
     from checkpoint: any Checkpoint
   ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
     let values =
@@ -58,10 +58,10 @@ public struct MoELayer: Sendable {
 
 /// A router outside the model's own layers: that of a multi-token-prediction layer. Regate reports
 /// it and leaves it alone, unless it is asked to include such layers.
-public struct ExtraRouter: Sendable {
+package struct ExtraRouter: Sendable {
   /// The layer's name up to the router, e.g. `model.layers.61.`.
-  public let layer: String
+  package let layer: String
   /// Its number, where it is counted on from the model's own layers; nil under another prefix.
-  public let index: Int?
-  public let gate: TensorInfo
+  package let index: Int?
+  package let gate: TensorInfo
 }

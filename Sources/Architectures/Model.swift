@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import Checkpoints
+package import ByteStorage
+package import Checkpoints
 
 /// An opened checkpoint and what is in it.
-public struct Model: Sendable {
-  public let checkpoint: any Checkpoint
-  public let layout: ModelLayout
+package struct Model: Sendable {
+  package let checkpoint: any Checkpoint
+  package let layout: ModelLayout
 
   package init(checkpoint: any Checkpoint, layout: ModelLayout) {
     self.checkpoint = checkpoint
@@ -16,7 +16,7 @@ public struct Model: Sendable {
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a
   /// `.gguf` file. Reads headers only. With `mtp`, layers of multi-token prediction are among its
   /// MoE layers.
-  public static func open(_ path: String, mtp: Bool = false) throws(RegateError) -> Model {
+  package static func open(_ path: String, mtp: Bool = false) throws(RegateError) -> Model {
     let checkpoint = try CheckpointFormat.open(path)
     return Model(checkpoint: checkpoint, layout: try ModelLayout.read(checkpoint, mtp: mtp))
   }
@@ -28,5 +28,5 @@ public struct Model: Sendable {
   }
 
   /// What a user should know about the checkpoint before relying on it.
-  public var warnings: [String] { checkpoint.warnings + layout.warnings }
+  package var warnings: [String] { checkpoint.warnings + layout.warnings }
 }

@@ -14,7 +14,7 @@ package enum OfficialForm {
   package static let metricKey = "routing_metrics"
 
   /// Its names of the similarities that work there.
-  package static let metrics: [(name: String, similarity: PrototypeRouter.Similarity.Kind)] = [
+  package static let metrics: [(name: String, similarity: SimilarityKind)] = [
     ("Cosine", .cosine), ("GaussianKernel", .gaussianKernel), ("Mahalanobis", .mahalanobis),
     ("CrossAttention", .crossAttention),
   ]
@@ -32,7 +32,7 @@ package enum OfficialForm {
   /// The similarity of the official routers that `config` describes.
   static func similarity(
     of config: JSONValue, file: String
-  ) throws(RegateError) -> PrototypeRouter.Similarity.Kind {
+  ) throws(RegateError) -> SimilarityKind {
     let kind = config[metricsKey]?.stringValue
     let name = config[metricKey]?.stringValue
     guard kind == vectorMetrics, let found = metrics.first(where: { $0.name == name }) else {

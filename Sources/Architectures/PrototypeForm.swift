@@ -50,21 +50,21 @@ package enum PrototypeForm {
   /// Encoder and similarity of the prototype routers that `config` describes.
   static func form(
     of config: JSONValue, file: String
-  ) throws(RegateError) -> PrototypeRouter.LatentForm {
+  ) throws(RegateError) -> LatentForm {
     let mark = config[key]
     let encoder = mark?["encoder"]?.stringValue
     let similarity = mark?["similarity"]?.stringValue
-    guard let encoderKind = encoder.flatMap(PrototypeRouter.EncoderKind.init),
-      let similarityKind = similarity.flatMap(PrototypeRouter.Similarity.Kind.init)
+    guard let encoderKind = encoder.flatMap(EncoderKind.init),
+      let similarityKind = similarity.flatMap(SimilarityKind.init)
     else {
       throw RegateError(
         .unsupported, file: file, subject: "\(key).encoder, \(key).similarity",
         "are \(encoder ?? "missing") and \(similarity ?? "missing"), expected one of "
-          + names(PrototypeRouter.EncoderKind.self) + " and one of "
-          + names(PrototypeRouter.Similarity.Kind.self),
+          + names(EncoderKind.self) + " and one of "
+          + names(SimilarityKind.self),
         advice: "use the version of Regate that wrote the checkpoint")
     }
-    return PrototypeRouter.LatentForm(encoder: encoderKind, similarity: similarityKind)
+    return LatentForm(encoder: encoderKind, similarity: similarityKind)
   }
 
   private static func names<Kind: CaseIterable & RawRepresentable<String>>(

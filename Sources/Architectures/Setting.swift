@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// One configuration value that a layout was derived from.
-public struct Setting: Sendable, Hashable {
+package struct Setting: Sendable, Hashable {
   /// The key as the file has it (`text_config.num_experts`, `qwen3moe.expert_count`), or the first
   /// spelling where it was absent.
-  public let key: String
+  package let key: String
   /// The value as text.
-  public let value: String
+  package let value: String
   /// The key was absent, and the family's default was taken.
-  public let isDefault: Bool
+  package let isDefault: Bool
 
-  public init(key: String, value: String, isDefault: Bool) {
+  package init(key: String, value: String, isDefault: Bool) {
     self.key = key
     self.value = value
     self.isDefault = isDefault

@@ -7,19 +7,19 @@ import Foundation
 /// The mapping outlives renames and unlinks of its path. A file that another process truncates
 /// while it is mapped raises SIGBUS: Regate never writes to a path that it has mapped.
 @safe
-public final class MappedFile: Sendable {
-  public let path: String
+package final class MappedFile: Sendable {
+  package let path: String
   /// Size in bytes when the file was opened.
-  public let count: Int
+  package let count: Int
   /// Device and inode: two paths to one file compare equal.
-  public let identity: FileIdentity
+  package let identity: FileIdentity
 
   private let descriptor: Int32
   // SAFETY: the mapping of `count` bytes, never written to, until `deinit`; nil where there are none.
   private nonisolated(unsafe) let base: UnsafeRawPointer?
 
   /// Opens and maps `path`; symbolic links are followed (Hugging Face's cache is made of them).
-  public init(path: String) throws(RegateError) {
+  package init(path: String) throws(RegateError) {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .system("cannot be opened", path: path) }
     var status = stat()
@@ -55,7 +55,7 @@ public final class MappedFile: Sendable {
   }
 
   /// Calls `body` with the bytes of `range`, which must lie inside the file.
-  public func withBytes<R, E: Error>(
+  package func withBytes<R, E: Error>(
     in range: Range<Int>, _ body: (RawSpan) throws(E) -> R
   ) throws(E) -> R {
     precondition(
@@ -67,13 +67,13 @@ public final class MappedFile: Sendable {
   }
 
   /// A copy of the bytes of `range`, which must lie inside the file.
-  public func bytes(in range: Range<Int>) -> [UInt8] {
+  package func bytes(in range: Range<Int>) -> [UInt8] {
     withBytes(in: range) { [UInt8](copying: $0) }
   }
 
   /// Tells the kernel that the pages of `range` will not be needed again, so that resident memory
   /// stays bounded on a pass over a large file.
-  public func discard(_ range: Range<Int>) {
+  package func discard(_ range: Range<Int>) {
     guard let base = unsafe base, !range.isEmpty else { return }
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     // SAFETY: the pages of the range, which lies inside, are the file's: they can be read again.
@@ -90,9 +90,9 @@ public final class MappedFile: Sendable {
 }
 
 /// Device and inode of a file.
-public struct FileIdentity: Hashable, Sendable {
-  public let device: UInt64
-  public let inode: UInt64
+package struct FileIdentity: Hashable, Sendable {
+  package let device: UInt64
+  package let inode: UInt64
 }
 
 extension RegateError {

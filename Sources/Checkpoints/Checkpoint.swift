@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
+package import ByteStorage
 import Foundation
-public import OrderedCollections
-public import Tensors
+package import OrderedCollections
+package import Tensors
 
 /// The file format that holds a checkpoint's tensors.
-public enum Container: String, Sendable { case safetensors, gguf }
+package enum Container: String, Sendable { case safetensors, gguf }
 
 /// Where one tensor lies and how it is stored. Exists only after its file's whole header was
 /// validated: `range` lies inside the file and has exactly the size that type and shape ask for.
-public struct TensorInfo: Sendable, Hashable {
-  public let name: String
-  public let type: ElementType
+package struct TensorInfo: Sendable, Hashable {
+  package let name: String
+  package let type: ElementType
   /// Row-major, slowest dimension first, in both containers (GGUF's list is reversed).
-  public let shape: [Int]
+  package let shape: [Int]
   /// Index into `Checkpoint.files`.
-  public let file: Int
+  package let file: Int
   /// Absolute byte range in that file.
-  public let range: Range<Int>
+  package let range: Range<Int>
 
-  public init(name: String, type: ElementType, shape: [Int], file: Int, range: Range<Int>) {
+  package init(name: String, type: ElementType, shape: [Int], file: Int, range: Range<Int>) {
     self.name = name
     self.type = type
     self.shape = shape
@@ -28,11 +28,11 @@ public struct TensorInfo: Sendable, Hashable {
     self.range = range
   }
 
-  public var elementCount: Int { shape.reduce(1, *) }
+  package var elementCount: Int { shape.reduce(1, *) }
 }
 
 /// A validated checkpoint: its files, memory-mapped, and every tensor in them.
-public protocol Checkpoint: Sendable {
+package protocol Checkpoint: Sendable {
   /// The path that the user gave.
   var path: String { get }
   var container: Container { get }
@@ -54,13 +54,13 @@ public protocol Checkpoint: Sendable {
 
 /// A checkpoint by its container. A switch over it is exhaustive: a new container does not compile
 /// until every place says what it does with it.
-public enum CheckpointFormat: Sendable {
+package enum CheckpointFormat: Sendable {
   case safetensors(SafetensorsCheckpoint)
   case gguf(GGUFCheckpoint)
 
   /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a `.gguf`
   /// file, split or not. Reads headers only.
-  public static func open(_ path: String) throws(RegateError) -> any Checkpoint {
+  package static func open(_ path: String) throws(RegateError) -> any Checkpoint {
     WorkLog.current?.note(.opening)
     guard FileManager.default.fileExists(atPath: path) else {
       throw RegateError(
@@ -74,7 +74,7 @@ public enum CheckpointFormat: Sendable {
 
 extension Checkpoint {
   /// The tensor of that name.
-  public func tensor(_ name: String) throws(RegateError) -> TensorInfo {
+  package func tensor(_ name: String) throws(RegateError) -> TensorInfo {
     guard let tensor = tensors[name] else {
       throw RegateError(.missing, file: path, subject: name, "no such tensor in the checkpoint")
     }
@@ -82,7 +82,7 @@ extension Checkpoint {
   }
 
   /// The stored bytes of a tensor, or of `part` of it (relative to its first byte).
-  public func withBytes<R, E: Error>(
+  package func withBytes<R, E: Error>(
     of tensor: TensorInfo, part: Range<Int>? = nil,
     _ body: (RawSpan) throws(E) -> R
   ) throws(E) -> R {

@@ -48,7 +48,7 @@ package struct FitOptions: Sendable, Hashable {
   package var strength: Double
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
-  package var form: PrototypeRouter.LatentForm
+  package var form: LatentForm
   /// Gradient steps towards the original's routing to logical experts.
   package var refinementSteps: Int
   /// The stock form to distil, if one is asked for.
@@ -62,7 +62,7 @@ package struct FitOptions: Sendable, Hashable {
 
   package init(
     clones: Bool = true, strength: Double = 1, latent: Latent = .automatic,
-    form: PrototypeRouter.LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
+    form: LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
     protected: [ProtectedLoad] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)

@@ -79,7 +79,7 @@ package enum LatentFormTensors {
   }
 
   /// R of an encoder with `outputs` outputs; nil where there is no such encoder.
-  package static func latentSize(_ kind: PrototypeRouter.EncoderKind, outputs: Int) -> Int? {
+  package static func latentSize(_ kind: EncoderKind, outputs: Int) -> Int? {
     switch kind {
     case .linear: outputs > 0 ? outputs : nil
     case .gaussian: outputs > 0 && outputs.isMultiple(of: 2) ? outputs / 2 : nil
@@ -88,7 +88,7 @@ package enum LatentFormTensors {
 
   /// The encoder whose matrix is `weight` [R,H] or [2R,H].
   package static func encoder(
-    _ kind: PrototypeRouter.EncoderKind, weight: Matrix, from source: some RouterTensorSource
+    _ kind: EncoderKind, weight: Matrix, from source: some RouterTensorSource
   ) throws(RegateError) -> PrototypeRouter.Encoder {
     switch kind {
     case .linear: return .linear(weight)
@@ -103,7 +103,7 @@ package enum LatentFormTensors {
 
   /// The similarity and its scale for `experts` logical experts of latent size `latent`.
   package static func similarity(
-    _ kind: PrototypeRouter.Similarity.Kind, experts: Int, latent: Int,
+    _ kind: SimilarityKind, experts: Int, latent: Int,
     from source: some RouterTensorSource
   ) throws(RegateError) -> (PrototypeRouter.Similarity, scale: Float) {
     let scale = kind.hasScale ? try source.floats(Self.scale, shape: [1])[0] : 1

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Architectures
-public import ByteStorage
+package import Architectures
+package import ByteStorage
 package import Checkpoints
-public import Routing
+package import Routing
 package import Tensors
 
 extension Model {
   /// The router of a layer, decoded.
-  public func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
+  package func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
     if layout.hasOfficialRouter, let form = layout.prototypeForm {
       return .prototype(
         try OfficialRouterFormat.router(of: layer, similarity: form.similarity, in: checkpoint))
@@ -24,13 +24,13 @@ extension Model {
 }
 
 /// A layer's router in the form that its checkpoint has.
-public enum LayerRouter: Sendable {
+package enum LayerRouter: Sendable {
   case family(FamilyRouter)
   /// Regate's prototype form, or that of the official LPR code.
   case prototype(PrototypeRouter)
 
   /// The router.
-  public var router: any Router {
+  package var router: any Router {
     switch self {
     case .family(let router): router
     case .prototype(let router): router

@@ -9,7 +9,7 @@ import Tensors
 extension OfficialRouterFormat {
   /// Reads the router of a layer whose gate tensor is its encoder.
   package static func router(
-    of layer: MoELayer, similarity: PrototypeRouter.Similarity.Kind, in checkpoint: any Checkpoint
+    of layer: MoELayer, similarity: SimilarityKind, in checkpoint: any Checkpoint
   ) throws(RegateError) -> PrototypeRouter {
     let reader = Reader(
       checkpoint: checkpoint, prefix: String(layer.gate.name.dropLast(encoder.count)))

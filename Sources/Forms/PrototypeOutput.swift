@@ -81,7 +81,7 @@ package struct PrototypeOutput: OutputForm {
 extension PrototypeOutput {
   /// `config` with the prototype form's keys; `routers` are the names of the modules that hold them.
   package static func patched(
-    _ config: JSONValue, family: Family, form: PrototypeRouter.LatentForm = .init(),
+    _ config: JSONValue, family: Family, form: LatentForm = .init(),
     latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
   ) throws(RegateError) -> JSONValue {
     try requireLoadable(config, family: family)

@@ -9,7 +9,7 @@ package import Tensors
 extension PrototypeRouterFormat {
   /// Reads the prototype router of a layer whose gate tensor is its encoder.
   package static func router(
-    of layer: MoELayer, form: PrototypeRouter.LatentForm, in checkpoint: any Checkpoint
+    of layer: MoELayer, form: LatentForm, in checkpoint: any Checkpoint
   ) throws(RegateError) -> PrototypeRouter {
     let experts = layer.rule.experts
     let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
@@ -41,7 +41,7 @@ extension PrototypeRouterFormat {
 
     /// The encoder's matrix, outputs as rows, and the latent size R.
     func encoder(
-      _ kind: PrototypeRouter.EncoderKind, hiddenSize: Int
+      _ kind: EncoderKind, hiddenSize: Int
     ) throws(RegateError) -> (weight: Matrix, latent: Int) {
       let tensor = try checkpoint.tensor(prefix + PrototypeRouterFormat.encoder)
       guard tensor.shape.count == 2, tensor.shape[0] == hiddenSize,

@@ -166,7 +166,7 @@ package enum FitFile {
   /// The form of the prototype routers in `container`.
   private static func form(
     of container: ArrayContainer
-  ) throws(RegateError) -> PrototypeRouter.LatentForm {
+  ) throws(RegateError) -> LatentForm {
     let advice = "give a file that regate fit of this version wrote"
     let found = container.metadata["format"]
     guard found == format else {
@@ -175,15 +175,15 @@ package enum FitFile {
         "is \(found ?? "missing"), expected \(format)", advice: advice)
     }
     let names = (container.metadata["encoder"], container.metadata["similarity"])
-    guard let encoder = names.0.flatMap(PrototypeRouter.EncoderKind.init),
-      let similarity = names.1.flatMap(PrototypeRouter.Similarity.Kind.init)
+    guard let encoder = names.0.flatMap(EncoderKind.init),
+      let similarity = names.1.flatMap(SimilarityKind.init)
     else {
       throw RegateError(
         .unsupported, file: container.path, subject: "encoder, similarity",
         "are \(names.0 ?? "missing") and \(names.1 ?? "missing"), which this version does not know",
         advice: advice)
     }
-    return PrototypeRouter.LatentForm(encoder: encoder, similarity: similarity)
+    return LatentForm(encoder: encoder, similarity: similarity)
   }
 
   private static func layers(of container: ArrayContainer) throws(RegateError) -> [Int] {

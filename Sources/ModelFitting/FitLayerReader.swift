@@ -13,7 +13,7 @@ import Tensors
 struct FitLayerReader: RouterTensorSource {
   let container: ArrayContainer
   let layer: MoELayer
-  let form: PrototypeRouter.LatentForm
+  let form: LatentForm
 
   private var experts: Int { layer.rule.experts }
 

@@ -10,7 +10,7 @@ public struct FitSettings: Sendable, Hashable {
   /// R; nil: from the spectrum.
   public var latentSize: Int?
   /// Encoder and similarity of the prototype router.
-  public var latentForm: PrototypeRouter.LatentForm
+  public var latentForm: LatentForm
   /// Gradient steps of the prototype router; nil: as many as help at the latent size.
   public var refinementSteps: Int?
   public var seed: UInt64
@@ -18,7 +18,7 @@ public struct FitSettings: Sendable, Hashable {
   public var mtp: Bool
 
   public init(
-    clones: Bool = true, latentSize: Int? = nil, latentForm: PrototypeRouter.LatentForm = .init(),
+    clones: Bool = true, latentSize: Int? = nil, latentForm: LatentForm = .init(),
     refinementSteps: Int? = nil, seed: UInt64 = 0, mtp: Bool = false
   ) {
     self.clones = clones

@@ -3,7 +3,6 @@
 // The library: one folder for each command, with its request, its run and its result. What the
 // signatures use comes with it.
 
-@_exported public import struct Architectures.Model
 @_exported public import struct ByteStorage.NoProgress
 @_exported public import protocol ByteStorage.ProgressSink
 @_exported public import struct ByteStorage.RegateError
@@ -31,9 +30,12 @@
 @_exported public import struct ModelFitting.ModelFit
 @_exported public import struct Reports.Page
 @_exported public import struct Resuming.ResumeOptions
+@_exported public import enum Routing.EncoderKind
+@_exported public import struct Routing.GateStatistics
+@_exported public import struct Routing.LatentForm
 @_exported public import struct Routing.LoadMetrics
-@_exported public import struct Routing.PrototypeRouter
 @_exported public import struct Routing.RoutingAgreement
+@_exported public import enum Routing.SimilarityKind
 @_exported public import struct Runtimes.Check
 @_exported public import enum Runtimes.CheckLevel
 @_exported public import enum Runtimes.Runtime

@@ -3,27 +3,27 @@
 import Foundation
 
 /// How numbers are printed, the same in every report.
-public enum Format {
+package enum Format {
   /// A number with fixed decimals; `-` where it is undefined.
-  public static func number(_ value: Double?, decimals: Int = 3) -> String {
+  package static func number(_ value: Double?, decimals: Int = 3) -> String {
     guard let value, value.isFinite else { return "-" }
     return String(format: "%.\(decimals)f", value)
   }
 
   /// A difference, with its sign.
-  public static func signed(_ value: Double?, decimals: Int = 3) -> String {
+  package static func signed(_ value: Double?, decimals: Int = 3) -> String {
     guard let value, value.isFinite else { return "-" }
     return String(format: "%+.\(decimals)f", value)
   }
 
   /// A share as a percentage with one decimal.
-  public static func percent(_ value: Double?) -> String {
+  package static func percent(_ value: Double?) -> String {
     guard let value, value.isFinite else { return "-" }
     return String(format: "%.1f %%", value * 100)
   }
 
   /// A size with a decimal unit: `1.5 GB`.
-  public static func bytes(_ count: Int) -> String {
+  package static func bytes(_ count: Int) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB"]
     var value = Double(count)
     var unit = 0
@@ -36,7 +36,7 @@ public enum Format {
   }
 
   /// A duration: `0.4 s`, `42 s`, `3 min 05 s`, `2 h 07 min`.
-  public static func duration(_ seconds: Double) -> String {
+  package static func duration(_ seconds: Double) -> String {
     guard seconds.isFinite, seconds >= 0 else { return "-" }
     if seconds < 9.95 { return String(format: "%.1f s", seconds) }
     let whole = Int(seconds.rounded())
@@ -46,7 +46,7 @@ public enum Format {
   }
 
   /// A whole number with thousands separated: `12,288`.
-  public static func count(_ value: Int) -> String {
+  package static func count(_ value: Int) -> String {
     var digits = String(value.magnitude)
     var groups: [String] = []
     while digits.count > 3 {

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Progress of long work on standard error: one line that rewrites itself on a terminal, plain
 /// lines now and then elsewhere, nothing when quiet.
-public final class ProgressLine: Sendable {
+package final class ProgressLine: Sendable {
   private struct State {
     var label = ""
     var stage = ""
@@ -25,16 +25,16 @@ public final class ProgressLine: Sendable {
   private let quiet: Bool
 
   /// A progress line; `quiet` silences it.
-  public init(quiet: Bool) {
+  package init(quiet: Bool) {
     self.quiet = quiet
     terminal = isatty(STDERR_FILENO) == 1
   }
 
   /// Begins a piece of work of `total` units.
-  public func begin(_ label: String, total: Int) { begin(label, total: total, tokens: 0) }
+  package func begin(_ label: String, total: Int) { begin(label, total: total, tokens: 0) }
 
   /// Begins a piece of work of `total` units in which so many tokens go through a model.
-  public func begin(_ label: String, total: Int, tokens: Int) {
+  package func begin(_ label: String, total: Int, tokens: Int) {
     state.withLock { state in
       close(&state)
       state = State(label: label, total: max(total, 1), tokens: tokens)
@@ -42,10 +42,10 @@ public final class ProgressLine: Sendable {
   }
 
   /// Notes what is being done now.
-  public func enter(_ stage: String) { state.withLock { $0.stage = stage } }
+  package func enter(_ stage: String) { state.withLock { $0.stage = stage } }
 
   /// Notes that `count` more units are done.
-  public func advance(_ count: Int = 1) {
+  package func advance(_ count: Int = 1) {
     state.withLock { state in
       state.done += count
       let now = ContinuousClock.now
@@ -59,7 +59,7 @@ public final class ProgressLine: Sendable {
   }
 
   /// Notes `count` units that an earlier run did.
-  public func skip(_ count: Int) {
+  package func skip(_ count: Int) {
     state.withLock { state in
       state.done += count
       state.skipped += count
@@ -68,12 +68,12 @@ public final class ProgressLine: Sendable {
   }
 
   /// Ends the piece of work and clears the line.
-  public func end() {
+  package func end() {
     state.withLock { close(&$0) }
   }
 
   /// Says what went wrong without ending the work.
-  public func warn(_ text: String) {
+  package func warn(_ text: String) {
     state.withLock { state in
       close(&state)
       if !quiet { write("warning: \(text)\n") }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A plain-text table: a header, rows, columns as wide as their widest cell, numbers to the right.
-public struct TextTable: Sendable {
+package struct TextTable: Sendable {
   /// How a column's cells are placed.
-  public enum Alignment: Sendable { case left, right }
+  package enum Alignment: Sendable { case left, right }
 
   let titles: [String]
   let alignments: [Alignment]
   private(set) var rows: [[String]?] = []
 
   /// A table with these columns; the first is left-aligned unless `alignments` says otherwise.
-  public init(_ titles: [String], alignments: [Alignment]? = nil) {
+  package init(_ titles: [String], alignments: [Alignment]? = nil) {
     self.titles = titles
     self.alignments =
       alignments ?? titles.indices.map { $0 == 0 ? .left : .right }
@@ -18,16 +18,16 @@ public struct TextTable: Sendable {
   }
 
   /// Adds a row with one cell per column.
-  public mutating func append(_ cells: [String]) {
+  package mutating func append(_ cells: [String]) {
     precondition(cells.count == titles.count)
     rows.append(cells)
   }
 
   /// Adds a rule between the rows before and after.
-  public mutating func appendRule() { rows.append(nil) }
+  package mutating func appendRule() { rows.append(nil) }
 
   /// The table, one line per row, without trailing spaces.
-  public func render() -> String {
+  package func render() -> String {
     let widths = titles.indices.map { column in
       rows.reduce(titles[column].count) { max($0, $1?[column].count ?? 0) }
     }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Which K experts each of T tokens goes to, and with what weights.
-public struct Assignment: Sendable, Equatable {
-  public let tokens: Int
-  public let topK: Int
+package struct Assignment: Sendable, Equatable {
+  package let tokens: Int
+  package let topK: Int
   /// [T,K] physical experts, best first.
-  public var experts: [Int32]
+  package var experts: [Int32]
   /// [T,K] weights, after renormalising and scaling.
-  public var weights: [Float]
+  package var weights: [Float]
 
-  public init(tokens: Int, topK: Int, experts: [Int32], weights: [Float]) {
+  package init(tokens: Int, topK: Int, experts: [Int32], weights: [Float]) {
     precondition(experts.count == tokens * topK && weights.count == tokens * topK)
     self.tokens = tokens
     self.topK = topK
@@ -18,7 +18,7 @@ public struct Assignment: Sendable, Equatable {
   }
 
   /// Top-k assignments per physical expert, counted: E values that sum to T*K.
-  public func load(experts count: Int) -> [Int] {
+  package func load(experts count: Int) -> [Int] {
     var load = [Int](repeating: 0, count: count)
     for expert in experts { load[Int(expert)] += 1 }
     return load

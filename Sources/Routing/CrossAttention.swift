@@ -8,23 +8,23 @@
 //
 // The norms' weights g make it the one bounded similarity whose scale can grow.
 
-public import Tensors
+package import Tensors
 
 /// What the cross-attention similarity learns.
-public struct CrossAttention: Sendable, Equatable {
+package struct CrossAttention: Sendable, Equatable {
   /// Qwen's and LPR's epsilon inside the root.
   package static let epsilon = 1e-6
 
   /// A projection and the norm after it.
-  public struct Side: Sendable, Equatable {
+  package struct Side: Sendable, Equatable {
     /// W [R,R]
-    public var weight: Matrix
+    package var weight: Matrix
     /// b [R]
-    public var bias: [Float]
+    package var bias: [Float]
     /// g [R]
-    public var norm: [Float]
+    package var norm: [Float]
 
-    public init(weight: Matrix, bias: [Float], norm: [Float]) {
+    package init(weight: Matrix, bias: [Float], norm: [Float]) {
       precondition(weight.rows == weight.columns)
       precondition(bias.count == weight.rows && norm.count == weight.rows)
       self.weight = weight
@@ -51,10 +51,10 @@ public struct CrossAttention: Sendable, Equatable {
     }
   }
 
-  public var query: Side
-  public var key: Side
+  package var query: Side
+  package var key: Side
 
-  public init(query: Side, key: Side) {
+  package init(query: Side, key: Side) {
     precondition(query.weight.rows == key.weight.rows)
     self.query = query
     self.key = key

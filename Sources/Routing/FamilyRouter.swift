@@ -3,22 +3,22 @@
 // The router that a family ships: l = x · gateᵀ + logit bias, then the family's rule.
 
 import ByteStorage
-public import Tensors
+package import Tensors
 
 /// A linear gate with the family's rule (facts: transformers 5.23, llama.cpp 0.5).
 ///
 /// Shapes: `gate` [E,H], biases [E]. Ties go to the lowest index.
-public struct FamilyRouter: Router {
-  public var gate: Matrix
+package struct FamilyRouter: Router {
+  package var gate: Matrix
   /// Added to the logits: changes selection and weights (GPT-OSS).
-  public var logitBias: [Float]?
+  package var logitBias: [Float]?
   /// Added to the scores for selection only (DeepSeek-V3's `e_score_correction_bias`).
-  public var selectionBias: [Float]?
-  public var rule: RoutingRule
+  package var selectionBias: [Float]?
+  package var rule: RoutingRule
   /// Rounds logits to BF16, as transformers' BF16 matrix product does for Mixtral and Qwen.
-  public var roundsLogitsToBF16: Bool
+  package var roundsLogitsToBF16: Bool
 
-  public init(
+  package init(
     gate: Matrix, logitBias: [Float]? = nil, selectionBias: [Float]? = nil, rule: RoutingRule,
     roundsLogitsToBF16: Bool = false
   ) {
@@ -32,22 +32,22 @@ public struct FamilyRouter: Router {
     self.roundsLogitsToBF16 = roundsLogitsToBF16
   }
 
-  public var experts: Int { gate.rows }
+  package var experts: Int { gate.rows }
 
   /// The logits [T,E] of `inputs` [T,H].
-  public func logits(_ inputs: Matrix, threads: Int) -> Matrix {
+  package func logits(_ inputs: Matrix, threads: Int) -> Matrix {
     var logits = LinearAlgebra.multiply(inputs, transposed: gate, threads: threads)
     if let logitBias { logits.add(toEachRow: logitBias) }
     if roundsLogitsToBF16 { logits.roundToBF16() }
     return logits
   }
 
-  public func route(_ inputs: Matrix, threads: Int) -> Assignment {
+  package func route(_ inputs: Matrix, threads: Int) -> Assignment {
     route(logits: logits(inputs, threads: threads), threads: threads)
   }
 
   /// Routes tokens whose `logits` [T,E], logit bias included, are known.
-  public func route(logits: Matrix, threads: Int) -> Assignment {
+  package func route(logits: Matrix, threads: Int) -> Assignment {
     Selection(rule: rule, bias: selectionBias)
       .assign(rule.scores(logits, threads: threads), threads: threads) { _, expert in expert }
   }

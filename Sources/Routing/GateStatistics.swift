@@ -3,9 +3,9 @@
 // What a gate matrix [E,H] itself tells: row norms, the nearest pair of rows, and the effective
 // rank exp(-sum p log p), p = s / sum s over its singular values s (Roy and Vetterli 2007).
 
-public import ByteStorage
+package import ByteStorage
 import Foundation
-public import Tensors
+package import Tensors
 
 /// Figures of one gate.
 public struct GateStatistics: Sendable, Hashable {
@@ -24,7 +24,7 @@ public struct GateStatistics: Sendable, Hashable {
   /// Smallest and largest bias; nil without one, or where it is not finite.
   public let biasRange: ClosedRange<Double>?
 
-  public init(gate: Matrix, bias: [Float]? = nil) throws(RegateError) {
+  package init(gate: Matrix, bias: [Float]? = nil) throws(RegateError) {
     precondition(gate.rows > 0)
     // Singular values come from the E x E Gram: gates are wide.
     let count = gate.rows

@@ -10,16 +10,16 @@
 // take, and the similarities between distributions.
 
 import Foundation
-public import Tensors
+package import Tensors
 
 /// What an encoder makes of T tokens.
-public struct LatentGaussian: Sendable, Equatable {
+package struct LatentGaussian: Sendable, Equatable {
   /// mu [T,R]
-  public var mean: Matrix
+  package var mean: Matrix
   /// lv [T,R]; nil for an encoder without variance, which counts as variance 1.
-  public var logVariance: Matrix?
+  package var logVariance: Matrix?
 
-  public init(mean: Matrix, logVariance: Matrix? = nil) {
+  package init(mean: Matrix, logVariance: Matrix? = nil) {
     precondition(logVariance.map { $0.rows == mean.rows && $0.columns == mean.columns } ?? true)
     self.mean = mean
     self.logVariance = logVariance
@@ -27,20 +27,20 @@ public struct LatentGaussian: Sendable, Equatable {
 }
 
 /// Linear(SiLU(LayerNorm(x))) with mean and log-variance halves.
-public struct GaussianEncoder: Sendable, Equatable {
+package struct GaussianEncoder: Sendable, Equatable {
   /// torch's default.
   package static let normEpsilon = 1e-5
 
   /// g [H]
-  public var normWeight: [Float]
+  package var normWeight: [Float]
   /// c [H]
-  public var normBias: [Float]
+  package var normBias: [Float]
   /// W [2R,H]
-  public var weight: Matrix
+  package var weight: Matrix
   /// b [2R]
-  public var bias: [Float]
+  package var bias: [Float]
 
-  public init(normWeight: [Float], normBias: [Float], weight: Matrix, bias: [Float]) {
+  package init(normWeight: [Float], normBias: [Float], weight: Matrix, bias: [Float]) {
     precondition(normWeight.count == weight.columns && normBias.count == weight.columns)
     precondition(weight.rows > 0 && weight.rows.isMultiple(of: 2) && bias.count == weight.rows)
     self.normWeight = normWeight
@@ -50,7 +50,7 @@ public struct GaussianEncoder: Sendable, Equatable {
   }
 
   /// R
-  public var latentSize: Int { weight.rows / 2 }
+  package var latentSize: Int { weight.rows / 2 }
 
   /// (x - mean x) / sqrt(var x + 1e-5), [T,H].
   package static func normalise(_ inputs: Matrix, threads: Int) -> Matrix {
@@ -92,7 +92,7 @@ public struct GaussianEncoder: Sendable, Equatable {
   }
 
   /// mu [T,R] of `inputs` [T,H].
-  public func mean(_ inputs: Matrix, threads: Int) -> Matrix {
+  package func mean(_ inputs: Matrix, threads: Int) -> Matrix {
     let size = latentSize
     var mean = LinearAlgebra.multiply(
       features(normalised: Self.normalise(inputs, threads: threads), threads: threads),
@@ -102,7 +102,7 @@ public struct GaussianEncoder: Sendable, Equatable {
   }
 
   /// mu and lv of `inputs` [T,H].
-  public func encode(_ inputs: Matrix, threads: Int) -> LatentGaussian {
+  package func encode(_ inputs: Matrix, threads: Int) -> LatentGaussian {
     latent(
       features: features(
         normalised: Self.normalise(inputs, threads: threads), threads: threads),

@@ -16,18 +16,18 @@
 // lowest physical one.
 
 import ByteStorage
-public import Tensors
+package import Tensors
 
 /// A router over logical experts, each served by one or more physical ones.
-public struct PrototypeRouter: Router, Equatable {
+package struct PrototypeRouter: Router, Equatable {
   /// What maps router inputs to the latent space.
-  public enum Encoder: Sendable, Equatable {
+  package enum Encoder: Sendable, Equatable {
     /// z = x · weightᵀ, weight [R,H].
     case linear(Matrix)
     /// LPR's Linear(SiLU(LayerNorm(x))); z is its mean half.
     case gaussian(GaussianEncoder)
 
-    public var kind: EncoderKind {
+    package var kind: EncoderKind {
       switch self {
       case .linear: .linear
       case .gaussian: .gaussian
@@ -35,29 +35,29 @@ public struct PrototypeRouter: Router, Equatable {
     }
   }
 
-  public var encoder: Encoder
-  public var similarity: Similarity
+  package var encoder: Encoder
+  package var similarity: Similarity
   /// Multiplies the similarities. The official code has none, so that its bounded similarities give
   /// nearly equal weights (cosine: at most a factor e² apart); 1 is its behaviour.
-  public var similarityScale: Float
+  package var similarityScale: Float
   /// p [F,R].
-  public var logicalPrototypes: Matrix
+  package var logicalPrototypes: Matrix
   /// a [F], added to the similarities before the score function: changes pi.
-  public var logitBias: [Float]?
+  package var logitBias: [Float]?
   /// b [F], added to pi for selection only.
-  public var selectionBias: [Float]
+  package var selectionBias: [Float]
   /// v [F,R]: z . v is added to b, so that it depends on the token; nil where it does not.
-  public var tokenBias: Matrix?
+  package var tokenBias: Matrix?
   /// The logical expert that each physical one is a copy of, [E].
-  public var physicalToLogical: [Int]
+  package var physicalToLogical: [Int]
   /// c [E,R]; rows of logical experts without clones are not used.
-  public var clonePrototypes: Matrix
+  package var clonePrototypes: Matrix
   /// beta [E], added to z . c to balance clones.
-  public var cloneBias: [Float]
+  package var cloneBias: [Float]
   /// The family's rule over logical experts: f is in the group of where it lay in the original.
-  public var rule: RoutingRule
+  package var rule: RoutingRule
 
-  public init(
+  package init(
     encoder: Encoder, similarity: Similarity = .dot, similarityScale: Float = 1,
     logicalPrototypes: Matrix,
     logitBias: [Float]? = nil, selectionBias: [Float], tokenBias: Matrix? = nil,
@@ -86,20 +86,20 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// Number of physical experts, E.
-  public var experts: Int { rule.experts }
+  package var experts: Int { rule.experts }
 
   /// R.
-  public var latentSize: Int { logicalPrototypes.columns }
+  package var latentSize: Int { logicalPrototypes.columns }
 
   /// The physical experts of each logical one [F], ascending; empty for a pruned one.
-  public var physicalOfLogical: [[Int]] {
+  package var physicalOfLogical: [[Int]] {
     var result = [[Int]](repeating: [], count: experts)
     for (physical, logical) in physicalToLogical.enumerated() { result[logical].append(physical) }
     return result
   }
 
   /// z [T,R] of `inputs` [T,H].
-  public func encode(_ inputs: Matrix, threads: Int) -> Matrix {
+  package func encode(_ inputs: Matrix, threads: Int) -> Matrix {
     switch encoder {
     case .linear(let weight):
       LinearAlgebra.multiply(inputs, transposed: weight, threads: threads)
@@ -108,7 +108,7 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// Mean and log-variance of `inputs` [T,H]; the log-variance only where the encoder has one.
-  public func encodeGaussian(_ inputs: Matrix, threads: Int) -> LatentGaussian {
+  package func encodeGaussian(_ inputs: Matrix, threads: Int) -> LatentGaussian {
     switch encoder {
     case .linear: LatentGaussian(mean: encode(inputs, threads: threads))
     case .gaussian(let encoder): encoder.encode(inputs, threads: threads)
@@ -123,7 +123,7 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// l [T,F] of latent Gaussians.
-  public func logits(_ latent: LatentGaussian, threads: Int) -> Matrix {
+  package func logits(_ latent: LatentGaussian, threads: Int) -> Matrix {
     var logits = similarity.values(latent, prototypes: logicalPrototypes, threads: threads)
     if similarityScale != 1 {
       for index in logits.values.indices { logits.values[index] *= similarityScale }
@@ -133,7 +133,7 @@ public struct PrototypeRouter: Router, Equatable {
   }
 
   /// l [T,F] of `inputs` [T,H].
-  public func logits(_ inputs: Matrix, threads: Int) -> Matrix {
+  package func logits(_ inputs: Matrix, threads: Int) -> Matrix {
     logits(latent(inputs, threads: threads), threads: threads)
   }
 
@@ -142,7 +142,7 @@ public struct PrototypeRouter: Router, Equatable {
     rule.scores(logits(latent, threads: threads), threads: threads)
   }
 
-  public func route(_ inputs: Matrix, threads: Int) -> Assignment {
+  package func route(_ inputs: Matrix, threads: Int) -> Assignment {
     let latent = latent(inputs, threads: threads)
     return route(
       latent: latent.mean, scores: scores(latent, threads: threads), threads: threads)

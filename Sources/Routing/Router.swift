@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Tensors
+package import Tensors
 
 /// Something that sends tokens to experts.
-public protocol Router: Sendable {
+package protocol Router: Sendable {
   /// Number of physical experts, E.
   var experts: Int { get }
   /// Routes `inputs` [T,H]; the result does not depend on `threads`.

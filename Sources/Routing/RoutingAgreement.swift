@@ -25,7 +25,7 @@ public struct RoutingAgreement: Sendable, Hashable, Codable {
   public let divergence: Double
 
   /// `originalMap`, `patchedMap`: the logical expert of each physical one, in one numbering.
-  public init(
+  package init(
     original: Assignment, originalMap: [Int], patched: Assignment, patchedMap: [Int]
   ) {
     precondition(original.tokens == patched.tokens)

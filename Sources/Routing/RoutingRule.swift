@@ -3,9 +3,9 @@
 /// How a family turns router logits into chosen experts and weights.
 ///
 /// Shapes: T tokens, H hidden size, E experts, K top-k.
-public struct RoutingRule: Sendable, Hashable {
+package struct RoutingRule: Sendable, Hashable {
   /// What turns a logit into the score pi.
-  public enum Scoring: String, Sendable, Hashable, Codable {
+  package enum Scoring: String, Sendable, Hashable, Codable {
     /// Softmax over all experts, in Float32.
     case softmax
     /// Each logit by itself.
@@ -19,7 +19,7 @@ public struct RoutingRule: Sendable, Hashable {
   }
 
   /// What keeps the renormalising division from dividing by zero.
-  public enum Guard: Sendable, Hashable {
+  package enum Guard: Sendable, Hashable {
     case none
     /// `w / (sum + epsilon)`: transformers' DeepSeek-V3 and GLM-4.5, 1e-20.
     case add(Float)
@@ -28,17 +28,17 @@ public struct RoutingRule: Sendable, Hashable {
   }
 
   /// Group-limited selection: experts in `count` consecutive groups, of which `kept` may be used.
-  public struct Groups: Sendable, Hashable {
+  package struct Groups: Sendable, Hashable {
     /// A group's score: its largest score, or the sum of its two largest.
-    public enum Score: String, Sendable, Hashable { case max, topTwoSum = "top_two_sum" }
+    package enum Score: String, Sendable, Hashable { case max, topTwoSum = "top_two_sum" }
     /// What the scores of the other groups become.
-    public enum Mask: String, Sendable, Hashable { case negativeInfinity, zero }
-    public var count: Int
-    public var kept: Int
-    public var score: Score
-    public var mask: Mask
+    package enum Mask: String, Sendable, Hashable { case negativeInfinity, zero }
+    package var count: Int
+    package var kept: Int
+    package var score: Score
+    package var mask: Mask
 
-    public init(count: Int, kept: Int, score: Score, mask: Mask) {
+    package init(count: Int, kept: Int, score: Score, mask: Mask) {
       self.count = count
       self.kept = kept
       self.score = score
@@ -47,20 +47,20 @@ public struct RoutingRule: Sendable, Hashable {
   }
 
   /// E.
-  public var experts: Int
+  package var experts: Int
   /// K.
-  public var topK: Int
-  public var scoring: Scoring
+  package var topK: Int
+  package var scoring: Scoring
   /// Divide the chosen weights by their sum.
-  public var normalise: Bool
-  public var normaliseGuard: Guard
+  package var normalise: Bool
+  package var normaliseGuard: Guard
   /// Multiplies the chosen weights, after renormalising.
-  public var scale: Float
-  public var groups: Groups?
+  package var scale: Float
+  package var groups: Groups?
   /// The sparse mixer's `router_jitter_noise`; other scorings ignore it.
-  public var jitter: Float
+  package var jitter: Float
 
-  public init(
+  package init(
     experts: Int, topK: Int, scoring: Scoring, normalise: Bool, normaliseGuard: Guard = .none,
     scale: Float = 1, groups: Groups? = nil, jitter: Float = 0.01
   ) {

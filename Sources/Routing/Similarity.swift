@@ -15,11 +15,11 @@
 // takes two, and its distances between distributions cannot be constructed and read prototypes
 // that do not exist; here both work by the formulas it states.
 
-public import Tensors
+package import Tensors
 
 extension PrototypeRouter {
   /// How near a latent vector is to a prototype, with what the measure itself learns.
-  public enum Similarity: Sendable, Equatable {
+  package enum Similarity: Sendable, Equatable {
     case dot
     case cosine
     case gaussianKernel
@@ -30,7 +30,7 @@ extension PrototypeRouter {
     case divergence(Divergence, logVariances: Matrix)
 
     /// A distance between diagonal Gaussians.
-    public enum Divergence: String, Sendable, Equatable, CaseIterable {
+    package enum Divergence: String, Sendable, Equatable, CaseIterable {
       /// KL(token || prototype)
       case kullbackLeibler = "kl"
       /// With the Gaussian midpoint of both.
@@ -39,18 +39,7 @@ extension PrototypeRouter {
       case wasserstein
     }
 
-    /// The measure without its parameters.
-    public enum Kind: String, Sendable, Hashable, CaseIterable {
-      case dot, cosine
-      case gaussianKernel = "gaussian"
-      case mahalanobis
-      case crossAttention = "cross_attention"
-      case kullbackLeibler = "kl"
-      case jensenShannon = "js"
-      case hellinger, wasserstein
-    }
-
-    public var kind: Kind {
+    package var kind: SimilarityKind {
       switch self {
       case .dot: .dot
       case .cosine: .cosine
@@ -65,19 +54,12 @@ extension PrototypeRouter {
     }
 
     /// Whether tokens count as distributions, so that their variances route too.
-    public var comparesDistributions: Bool {
+    package var comparesDistributions: Bool {
       if case .divergence = self { true } else { false }
     }
 
     /// Cosine's guard against vectors of length 0.
     package static let cosineFloor: Float = 1e-8
-  }
-
-  /// The form of an encoder.
-  public enum EncoderKind: String, Sendable, Hashable, CaseIterable {
-    case linear
-    /// LPR's Linear(SiLU(LayerNorm(x))).
-    case gaussian = "lpr"
   }
 }
 

@@ -2,7 +2,7 @@
 
 /// What a gated feed-forward network computes between its matrices, of a gate's and an up
 /// projection's values g and u.
-public enum GatedActivation: String, Sendable {
+package enum GatedActivation: String, Sendable {
   /// silu(g) * u.
   case silu
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A dense row-major matrix of Float.
-public struct Matrix: Sendable, Equatable {
-  public let rows: Int
-  public let columns: Int
+package struct Matrix: Sendable, Equatable {
+  package let rows: Int
+  package let columns: Int
   /// `rows * columns` values, row after row.
-  public var values: [Float]
+  package var values: [Float]
 
-  public init(rows: Int, columns: Int, values: [Float]) {
+  package init(rows: Int, columns: Int, values: [Float]) {
     precondition(rows >= 0 && columns >= 0 && values.count == rows * columns)
     self.rows = rows
     self.columns = columns
@@ -15,23 +15,23 @@ public struct Matrix: Sendable, Equatable {
   }
 
   /// A matrix of `value`s.
-  public init(rows: Int, columns: Int, repeating value: Float = 0) {
+  package init(rows: Int, columns: Int, repeating value: Float = 0) {
     self.init(
       rows: rows, columns: columns, values: [Float](repeating: value, count: rows * columns))
   }
 
-  public subscript(row: Int, column: Int) -> Float {
+  package subscript(row: Int, column: Int) -> Float {
     get { values[row * columns + column] }
     set { values[row * columns + column] = newValue }
   }
 
   /// The values of one row.
-  public func row(_ index: Int) -> ArraySlice<Float> {
+  package func row(_ index: Int) -> ArraySlice<Float> {
     values[index * columns..<(index + 1) * columns]
   }
 
   /// The given rows, in the given order.
-  public func gathering(rows indices: [Int]) -> Matrix {
+  package func gathering(rows indices: [Int]) -> Matrix {
     var gathered = [Float]()
     gathered.reserveCapacity(indices.count * columns)
     for index in indices { gathered.append(contentsOf: row(index)) }

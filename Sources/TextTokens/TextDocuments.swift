@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
+package import ByteStorage
 import Checkpoints
 
 // Text to calibrate on.
@@ -10,11 +10,11 @@ import Checkpoints
 // 3. `.txt.gz`, `.jsonl.gz`: the same, compressed.
 
 /// The documents of a text file, one after the other.
-public struct TextDocuments {
+package struct TextDocuments {
   /// The file.
-  public let path: String
+  package let path: String
   /// The member of a line that holds its document.
-  public let field: String
+  package let field: String
 
   private let content: Content
   private let isLines: Bool
@@ -22,11 +22,11 @@ public struct TextDocuments {
   private var line = 0
 
   /// One document.
-  public struct Document: Sendable {
+  package struct Document: Sendable {
     /// Valid UTF-8.
-    public let text: [UInt8]
+    package let text: [UInt8]
     /// Its line in a `.jsonl` file, from 1.
-    public let line: Int?
+    package let line: Int?
   }
 
   private enum Content {
@@ -59,7 +59,7 @@ public struct TextDocuments {
 
   /// Opens `path`, whose name must end in `.txt`, `.jsonl` or these and `.gz`. `field` is only for
   /// `.jsonl`.
-  public init(path: String, field: String = "text") throws(RegateError) {
+  package init(path: String, field: String = "text") throws(RegateError) {
     let name = path.lowercased()
     let compressed = name.hasSuffix(".gz")
     let stem = compressed ? String(name.dropLast(3)) : name
@@ -77,7 +77,7 @@ public struct TextDocuments {
   }
 
   /// The next document, or nil after the last.
-  public mutating func next() throws(RegateError) -> Document? {
+  package mutating func next() throws(RegateError) -> Document? {
     guard isLines else {
       guard position == 0 else { return nil }
       position = content.count

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-public import ByteStorage
+import ByteStorage
 import Checkpoints
 import Foundation
 package import RegateKit

@@ -6,7 +6,7 @@ public import ArgumentParser
 public import RegateKit
 
 extension RouterForm: ExpressibleByArgument {}
-extension PrototypeRouter.EncoderKind: ExpressibleByArgument {}
+extension EncoderKind: ExpressibleByArgument {}
 
 /// How much balance: one of four.
 struct BudgetArguments: ParsableArguments {
@@ -74,7 +74,7 @@ struct TuningArguments: ParsableArguments {
     help: ArgumentHelp(
       "Encoder of the prototype router: linear, or lpr (LayerNorm, SiLU, linear, as in the paper).",
       valueName: "linear|lpr"))
-  var encoder = PrototypeRouter.EncoderKind.linear
+  var encoder = EncoderKind.linear
 
   @Option(
     help: ArgumentHelp(
@@ -111,21 +111,21 @@ struct TuningArguments: ParsableArguments {
 
 /// A similarity by its name on the command line, which has hyphens.
 struct SimilarityName: ExpressibleByArgument {
-  let kind: PrototypeRouter.Similarity.Kind
+  let kind: SimilarityKind
 
   static var all: String {
-    PrototypeRouter.Similarity.Kind.allCases.map(name).joined(separator: ", ")
+    SimilarityKind.allCases.map(name).joined(separator: ", ")
   }
 
   init() { kind = .dot }
 
   init?(argument: String) {
-    let found = PrototypeRouter.Similarity.Kind.allCases.first { Self.name($0) == argument }
+    let found = SimilarityKind.allCases.first { Self.name($0) == argument }
     guard let found else { return nil }
     kind = found
   }
 
-  private static func name(_ kind: PrototypeRouter.Similarity.Kind) -> String {
+  private static func name(_ kind: SimilarityKind) -> String {
     String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
   }
 

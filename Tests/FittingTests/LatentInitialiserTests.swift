@@ -8,8 +8,8 @@ import TestSupport
 import Testing
 
 struct LatentInitialiserTests {
-  typealias Kind = PrototypeRouter.Similarity.Kind
-  typealias EncoderKind = PrototypeRouter.EncoderKind
+  typealias Kind = SimilarityKind
+  typealias EncoderKind = EncoderKind
 
   static let pairs = EncoderKind.allCases.flatMap { encoder in
     Kind.allCases.map { (encoder, $0) }

@@ -8,8 +8,8 @@ import TestSupport
 import Testing
 
 struct RouterGradientTests {
-  typealias Kind = PrototypeRouter.Similarity.Kind
-  typealias EncoderKind = PrototypeRouter.EncoderKind
+  typealias Kind = SimilarityKind
+  typealias EncoderKind = EncoderKind
 
   @Test(arguments: Kind.allCases) func `similarity gradients are those of torch's autograd`(
     _ kind: Kind
@@ -138,7 +138,7 @@ extension Matrix {
 
 extension GoldenTensors {
   fileprivate func similarity(
-    _ kind: PrototypeRouter.Similarity.Kind
+    _ kind: SimilarityKind
   ) throws -> PrototypeRouter.Similarity {
     func side(_ name: String) throws -> CrossAttention.Side {
       CrossAttention.Side(

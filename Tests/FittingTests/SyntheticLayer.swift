@@ -58,7 +58,7 @@ struct SyntheticLayer {
 
   /// The starting point of a form.
   func start(
-    _ form: PrototypeRouter.LatentForm, size: Int, threads: Int = 2
+    _ form: LatentForm, size: Int, threads: Int = 2
   ) throws -> PrototypeRouter {
     let set = CalibrationSet(inputs: calibration, router: router, threads: threads)
     let basis = try LatentBasis(router: router, logits: set.logits, threads: threads)

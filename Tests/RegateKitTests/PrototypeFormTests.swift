@@ -10,10 +10,10 @@ import Tensors
 import TestSupport
 import Testing
 
-private typealias Form = PrototypeRouter.LatentForm
+private typealias Form = LatentForm
 
-private let forms = PrototypeRouter.EncoderKind.allCases.flatMap { encoder in
-  PrototypeRouter.Similarity.Kind.allCases.map { Form(encoder: encoder, similarity: $0) }
+private let forms = EncoderKind.allCases.flatMap { encoder in
+  SimilarityKind.allCases.map { Form(encoder: encoder, similarity: $0) }
 }
 
 /// Samples with a different family for each form in turn.

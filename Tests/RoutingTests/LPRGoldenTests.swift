@@ -24,9 +24,9 @@ struct LPRGoldenTests {
     expectClose(encoder.mean(inputs, threads: 2), latent.mean)
   }
 
-  @Test(arguments: PrototypeRouter.Similarity.Kind.allCases)
+  @Test(arguments: SimilarityKind.allCases)
   func `every similarity has the official formula's values`(
-    _ kind: PrototypeRouter.Similarity.Kind
+    _ kind: SimilarityKind
   ) throws {
     let golden = try GoldenTensors(fixtures.appending(path: "lpr/similarities.safetensors"))
     let latent = LatentGaussian(
@@ -36,9 +36,9 @@ struct LPRGoldenTests {
     expectClose(values, try golden[kind.rawValue + ".values"].matrix)
   }
 
-  @Test(arguments: PrototypeRouter.Similarity.Kind.allCases)
+  @Test(arguments: SimilarityKind.allCases)
   func `a router scales the similarities, adds its bias and does not depend on threads`(
-    _ kind: PrototypeRouter.Similarity.Kind
+    _ kind: SimilarityKind
   ) throws {
     let golden = try GoldenTensors(fixtures.appending(path: "lpr/similarities.safetensors"))
     let encoding = try GoldenTensors(fixtures.appending(path: "lpr/encoder.safetensors"))
@@ -117,7 +117,7 @@ extension GoldenTensors.Tensor {
 
 extension GoldenTensors {
   fileprivate func similarity(
-    _ kind: PrototypeRouter.Similarity.Kind
+    _ kind: SimilarityKind
   ) throws -> PrototypeRouter.Similarity {
     func side(_ name: String) throws -> CrossAttention.Side {
       CrossAttention.Side(

@@ -6,7 +6,7 @@
 extension Family {
   /// Every family, convertible ones first. Where a name is unknown and two are as near, the first
   /// one is suggested.
-  public static let all: [Family] = [
+  package static let all: [Family] = [
     .mixtral, .qwen3, .deepseekV2, .deepseekV3, .qwen2, .olmoe, .glm4, .gptOSS, .phi, .granite,
     .miniMaxM2, .ernie, .dots1,
   ]

@@ -3,7 +3,7 @@
 package import Tensors
 
 /// What an expert computes between its input and output matrices.
-public enum Activation: String, Sendable {
+package enum Activation: String, Sendable {
   /// `silu(gate x) * (up x)`.
   case silu
   /// GPT-OSS: clamped, `(up + 1) * gate * sigmoid(1.702 * gate)`, with biases.

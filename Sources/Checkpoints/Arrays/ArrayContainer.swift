@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
+package import ByteStorage
 import Foundation
-public import OrderedCollections
+package import OrderedCollections
 import Tensors
 
 /// Named arrays: a `.npy`, `.npz` or `.safetensors` file, or a folder of `.npy` files.
 ///
 /// Captured activations and token ids come in these forms. Every header is checked when the
 /// container is opened; the values of compressed members when they are first used.
-public struct ArrayContainer: Sendable {
-  public let path: String
+package struct ArrayContainer: Sendable {
+  package let path: String
   /// The arrays in the order of the file; those of a folder in the order of their names.
-  public let arrays: OrderedDictionary<String, NumericArray>
+  package let arrays: OrderedDictionary<String, NumericArray>
   /// `__metadata__` of a safetensors file; empty otherwise.
-  public let metadata: OrderedDictionary<String, String>
+  package let metadata: OrderedDictionary<String, String>
 
   /// Opens `path`, by its suffix.
-  public static func open(_ path: String) throws(RegateError) -> ArrayContainer {
+  package static func open(_ path: String) throws(RegateError) -> ArrayContainer {
     if CheckpointDirectory.isDirectory(path) { return try openFolder(path) }
     switch (path as NSString).pathExtension.lowercased() {
     case "npy": return try openNPY(path)
@@ -40,7 +40,7 @@ public struct ArrayContainer: Sendable {
   }
 
   /// The array of that name.
-  public func array(_ name: String) throws(RegateError) -> NumericArray {
+  package func array(_ name: String) throws(RegateError) -> NumericArray {
     guard let array = arrays[name] else {
       throw RegateError(
         .missing, file: path, subject: name, "no such array",

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import Tensors
+package import ByteStorage
+package import Tensors
 
 /// A named array of numbers in a file. Nothing is read before it is asked for.
-public struct NumericArray: Sendable {
-  public let name: String
+package struct NumericArray: Sendable {
+  package let name: String
   /// Slowest dimension first; empty for a scalar.
-  public let shape: [Int]
-  public let type: ElementType
+  package let shape: [Int]
+  package let type: ElementType
 
   private let storage: ArrayStorage
   private let dataStart: Int
@@ -41,19 +41,19 @@ public struct NumericArray: Sendable {
   }
 
   /// Path of the file that holds the array.
-  public var path: String { storage.file.path }
+  package var path: String { storage.file.path }
 
   /// Size of the first dimension; 1 for a scalar.
-  public var rowCount: Int { shape.first ?? 1 }
+  package var rowCount: Int { shape.first ?? 1 }
 
   /// Elements per row: the product of the other dimensions.
-  public var rowLength: Int { shape.dropFirst().reduce(1, *) }
+  package var rowLength: Int { shape.dropFirst().reduce(1, *) }
 
   /// Whether the elements are floating-point numbers.
-  public var isFloatingPoint: Bool { [.f16, .bf16, .f32, .f64].contains(type) }
+  package var isFloatingPoint: Bool { [.f16, .bf16, .f32, .f64].contains(type) }
 
   /// The values of `rows` of the first dimension, row after row. F64 is rounded to Float.
-  public func floats(rows: Range<Int>) throws(RegateError) -> [Float] {
+  package func floats(rows: Range<Int>) throws(RegateError) -> [Float] {
     guard isFloatingPoint else {
       throw mismatch("holds \(type.rawValue) values where floating-point numbers are needed")
     }
@@ -63,7 +63,7 @@ public struct NumericArray: Sendable {
   }
 
   /// All values, first dimension slowest. Values that Int cannot hold are an error.
-  public func integers() throws(RegateError) -> [Int] {
+  package func integers() throws(RegateError) -> [Int] {
     guard !isFloatingPoint else {
       throw mismatch("holds \(type.rawValue) values where integers are needed")
     }
@@ -74,7 +74,7 @@ public struct NumericArray: Sendable {
 
   /// Says that `rows` will not be needed again, so that memory stays bounded on a pass over a large
   /// array. A compressed array is forgotten as a whole and would be inflated anew.
-  public func discard(rows: Range<Int>) {
+  package func discard(rows: Range<Int>) {
     let width = isColumnMajor ? 0 : rowLength * type.blockBits / 8
     storage.discard(dataStart + rows.lowerBound * width..<dataStart + rows.upperBound * width)
   }

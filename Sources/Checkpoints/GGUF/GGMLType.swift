@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Tensors
+package import Tensors
 
 // Tensor type numbers of ggml 0.25 (enum ggml_type in ggml/include/ggml.h).
 
@@ -30,11 +30,11 @@ extension ElementType {
   ]
 
   /// The type with this ggml number; nil for unknown and for removed numbers.
-  public init?(ggmlID: UInt32) {
+  package init?(ggmlID: UInt32) {
     guard let type = ElementType.typeOfID[ggmlID] else { return nil }
     self = type
   }
 
   /// ggml's number of the type; nil for types that only safetensors has.
-  public var ggmlID: UInt32? { ElementType.idOfType[self] }
+  package var ggmlID: UInt32? { ElementType.idOfType[self] }
 }

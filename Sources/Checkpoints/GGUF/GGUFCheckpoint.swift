@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import OrderedCollections
+package import ByteStorage
+package import OrderedCollections
 
 /// A GGUF model, in one file or split over several by llama.cpp's `gguf-split`.
 ///
 /// The parts of a split model are named `<prefix>-00001-of-00003.gguf` and so on, and carry
 /// `split.no` (from 0), `split.count` and `split.tensors.count` (over all parts). All other
 /// metadata stand in the first part, which may hold no tensors.
-public struct GGUFCheckpoint: Checkpoint {
+package struct GGUFCheckpoint: Checkpoint {
   /// The path that was opened.
-  public let path: String
+  package let path: String
   /// The files in part order; a single one where the model is not split.
-  public let parts: [GGUFFile]
+  package let parts: [GGUFFile]
   /// Every tensor of all parts, by part and then by offset.
-  public let tensors: OrderedDictionary<String, TensorInfo>
+  package let tensors: OrderedDictionary<String, TensorInfo>
   /// `general.architecture`.
-  public let architecture: String
+  package let architecture: String
 
   /// GGUF.
-  public var container: Container { .gguf }
-  public var format: CheckpointFormat { .gguf(self) }
+  package var container: Container { .gguf }
+  package var format: CheckpointFormat { .gguf(self) }
   /// The folder of the first part.
-  public var directory: String { files[0].path.directory }
-  public var fileNames: [String] { files.map(\.path.lastPathComponent) }
+  package var directory: String { files[0].path.directory }
+  package var fileNames: [String] { files.map(\.path.lastPathComponent) }
   /// GGUF keeps its configuration in the header.
-  public var config: JSONValue? { nil }
-  public var warnings: [String] { [] }
+  package var config: JSONValue? { nil }
+  package var warnings: [String] { [] }
   /// The mapped files of the parts.
-  public var files: [MappedFile] { parts.map(\.file) }
+  package var files: [MappedFile] { parts.map(\.file) }
   /// The metadata of the first part.
-  public var metadata: OrderedDictionary<String, GGUFValue> { parts[0].metadata }
+  package var metadata: OrderedDictionary<String, GGUFValue> { parts[0].metadata }
   /// The alignment of the first part; others may differ.
-  public var alignment: Int { parts[0].alignment }
+  package var alignment: Int { parts[0].alignment }
   /// The format version of the first part.
-  public var version: UInt32 { parts[0].version }
+  package var version: UInt32 { parts[0].version }
 
   /// Opens the model of which `path` is the file or any one part.
-  public init(path: String) throws(RegateError) {
+  package init(path: String) throws(RegateError) {
     self.path = path
     let opened = try GGUFFile(path: path)
     let split = try GGUFSplit(opened)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import OrderedCollections
+package import ByteStorage
+package import OrderedCollections
 
 // GGUF versions 2 and 3, as ggml's docs/gguf.md describes them and ggml 0.25 reads them.
 //
@@ -20,28 +20,28 @@ public import OrderedCollections
 // that the version number looks byte-swapped.)
 
 /// One GGUF file, memory-mapped, with its whole header validated.
-public struct GGUFFile: Sendable {
+package struct GGUFFile: Sendable {
   /// The mapped bytes.
-  public let file: MappedFile
+  package let file: MappedFile
   /// 2 or 3.
-  public let version: UInt32
+  package let version: UInt32
   /// The key-value pairs in file order.
-  public let metadata: OrderedDictionary<String, GGUFValue>
+  package let metadata: OrderedDictionary<String, GGUFValue>
   /// Every tensor starts at a multiple of this.
-  public let alignment: Int
+  package let alignment: Int
   /// In listing order, which is also the order of their data.
-  public let tensors: [TensorInfo]
+  package let tensors: [TensorInfo]
   /// Where the data section starts; everything before it is header. (A file without tensors may
   /// lack the padding: then this is its end.)
-  public let dataStart: Int
+  package let dataStart: Int
 
   /// Opens and validates the file at `path`. `index` becomes the file number of its tensors.
-  public init(path: String, index: Int = 0) throws(RegateError) {
+  package init(path: String, index: Int = 0) throws(RegateError) {
     try self.init(MappedFile(path: path), index: index)
   }
 
   /// Validates a mapped file.
-  public init(_ file: MappedFile, index: Int = 0) throws(RegateError) {
+  package init(_ file: MappedFile, index: Int = 0) throws(RegateError) {
     var parser = GGUFParser(file)
     let preamble = try parser.preamble()
     let metadata = try parser.metadata(count: preamble.keys)

@@ -4,7 +4,7 @@ import ByteStorage
 
 /// An array of GGUF strings in its stored form: vocabularies have 150,000 entries and more, and
 /// most readers want few of them, so text is decoded only where it is asked for.
-public struct GGUFStrings: Sendable, Hashable {
+package struct GGUFStrings: Sendable, Hashable {
   /// Each string as in the file: its length as u64, then its bytes.
   let encoded: [UInt8]
   /// Where the bytes of each string start in `encoded`.
@@ -16,7 +16,7 @@ public struct GGUFStrings: Sendable, Hashable {
   }
 
   /// The given strings, encoded as UTF-8.
-  public init(_ strings: some Sequence<String>) {
+  package init(_ strings: some Sequence<String>) {
     var encoded: [UInt8] = []
     var starts: [Int] = []
     for string in strings {
@@ -28,7 +28,7 @@ public struct GGUFStrings: Sendable, Hashable {
   }
 
   /// The stored bytes of one string, which need not be valid UTF-8.
-  public func bytes(at index: Int) -> ArraySlice<UInt8> {
+  package func bytes(at index: Int) -> ArraySlice<UInt8> {
     let end = index + 1 < starts.count ? starts[index + 1] - lengthBytes : encoded.count
     return encoded[starts[index]..<end]
   }
@@ -39,9 +39,9 @@ private let lengthBytes = 8
 
 extension GGUFStrings: RandomAccessCollection {
   /// 0.
-  public var startIndex: Int { 0 }
+  package var startIndex: Int { 0 }
   /// The number of strings.
-  public var endIndex: Int { starts.count }
+  package var endIndex: Int { starts.count }
   /// One string; bytes that are not UTF-8 appear as replacement characters.
-  public subscript(index: Int) -> String { String(decoding: bytes(at: index), as: UTF8.self) }
+  package subscript(index: Int) -> String { String(decoding: bytes(at: index), as: UTF8.self) }
 }

@@ -19,7 +19,7 @@ enum GGUFValueType: UInt32 {
 }
 
 /// One metadata value of a GGUF file, exactly as stored: re-encoding gives the same bytes.
-public enum GGUFValue: Sendable, Hashable {
+package enum GGUFValue: Sendable, Hashable {
   case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32)
   case uint64(UInt64), int64(Int64), float32(Float), float64(Double), bool(Bool)
   case string(String)
@@ -29,7 +29,7 @@ public enum GGUFValue: Sendable, Hashable {
 }
 
 /// An array value. Its element type is kept when it is empty.
-public indirect enum GGUFArray: Sendable, Hashable {
+package indirect enum GGUFArray: Sendable, Hashable {
   case uint8([UInt8]), int8([Int8]), uint16([UInt16]), int16([Int16])
   case uint32([UInt32]), int32([Int32]), uint64([UInt64]), int64([Int64])
   case float32([Float]), float64([Double]), bool([Bool])
@@ -40,7 +40,7 @@ public indirect enum GGUFArray: Sendable, Hashable {
 
 extension GGUFValue {
   /// The value of any integer type, where `Int` can hold it.
-  public var integer: Int? {
+  package var integer: Int? {
     switch self {
     case .uint8(let value): Int(value)
     case .int8(let value): Int(value)
@@ -55,7 +55,7 @@ extension GGUFValue {
   }
 
   /// The value of either floating-point type.
-  public var float: Double? {
+  package var float: Double? {
     switch self {
     case .float32(let value): Double(value)
     case .float64(let value): value
@@ -64,12 +64,12 @@ extension GGUFValue {
   }
 
   /// The value of a bool.
-  public var bool: Bool? {
+  package var bool: Bool? {
     if case .bool(let value) = self { value } else { nil }
   }
 
   /// The text of a string; bytes that are not UTF-8 appear as replacement characters.
-  public var string: String? {
+  package var string: String? {
     switch self {
     case .string(let text): text
     case .rawString(let bytes): String(decoding: bytes, as: UTF8.self)
@@ -78,25 +78,25 @@ extension GGUFValue {
   }
 
   /// The elements of an array of any type.
-  public var array: GGUFArray? {
+  package var array: GGUFArray? {
     if case .array(let array) = self { array } else { nil }
   }
 
   /// The elements of an array of any integer type, where `Int` can hold them all.
-  public var integers: [Int]? { array?.integers }
+  package var integers: [Int]? { array?.integers }
   /// The elements of an array of either floating-point type.
-  public var floats: [Double]? { array?.floats }
+  package var floats: [Double]? { array?.floats }
   /// The elements of a bool array.
-  public var bools: [Bool]? {
+  package var bools: [Bool]? {
     if case .bool(let values)? = array { values } else { nil }
   }
   /// The elements of a string array.
-  public var strings: GGUFStrings? {
+  package var strings: GGUFStrings? {
     if case .string(let strings)? = array { strings } else { nil }
   }
 
   /// The type's name as GGUF's tools print it, for messages.
-  public var typeName: String {
+  package var typeName: String {
     switch self {
     case .uint8: "u8"
     case .int8: "i8"
@@ -117,7 +117,7 @@ extension GGUFValue {
 
 extension GGUFArray {
   /// Number of elements; of an array of arrays, how many arrays.
-  public var count: Int {
+  package var count: Int {
     switch self {
     case .uint8(let values): values.count
     case .int8(let values): values.count
@@ -136,7 +136,7 @@ extension GGUFArray {
   }
 
   /// The elements, where they are integers that `Int` can hold.
-  public var integers: [Int]? {
+  package var integers: [Int]? {
     switch self {
     case .uint8(let values): values.map { Int($0) }
     case .int8(let values): values.map { Int($0) }
@@ -152,7 +152,7 @@ extension GGUFArray {
   }
 
   /// The elements, where they are floating-point numbers.
-  public var floats: [Double]? {
+  package var floats: [Double]? {
     switch self {
     case .float32(let values): values.map { Double($0) }
     case .float64(let values): values

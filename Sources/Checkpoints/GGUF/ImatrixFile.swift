@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
+package import ByteStorage
 import OrderedCollections
 import Tensors
 
@@ -15,35 +15,35 @@ import Tensors
 // Merged files add sums and counts. The older `.dat` form stores averages and no such counts.
 
 /// Expert load as `llama-imatrix` counted it.
-public struct ImatrixFile: Sendable {
+package struct ImatrixFile: Sendable {
   /// The path that was opened.
-  public let path: String
+  package let path: String
   /// The texts that were read, as the program named them.
-  public let datasets: [String]
+  package let datasets: [String]
   /// Chunks read. After merging with another chunk size this is llama.cpp's estimate.
-  public let chunkCount: Int?
+  package let chunkCount: Int?
   /// Tokens per chunk.
-  public let chunkSize: Int?
+  package let chunkSize: Int?
   /// The layers that have routed experts, in order.
-  public let layers: [Layer]
+  package let layers: [Layer]
 
   /// The expert load of one layer.
-  public struct Layer: Sendable, Hashable {
+  package struct Layer: Sendable, Hashable {
     /// `N` of `blk.N`.
-    public let index: Int
+    package let index: Int
     /// [E]: (token, choice) pairs routed to each expert.
-    public let counts: [Int]
+    package let counts: [Int]
     /// Rows that the router itself was seen to read, where recorded. Batches below 16 tokens are
     /// missing from it, so it can be smaller than the number of tokens.
-    public let routerRows: Int?
+    package let routerRows: Int?
     /// Tokens times experts per token.
-    public var assignments: Int { counts.reduce(0, +) }
+    package var assignments: Int { counts.reduce(0, +) }
     /// Whether the counts are exact: they are stored as F32, which rounds beyond 2^24.
-    public var isExact: Bool { counts.allSatisfy { $0 <= 1 << 24 } }
+    package var isExact: Bool { counts.allSatisfy { $0 <= 1 << 24 } }
   }
 
   /// Opens and checks the file at `path`.
-  public init(path: String) throws(RegateError) {
+  package init(path: String) throws(RegateError) {
     let mapped = try MappedFile(path: path)
     try LegacyImatrix.refuse(mapped)
     let file = try GGUFFile(mapped)
@@ -61,7 +61,7 @@ public struct ImatrixFile: Sendable {
   }
 
   /// The load of one layer.
-  public func layer(_ index: Int) throws(RegateError) -> Layer {
+  package func layer(_ index: Int) throws(RegateError) -> Layer {
     guard let layer = layers.first(where: { $0.index == index }) else {
       throw RegateError(
         .missing, file: path, subject: "blk.\(index)", "no expert counts for this layer",
@@ -72,7 +72,7 @@ public struct ImatrixFile: Sendable {
 
   /// Tokens read, given the experts per token: every layer must have seen the same number. Rounded
   /// where counts are not exact.
-  public func tokens(topK: Int) throws(RegateError) -> Int {
+  package func tokens(topK: Int) throws(RegateError) -> Int {
     precondition(topK > 0)
     let first = layers[0]
     guard !first.isExact || first.assignments % topK == 0 else {

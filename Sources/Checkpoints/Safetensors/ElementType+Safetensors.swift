@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Tensors
+package import Tensors
 
 extension ElementType {
   /// The dtypes of safetensors 0.8 in the order of the official writer's rank, lowest first.
@@ -16,7 +16,7 @@ extension ElementType {
   var safetensorsRank: Int? { ElementType.safetensorsRanks[self] }
 
   /// The type that a safetensors header calls `dtype`, if there is one.
-  public init?(safetensors dtype: String) {
+  package init?(safetensors dtype: String) {
     guard let type = ElementType(rawValue: dtype), type.safetensorsRank != nil else { return nil }
     self = type
   }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import OrderedCollections
+package import ByteStorage
+package import OrderedCollections
 import Tensors
 
 /// One safetensors file, mapped, with its whole header validated.
-public struct SafetensorsFile: Sendable {
-  public let file: MappedFile
-  public let header: SafetensorsHeader
+package struct SafetensorsFile: Sendable {
+  package let file: MappedFile
+  package let header: SafetensorsHeader
   /// Where the tensor data start.
-  public let dataStart: Int
+  package let dataStart: Int
   /// The tensors in the order of their data.
-  public let tensors: [TensorInfo]
+  package let tensors: [TensorInfo]
 
   /// Opens `path`. `index` is this file's place among the checkpoint's files.
-  public init(path: String, index: Int = 0) throws(RegateError) {
+  package init(path: String, index: Int = 0) throws(RegateError) {
     let file = try MappedFile(path: path)
     try SafetensorsFile.refuseLFSPointer(file)
     var reader = ByteReader(file)
@@ -38,10 +38,10 @@ public struct SafetensorsFile: Sendable {
   }
 
   /// `__metadata__` in its order; nil where the file has none.
-  public var metadata: OrderedDictionary<String, String>? { header.metadata }
+  package var metadata: OrderedDictionary<String, String>? { header.metadata }
 
   /// The file's bytes up to the tensor data, length included.
-  public var headerBytes: [UInt8] { file.bytes(in: 0..<dataStart) }
+  package var headerBytes: [UInt8] { file.bytes(in: 0..<dataStart) }
 
   /// A checkout without Git LFS has small text files in place of the shards.
   private static func refuseLFSPointer(_ file: MappedFile) throws(RegateError) {

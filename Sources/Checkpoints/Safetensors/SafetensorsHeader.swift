@@ -12,24 +12,24 @@
 // The official writer puts `__metadata__` first, orders tensors by falling rank of dtype and then
 // by name (bytes), and pads the header with spaces to a multiple of 8.
 
-public import ByteStorage
-public import OrderedCollections
-public import Tensors
+package import ByteStorage
+package import OrderedCollections
+package import Tensors
 
 /// The header of a safetensors file: what tensors it holds, and where.
-public struct SafetensorsHeader: Sendable, Hashable {
+package struct SafetensorsHeader: Sendable, Hashable {
   /// One tensor.
-  public struct Entry: Sendable, Hashable {
-    public let name: String
-    public let type: ElementType
+  package struct Entry: Sendable, Hashable {
+    package let name: String
+    package let type: ElementType
     /// Slowest dimension first; empty for a scalar.
-    public let shape: [Int]
+    package let shape: [Int]
     /// Byte range, counted from the start of the tensor data.
-    public let range: Range<Int>
+    package let range: Range<Int>
   }
 
   /// In which order tensors are laid out.
-  public enum Order: Sendable {
+  package enum Order: Sendable {
     /// As the official writer sorts them.
     case official
     /// As they are given.
@@ -41,9 +41,9 @@ public struct SafetensorsHeader: Sendable, Hashable {
   static let metadataKey = "__metadata__"
 
   /// The tensors in the order of their data.
-  public let entries: [Entry]
+  package let entries: [Entry]
   /// `__metadata__` in its order; nil where the file has none.
-  public let metadata: OrderedDictionary<String, String>?
+  package let metadata: OrderedDictionary<String, String>?
 
   init(validated entries: [Entry], metadata: OrderedDictionary<String, String>?) {
     self.entries = entries
@@ -51,7 +51,7 @@ public struct SafetensorsHeader: Sendable, Hashable {
   }
 
   /// A header for new tensors, laid out one after the other.
-  public init(
+  package init(
     _ tensors: [(name: String, type: ElementType, shape: [Int])],
     metadata: OrderedDictionary<String, String>? = nil, order: Order = .official
   ) throws(RegateError) {
@@ -92,11 +92,11 @@ public struct SafetensorsHeader: Sendable, Hashable {
   }
 
   /// Bytes of tensor data.
-  public var dataCount: Int { entries.last?.range.upperBound ?? 0 }
+  package var dataCount: Int { entries.last?.range.upperBound ?? 0 }
 
   /// The file's bytes up to the tensor data: length, JSON and padding, as the official writer
   /// writes them. Their count is where the data starts.
-  public func serialised() throws(RegateError) -> [UInt8] {
+  package func serialised() throws(RegateError) -> [UInt8] {
     var text = Array("{".utf8)
     if let metadata {
       JSONValue.append(SafetensorsHeader.metadataKey, to: &text)

@@ -1,41 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import OrderedCollections
+package import ByteStorage
+package import OrderedCollections
 import Tensors
 
 /// A checkpoint in safetensors: a Hugging Face directory, sharded or not, or a single file.
 ///
 /// Opening it reads headers only, so that hundreds of gigabytes open in milliseconds.
-public struct SafetensorsCheckpoint: Checkpoint {
-  public let path: String
-  public let container = Container.safetensors
+package struct SafetensorsCheckpoint: Checkpoint {
+  package let path: String
+  package let container = Container.safetensors
   /// The shards, in the order of their names.
-  public let parts: [SafetensorsFile]
-  public let tensors: OrderedDictionary<String, TensorInfo>
+  package let parts: [SafetensorsFile]
+  package let tensors: OrderedDictionary<String, TensorInfo>
   /// The directory that holds the files.
-  public let directory: String
+  package let directory: String
   /// File names of `parts`, relative to `directory`.
-  public let partNames: [String]
+  package let partNames: [String]
   /// `config.json` beside the tensors, if it is there.
-  public let config: JSONValue?
+  package let config: JSONValue?
   /// The index, where the tensors were found by one.
-  public let index: SafetensorsIndex?
+  package let index: SafetensorsIndex?
   /// Paths, relative to `directory`, of the other files that belong to the model (tokenizer,
   /// configuration, model card): an output directory must hold the same bytes.
-  public let sideFiles: [String]
+  package let sideFiles: [String]
   /// Paths, relative to `directory`, of weights that are no part of this checkpoint: second copies
   /// in other formats or shards that no index names. Beside patched weights they would be stale.
-  public let otherWeights: [String]
+  package let otherWeights: [String]
   /// What is odd but not wrong, one line each.
-  public let warnings: [String]
+  package let warnings: [String]
 
-  public var files: [MappedFile] { parts.map(\.file) }
-  public var format: CheckpointFormat { .safetensors(self) }
-  public var fileNames: [String] { partNames }
+  package var files: [MappedFile] { parts.map(\.file) }
+  package var format: CheckpointFormat { .safetensors(self) }
+  package var fileNames: [String] { partNames }
 
   /// Opens the directory or `.safetensors` file at `path`.
-  public init(path: String) throws(RegateError) {
+  package init(path: String) throws(RegateError) {
     var layout = try CheckpointLayout(path: path)
     var parts: [SafetensorsFile] = []
     for name in layout.partNames {

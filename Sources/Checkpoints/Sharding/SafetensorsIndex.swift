@@ -4,23 +4,23 @@
 // {"metadata": {"total_size": <bytes of all tensors>, ..}, "weight_map": {"<tensor>": "<file>"}}
 // `metadata` may be empty or absent. File names are relative to the index's directory.
 
-public import ByteStorage
-public import OrderedCollections
+package import ByteStorage
+package import OrderedCollections
 
 /// The index of a sharded checkpoint: which file holds which tensor.
-public struct SafetensorsIndex: Sendable {
+package struct SafetensorsIndex: Sendable {
   /// The index's file name beside the shards.
-  public static let fileName = "model.safetensors.index.json"
+  package static let fileName = "model.safetensors.index.json"
 
   /// The index as it was read.
-  public let raw: JSONValue
+  package let raw: JSONValue
   /// Tensor name to file name.
-  public let weightMap: OrderedDictionary<String, String>
+  package let weightMap: OrderedDictionary<String, String>
   /// The shards in the order of their names (bytes).
-  public let fileNames: [String]
+  package let fileNames: [String]
 
   /// Reads and checks the index at `path`; the shards are not looked at.
-  public init(path: String) throws(RegateError) {
+  package init(path: String) throws(RegateError) {
     raw = try JSONValue(contentsOf: path)
     guard let members = raw["weight_map"]?.objectValue else {
       throw RegateError(
@@ -46,7 +46,7 @@ public struct SafetensorsIndex: Sendable {
   }
 
   /// `metadata.total_size`, if it is there.
-  public var totalSize: Int? { raw["metadata"]?["total_size"]?.intValue }
+  package var totalSize: Int? { raw["metadata"]?["total_size"]?.intValue }
 
   /// Refuses file names that could lead out of the checkpoint's directory.
   private static func require(

@@ -38,7 +38,7 @@ struct LatentFrame {
 
   /// All dimensions, r = E.
   init(
-    _ set: CalibrationSet, basis: LatentBasis, encoder: PrototypeRouter.EncoderKind, threads: Int
+    _ set: CalibrationSet, basis: LatentBasis, encoder: EncoderKind, threads: Int
   ) throws(RegateError) {
     let size = basis.fullSize
     let weight = basis.encoder(size: size)

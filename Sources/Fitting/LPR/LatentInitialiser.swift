@@ -39,11 +39,11 @@ package struct LatentInitialiser {
 
   private let frame: LatentFrame
   private let sample: CalibrationSet
-  private let form: PrototypeRouter.LatentForm
+  private let form: LatentForm
   private let threads: Int
 
   package init(
-    _ set: CalibrationSet, basis: LatentBasis, form: PrototypeRouter.LatentForm, threads: Int
+    _ set: CalibrationSet, basis: LatentBasis, form: LatentForm, threads: Int
   ) throws(RegateError) {
     // The regressions have H unknowns for each dimension.
     let set = set.sample(max(Self.fitTokens, 4 * set.inputs.columns))

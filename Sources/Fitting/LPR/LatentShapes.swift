@@ -30,7 +30,7 @@ struct LatentShapes {
   private static let hellingerOffset = 0.3
   private static let wassersteinOffset = 1.0
 
-  func candidates(_ kind: PrototypeRouter.Similarity.Kind) -> [Candidate] {
+  func candidates(_ kind: SimilarityKind) -> [Candidate] {
     switch kind {
     case .dot:
       [
@@ -48,7 +48,7 @@ struct LatentShapes {
   }
 
   private func distance(
-    _ kind: PrototypeRouter.Similarity.Kind, asymmetry: Double, spread: Double
+    _ kind: SimilarityKind, asymmetry: Double, spread: Double
   ) -> Candidate {
     let (alpha, beta) = scales(asymmetry: asymmetry, spread: spread)
     var prototypes = frame.prototypes
@@ -78,7 +78,7 @@ struct LatentShapes {
   }
 
   private func similarity(
-    _ kind: PrototypeRouter.Similarity.Kind, _ encoder: PrototypeRouter.Encoder
+    _ kind: SimilarityKind, _ encoder: PrototypeRouter.Encoder
   ) -> PrototypeRouter.Similarity {
     let own = LatentFrame.logVariances(encoder, size: frame.size)
     let share = Double(frame.size)

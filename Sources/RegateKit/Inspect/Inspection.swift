@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Architectures
+import Architectures
 public import ByteStorage
 import Checkpoints
 import Forms
@@ -13,13 +13,24 @@ public import Traffic
 public struct Inspection: Report {
   /// One MoE layer.
   public struct Layer: Sendable {
-    public let layer: MoELayer
+    let layer: MoELayer
+    /// Row norms, cosines and rank of the router.
     public let gate: GateStatistics
+    /// nil where no load was asked for.
     public let load: LoadSummary?
+
+    /// The model's number of the layer.
+    public var index: Int { layer.index }
+    /// E.
+    public var experts: Int { layer.rule.experts }
+    /// K.
+    public var topK: Int { layer.rule.topK }
   }
 
   public let path: String
-  public let layout: ModelLayout
+  let layout: ModelLayout
+  /// The family's name, as in `config.json` or the GGUF's architecture.
+  public var family: String { layout.family.name }
   public let layers: [Layer]
   /// Where load figures come from, in words; nil without.
   public let loadSource: String?

@@ -2,7 +2,7 @@
 
 /// Nine classes from low over neutral to high, and one for what is exactly nothing. The colours
 /// themselves are the page's, light or dark.
-public struct ColourScale: Sendable, Hashable {
+package struct ColourScale: Sendable, Hashable {
   /// Upper bounds of the first eight classes, ascending; a value on a bound belongs below it.
   let bounds: [Double]
   /// The word for zero, where zero is a class of its own.
@@ -11,7 +11,7 @@ public struct ColourScale: Sendable, Hashable {
   let decimals: Int
 
   /// A scale with these eight `bounds`.
-  public init(bounds: [Double], zero: String? = nil, decimals: Int) {
+  package init(bounds: [Double], zero: String? = nil, decimals: Int) {
     precondition(bounds.count == ColourScale.classCount - 1 && bounds == bounds.sorted())
     self.bounds = bounds
     self.zero = zero

@@ -5,14 +5,14 @@
 // 170 kB at worst.
 
 /// Rows of cells, coloured by a scale.
-public struct HeatMap: Sendable {
+package struct HeatMap: Sendable {
   /// One row: a short label at its side, words that a pointer shows, one value per cell.
-  public struct Row: Sendable {
+  package struct Row: Sendable {
     let label: String
     let title: String
     let values: [Double?]
 
-    public init(label: String, title: String, values: [Double?]) {
+    package init(label: String, title: String, values: [Double?]) {
       self.label = label
       self.title = title
       self.values = values
@@ -27,7 +27,7 @@ public struct HeatMap: Sendable {
   private let square: Bool
 
   /// A picture of `rows`; undefined values stay blank. `square` cells suit a matrix of pairs.
-  public init(
+  package init(
     _ rows: [Row], scale: ColourScale, caption: String, rowName: String, columnName: String,
     square: Bool = false
   ) {
@@ -48,7 +48,7 @@ public struct HeatMap: Sendable {
   private static let half = 720.0
 
   /// The picture with its caption and legend.
-  public var markup: Markup {
+  package var markup: Markup {
     let columns = rows.map(\.values.count).max() ?? 0
     let cellWidth = min(24, max(2.5, 640 / Double(max(columns, 1))))
     let cellHeight = square ? cellWidth : min(24, max(9, 400 / Double(max(rows.count, 1))))

@@ -3,11 +3,11 @@
 import Foundation
 
 /// Curves over two axes.
-public struct LineChart: Sendable {
+package struct LineChart: Sendable {
   /// One axis. Where a bound is missing, it is the data's.
-  public struct Axis: Sendable {
+  package struct Axis: Sendable {
     /// How values are spaced; the square root shows what is near 0 beside what is large.
-    public enum Spacing: Sendable { case linear, squareRoot }
+    package enum Spacing: Sendable { case linear, squareRoot }
 
     let name: String
     let spacing: Spacing
@@ -19,7 +19,7 @@ public struct LineChart: Sendable {
     /// Whether the axis goes on to the next mark above the data.
     var rounded: Bool { upper == nil && spacing == .linear && !whole }
 
-    public init(
+    package init(
       _ name: String, spacing: Spacing = .linear, lower: Double? = nil, upper: Double? = nil,
       whole: Bool = false
     ) {
@@ -32,9 +32,9 @@ public struct LineChart: Sendable {
   }
 
   /// One curve.
-  public struct Series: Sendable {
+  package struct Series: Sendable {
     /// How it is drawn. `reference` is a line to compare with; `marks` are points alone.
-    public enum Kind: Sendable { case line, reference, marks }
+    package enum Kind: Sendable { case line, reference, marks }
 
     let name: String
     let kind: Kind
@@ -45,7 +45,7 @@ public struct LineChart: Sendable {
     let labels: [String]
 
     /// A curve through `points`; what is not finite is left out.
-    public init(
+    package init(
       _ name: String, colour: Int, kind: Kind = .line, points: [(x: Double, y: Double?)],
       labels: [String] = []
     ) {
@@ -61,7 +61,7 @@ public struct LineChart: Sendable {
   }
 
   /// How much room it takes.
-  public enum Size: Sendable {
+  package enum Size: Sendable {
     case large, small
 
     var width: Double { self == .large ? 660 : 230 }
@@ -77,7 +77,7 @@ public struct LineChart: Sendable {
   let series: [Series]
   let size: Size
 
-  public init(_ caption: String, x: Axis, y: Axis, series: [Series], size: Size = .large) {
+  package init(_ caption: String, x: Axis, y: Axis, series: [Series], size: Size = .large) {
     self.caption = caption
     self.x = x
     self.y = y
@@ -86,7 +86,7 @@ public struct LineChart: Sendable {
   }
 
   /// What each colour and dash stands for.
-  public static func legend(_ series: [Series]) -> Markup {
+  package static func legend(_ series: [Series]) -> Markup {
     Markup(
       "ul", ["class": "legend"],
       series.map { series in
@@ -106,7 +106,7 @@ public struct LineChart: Sendable {
   }
 
   /// The chart with its caption; a large one has its legend below.
-  public var markup: Markup {
+  package var markup: Markup {
     Markup(
       "figure", ["class": size == .large ? "half" : "small"],
       [Markup("figcaption", text: caption), Markup("div", ["class": "scroll"], [drawing])]

@@ -4,17 +4,17 @@ import Foundation
 
 /// A piece of a page: HTML or inline SVG that is also well-formed XML. Text and attribute values
 /// are escaped where they enter, so that no name from a file can become markup.
-public struct Markup: Sendable, Hashable {
+package struct Markup: Sendable, Hashable {
   /// The escaped source text.
-  public let source: String
+  package let source: String
 
   private init(source: String) { self.source = source }
 
   /// Plain text.
-  public static func text(_ text: String) -> Markup { Markup(source: escaped(text)) }
+  package static func text(_ text: String) -> Markup { Markup(source: escaped(text)) }
 
   /// An element with its attributes, in order, and its children.
-  public init(
+  package init(
     _ name: String, _ attributes: KeyValuePairs<String, String> = [:], _ children: [Markup] = []
   ) {
     let opening = attributes.reduce(into: "<" + name) {
@@ -29,7 +29,7 @@ public struct Markup: Sendable, Hashable {
   }
 
   /// An element that holds only text.
-  public init(
+  package init(
     _ name: String, _ attributes: KeyValuePairs<String, String> = [:], text: String
   ) {
     self.init(name, attributes, [.text(text)])
@@ -74,21 +74,23 @@ public struct Markup: Sendable, Hashable {
 
 extension Markup {
   /// A paragraph of plain text.
-  public static func paragraph(_ text: String) -> Markup { Markup("p", text: text) }
+  package static func paragraph(_ text: String) -> Markup { Markup("p", text: text) }
 
   /// A remark, smaller than a paragraph.
-  public static func note(_ text: String) -> Markup { Markup("p", ["class": "note"], text: text) }
+  package static func note(_ text: String) -> Markup { Markup("p", ["class": "note"], text: text) }
 
   /// A list of plain lines.
-  public static func list(_ lines: [String], kind: String) -> Markup {
+  package static func list(_ lines: [String], kind: String) -> Markup {
     Markup("ul", ["class": kind], lines.map { Markup("li", text: $0) })
   }
 
   /// Pieces side by side where the window is wide enough.
-  public static func grid(_ pieces: [Markup]) -> Markup { Markup("div", ["class": "grid"], pieces) }
+  package static func grid(_ pieces: [Markup]) -> Markup {
+    Markup("div", ["class": "grid"], pieces)
+  }
 
   /// Many small pictures in rows.
-  public static func multiples(_ pieces: [Markup]) -> Markup {
+  package static func multiples(_ pieces: [Markup]) -> Markup {
     Markup("div", ["class": "multiples"], pieces)
   }
 }

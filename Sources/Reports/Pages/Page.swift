@@ -35,7 +35,7 @@ public struct Page: Sendable {
   }
 
   /// Adds a section.
-  public mutating func append(_ heading: String, _ content: [Markup]) {
+  package mutating func append(_ heading: String, _ content: [Markup]) {
     sections.append(Markup("section", [:], [Markup("h2", text: heading)] + content))
   }
 

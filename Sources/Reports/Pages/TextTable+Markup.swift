@@ -2,7 +2,7 @@
 
 extension TextTable {
   /// The table for a page, rows and columns as on a terminal; what follows a rule is a summary.
-  public var markup: Markup {
+  package var markup: Markup {
     func row(_ cells: [String], _ element: String, _ style: String? = nil) -> Markup {
       let cells = zip(cells, alignments).map { text, alignment in
         alignment == .right

@@ -8,19 +8,19 @@ import Checkpoints
 /// 2. The text is normalized, and added tokens that ask for it are found in the result.
 /// 3. It is cut into pieces, and byte-pair encoding turns each piece into tokens.
 /// 4. Tokens that begin or end a document are put around the whole.
-public struct Tokenizer: Sendable {
+package struct Tokenizer: Sendable {
   /// The file it was read from.
-  public let path: String
+  package let path: String
   /// One more than the largest token id.
-  public let vocabularySize: Int
+  package let vocabularySize: Int
   /// The token that begins a document, where the tokenizer names one.
-  public internal(set) var beginningID: Int?
+  package internal(set) var beginningID: Int?
   /// The token that ends a document, where the tokenizer names one.
-  public internal(set) var endID: Int?
+  package internal(set) var endID: Int?
   /// What `encode` puts before a document.
-  public let prefix: [Int]
+  package let prefix: [Int]
   /// What `encode` puts after a document.
-  public let suffix: [Int]
+  package let suffix: [Int]
 
   let model: BytePairModel
   let added: AddedTokens
@@ -31,23 +31,23 @@ public struct Tokenizer: Sendable {
 
   /// The token ids of one document. Added tokens in it are recognised; `special: false` takes
   /// control tokens as plain text.
-  public func encode(_ text: String, addSpecial: Bool, special: Bool = true) -> [Int] {
+  package func encode(_ text: String, addSpecial: Bool, special: Bool = true) -> [Int] {
     encode(Array(text.utf8), addSpecial: addSpecial, special: special)
   }
 
   /// The token ids of one document, which must be valid UTF-8.
-  public func encode(_ text: [UInt8], addSpecial: Bool, special: Bool = true) -> [Int] {
+  package func encode(_ text: [UInt8], addSpecial: Bool, special: Bool = true) -> [Int] {
     var encoder = DocumentEncoder(self, expecting: text.count)
     return encoder.encode(text, addSpecial: addSpecial, special: special)
   }
 
   /// The bytes that a token stands for, or nil where no token has this id. Control tokens stand
   /// for their own names.
-  public func bytes(of id: Int) -> [UInt8]? { pieces.bytes(of: id) }
+  package func bytes(of id: Int) -> [UInt8]? { pieces.bytes(of: id) }
 
   /// The text that `ids` stand for, with replacement characters where it is not UTF-8. Ids without
   /// a token are left out.
-  public func decode(_ ids: [Int]) -> String {
+  package func decode(_ ids: [Int]) -> String {
     String(decoding: ids.flatMap { bytes(of: $0) ?? [] }, as: UTF8.self)
   }
 }
@@ -67,7 +67,7 @@ extension Tokenizer {
 }
 
 /// Encodes documents one after the other with what it learned from those before.
-public struct DocumentEncoder {
+package struct DocumentEncoder {
   private let tokenizer: Tokenizer
   private var preTokenizer: PreTokenizer
   private var encoder: BytePairEncoder
@@ -75,7 +75,7 @@ public struct DocumentEncoder {
   private static let mostSlots = 1 << 16
 
   /// An encoder for documents of about `expecting` bytes in all.
-  public init(_ tokenizer: Tokenizer, expecting bytes: Int = .max) {
+  package init(_ tokenizer: Tokenizer, expecting bytes: Int = .max) {
     self.tokenizer = tokenizer
     preTokenizer = PreTokenizer(tokenizer.steps)
     var slots = 64
@@ -84,7 +84,7 @@ public struct DocumentEncoder {
   }
 
   /// The token ids of one document, which must be valid UTF-8.
-  public mutating func encode(
+  package mutating func encode(
     _ text: [UInt8], addSpecial: Bool, special: Bool = true
   ) -> [Int] {
     precondition(firstInvalidUTF8(in: text) == nil, "text that is not valid UTF-8")

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ByteStorage
-public import Checkpoints
+package import ByteStorage
+package import Checkpoints
 import Foundation
 
 extension Tokenizer {
   /// Reads the tokenizer of the model in the folder `directory`: its tokenizer.json, or else its
   /// tiktoken.model.
-  public init(directory: String) throws(RegateError) {
+  package init(directory: String) throws(RegateError) {
     let folder = URL(filePath: directory, directoryHint: .isDirectory)
     func path(_ name: String) -> String { folder.appending(path: name).path(percentEncoded: false) }
     let config = path("tokenizer_config.json")
@@ -30,12 +30,12 @@ extension Tokenizer {
   }
 
   /// Reads a tokenizer.json. What begins and ends a document is only known from its template.
-  public init(json path: String) throws(RegateError) {
+  package init(json path: String) throws(RegateError) {
     self = try TokenizerJSON(path: path).tokenizer()
   }
 
   /// Reads the vocabulary of a GGUF model.
-  public init(_ checkpoint: GGUFCheckpoint) throws(RegateError) {
+  package init(_ checkpoint: GGUFCheckpoint) throws(RegateError) {
     self = try GGUFVocabulary(checkpoint.metadata, path: checkpoint.path).tokenizer()
   }
 
@@ -48,7 +48,7 @@ extension Tokenizer {
   }
 
   /// The id of the token that is exactly `text`, if it is an added token or in the vocabulary.
-  public func id(of text: String) -> Int? {
+  package func id(of text: String) -> Int? {
     let bytes = Array(text.utf8)
     return added.id(of: bytes) ?? addedAfterNormalization.id(of: bytes)
       ?? model.tokens.id(of: bytes).map { Int($0) }
