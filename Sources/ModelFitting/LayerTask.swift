@@ -174,7 +174,8 @@ struct LayerTask {
       return walk.route(router, stream: index + 1)
     }
     let figures = fits.enumerated().map { index, fit in
-      evidence(of: fit.fitted, stream: index + 1, fittedRows, groups.first)
+      evidence(
+        of: fit.fitted, stream: index + 1, judged: after[index], fittedRows, groups.first)
     }
     let errors = try walk.finish(
       [before] + after, maps: [nil] + fits.map { $0.fitted.routers.physicalToLogical },
@@ -214,9 +215,10 @@ struct LayerTask {
     let fidelity: RoutingAgreement?
   }
 
-  /// Every form's router against the original one on the same inputs, those of its own stream.
+  /// Every form's router against the original one on the same inputs, those of its own stream;
+  /// `judged` is what the form that the stream follows does there.
   private func evidence(
-    of fitted: FittedLayer, stream: Int, _ fittedRows: [Int], _ heldOut: [Int]?
+    of fitted: FittedLayer, stream: Int, judged: Assignment, _ fittedRows: [Int], _ heldOut: [Int]?
   ) -> FormEvidence {
     let identity = Array(0..<layer.rule.experts)
     let map = fitted.routers.physicalToLogical
@@ -228,12 +230,15 @@ struct LayerTask {
       }
       return LayerFigures.Evidence(fitted: on(fittedRows), heldOut: heldOut.map(on))
     }
-    let prototype = walk.route(fitted.routers.prototype, stream: stream)
-    let official = fitted.routers.official.map { walk.route($0, stream: stream) }
+    func routed(_ router: some Router, _ form: RouterForm) -> Assignment {
+      form == fitter.form ? judged : walk.route(router, stream: stream)
+    }
+    let prototype = routed(fitted.routers.prototype, .lpr)
+    let official = fitted.routers.official.map { routed($0, .lprOfficial) }
     let rows = heldOut ?? fittedRows
     return FormEvidence(
       prototype: figures(prototype),
-      stock: fitted.routers.stock.map { figures(walk.route($0, stream: stream)) },
+      stock: fitted.routers.stock.map { figures(routed($0, .stock)) },
       official: official.map(figures),
       fidelity: official.map {
         RoutingAgreement(

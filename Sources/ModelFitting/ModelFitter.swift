@@ -94,7 +94,7 @@ package struct ModelFitter {
     let walk = try LayerWalk(
       model, traffic.calibration, streams: strengths.count + 1, threads: threads,
       label: "Fitting", units: units, resume: resume.map { ($0, name) }, progress: progress)
-    var fits = try restored(walk, units, count: strengths.count)
+    var fits = try restored(walk, count: strengths.count)
     var clock = PhaseClock()
     if let summary = walk.summary {
       let qualities: [StrengthQuality] = try RecordedFigures.value(
@@ -143,10 +143,10 @@ package struct ModelFitter {
 
   /// The layers of each of `count` fits that an earlier run did.
   private func restored(
-    _ walk: LayerWalk, _ units: (MoELayer) -> Int, count: Int
+    _ walk: LayerWalk, count: Int
   ) throws(RegateError) -> [[ModelFit.Layer]] {
     var fits = [[ModelFit.Layer]](repeating: [], count: count)
-    for (layer, records) in zip(model.layout.layers, try walk.restore(units: units)) {
+    for (layer, records) in zip(model.layout.layers, try walk.restore()) {
       guard records.count == count else { throw damaged }
       for (index, record) in records.enumerated() {
         fits[index].append(try FitFile.layer(layer, in: record, for: model))

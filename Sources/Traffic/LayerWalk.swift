@@ -26,6 +26,7 @@ package final class LayerWalk {
   private let calibration: Calibration
   private let threads: Int
   private let progress: any ProgressSink
+  private let units: (MoELayer) -> Int
   private var stage: ResumeStage?
   /// nil on captures.
   package let pass: ForwardPass?
@@ -39,13 +40,15 @@ package final class LayerWalk {
   /// continues where an earlier one of the same `name` stopped.
   package init(
     _ model: Model, _ calibration: Calibration, streams: Int, threads: Int, label: String,
-    units: (MoELayer) -> Int = { _ in 0 }, resume: (point: ResumePoint, name: String)? = nil,
+    units: @escaping (MoELayer) -> Int = { _ in 0 },
+    resume: (point: ResumePoint, name: String)? = nil,
     progress: any ProgressSink
   ) throws(RegateError) {
     self.model = model
     self.calibration = calibration
     self.threads = threads
     self.progress = progress
+    self.units = units
     switch calibration {
     case .captures:
       pass = nil
@@ -118,8 +121,7 @@ package final class LayerWalk {
   ///
   /// The result has for each of `groups` of rows (nil: all), and for each stream, the relative
   /// error ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs; nil where y_0 is zero or, on
-  /// captures, where the experts cannot be decoded. `records` is what a resumed walk finds of the
-  /// layer.
+  /// captures, where the experts cannot be decoded.
   package func finish(
     _ assignments: [Assignment], maps: [[Int]?], groups: [[Int]?] = []
   ) throws(RegateError) -> [[Double?]] {
@@ -174,9 +176,7 @@ package final class LayerWalk {
   package var doneLayers: Int { place }
 
   /// The records of each layer that an earlier run kept some of; the walk goes on after them.
-  package func restore(
-    units: (MoELayer) -> Int = { _ in 0 }
-  ) throws(RegateError) -> [[ArrayContainer]] {
+  package func restore() throws(RegateError) -> [[ArrayContainer]] {
     guard let stage else { return [] }
     let records = try stage.restore()
     place =
@@ -190,8 +190,7 @@ package final class LayerWalk {
   /// What an earlier run found in all; nil where it did not come to the end.
   package var summary: String? { stage?.summary?.stringValue }
 
-  /// Keeps `records` of the layer that was just finished.
-  /// `prepare` runs before a state is saved.
+  /// Keeps `records` of the layer that was just finished; `prepare` runs before a state is saved.
   package func keep(
     _ records: [ResumeRecord], prepare: () throws(RegateError) -> Void = {}
   ) throws(RegateError) {
