@@ -114,7 +114,7 @@ let package = Package(
       name: "regate",
       dependencies: [
         "RegateKit", "ByteStorage", "Checkpoints", "Tensors", "Routing", "Inference", "Reports",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        collections, .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
 

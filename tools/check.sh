@@ -67,6 +67,38 @@ lengths() {
   return $long
 }
 
+# A module imports what Package.swift lets it depend on, and so only rows above it. (An incremental
+# build finds any module that lies in the build folder.)
+imports() {
+  local target="" path="" section="" line file name bad=0
+  declare -A depends=() where=()
+  while IFS= read -r line; do
+    case "$line" in
+    "    Name: "*) target=${line#"    Name: "} ;;
+    "    Path: "*) path=${line#"    Path: "} where[$target]=$path ;;
+    "    Target dependencies:" | "    Product dependencies:") section=dependencies ;;
+    "        "*) [ "$section" = dependencies ] && depends[$target]+=" ${line#"        "}" ;;
+    *) section="" ;;
+    esac
+  done < <(swift package describe 2>/dev/null | sed -n '/^Targets:/,$p')
+  [ "${#where[@]}" -gt 20 ] || { echo "the package cannot be described" >&2; return 1; }
+  for target in "${!where[@]}"; do
+    while read -r file name; do
+      case " ${depends[$target]:-} Foundation FoundationXML Synchronization Dispatch Testing " in
+      *" $name "*) ;;
+      *)
+        echo "$file: $target imports $name, which Package.swift does not let it depend on"
+        bad=1
+        ;;
+      esac
+    done < <(find "${where[$target]}" -name '*.swift' -print0 |
+      xargs -0 -r grep -HE '^(@[_a-z]+ )?(public |package |internal )?import ' |
+      awk -F: '{ name = $2; sub(/.*import /, "", name); sub(/^[a-z]+ /, "", name)
+                 sub(/[.].*/, "", name); print $1, name }')
+  done
+  return $bad
+}
+
 shell() {
   local file bad=0
   for file in $(files '*.sh') .ci/run; do bash -n "$file" || bad=1; done
@@ -116,6 +148,7 @@ check "sources throw instead of stopping" stops
 check "checkpoints are not cast" casts
 check "no path of one machine" paths
 check "no file above $longest lines" lengths
+check "modules import what they depend on" imports
 check "shell scripts" shell
 check "Python" python
 check "documentation" documentation
