@@ -21,8 +21,7 @@ extension CheckRule {
     .mlxNames,
     CheckRule(
       "gguf-loads", .note, "loads as the original does",
-      source: "tools/interop/check_outputs.py, run with llama.cpp 0.5.0-dev", versions: "0.5.0-dev",
-      verified: true
+      source: "tools/interop/check_outputs.py", versions: "0.5.0-dev", verified: true
     ) { $0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
     CheckRule(
       "stray-bias-gguf", .refuses,

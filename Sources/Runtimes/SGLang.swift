@@ -37,13 +37,13 @@ extension CheckRule {
     CheckRule(
       "gguf-qwen-norm", .differs,
       "takes norm_topk_prob as false for a Qwen3-MoE GGUF, so the weights are not renormalised",
-      source: "SGLang srt/models/qwen3_moe.py", versions: "2026"
+      source: "SGLang srt/models/qwen3_moe.py", versions: "of 2026"
     ) { $0.isGGUF && $0.family.runtimes.sglang.dropsGGUFNorm ? "norm_topk_prob" : nil },
     .mlxNames,
     CheckRule(
       "stray-bias-sglang", .drops,
       "this architecture has no selection bias: the tensor is left out without an error",
-      source: "SGLang srt/models/qwen3_moe.py load_weights", versions: "2026"
+      source: "SGLang srt/models/qwen3_moe.py load_weights", versions: "of 2026"
     ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     .biasBF16,
     .fusedExperts,

@@ -71,12 +71,12 @@ extension CheckRule {
     CheckRule(
       "stray-bias-v2", .refuses,
       "DeepSeek classes raise KeyError for a bias that topk_method does not ask for",
-      source: "vLLM models/deepseek_v2.py", versions: "2026"
+      source: "vLLM models/deepseek_v2.py", versions: "of 2026"
     ) { !$0.isGGUF && $0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(
       "bias-method", .refuses,
       "makes the selection bias only where topk_method is noaux_tc, and stops at the tensor otherwise",
-      source: "vLLM models/deepseek_v2.py", versions: "2026"
+      source: "vLLM models/deepseek_v2.py", versions: "of 2026"
     ) {
       guard let method = $0.family.runtimes.vllm.biasMethod, $0.biasType != nil, !$0.isGGUF else {
         return nil
