@@ -15,7 +15,8 @@ extension CheckRule {
   static let llamaCpp: [CheckRule] = [
     CheckRule(
       "needs-gguf", .refuses,
-      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no prototype form",
+      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no "
+        + "prototype form",
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py", versions: "0.5.0-dev"
     ) { $0.isGGUF ? nil : CheckSubject.whole },
     .mlxNames,
@@ -51,8 +52,8 @@ extension CheckRule {
     },
     CheckRule(
       "v2-group-score", .differs,
-      "scores an expert group by the sum of its two best experts; transformers and vLLM by the best "
-        + "one: the GGUF and the safetensors of one model can choose different experts",
+      "scores an expert group by the sum of its two best experts; transformers and vLLM by the "
+        + "best one: the GGUF and the safetensors of one model can choose different experts",
       source: "llama.cpp src/llama-graph.cpp, build_moe_ffn; transformers modeling_deepseek_v2.py",
       versions: "llama.cpp 0.5.0-dev; transformers 5.23.0"
     ) {

@@ -27,8 +27,8 @@ extension CheckRule {
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
       "mlx-qwen-keys", .refuses,
-      "wants num_experts and rope_theta beside the other keys; transformers 5 writes num_local_experts "
-        + "and rope_parameters: add them to config.json",
+      "wants num_experts and rope_theta beside the other keys; transformers 5 writes "
+        + "num_local_experts and rope_parameters: add them to config.json",
       source: run, versions: ran, verified: true
     ) {
       guard !$0.isGGUF else { return nil }

@@ -23,8 +23,8 @@ extension CheckRule {
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(
       "prototype-locations", .note,
-      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to physical "
-        + "experts, and would compute with wrong ones in silence",
+      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to "
+        + "physical experts, and would compute with wrong ones in silence",
       source: "SGLang TransformersMoEForCausalLM, its wrapper of experts", versions: "0.5.23"
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(

@@ -15,7 +15,8 @@ extension CheckRule {
   static let transformers: [CheckRule] = [
     CheckRule(
       "prototype-code", .note,
-      "loads with trust_remote_code=True, by the Python files beside it; without them it is refused",
+      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
+        + "refused",
       source: "tools/interop/test_modelling.py",
       versions: "5.23.0 and 4.57.6", verified: true
     ) { $0.prototype ? "model_type" : nil },
@@ -56,8 +57,8 @@ extension CheckRule {
     .quantisedMLX,
     CheckRule(
       "quantised-experts", .drops,
-      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts random ones, "
-        + "with a report only; gptqmodel loads them",
+      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts "
+        + "random ones, with a report only; gptqmodel loads them",
       source: "run with transformers 5.23.0 and gptqmodel 7.7.0", versions: "5.23.0", verified: true
     ) { $0.expertsLeftOut ? "quant_method \($0.quantisation ?? "")" : nil },
     .quantisedPackage,
