@@ -3,12 +3,8 @@
 // What llama.cpp loads. Run and read: 0.5.0-dev (ggml 0.25.3).
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
 import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.

@@ -3,12 +3,7 @@
 // What mlx-lm loads. Run: mlx 0.32.4 and mlx-lm 0.32.2 on a CPU. Read: mlx-lm d78bf58 (2026-08-22).
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   private static let run = "tools/interop/test_mlx.py"

@@ -5,12 +5,6 @@
 // models/qwen3_moe.py of 2026, issues of 2025 and 2026.
 
 import Architectures
-import ByteStorage
-import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.

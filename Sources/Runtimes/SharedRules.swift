@@ -4,11 +4,7 @@
 // Versions: those of the runtimes' files, unless a rule names its own.
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
 import Tensors
 
 extension CheckRule {

@@ -5,10 +5,7 @@
 import Architectures
 import ByteStorage
 import Checkpoints
-import Forms
 import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
