@@ -3,26 +3,22 @@
 // What llama.cpp loads. Run and read: 0.5.0-dev (ggml 0.25.3).
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
 import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
   static let llamaCpp: [CheckRule] = [
     CheckRule(
       "needs-gguf", .refuses,
-      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no prototype form",
+      "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no "
+        + "prototype form",
       source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py", versions: "0.5.0-dev"
     ) { $0.isGGUF ? nil : CheckSubject.whole },
     .mlxNames,
     CheckRule(
       "gguf-loads", .note, "loads as the original does",
-      source: "tools/interop/check_outputs.py, run with llama.cpp 0.5.0-dev", versions: "0.5.0-dev",
-      verified: true
+      source: "tools/interop/check_outputs.py", versions: "0.5.0-dev", verified: true
     ) { $0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
     CheckRule(
       "stray-bias-gguf", .refuses,
@@ -53,8 +49,8 @@ extension CheckRule {
     },
     CheckRule(
       "v2-group-score", .differs,
-      "scores an expert group by the sum of its two best experts; transformers and vLLM by the best "
-        + "one: the GGUF and the safetensors of one model can choose different experts",
+      "scores an expert group by the sum of its two best experts; transformers and vLLM by the "
+        + "best one: the GGUF and the safetensors of one model can choose different experts",
       source: "llama.cpp src/llama-graph.cpp, build_moe_ffn; transformers modeling_deepseek_v2.py",
       versions: "llama.cpp 0.5.0-dev; transformers 5.23.0"
     ) {

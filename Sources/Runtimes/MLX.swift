@@ -3,12 +3,7 @@
 // What mlx-lm loads. Run: mlx 0.32.4 and mlx-lm 0.32.2 on a CPU. Read: mlx-lm d78bf58 (2026-08-22).
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   private static let run = "tools/interop/test_mlx.py"
@@ -27,8 +22,8 @@ extension CheckRule {
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
       "mlx-qwen-keys", .refuses,
-      "wants num_experts and rope_theta beside the other keys; transformers 5 writes num_local_experts "
-        + "and rope_parameters: add them to config.json",
+      "wants num_experts and rope_theta beside the other keys; transformers 5 writes "
+        + "num_local_experts and rope_parameters: add them to config.json",
       source: run, versions: ran, verified: true
     ) {
       guard !$0.isGGUF else { return nil }

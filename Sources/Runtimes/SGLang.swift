@@ -5,12 +5,6 @@
 // models/qwen3_moe.py of 2026, issues of 2025 and 2026.
 
 import Architectures
-import ByteStorage
-import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
@@ -23,8 +17,8 @@ extension CheckRule {
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(
       "prototype-locations", .note,
-      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to physical "
-        + "experts, and would compute with wrong ones in silence",
+      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to "
+        + "physical experts, and would compute with wrong ones in silence",
       source: "SGLang TransformersMoEForCausalLM, its wrapper of experts", versions: "0.5.23"
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(
@@ -37,13 +31,13 @@ extension CheckRule {
     CheckRule(
       "gguf-qwen-norm", .differs,
       "takes norm_topk_prob as false for a Qwen3-MoE GGUF, so the weights are not renormalised",
-      source: "SGLang srt/models/qwen3_moe.py", versions: "2026"
+      source: "SGLang srt/models/qwen3_moe.py", versions: "of 2026"
     ) { $0.isGGUF && $0.family.runtimes.sglang.dropsGGUFNorm ? "norm_topk_prob" : nil },
     .mlxNames,
     CheckRule(
       "stray-bias-sglang", .drops,
       "this architecture has no selection bias: the tensor is left out without an error",
-      source: "SGLang srt/models/qwen3_moe.py load_weights", versions: "2026"
+      source: "SGLang srt/models/qwen3_moe.py load_weights", versions: "of 2026"
     ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     .biasBF16,
     .fusedExperts,

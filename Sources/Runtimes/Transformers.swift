@@ -5,28 +5,24 @@
 import Architectures
 import ByteStorage
 import Checkpoints
-import Forms
 import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
   static let transformers: [CheckRule] = [
     CheckRule(
       "prototype-code", .note,
-      "loads with trust_remote_code=True, by the Python files beside it; without them it is refused",
-      source: "tools/interop/test_modelling.py, run with transformers 5.23.0 and 4.57.6",
-      versions: "5.23.0 and 4.57.6",
-      verified: true
+      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
+        + "refused",
+      source: "tools/interop/test_modelling.py",
+      versions: "5.23.0 and 4.57.6", verified: true
     ) { $0.prototype ? "model_type" : nil },
     CheckRule(
       "official-unknown", .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
         + "`router` lpr or stock",
-      source: "tools/interop/test_official.py, run with transformers 5.23.0 and 4.57.6",
-      versions: "5.23.0 and 4.57.6",
-      verified: true
+      source: "tools/interop/test_official.py",
+      versions: "5.23.0 and 4.57.6", verified: true
     ) { $0.official ? "model_type" : nil },
     CheckRule(
       "gguf-dequantised", .note,
@@ -35,8 +31,7 @@ extension CheckRule {
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
       "stock-loads", .note, "loads as the original does, without a missing tensor",
-      source: "tools/interop/check_outputs.py, run with transformers 5.23.0", versions: "5.23.0",
-      verified: true
+      source: "tools/interop/check_outputs.py", versions: "5.23.0", verified: true
     ) {
       !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
         && $0.quantisation == nil && $0.mlxExperts == nil ? CheckSubject.whole : nil
@@ -45,8 +40,7 @@ extension CheckRule {
     CheckRule(
       "stray-bias", .drops,
       "this architecture has no selection bias: the tensor is left out with a warning at most",
-      source: "tools/interop/test_deployment.py, run with transformers 5.23.0", versions: "5.23.0",
-      verified: true
+      source: "tools/interop/test_deployment.py", versions: "5.23.0", verified: true
     ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     .biasBF16,
     CheckRule(
@@ -60,8 +54,8 @@ extension CheckRule {
     .quantisedMLX,
     CheckRule(
       "quantised-experts", .drops,
-      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts random ones, "
-        + "with a report only; gptqmodel loads them",
+      "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts "
+        + "random ones, with a report only; gptqmodel loads them",
       source: "run with transformers 5.23.0 and gptqmodel 7.7.0", versions: "5.23.0", verified: true
     ) { $0.expertsLeftOut ? "quant_method \($0.quantisation ?? "")" : nil },
     .quantisedPackage,

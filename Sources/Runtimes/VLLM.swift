@@ -6,12 +6,7 @@
 // 2026.
 
 import Architectures
-import ByteStorage
 import Checkpoints
-import Forms
-import OrderedCollections
-import Routing
-import Tensors
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
@@ -25,8 +20,8 @@ extension CheckRule {
     ) { $0.prototype ? "model_type" : nil },
     CheckRule(
       "prototype-bf16", .refuses,
-      "stops in bfloat16, which this configuration asks for, since it gives the router's F32 tensors "
-        + "the model's dtype: serve with --dtype float32, or convert with `router` stock",
+      "stops in bfloat16, which this configuration asks for, since it gives the router's F32 "
+        + "tensors the model's dtype: serve with --dtype float32, or convert with `router` stock",
       source: "Qwen3-MoE, a small model, run on a CPU: expected m1 and m2 to have the same dtype",
       versions: "0.32.0 and 0.29.0", verified: true
     ) {
@@ -36,9 +31,9 @@ extension CheckRule {
     },
     CheckRule(
       "prototype-attention", .refuses,
-      "knows latent attention by model_type, and not under the prototype form's: head dimension not "
-        + "supported by MLA; serve with VLLM_MLA_DISABLE=1, or with "
-        + "--hf-overrides '{\"model_type\":\"deepseek_v3\"}'",
+      "knows latent attention by model_type, and not under the prototype form's: head dimension"
+        + " not supported by MLA; serve with VLLM_MLA_DISABLE=1, or with --hf-overrides "
+        + "'{\"model_type\":\"deepseek_v3\"}'",
       source: "DeepSeek-V3, a small model, run on a CPU; exact in float32 with either; no GPU run",
       versions: "0.32.0", verified: true
     ) {
@@ -71,12 +66,13 @@ extension CheckRule {
     CheckRule(
       "stray-bias-v2", .refuses,
       "DeepSeek classes raise KeyError for a bias that topk_method does not ask for",
-      source: "vLLM models/deepseek_v2.py", versions: "2026"
+      source: "vLLM models/deepseek_v2.py", versions: "of 2026"
     ) { !$0.isGGUF && $0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(
       "bias-method", .refuses,
-      "makes the selection bias only where topk_method is noaux_tc, and stops at the tensor otherwise",
-      source: "vLLM models/deepseek_v2.py", versions: "2026"
+      "makes the selection bias only where topk_method is noaux_tc, and stops at the tensor "
+        + "otherwise",
+      source: "vLLM models/deepseek_v2.py", versions: "of 2026"
     ) {
       guard let method = $0.family.runtimes.vllm.biasMethod, $0.biasType != nil, !$0.isGGUF else {
         return nil

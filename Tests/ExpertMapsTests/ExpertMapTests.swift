@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ByteStorage
+import Checkpoints
 import ExpertMaps
 import Routing
 import Testing

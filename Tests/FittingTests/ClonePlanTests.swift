@@ -76,8 +76,8 @@ struct ClonePlanTests {
   }
 
   @Test func `too many copies of one expert lie idle`() {
-    // One logical expert on three of four physical ones carries T of 2T assignments: 1/3 each, the other takes
-    // at most T: Gini of (1/3, 1/3, 1/3, 1).
+    // One logical expert on three of four physical ones carries T of 2T assignments: 1/3 each, the
+    // other takes at most T: Gini of (1/3, 1/3, 1/3, 1).
     let gini = ClonePlan.feasibleGini(physicalToLogical: [0, 0, 0, 3], topK: 2)
     #expect(abs(gini - 0.25) < 1e-12)
   }
