@@ -9,7 +9,7 @@ git rev-parse --is-inside-work-tree >/dev/null || exit 1
 # The only sources that may stop the program: memory that the system does not have.
 may_stop='Sources/ByteStorage/PageMemory.swift'
 # Longer than a file should be: a generated table, and Python that goes into outputs as one file.
-may_be_long='Sources/CKernels/grids.c Sources/RegateKit/Modelling/modeling_regate.py'
+may_be_long='Sources/CKernels/grids.c Sources/Forms/Modelling/modeling_regate.py'
 longest=350
 
 failed=()
