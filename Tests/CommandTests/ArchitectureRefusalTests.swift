@@ -73,13 +73,13 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       "first_k_dense_replace", 0,
       says: "model.layers.0.mlp.gate.weight: no such tensor", .deepseek),
     setting("first_k_dense_replace", 2, says: "layer 1 has a router, but", .deepseek),
-    Refusal("prototype form of another version", says: "regate.version: is 4, expected 3") {
+    Refusal("prototype form of another version", says: "regate.version: is 3, expected 4") {
       $0["model_type"] = "regate_mixtral"
-      $0["regate"] = ["version": 4, "base_model_type": "mixtral"]
+      $0["regate"] = ["version": 3, "base_model_type": "mixtral"]
     },
     Refusal("prototype form without a base", says: "regate.base_model_type: the key is absent") {
       $0["model_type"] = "regate_mixtral"
-      $0["regate"] = ["version": 3]
+      $0["regate"] = ["version": 4]
     },
     Refusal(
       "prototype configuration over a stock gate",
@@ -87,7 +87,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
     ) {
       $0["model_type"] = "regate_mixtral"
       $0["regate"] = [
-        "version": 3, "base_model_type": "mixtral", "encoder": "linear", "similarity": "dot",
+        "version": 4, "base_model_type": "mixtral", "encoder": "linear", "similarity": "dot",
       ]
     },
   ]
@@ -151,11 +151,12 @@ func `models that cannot be`(_ refusal: Refusal) throws {
     says: "there is no config.json", "directory")
 }
 
+/// `--imatrix` is `--counts` by the name of what llama.cpp writes.
 @Test func `an importance matrix of another model`() throws {
   let bench = try Bench(gguf: .init(.f16), .qwen3)
   let imatrix = fixtures.appending(path: "gguf/tiny.imatrix.gguf").path(percentEncoded: false)
   requireRefusal(
-    try Tool.run("inspect", bench.source, "--imatrix", imatrix), naming: imatrix,
+    try Tool.run("inspect", bench.source, "--counts", imatrix), naming: imatrix,
     says: "blk.0: no expert counts for this layer", "imatrix")
   requireRefusal(
     try Tool.run("inspect", bench.source, "--imatrix", bench.source), naming: bench.source,

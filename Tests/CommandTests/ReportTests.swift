@@ -85,23 +85,54 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(try fileTree(bench.folder) == before)
 }
 
-@Test func `a bare fit with a dry run shows figures and writes nothing`() throws {
+@Test func `a fit without an output shows figures and writes nothing`() throws {
   let bench = try Bench()
   let before = try fileTree(bench.folder)
-  let outcome = try bench.convert("--calibration", bench.capture, "--dry-run", "--fit", "--json")
+  let outcome = try Tool.run("fit", bench.source, "--calibration", bench.capture, "--json", "-q")
   #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
   let report = try outcome.json()
-  #expect(report["written"] is NSNull)
+  #expect(report["output"] is NSNull)
+  #expect(report["router"] as? String == "lpr")
   #expect(report["held_out_gini"] is Double)
+  #expect(keys(report["held_out"]).isSuperset(of: ["gini", "min_max", "output_error"]))
   for layer in objects(report["layers"]) {
-    #expect(keys(layer["held_out"]).isSuperset(of: ["gini", "min_max", "overlap"]))
+    #expect(keys(layer).isSuperset(of: ["explained_variance", "clones", "latent_size"]))
+    for figures in ["held_out", "original_held_out"] {
+      #expect(keys(layer[figures]).isSuperset(of: ["gini", "min_max", "overlap"]), "\(figures)")
+    }
   }
-  // Its place among the arguments does not matter.
-  let other = try Tool.run(
-    "convert", "--dry-run", "--fit", "--calibration", bench.capture, bench.source)
-  #expect(other.code == 0)
-  #expect(other.output.contains("least Gini"))
+  let few = try bench.model.writeCapture(to: bench.folder, name: "few", tokens: 0..<64)
+  let text = try Tool.run("fit", bench.source, "--calibration", few)
+  #expect(text.code == 0)
+  #expect(text.output.contains("least Gini"))
+  #expect(text.output.contains("too few calibration tokens"))
+  try FileManager.default.removeItem(atPath: few)
   #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `convert by a fit writes what convert by its traffic does`() throws {
+  let bench = try Bench(tokens: 64)
+  let fit = bench.path("my.fit")
+  #expect(
+    try Tool.run(
+      "fit", bench.source, "--calibration", bench.capture, "--output", fit, "-q"
+    ).code == 0)
+  let plan = try bench.convert("--fit", fit, "--dry-run")
+  #expect(plan.code == 0, "\(plan.error)")
+  #expect(plan.output.contains("Nothing is fitted"))
+  let outcome = try bench.convert("--fit", fit, "--output", bench.path("by-fit"), "--json", "-q")
+  #expect(outcome.code == 0, "\(outcome.error)")
+  let report = try outcome.json()
+  #expect(report["fit_seconds"] is NSNull)
+  #expect(
+    try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0
+  )
+  // All but the manifest, which names the fit file.
+  func files(_ name: String) throws -> [String: Data] {
+    try fileTree(bench.folder.appending(path: name)).filter { $0.key != "regate.json" }
+  }
+  #expect(try files("by-fit") == files("out"))
 }
 
 @Test func `convert says what it writes and what came of it`() throws {
