@@ -162,7 +162,8 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
     try bench.convert("--calibration", bench.capture, "--output", patched, "-q").code == 0)
   func validate(_ thresholds: String...) throws -> Tool.Outcome {
     try Tool.run(
-      ["validate", bench.source, patched, "--calibration", bench.capture, "--json"] + thresholds)
+      ["validate", bench.source, patched, "--calibration", bench.capture, "--json", "-q"]
+        + thresholds)
   }
   let outcome = try validate()
   #expect(outcome.code == 0)
@@ -216,7 +217,9 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let bench = try Bench()
   let before = try fileTree(bench.folder)
   let outcome = try bench.convert(
-    "--calibration", bench.capture, "--output", bench.path("out"), "--target-gini", "0", "-q")
+    "--calibration", bench.capture, "--output", bench.path("out"), "--target-gini", "0",
+    "--no-clones",
+    "-q")
   requireRefusal(outcome, naming: nil, says: "the nearest is a held-out Gini of", "target")
   #expect(try fileTree(bench.folder) == before)
 }
@@ -226,7 +229,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let before = try fileTree(bench.folder)
   let outcome = try Tool.run(
     "sweep", bench.source, "--calibration", bench.capture, "--strengths", "0.5,1", "--html",
-    bench.path("sweep.html"), "--json")
+    bench.path("sweep.html"), "--json", "-q")
   #expect(outcome.code == 0)
   #expect(outcome.error.isEmpty)
   let report = try outcome.json()
@@ -240,7 +243,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   var after = try fileTree(bench.folder)
   #expect(after.removeValue(forKey: "sweep.html") != nil)
   #expect(after == before)
-  let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture)
+  let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture, "--no-clones")
   #expect(text.code == 0)
   // The memory is said before the work.
   #expect(text.errorLines.first?.contains("8 strengths side by side") == true)
@@ -251,7 +254,8 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let bench = try Bench()
   let before = try fileTree(bench.folder)
   let outcome = try bench.convert(
-    "--calibration", bench.capture, "--output", bench.path("out"), "--max-output-error", "0", "-q")
+    "--calibration", bench.capture, "--output", bench.path("out"), "--max-output-error", "0",
+    "--no-clones", "-q")
   requireRefusal(
     outcome, naming: nil, says: "nearest is a held-out Gini of", "budget")
   #expect(outcome.error.contains("at strength 0.2"))
