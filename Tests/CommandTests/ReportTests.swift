@@ -128,9 +128,11 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(
     try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0
   )
-  // All but the manifest, which names the fit file.
+  // All but the manifest and the model card, which name the fit file.
   func files(_ name: String) throws -> [String: Data] {
-    try fileTree(bench.folder.appending(path: name)).filter { $0.key != "regate.json" }
+    try fileTree(bench.folder.appending(path: name)).filter {
+      !["regate.json", "README.md"].contains($0.key)
+    }
   }
   #expect(try files("by-fit") == files("out"))
 }
