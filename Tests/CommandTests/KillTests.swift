@@ -77,7 +77,7 @@ private struct Killed: Sendable, CustomTestStringConvertible {
 }
 
 /// How often each is killed.
-private let rounds = Tool.soaks ? 15 : 3
+private let rounds = Tool.soaks ? 50 : 3
 
 private let inPlace = [
   Killed("safetensors") { try Bench(.qwen3, .init(.byLayer)) },
