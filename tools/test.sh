@@ -5,6 +5,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh
-# The command tests run the built tool. No test needs internals, so one build serves both.
-swift build -c release --product regate
+# No test needs internals: the build is the one that users get.
 swift test -c release --disable-testable-imports "$@"

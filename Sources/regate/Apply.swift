@@ -12,8 +12,8 @@ struct Apply: ParsableCommand {
       against its hash. An output is complete or not there.
 
       EXAMPLES
-        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --delta balanced.delta
-        regate apply balanced.delta Qwen3-30B-A3B --output balanced
+        regate convert Qwen3-30B-A3B --calibration traffic.jsonl --delta my.delta
+        regate apply my.delta Qwen3-30B-A3B --output balanced
       """)
 
   @Argument(help: "A delta that regate convert --delta wrote.")

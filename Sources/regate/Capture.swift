@@ -15,8 +15,9 @@ struct Capture: ParsableCommand {
       place and validate.
 
       EXAMPLES
-        regate capture Qwen3-30B-A3B --calibration traffic.jsonl --output capture.safetensors
-        regate capture model.gguf --calibration corpus.txt.gz --max-tokens 16384 -o capture.safetensors
+        regate capture Qwen3-30B-A3B --calibration traffic.jsonl -o my.safetensors
+        regate capture model.gguf --calibration corpus.txt.gz \\
+          --max-tokens 16384 --output my.safetensors
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")

@@ -73,10 +73,10 @@ struct Convert: ParsableCommand {
     if outputs.isEmpty, !dryRun {
       throw ValidationError("Give --output, --delta, --in-place, --lora or --dry-run.")
     }
-    if fit != nil, !calibration.isEmpty || !budget.isEmpty {
+    if fit != nil, !calibration.isEmpty || !budget.isEmpty || !tuning.isEmpty {
       throw ValidationError(
         "--fit takes the place of --calibration, --weights, --protect and of what says how much "
-          + "balance.")
+          + "balance and how it is made.")
     }
     if source == nil, !dryRun {
       throw ValidationError(

@@ -15,7 +15,8 @@ struct Fit: ParsableCommand {
 
       EXAMPLES
         regate fit Qwen3-30B-A3B --calibration traffic.jsonl --output my.fit
-        regate fit model.gguf --calibration capture.safetensors --target-gini 0.1 -o my.fit
+        regate fit model.gguf --calibration capture.safetensors \\
+          --target-gini 0.1 -o my.fit
         regate fit Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
           --weights 3,1 --protect papers.txt --max-loss-increase 0.02 -o my.fit
         regate convert model-Q4_K_M.gguf --fit my.fit --output balanced-Q4_K_M.gguf

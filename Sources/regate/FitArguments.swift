@@ -101,6 +101,12 @@ struct TuningArguments: ParsableArguments {
     if latent.number == 0 { throw ValidationError("--latent must be auto, or 1 or more.") }
   }
 
+  /// Whether all is as without options.
+  var isEmpty: Bool {
+    clones && encoder == .linear && similarity.kind == .dot && latent.number == nil
+      && refine.number == nil && !mtp.includes
+  }
+
   func settings(_ seed: SeedArgument) -> FitSettings {
     FitSettings(
       clones: clones, latentSize: latent.number,

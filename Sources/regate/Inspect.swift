@@ -17,7 +17,7 @@ struct Inspect: ParsableCommand {
         regate inspect model.gguf --counts model.imatrix.gguf --ep 2,4,8
         regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --max-tokens 16384
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
-        regate inspect Qwen3-30B-A3B --calibration capture.safetensors --html routers.html
+        regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --html load.html
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
@@ -44,7 +44,7 @@ struct Inspect: ParsableCommand {
         checkpoint: checkpoint, load: load.request(tokens.options(length, seed: seed.seed)),
         ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
       progress: common.progress)
-    try file?.write(inspection.page)
+    try file?.write(inspection.page, spelled: OptionNames.spelled)
     common.show(inspection)
   }
 }

@@ -11,14 +11,14 @@ enum OptionNames {
   private static let options = [
     "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
     "field": "--field", "fit": "--fit", "html": "--html", "length": "--length",
-    "machines": "--nodes",
-    "map": "--map", "maxLossIncrease": "--max-loss-increase",
-    "maxOutputError": "--max-output-error", "mtp": "--mtp", "output": "--output",
+    "machines": "--nodes", "map": "--map",
+    "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
+    "mtp": "--mtp", "output": "--output",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
-    "router": "--router", "similarity": "--similarity", "strengths": "--strengths",
-    "targetGini": "--target-gini",
-    "weights": "--weights",
+    "router": "--router", "similarity": "--similarity",
+    "source": "--calibration or --fit", "strengths": "--strengths",
+    "targetGini": "--target-gini", "weights": "--weights",
   ]
 
   /// `text` with options for the fields that it names.

@@ -13,9 +13,9 @@ struct Place: ParsableCommand {
 
       EXAMPLES
         regate place Qwen3-30B-A3B --calibration traffic.jsonl --ep 8 --output placed
-        regate place model.gguf --counts model.imatrix.gguf --ep 2,4,8 --output placed.gguf
-        regate place DeepSeek-V3 --calibration capture.safetensors --ep 64 --nodes 8 \\
-          --redundant 32 --map sglang:experts.json
+        regate place model.gguf --counts model.imatrix.gguf --ep 2,4,8 -o placed.gguf
+        regate place DeepSeek-V3 --calibration capture.safetensors --ep 64 \\
+          --nodes 8 --redundant 32 --map sglang:experts.json
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")

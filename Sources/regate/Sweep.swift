@@ -14,7 +14,8 @@ struct SweepCommand: ParsableCommand {
 
       EXAMPLES
         regate sweep Qwen3-30B-A3B --calibration traffic.jsonl --html sweep.html
-        regate sweep model.gguf --calibration capture.safetensors --strengths 0.5,0.75,1 --json
+        regate sweep model.gguf --calibration capture.safetensors \\
+          --strengths 0.5,0.75,1 --json
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
@@ -52,7 +53,7 @@ struct SweepCommand: ParsableCommand {
         strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
         form: router.router, threads: common.threads),
       progress: common.progress, announce: common.announce)
-    try file?.write(sweep.page)
+    try file?.write(sweep.page, spelled: OptionNames.spelled)
     common.show(sweep)
   }
 }

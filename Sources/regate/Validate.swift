@@ -18,7 +18,8 @@ struct Validate: ParsableCommand {
         regate validate original balanced --calibration heldout.jsonl
         regate validate model.gguf balanced.gguf --calibration heldout.safetensors \\
           --max-gini 0.1 --json
-        regate validate original balanced --calibration heldout.jsonl --html balance.html
+        regate validate original balanced --calibration heldout.jsonl \\
+          --html balance.html
       """)
 
   @Argument(help: "The checkpoint that the patched one was made from.")
@@ -93,7 +94,7 @@ struct Validate: ParsableCommand {
         ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads,
         resume: resuming.options(interval)),
       progress: common.progress)
-    try file?.write(validation.page)
+    try file?.write(validation.page, spelled: OptionNames.spelled)
     common.show(validation)
     if !validation.passed { throw ExitCode(1) }
   }

@@ -151,11 +151,12 @@ func `models that cannot be`(_ refusal: Refusal) throws {
     says: "there is no config.json", "directory")
 }
 
+/// `--imatrix` is `--counts` by the name of what llama.cpp writes.
 @Test func `an importance matrix of another model`() throws {
   let bench = try Bench(gguf: .init(.f16), .qwen3)
   let imatrix = fixtures.appending(path: "gguf/tiny.imatrix.gguf").path(percentEncoded: false)
   requireRefusal(
-    try Tool.run("inspect", bench.source, "--imatrix", imatrix), naming: imatrix,
+    try Tool.run("inspect", bench.source, "--counts", imatrix), naming: imatrix,
     says: "blk.0: no expert counts for this layer", "imatrix")
   requireRefusal(
     try Tool.run("inspect", bench.source, "--imatrix", bench.source), naming: bench.source,

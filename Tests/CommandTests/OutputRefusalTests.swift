@@ -89,22 +89,27 @@ extension Bench {
 }
 
 @Test func `a fit file is not overwritten unasked`() throws {
-  let bench = try Bench(tokens: 192)
+  let bench = try Bench(tokens: 64)
   try Data([1]).write(to: bench.folder.appending(path: "my.fit"))
+  func fit(_ name: String, _ more: String...) throws -> Tool.Outcome {
+    try Tool.run(
+      ["fit", bench.source, "--calibration", bench.capture, "--output", bench.path(name), "-q"]
+        + more)
+  }
   requireRefusal(
-    try bench.convert("--calibration", bench.capture, "--save-fit", bench.path("my.fit"), "-q"),
-    naming: bench.path("my.fit"), says: "exists already", "fit file")
+    try fit("my.fit"), naming: bench.path("my.fit"), says: "exists already", "fit file")
   #expect(try Data(contentsOf: bench.folder.appending(path: "my.fit")) == Data([1]))
-  #expect(
-    try bench.convert(
-      "--calibration", bench.capture, "--save-fit", bench.path("new.fit"), "-q"
-    ).code == 0)
+  #expect(try fit("new.fit").code == 0)
   #expect(
     try bench.convert("--fit", bench.path("new.fit"), "--output", bench.path("out"), "-q").code == 0
   )
   requireRefusal(
     try bench.convert("--fit", bench.path("my.fit"), "--output", bench.path("second"), "-q"),
     naming: bench.path("my.fit"), says: "header", "no fit file")
+  #expect(try fit("my.fit", "--overwrite").code == 0)
+  #expect(
+    try Data(contentsOf: bench.folder.appending(path: "my.fit"))
+      == Data(contentsOf: bench.folder.appending(path: "new.fit")))
 }
 
 @Test func `a converted checkpoint is not converted again`() throws {

@@ -57,7 +57,7 @@ private func classes(of load: [Int]) -> [String] {
   let bench = try Bench()
   #expect(try bench.inspect("--html", bench.path("page.html")).code == 0)
   let root = try bench.page("page.html")
-  #expect(root.all("p").contains { $0.text.hasPrefix("Load is not known") })
+  #expect(root.all("p").contains { $0.text.hasPrefix("Load is not known: give --calibration") })
   #expect(root.heatMaps.count == 3)
 }
 

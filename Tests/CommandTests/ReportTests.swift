@@ -85,23 +85,56 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(try fileTree(bench.folder) == before)
 }
 
-@Test func `a bare fit with a dry run shows figures and writes nothing`() throws {
+@Test func `a fit without an output shows figures and writes nothing`() throws {
   let bench = try Bench()
   let before = try fileTree(bench.folder)
-  let outcome = try bench.convert("--calibration", bench.capture, "--dry-run", "--fit", "--json")
+  let outcome = try Tool.run("fit", bench.source, "--calibration", bench.capture, "--json", "-q")
   #expect(outcome.code == 0)
+  #expect(outcome.error.isEmpty)
   let report = try outcome.json()
-  #expect(report["written"] is NSNull)
+  #expect(report["output"] is NSNull)
+  #expect(report["router"] as? String == "lpr")
   #expect(report["held_out_gini"] is Double)
+  #expect(keys(report["held_out"]).isSuperset(of: ["gini", "min_max", "output_error"]))
   for layer in objects(report["layers"]) {
-    #expect(keys(layer["held_out"]).isSuperset(of: ["gini", "min_max", "overlap"]))
+    #expect(keys(layer).isSuperset(of: ["explained_variance", "clones", "latent_size"]))
+    for figures in ["held_out", "original_held_out"] {
+      #expect(keys(layer[figures]).isSuperset(of: ["gini", "min_max", "overlap"]), "\(figures)")
+    }
   }
-  // Its place among the arguments does not matter.
-  let other = try Tool.run(
-    "convert", "--dry-run", "--fit", "--calibration", bench.capture, bench.source)
-  #expect(other.code == 0)
-  #expect(other.output.contains("least Gini"))
+  let few = try bench.model.writeCapture(to: bench.folder, name: "few", tokens: 0..<64)
+  let text = try Tool.run("fit", bench.source, "--calibration", few)
+  #expect(text.code == 0)
+  #expect(text.output.contains("least Gini"))
+  #expect(text.output.contains("too few calibration tokens"))
+  try FileManager.default.removeItem(atPath: few)
   #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `convert by a fit writes what convert by its traffic does`() throws {
+  let bench = try Bench(tokens: 64)
+  let fit = bench.path("my.fit")
+  #expect(
+    try Tool.run(
+      "fit", bench.source, "--calibration", bench.capture, "--output", fit, "-q"
+    ).code == 0)
+  let plan = try bench.convert("--fit", fit, "--dry-run")
+  #expect(plan.code == 0, "\(plan.error)")
+  #expect(plan.output.contains("Nothing is fitted"))
+  let outcome = try bench.convert("--fit", fit, "--output", bench.path("by-fit"), "--json", "-q")
+  #expect(outcome.code == 0, "\(outcome.error)")
+  let report = try outcome.json()
+  #expect(report["fit_seconds"] is NSNull)
+  #expect(
+    try bench.convert("--calibration", bench.capture, "--output", bench.path("out"), "-q").code == 0
+  )
+  // All but the manifest and the model card, which name the fit file.
+  func files(_ name: String) throws -> [String: Data] {
+    try fileTree(bench.folder.appending(path: name)).filter {
+      !["regate.json", "README.md"].contains($0.key)
+    }
+  }
+  #expect(try files("by-fit") == files("out"))
 }
 
 @Test func `convert says what it writes and what came of it`() throws {
@@ -131,7 +164,8 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
     try bench.convert("--calibration", bench.capture, "--output", patched, "-q").code == 0)
   func validate(_ thresholds: String...) throws -> Tool.Outcome {
     try Tool.run(
-      ["validate", bench.source, patched, "--calibration", bench.capture, "--json"] + thresholds)
+      ["validate", bench.source, patched, "--calibration", bench.capture, "--json", "-q"]
+        + thresholds)
   }
   let outcome = try validate()
   #expect(outcome.code == 0)
@@ -185,7 +219,9 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let bench = try Bench()
   let before = try fileTree(bench.folder)
   let outcome = try bench.convert(
-    "--calibration", bench.capture, "--output", bench.path("out"), "--target-gini", "0", "-q")
+    "--calibration", bench.capture, "--output", bench.path("out"), "--target-gini", "0",
+    "--no-clones",
+    "-q")
   requireRefusal(outcome, naming: nil, says: "the nearest is a held-out Gini of", "target")
   #expect(try fileTree(bench.folder) == before)
 }
@@ -195,7 +231,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let before = try fileTree(bench.folder)
   let outcome = try Tool.run(
     "sweep", bench.source, "--calibration", bench.capture, "--strengths", "0.5,1", "--html",
-    bench.path("sweep.html"), "--json")
+    bench.path("sweep.html"), "--json", "-q")
   #expect(outcome.code == 0)
   #expect(outcome.error.isEmpty)
   let report = try outcome.json()
@@ -209,7 +245,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   var after = try fileTree(bench.folder)
   #expect(after.removeValue(forKey: "sweep.html") != nil)
   #expect(after == before)
-  let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture)
+  let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture, "--no-clones")
   #expect(text.code == 0)
   // The memory is said before the work.
   #expect(text.errorLines.first?.contains("8 strengths side by side") == true)
@@ -220,7 +256,8 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let bench = try Bench()
   let before = try fileTree(bench.folder)
   let outcome = try bench.convert(
-    "--calibration", bench.capture, "--output", bench.path("out"), "--max-output-error", "0", "-q")
+    "--calibration", bench.capture, "--output", bench.path("out"), "--max-output-error", "0",
+    "--no-clones", "-q")
   requireRefusal(
     outcome, naming: nil, says: "nearest is a held-out Gini of", "budget")
   #expect(outcome.error.contains("at strength 0.2"))

@@ -29,7 +29,7 @@ private func kill(_ arguments: [String], whenSavedIn folder: String) throws {
 @Test func `a killed conversion continues with --resume`() throws {
   let scratch = try TemporaryDirectory()
   let model = TinyModel.qwen3.path
-  let ids = try scratch.writeRandomIDs(24, length: 512, to: "ids.npy")
+  let ids = try scratch.writeRandomIDs(8, length: 256, to: "ids.npy")
   let arguments = ["convert", model, "--calibration", ids, "--quiet", "--resume-every", "0"]
   let output = scratch.path("out")
   let folder = output + ".regate-resume"
@@ -40,7 +40,9 @@ private func kill(_ arguments: [String], whenSavedIn folder: String) throws {
   requireRefusal(
     refused, naming: folder, says: "continue it with --resume", "without --resume")
   let other = try Tool.run(arguments + ["--output", output, "--resume", "--seed", "3"])
-  requireRefusal(other, naming: folder, says: "--seed 0 instead of 3", "another seed")
+  requireRefusal(
+    other, naming: folder, says: "--resume: the interrupted run had seed 0 instead of 3",
+    "another seed")
 
   let resumed = try Tool.run(arguments + ["--output", output, "--resume", "--threads", "1"])
   #expect(resumed.code == 0, "\(resumed.error)")

@@ -7,10 +7,26 @@ import Testing
 
 /// Runs the built `regate` as a user would.
 enum Tool {
-  /// `.build/release/regate`, from this file's place; `tools/test.sh` builds it.
-  static let path = URL(filePath: #filePath)
-    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    .appending(path: ".build/release/regate").path(percentEncoded: false)
+  /// The built tool beside the bundle of these tests: `swift test` builds both.
+  static let path: String = {
+    let bundle = CommandLine.arguments.compactMap(Self.bundle).first
+    return (bundle ?? URL(filePath: CommandLine.arguments[0])).deletingLastPathComponent()
+      .appending(path: "regate").path(percentEncoded: false)
+  }()
+
+  /// The test bundle that `argument` names or names a file of: on Linux it is the program that runs,
+  /// elsewhere an argument of the program that loads it.
+  private static func bundle(_ argument: String) -> URL? {
+    var url = URL(filePath: argument).standardizedFileURL
+    while url.pathComponents.count > 1 {
+      if url.pathExtension == "xctest" { return url }
+      url.deleteLastPathComponent()
+    }
+    return nil
+  }
+
+  /// Whether the variants that take long run too: `tools/soak.sh` sets it.
+  static let soaks = ProcessInfo.processInfo.environment["REGATE_SOAK"] == "1"
 
   /// What a run left behind.
   struct Outcome: Sendable {
@@ -84,6 +100,10 @@ func requireRefusal(
     "\(label): \(outcome.error)", sourceLocation: sourceLocation)
   #expect(
     outcome.error.contains(fragment), "\(label): \(outcome.error)", sourceLocation: sourceLocation)
+  // Fields of the library's requests are named as options.
+  #expect(
+    outcome.error.firstMatch(of: /`[a-zA-Z]+`/) == nil, "\(label): \(outcome.error)",
+    sourceLocation: sourceLocation)
   if let path {
     #expect(
       outcome.error.contains(path), "\(label): \(outcome.error)", sourceLocation: sourceLocation)
@@ -125,5 +145,45 @@ struct Bench {
   @discardableResult
   func convert(_ arguments: String...) throws -> Tool.Outcome {
     try Tool.run(["convert", source] + arguments)
+  }
+
+  /// A fit file of this model, in every form that it can have.
+  func fit(_ name: String = "my.fit") throws -> String {
+    let path = path(name)
+    try Fits.of(model.family).get().write(to: URL(filePath: path))
+    return path
+  }
+}
+
+/// Fits that tests share: each is made once, of few tokens, which takes most of its time where the
+/// tool is built without optimisation.
+private enum Fits {
+  private static let mixtral = make(.mixtral, "lpr-official")
+  private static let qwen3 = make(.qwen3, "lpr-official")
+  private static let deepseek = make(.deepseek, "stock")
+
+  static func of(_ family: SyntheticModel.Family) -> Result<Data, any Error> {
+    switch family {
+    case .mixtral: mixtral
+    case .qwen3: qwen3
+    case .deepseek: deepseek
+    }
+  }
+
+  private static func make(
+    _ family: SyntheticModel.Family, _ router: String
+  ) -> Result<Data, any Error> {
+    Result {
+      let bench = try Bench(family)
+      let few = try bench.model.writeCapture(to: bench.folder, name: "few", tokens: 0..<64)
+      let outcome = try Tool.run(
+        "fit", bench.source, "--calibration", few, "--output", bench.path("my.fit"), "--router",
+        router, "--refine", "0", "--json", "-q")
+      #expect(outcome.code == 0, "\(outcome.error)")
+      let layers = try outcome.json()["layers"] as? [[String: Any]] ?? []
+      let clones = layers.reduce(0) { $0 + ($1["clones"] as? Int ?? 0) }
+      #expect(clones > 0, "\(family): no expert would be written")
+      return try Data(contentsOf: bench.folder.appending(path: "my.fit"))
+    }
   }
 }

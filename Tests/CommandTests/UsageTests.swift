@@ -11,26 +11,10 @@ import Testing
   #expect(outcome.error.isEmpty)
 }
 
-@Test(arguments: ["inspect", "convert", "validate", "sweep"])
-func `help of a command shows examples that name it`(_ command: String) throws {
-  for arguments in [[command, "--help"], ["help", command]] {
-    let outcome = try Tool.run(arguments)
-    #expect(outcome.code == 0)
-    #expect(outcome.error.isEmpty)
-    let lines = outcome.output.split(separator: "\n").map(String.init)
-    #expect(lines.contains("EXAMPLES"))
-    #expect(lines.contains { $0.hasPrefix("  regate \(command) ") })
-    #expect(lines.contains { $0.hasPrefix("USAGE: regate \(command)") })
-    for option in ["--json", "--quiet", "--threads", "--calibration"] {
-      #expect(outcome.output.contains(option), "\(option)")
-    }
-  }
-}
-
 @Test func `help of the tool names commands and exit codes`() throws {
   let outcome = try Tool.run("--help")
   #expect(outcome.code == 0)
-  for word in ["EXAMPLES", "EXIT CODES", "  inspect", "  convert", "  validate", "  sweep"] {
+  for word in ["EXAMPLES", "EXIT CODES"] + Help.commands.map({ "  " + $0 }) {
     #expect(outcome.output.contains(word), "\(word)")
   }
 }
@@ -44,7 +28,28 @@ private let misuses: [([String], String)] = [
   (["inspect", "m", "--threads", "many"], "--threads"),
   (["inspect", "m", "--ep", "2,x"], "--ep"),
   (["inspect", "m", "--ep", "0"], "--ep"),
-  (["inspect", "m", "--imatrix", "i", "--calibration", "c"], "--imatrix"),
+  (["inspect", "m", "--counts", "i", "--calibration", "c"], "--counts"),
+  (["inspect", "m", "--imatrix", "i", "--calibration", "c"], "--counts"),
+  (["capture", "m", "--output", "o"], "--calibration"),
+  (["capture", "m", "--calibration", "c"], "--output"),
+  (
+    ["capture", "m", "--calibration", "c", "--output", "o", "--resume-every", "-1"],
+    "--resume-every"
+  ),
+  (["capture", "m", "--calibration", "c", "--output", "o", "--max-tokens", "1"], "--max-tokens"),
+  (["capture", "m", "--calibration", "c", "--output", "o", "--length", "1"], "--length"),
+  (["fit", "m"], "--calibration"),
+  (["fit", "m", "--output", "o"], "--calibration"),
+  (["fit", "m", "--calibration", "c", "--strength", "-0.1"], "--strength"),
+  (["fit", "m", "--calibration", "c", "--strength", "1", "--target-gini", "0.1"], "--strength"),
+  (["fit", "m", "--calibration", "c", "--max-output-error", "inf"], "--max-output-error"),
+  (["fit", "m", "--calibration", "c", "--similarity", "likeness"], "--similarity"),
+  (["fit", "m", "--calibration", "c", "--encoder", "deep"], "--encoder"),
+  (["fit", "m", "--calibration", "c", "--latent", "0"], "--latent"),
+  (["fit", "m", "--calibration", "c", "--refine", "-1"], "--refine"),
+  (["fit", "m", "--calibration", "c", "--weights", "1,2"], "--weights"),
+  (["fit", "m", "--calibration", "c", "--fit", "f"], "--fit"),
+  (["fit", "m", "--protect", "p"], "--protect"),
   (["convert", "m"], "--output"),
   (["convert", "m", "--output", "o"], "--calibration"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "1.5"], "--strength"),
@@ -59,12 +64,9 @@ private let misuses: [([String], String)] = [
     ], "--strength"
   ),
   (["convert", "m", "--calibration", "c", "--output", "o", "--router", "best"], "--router"),
-  (["convert", "m", "--calibration", "c", "--output", "o", "--levers", "clone"], "--levers"),
-  (["convert", "m", "--calibration", "c", "--output", "o", "--levers", "route,"], "--levers"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--latent", "0"], "--latent"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--seed", "-1"], "--seed"),
-  (["convert", "m", "--calibration", "c", "--output", "o", "--fit"], "--dry-run"),
-  (["convert", "m", "--dry-run", "--fit"], "--calibration"),
+  (["convert", "m", "--output", "o", "--fit"], "--fit"),
   (["convert", "m", "--output", "o", "--fit", "f", "--calibration", "c"], "--fit"),
   (["convert", "m", "--output", "o", "--fit", "f", "--strength", "1"], "--fit"),
   (
@@ -82,6 +84,29 @@ private let misuses: [([String], String)] = [
   ),
   (["convert", "m", "--calibration", "c", "--output", "o", "--weights", "0"], "--weights"),
   (["convert", "m", "--dry-run", "--protect", "p"], "--protect"),
+  (["convert", "m", "--output", "o", "--fit", "f", "--weights", "1"], "--weights"),
+  (["convert", "m", "--output", "o", "--fit", "f", "--no-clones"], "--fit"),
+  (["convert", "m", "--output", "o", "--fit", "f", "--similarity", "kl"], "--fit"),
+  (["convert", "m", "--output", "o", "--fit", "f", "--mtp"], "--fit"),
+  (["place", "m", "--calibration", "c", "--output", "o"], "--ep"),
+  (["place", "m", "--ep", "4", "--output", "o"], "--counts"),
+  (["place", "m", "--ep", "4", "--calibration", "c"], "--output"),
+  (
+    ["place", "m", "--ep", "4", "--calibration", "c", "--counts", "i", "--output", "o"], "--counts"
+  ),
+  (["place", "m", "--ep", "0", "--calibration", "c", "--output", "o"], "--ep"),
+  (["place", "m", "--ep", "4", "--calibration", "c", "--map", "vllm:m.json"], "--map"),
+  (["place", "m", "--ep", "4", "--calibration", "c", "--map", "m.json"], "--map"),
+  (["place", "m", "--ep", "4", "--calibration", "c", "--map", "sglang:"], "--map"),
+  (
+    [
+      "place", "m", "--ep", "4", "--calibration", "c", "--map", "sglang:m", "--redundant", "-1",
+    ], "--redundant"
+  ),
+  (
+    ["place", "m", "--ep", "4", "--calibration", "c", "--map", "sglang:m", "--nodes", "0"],
+    "--nodes"
+  ),
   (["sweep", "m"], "--calibration"),
   (["sweep", "m", "--calibration", "c", "--strengths", "0.5,0.4"], "--strengths"),
   (["sweep", "m", "--calibration", "c", "--strengths", "0.5,1.5"], "--strengths"),
@@ -89,6 +114,11 @@ private let misuses: [([String], String)] = [
   (["validate", "a"], "<patched>"),
   (["validate", "a", "b"], "--calibration"),
   (["validate", "a", "b", "--calibration", "c", "--max-gini", "low"], "--max-gini"),
+  (["check"], "<checkpoint>"),
+  (["check", "m", "--target", "vllm,"], "--target"),
+  (["apply", "d"], "<checkpoint>"),
+  (["apply", "d", "m"], "--output"),
+  (["revert"], "<checkpoint>"),
 ]
 
 @Test(arguments: misuses)
@@ -97,4 +127,41 @@ func `misuse ends with code 2`(_ arguments: [String], _ word: String) throws {
   #expect(outcome.code == 2, "\(arguments)")
   #expect(outcome.output.isEmpty)
   #expect(outcome.error.contains(word), "\(arguments): \(outcome.error)")
+}
+
+/// Requests that contradict themselves.
+@Test(arguments: [
+  ["convert", "m", "--calibration", "c", "--in-place", "--output", "o"],
+  ["convert", "m", "--calibration", "c", "--in-place", "--delta", "d"],
+  ["convert", "m", "--calibration", "c", "--in-place", "--lora", "l"],
+  ["convert", "m", "--calibration", "c", "--lora", "l", "--output", "o"],
+  ["convert", "m", "--calibration", "c", "--lora-rank", "2", "--output", "o"],
+  ["convert", "m", "--calibration", "c", "--lora-rank", "0", "--lora", "l"],
+  ["convert", "m", "--calibration", "c", "--delta", "d", "--output", "o"],
+  ["convert", "m", "--calibration", "c", "--link", "--delta", "d"],
+  ["convert", "m", "--calibration", "c", "--fit", "f", "--output", "o"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--map", "sglang:m"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--delta", "d"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--in-place"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--in-place", "--map", "sglang:m"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--redundant", "4"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--nodes", "2"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--link", "--delta", "d"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--strength", "1"],
+])
+func `contradictions are usage errors`(_ arguments: [String]) throws {
+  let outcome = try Tool.run(arguments)
+  #expect(outcome.code == 2, "\(outcome.error)")
+  #expect(outcome.output.isEmpty)
+}
+
+/// What `place` and `fit` took over.
+@Test(arguments: [
+  ["--levers", "place"], ["--eplb", "e"], ["--imatrix", "i"], ["--ep", "4"], ["--nodes", "2"],
+  ["--redundant", "4"], ["--save-fit", "f"],
+])
+func `convert has no options of other commands`(_ option: [String]) throws {
+  let outcome = try Tool.run(["convert", "m", "--calibration", "c", "--output", "o"] + option)
+  #expect(outcome.code == 2, "\(outcome.error)")
+  #expect(outcome.error.contains(option[0]), "\(outcome.error)")
 }

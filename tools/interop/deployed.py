@@ -214,7 +214,7 @@ class Bench:
         counts = self.work / (name + ".imatrix.gguf")
         run(self.llama / "llama-imatrix", "-m", output, "-f", self.text, "-o", counts, "-c", CONTEXT,
             "--no-ppl", "-t", 2)
-        seen = json.loads(run(self.regate, "inspect", output, "--imatrix", counts, "--json").stdout)
+        seen = json.loads(run(self.regate, "inspect", output, "--counts", counts, "--json").stdout)
         loads = {layer["index"]: layer["load"] for layer in seen["layers"]}
         distance = max(
             variation(layer["patched"]["load"], loads[layer["index"]]) for layer in predicted["layers"])
@@ -237,8 +237,8 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(options, pathlib.Path(work))
         fit = bench.work / "routers.fit"
-        run(bench.regate, "convert", bench.original, "--calibration", options.calibration,
-            "--router", "stock", "--save-fit", fit, "-q")
+        run(bench.regate, "fit", bench.original, "--calibration", options.calibration,
+            "--router", "stock", "--output", fit, "-q")
         for form in options.forms.split(","):
             bench.safetensors(form, fit)
         for source in options.gguf:

@@ -48,10 +48,12 @@ def perplexity(model, *words):
 @pytest.mark.parametrize("rank", [None, 8])
 def test_llama_cpp_routes_by_the_adapter(tmp_path, rank):
     base = DATA / "qwen3-moe-Q8_0.gguf"
-    options = ["--calibration", DATA / "calibration.npy", "--levers", "route", "-q", "--json",
-               "--lora", tmp_path / "lora.gguf", "--output", tmp_path / "whole.gguf"]
+    fit = tmp_path / "gates.fit"
+    regate("fit", base, "--calibration", DATA / "calibration.npy", "--no-clones", "--output", fit, "-q")
+    regate("convert", base, "--fit", fit, "--output", tmp_path / "whole.gguf", "-q")
     report = json.loads(
-        regate("convert", base, *options, *(["--lora-rank", rank] if rank else [])).stdout)
+        regate("convert", base, "--fit", fit, "--lora", tmp_path / "lora.gguf", "-q", "--json",
+               *(["--lora-rank", rank] if rank else [])).stdout)
     plain = perplexity(base)
     whole = perplexity(tmp_path / "whole.gguf")
     adapted = perplexity(base, "--lora", tmp_path / "lora.gguf")
@@ -79,7 +81,7 @@ def on_small_disk(folder, size, script):
 @pytest.fixture(scope="module")
 def fit(tmp_path_factory):
     path = tmp_path_factory.mktemp("fit") / "my.fit"
-    regate("convert", MODEL, "--calibration", DATA / "calibration.npy", "--save-fit", path, "-q")
+    regate("fit", MODEL, "--calibration", DATA / "calibration.npy", "--output", path, "-q")
     return path
 
 
@@ -187,7 +189,7 @@ def test_transformers_ignores_a_stray_bias(tmp_path):
         tensors[name.replace("weight", "e_score_correction_bias")] = stray.clone()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     check = json.loads(regate("check", folder, "--target", "transformers", "--json", code=1).stdout)
-    rules = [finding["rule"] for finding in check["stacks"][0]["findings"]]
+    rules = [finding["rule"] for finding in check["runtimes"][0]["findings"]]
     assert rules[0] == "stray-bias"
     ids = torch.tensor(np.load(DATA / "heldout.npy")[:1, :32].astype(np.int64))
     with torch.no_grad():
@@ -200,8 +202,8 @@ def test_transformers_reads_renumbered_experts(tmp_path):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM
 
-    regate("convert", MODEL, "--calibration", DATA / "calibration.npy", "--levers", "place", "--ep",
-           "4", "--output", tmp_path / "placed", "-q")
+    regate("place", MODEL, "--calibration", DATA / "calibration.npy", "--ep", "4", "--output",
+           tmp_path / "placed", "-q")
     ids = torch.tensor(np.load(DATA / "heldout.npy")[:4].astype(np.int64))
     with torch.no_grad():
         before = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)(ids).logits
@@ -217,8 +219,8 @@ def test_llama_cpp_reads_renumbered_experts(tmp_path, name):
     family = name.split("-Q")[0]
     source = FIXTURES / f"tiny-{family}-data" / f"{name}.gguf"
     calibration = FIXTURES / f"tiny-{family}-data" / "calibration.npy"
-    regate("convert", source, "--calibration", calibration, "--levers", "place", "--ep", "4",
-           "--output", tmp_path / "placed.gguf", "-q")
+    regate("place", source, "--calibration", calibration, "--ep", "4", "--output",
+           tmp_path / "placed.gguf", "-q")
     before, after = perplexity(source), perplexity(tmp_path / "placed.gguf")
     print(f"{name}: {before} and {after}")
     assert abs(before - after) / before < 2e-4

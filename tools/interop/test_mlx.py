@@ -62,7 +62,7 @@ def for_mlx(folder, target):
 def mlx_verdict(folder):
     words = [REGATE, "check", str(folder), "--target", "mlx", "--json"]
     # Exit code 1 says that it does not load.
-    return json.loads(subprocess.run(words, capture_output=True, text=True).stdout)["stacks"][0]
+    return json.loads(subprocess.run(words, capture_output=True, text=True).stdout)["runtimes"][0]
 
 
 def nll(folder, ids):

@@ -123,8 +123,8 @@ def test_only_routers_and_experts_differ_and_regate_inspects_it(case):
             assert torch.equal(written[key], original[key]), key
     report = json.loads(regate("inspect", out, "--json"))
     assert len(report["layers"]) == written.config["num_hidden_layers"]
-    verdicts = json.loads(regate("check", out, "--json"))["stacks"]
-    assert not any(stack["loads"] for stack in verdicts)
+    verdicts = json.loads(regate("check", out, "--json"))["runtimes"]
+    assert not any(verdict["loads"] for verdict in verdicts)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -28,10 +28,13 @@ public struct PageFile: Sendable {
     try requireReplaceable()
   }
 
-  /// Writes `page`, which takes its name when the whole file is on the disk.
-  public func write(_ page: Page) throws(RegateError) {
+  /// Writes `page`, which takes its name when the whole file is on the disk. `spelled` puts a tool's
+  /// own words for the fields that the page names in backquotes.
+  public func write(
+    _ page: Page, spelled: (String) -> String = { $0 }
+  ) throws(RegateError) {
     try requireReplaceable()
-    try AtomicFile.write(Array(page.render().utf8), to: path, overwrite: true)
+    try AtomicFile.write(Array(spelled(page.render()).utf8), to: path, overwrite: true)
   }
 
   private func requireReplaceable() throws(RegateError) {
