@@ -164,7 +164,7 @@ private enum Uses {
   let inspection = try Inspection.run(
     Inspection.Request(checkpoint: checkpoint, load: .traffic([ids], fewTokens), ranks: [2]),
     progress: Bar())
-  #expect(inspection.layers.count == 2 && inspection.tokens == 256)
+  #expect(inspection.layers.count == inspection.layout.layers.count && inspection.tokens == 256)
   for layer in inspection.layers {
     let load = try #require(layer.load)
     #expect(load.load.reduce(0, +) == 256 * 2)

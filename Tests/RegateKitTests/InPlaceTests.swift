@@ -91,7 +91,7 @@ func `a change that was interrupted anywhere is taken back`(_ sample: Sample) th
 
 @Test(arguments: [Sample.mixtralByLayer, Sample.ggufMixtral])
 func `what was changed since is not reverted`(_ sample: Sample) throws {
-  let bench = try Workbench(sample, tokens: 192)
+  let bench = try Workbench(sample)
   try bench.convertInPlace()
   let name = try #require(
     fileTree(bench.sourceFolder).keys.sorted().last {

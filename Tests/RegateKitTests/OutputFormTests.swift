@@ -28,7 +28,7 @@ private let original =
     let card = try convert(bench, to: "out")
     #expect(card.hasPrefix(original + "\n<!-- regate:begin -->\n"))
     #expect(card.hasSuffix("<!-- regate:end -->\n"))
-    for word in ["| base model | `source` |", "| clones | true |", "| router | stock |"] {
+    for word in ["| base model | `source` |", "hot experts are copied", "| router | stock |"] {
       #expect(card.contains(word), "\(word)")
     }
   }
@@ -52,7 +52,7 @@ private let original =
     let card = try String(
       contentsOf: bench.folder("out").appending(path: "README.md"), encoding: .utf8)
     for line in options + [
-      "| router | \(form.rawValue) |", "| base model | `source` |", "| clones | true |",
+      "| router | \(form.rawValue) |", "| base model | `source` |", "hot experts are copied",
       "| seed | 7 |", "| calibration | `capture.safetensors` |", "### How to load",
     ] { #expect(card.contains(line), "\(line)") }
     #expect(card.contains(loading) && !card.contains("| mtp |") && !card.contains("| protect |"))

@@ -38,7 +38,7 @@ private func `every form is written, read back, balanced and kept in a fit file`
   #expect(try bench.weights("applied").tensors == written.tensors)
 
   let config = try JSONValue(contentsOf: bench.output("fitted") + "/config.json")
-  #expect(config["regate"]?["version"]?.intValue == 3)
+  #expect(config["regate"]?["version"]?.intValue == 4)
   #expect(config["regate"]?["encoder"]?.stringValue == form.encoder.rawValue)
   #expect(config["regate"]?["similarity"]?.stringValue == form.similarity.rawValue)
   let patched = try Model.open(bench.output("fitted"))
@@ -88,8 +88,8 @@ private func `every form is written, read back, balanced and kept in a fit file`
       $0["regate"] = mark
     }
   }
-  #expect(try refusal(mark("version", 2)).contains("expected 3"))
-  #expect(try refusal(mark("version", 4)).contains("expected 3"))
+  #expect(try refusal(mark("version", 3)).contains("expected 4"))
+  #expect(try refusal(mark("version", 5)).contains("expected 4"))
   #expect(try refusal(mark("encoder", "mlp")).contains("mlp"))
   #expect(try refusal(mark("similarity", .null)).contains("missing"))
   // Right names, but of other tensors than those on disk.

@@ -59,7 +59,7 @@ private let rounds = primes.map { rootBits($0, power: 3) }
 public func naiveSHA256(_ message: [UInt8]) -> String {
   var bytes = message + [0x80]
   while bytes.count % 64 != 56 { bytes.append(0) }
-  bytes += (0..<8).map { UInt8(truncatingIfNeeded: message.count * 8 >> (56 - 8 * $0)) }
+  bytes += (0..<8).map { UInt8(truncatingIfNeeded: (8 * message.count) >> (56 - 8 * $0)) }
   var hash = start
   var schedule = [UInt32](repeating: 0, count: 64)
   func rotated(_ x: UInt32, _ n: UInt32) -> UInt32 { x >> n | x << (32 - n) }
