@@ -24,7 +24,7 @@ private func weights(_ folder: URL) throws -> [String: Data] {
   private func sequences() throws -> [[Int]] {
     let array = try ArrayContainer.open(Self.model.ids("calibration")).arrays.values[0]
     let ids = try array.integers()
-    return (0..<2 * Self.count).map { Array(ids[64 * $0..<64 * ($0 + 1)]) }
+    return stride(from: 0, to: ids.count / 64, by: 1).map { Array(ids[64 * $0..<64 * ($0 + 1)]) }
   }
 
   private func convert(
@@ -50,7 +50,7 @@ private func weights(_ folder: URL) throws -> [String: Data] {
     let plain = try convert(first, form, in: folder, "plain")
 
     var judged = first
-    for place in [7, 15] { judged[place] = all[Self.count + place] }
+    for (place, other) in zip([7, 15], all[Self.count...]) { judged[place] = other }
     let other = try convert(judged, form, in: folder, "judged")
     #expect(other.files == plain.files)
     #expect(other.figures != plain.figures)
