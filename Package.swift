@@ -137,8 +137,10 @@ let package = Package(
       "RegateKit",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Fitting",
-        "TextTokens", "Inference", "Reports", collections,
+        "TextTokens", "Inference", "Measures", "Traffic", "Forms", "ModelFitting",
+        "CheckpointWriting", "Runtimes", "Reports", collections,
       ]),
+    .testTarget(name: "ClientTests", dependencies: ["RegateKit"], swiftSettings: common),
     .testTarget(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
   ]

@@ -115,12 +115,14 @@ package enum FitFile {
 
   // MARK: Reading
 
-  /// Whether the fit at `path` has layers beyond those of the model itself, of multi-token
-  /// prediction: then the model is to be opened with them.
-  package static func includesMTP(_ path: String, layerCount: Int) throws(RegateError) -> Bool {
+  /// Whether the fit at `path` has layers beyond those of `model` itself, of multi-token prediction:
+  /// then the model is to be opened with them.
+  package static func includesMTP(_ path: String, for model: Model) throws(RegateError) -> Bool {
     let container = try ArrayContainer.openSafetensors(path)
     _ = try form(of: container)
-    return try layers(of: container).contains { $0 >= layerCount }
+    // Layers of another family say nothing: `read` refuses the fit by its family.
+    guard container.metadata["family"] == model.layout.family.name else { return false }
+    return try layers(of: container).contains { $0 >= model.layout.layerCount }
   }
 
   /// Reads the fit at `path` for `model`, whose gates it must have been made for.

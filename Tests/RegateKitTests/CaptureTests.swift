@@ -6,11 +6,11 @@ import RegateKit
 import TestSupport
 import Testing
 
-private let sample = Sample.safetensors[11]
+private let sample = Sample.deepseekBF16Bias
 
 private func loads(_ bench: Workbench, _ captures: [String]) throws -> [[Int]?] {
   try Inspection.run(
-    .init(checkpoint: bench.source, calibration: captures, threads: 2), progress: Silent()
+    .init(checkpoint: bench.source, load: .traffic(captures, .init()), threads: 2)
   ).layers.map { $0.load?.load }
 }
 
@@ -32,7 +32,7 @@ func `every form of capture gives the load that brute force counts`(
     .safetensorsBF16, to: bench.directory.url, name: "second", tokens: 300..<700)
   #expect(try loads(bench, [first, second]) == loads(bench, [bench.capture]))
   for (name, captures) in [("whole", [bench.capture]), ("parts", [first, second])] {
-    try bench.convert(to: name) { $0.calibration = captures }
+    try bench.convert(to: name) { $0.sets.files = captures }
   }
   var whole = try fileTree(bench.folder("whole"))
   var parts = try fileTree(bench.folder("parts"))
@@ -53,7 +53,7 @@ func fingerprint(_ model: SyntheticModel) -> String {
     })
 }
 
-@Test(arguments: [sample, Sample.gguf[3]])
+@Test(arguments: [sample, Sample.ggufQwen3])
 func `a capture is bound to the gates that it was made with`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 64)
   let right = try bench.model.writeCapture(

@@ -23,7 +23,7 @@ private struct Case: Sendable, CustomTestStringConvertible {
 
 private func directory(
   _ family: SyntheticModel.Family, _ layout: SyntheticModel.Layout = .init(.byLayer)
-) -> Sample { Sample(family: family, storage: .directory(layout)) }
+) -> Sample { Sample(family, .directory(layout)) }
 
 private let cases = [
   Case(
@@ -32,14 +32,14 @@ private let cases = [
       (.transformers, "stock-loads", .note), (.llamaCpp, "needs-gguf", .refuses),
     ]),
   Case(
-    label: "a GGUF", sample: Sample(family: .qwen3, storage: .gguf(.init(.f16))),
+    label: "a GGUF", sample: Sample(.qwen3, .gguf(.init(.f16))),
     expected: [
       (.llamaCpp, "gguf-loads", .note), (.mlx, "needs-safetensors", .refuses),
       (.sglang, "gguf-qwen-norm", .differs), (.transformers, "gguf-dequantised", .note),
     ]),
   Case(
     label: "a split GGUF",
-    sample: Sample(family: .mixtral, storage: .gguf(.init(.f16, split: true))),
+    sample: Sample(.mixtral, .gguf(.init(.f16, split: true))),
     expected: [(.vllm, "gguf-split", .refuses)]),
   Case(
     label: "a DeepSeek-V3 without topk_method", sample: directory(.deepseek),
@@ -123,7 +123,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
     $0["quantization_config"] = ["quant_method": "awq", "bits": 4]
   }
   let error = #expect(throws: RegateError.self) { try bench.convert(to: "out") }
-  #expect(error?.description.contains("use --router stock") == true)
+  #expect(error?.description.contains("use `router` stock") == true)
   #expect(!FileManager.default.fileExists(atPath: bench.output("out")))
   try bench.convert(to: "out") { $0.form = .stock }
 }
@@ -144,7 +144,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
 }
 
 @Test func `a sigmoid model without a gating key is caught`() throws {
-  let bench = try Workbench(Sample(family: .deepseek, storage: .gguf(.init(.f16))), tokens: 8)
+  let bench = try Workbench(Sample(.deepseek, .gguf(.init(.f16))), tokens: 8)
   #expect(try Check.run(bench.source, runtimes: [.llamaCpp]).outcomes[0].level == .note)
   var bytes = try Data(contentsOf: URL(filePath: bench.source))
   // The key, renamed, is no key any more.
@@ -160,9 +160,10 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
 @Test func `the plan of a conversion says what will load it`() throws {
   let bench = try Workbench(directory(.deepseek, .init(.byLayer, bias: .bf16)), tokens: 64)
   func verdicts(_ form: RouterForm) throws -> [String: String] {
-    var request = bench.request
-    request.form = form
-    let json = try Conversion(request, progress: Silent()).plan().json
+    var draft = bench.draft
+    draft.form = form
+    draft.output = .checkpoint(.copy(to: bench.output("out")))
+    let json = try draft.plan().json
     var result: [String: String] = [:]
     for runtime in json["check"]?["runtimes"]?.arrayValue ?? [] {
       result[runtime["runtime"]?.stringValue ?? ""] = runtime["verdict"]?.stringValue
@@ -179,7 +180,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
 }
 
 @Test func `a fit with a bias for a checkpoint without one is refused`() throws {
-  let bench = try Workbench(Sample(family: .deepseek, storage: .gguf(.init(.f16))))
+  let bench = try Workbench(Sample(.deepseek, .gguf(.init(.f16))))
   let fit = try bench.stockFit()
   // A GGUF of the same model whose bias tensors a converter left out, other tensors in their place.
   var bytes = try Data(contentsOf: URL(filePath: bench.source))
@@ -190,7 +191,6 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
   try bytes.write(to: URL(filePath: bench.source))
   let error = #expect(throws: RegateError.self) {
     try bench.convert(to: "out") {
-      $0.calibration = []
       $0.fit = fit.path
     }
   }

@@ -15,44 +15,31 @@ import Testing
 
 extension Workbench {
   /// Writes the delta of a conversion with known stock routers, or prototype ones.
-  func delta(_ form: RouterForm, also output: String? = nil) throws -> String {
-    let fit = try stockFit()
+  func delta(_ form: RouterForm) throws -> String {
     let path = directory.path("my.delta")
-    try convert(to: output) {
-      $0.calibration = []
-      $0.form = form
-      $0.fit = fit.path
-      $0.delta = path
-    }
+    _ = try convertKnown(to: nil, form: form) { $0.output = .checkpoint(.delta(to: path)) }
     return path
   }
 
   func apply(_ delta: String, to name: String, from source: String? = nil) throws {
-    let request = DeltaApplication.Request(
-      delta: delta, checkpoint: source ?? self.source, output: output(name), threads: 2)
-    _ = try DeltaApplication(request, progress: Silent()).run()
+    _ = try DeltaApplication.run(
+      .init(delta: delta, checkpoint: source ?? self.source, output: output(name), threads: 2))
   }
 }
 
 /// Those that become a directory or GGUF files.
-private let samples = (Sample.safetensors + Sample.gguf).filter { sample in
-  if case .file = sample.storage { false } else { true }
-}
+private let samples = (Sample.safetensors + Sample.gguf).filter { !$0.isFile }
 
 @Test func `the delta of a single file makes a single file`() throws {
-  let bench = try Workbench(Sample(family: .qwen3, storage: .file(.init(.single))))
-  let fit = try bench.stockFit()
+  let bench = try Workbench(Sample(.qwen3, .file(.init(.single))), tokens: 192)
   let delta = try bench.delta(.stock)
-  try bench.convert(to: nil) {
-    $0.calibration = []
-    $0.form = .stock
-    $0.fit = fit.path
-    $0.output = bench.directory.path("out.safetensors")
+  _ = try bench.convertKnown(to: nil) {
+    $0.output = .checkpoint(.copy(to: bench.directory.path("out.safetensors")))
   }
-  let request = DeltaApplication.Request(
-    delta: delta, checkpoint: bench.source, output: bench.directory.path("made.safetensors"),
-    threads: 2)
-  _ = try DeltaApplication(request, progress: Silent()).run()
+  _ = try DeltaApplication.run(
+    .init(
+      delta: delta, checkpoint: bench.source, output: bench.directory.path("made.safetensors"),
+      threads: 2))
   #expect(
     try Data(contentsOf: bench.directory.url.appending(path: "made.safetensors"))
       == Data(contentsOf: bench.directory.url.appending(path: "out.safetensors")))
@@ -65,7 +52,8 @@ func `a delta makes what the conversion would have written`(_ sample: Sample) th
   for form in sample.forms {
     let bench = try Workbench(sample, tokens: 192)
     let source = try fileTree(bench.sourceFolder)
-    let delta = try bench.delta(form, also: "out")
+    let delta = try bench.delta(form)
+    _ = try bench.convertKnown(to: "out", form: form)
     try bench.apply(delta, to: "applied")
     #expect(try fileTree(bench.sourceFolder) == source)
     var made = try fileTree(bench.folder("applied"))
@@ -86,14 +74,11 @@ func `a delta makes what the conversion would have written`(_ sample: Sample) th
 extension Sample {
   /// The forms that a conversion of this sample can have.
   var forms: [RouterForm] {
-    switch storage {
-    case .directory: [.stock, .lpr]
-    case .file, .gguf: [.stock]
-    }
+    isFile || isGGUF ? [.stock] : [.stock, .lpr]
   }
 }
 
-@Test(arguments: [Sample.safetensors[1], Sample.safetensors[8], Sample.gguf[1]])
+@Test(arguments: [Sample.mixtralByLayer, Sample.qwen3Fused, Sample.ggufMixtralSplit])
 func `a delta refuses every other base`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 192)
   let delta = try bench.delta(.stock)
@@ -111,7 +96,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
     #expect(error?.file?.hasSuffix(name) == true)
     try bytes.write(to: url)
   }
-  let other = try Workbench(Sample(family: .mixtral, storage: sample.storage), seed: 9, tokens: 192)
+  let other = try Workbench(Sample(.mixtral, sample.storage), seed: 9, tokens: 192)
   #expect(throws: RegateError.self) {
     try bench.apply(delta, to: "applied", from: other.source)
   }
@@ -122,7 +107,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
 }
 
 @Test func `a damaged delta is an error or makes the same files`() throws {
-  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
+  let bench = try Workbench(Sample.mixtral, tokens: 192)
   let path = try bench.delta(.stock)
   try bench.apply(path, to: "good")
   let good = try fileTree(bench.folder("good"))
@@ -158,7 +143,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
   (#""part":0"#, #""part":-1"#, "must be a whole number"),
 ])
 func `a delta that lies is refused by name`(_ old: String, _ new: String, _ word: String) throws {
-  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
+  let bench = try Workbench(Sample.mixtral, tokens: 192)
   let path = try bench.delta(.stock)
   var bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
   let count = bytes[8..<16].reversed().reduce(0) { $0 << 8 | Int($1) }

@@ -21,7 +21,7 @@ private func evenInputs(_ model: SyntheticModel, _ layer: SyntheticModel.Layer) 
 
 @Test(arguments: [false, true])
 func `layers that the original balances as well are named`(_ even: Bool) throws {
-  let bench = try Workbench(Sample.safetensors[5])
+  let bench = try Workbench(Sample.qwen3F32)
   var model = bench.model
   if even {
     for place in model.layers.indices {
@@ -29,7 +29,7 @@ func `layers that the original balances as well are named`(_ even: Bool) throws 
     }
   }
   let capture = try model.writeCapture(to: bench.directory.url, name: "traffic")
-  let result = try bench.convert(to: "out") { $0.calibration = [capture] }
+  let result = try bench.convert(to: "out") { $0.sets.files = [capture] }
 
   let layers = try #require(result.json["layers"]?.arrayValue)
   #expect(layers.count == model.layers.count)

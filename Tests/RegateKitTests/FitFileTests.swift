@@ -9,20 +9,20 @@ import RegateKit
 import TestSupport
 import Testing
 
-private let sample = Sample.safetensors[11]
+private let sample = Sample.deepseekBF16Bias
 
 @Test(arguments: [RouterForm.lpr, .stock])
 func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   let bench = try Workbench(sample, tokens: 256)
   // Its name does not matter.
   let fit = bench.directory.path("my.fit")
-  try bench.convert(to: "fitted") {
-    $0.form = form
-    $0.saveFit = fit
-  }
+  try bench.convert(to: "fitted") { $0.form = form }
+  var draft = bench.draft
+  draft.form = form
+  let run = try draft.fit(to: fit)
+  #expect(run.output == fit && run.fit.forms == [.lpr, .stock])
   try bench.convert(to: "applied") {
     $0.form = form
-    $0.calibration = []
     $0.fit = fit
   }
   var fitted = try fileTree(bench.folder("fitted"))
@@ -37,7 +37,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
 }
 
 @Test func `a fit of the BF16 model serves one whose gates are F32`() throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let fit = try bench.stockFit().path
   var wide = bench.model
   // What rounding to BF16 would have taken away.
@@ -49,19 +49,17 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   try wide.writeSafetensors(.init(.byLayer, gate: .f32), to: bench.folder("wide"))
   try bench.convert(to: "out") {
     $0.checkpoint = bench.directory.path("wide")
-    $0.calibration = []
     $0.fit = fit
   }
   #expect(try Model.open(bench.directory.path("out")).layout.hasPrototypeRouter)
 }
 
 @Test func `a fit of another model is refused`() throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let fit = try bench.stockFit().path
-  let other = try Workbench(sample, seed: 2)
+  let other = try Workbench(sample, seed: 2, tokens: 64)
   let error = #expect(throws: RegateError.self) {
     try other.convert(to: "out") {
-      $0.calibration = []
       $0.fit = fit
     }
   }
@@ -69,10 +67,9 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   #expect(error?.subject == "layers.1.sketch")
   #expect(!FileManager.default.fileExists(atPath: other.directory.path("out")))
 
-  let family = try Workbench(Sample.safetensors[6])
+  let family = try Workbench(.qwen3, tokens: 64)
   let second = #expect(throws: RegateError.self) {
     try family.convert(to: "out") {
-      $0.calibration = []
       $0.fit = fit
     }
   }
@@ -80,14 +77,13 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
 }
 
 @Test func `a damaged fit is refused`() throws {
-  let bench = try Workbench(sample)
-  let good = try HandmadeFit.prototype(bench.model, seed: bench.seed).reduce(
-    into: [String: PlainCheckpoint.Tensor]()
-  ) {
+  let bench = try Workbench(sample, tokens: 192)
+  let fit = try HandmadeFit.prototype(bench.model, seed: bench.seed)
+  let good = fit.tensors.reduce(into: [String: PlainCheckpoint.Tensor]()) {
     $0[$1.name] = PlainCheckpoint.Tensor(
       type: $1.type, shape: $1.shape, bytes: $1.bytes, file: "")
   }
-  let metadata = HandmadeFit.metadata(bench.model)
+  let metadata = fit.metadata
 
   func refusal(
     _ change: (inout [String: PlainCheckpoint.Tensor], inout [String: String]) -> Void
@@ -101,7 +97,6 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
       metadata: metadata, to: path)
     let error = #expect(throws: RegateError.self) {
       try bench.convert(to: "out") {
-        $0.calibration = []
         $0.fit = path
       }
     }

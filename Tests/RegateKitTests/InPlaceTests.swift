@@ -15,16 +15,11 @@ import Testing
 
 extension Workbench {
   func convertInPlace() throws {
-    let fit = try stockFit()
-    try convert(to: nil) {
-      $0.calibration = []
-      $0.fit = fit.path
-      $0.inPlace = true
-    }
+    _ = try convertKnown(to: nil, form: nil) { $0.output = .checkpoint(.inPlace) }
   }
 
   func revert() throws {
-    _ = try Reversion(source, threads: 2, progress: Silent()).run()
+    _ = try Reversion.run(.init(checkpoint: source, threads: 2))
   }
 
   /// Runs `body` and expects a refusal that says `fragment` and changes nothing.
@@ -38,18 +33,14 @@ extension Workbench {
 
 /// All samples but those whose selection bias would have to be widened.
 private let samples = (Sample.safetensors + Sample.gguf).filter { sample in
-  switch sample.storage {
-  case .directory(let layout), .file(let layout):
-    sample.family != .deepseek || layout.biasType == .f32
-  case .gguf: true
-  }
+  sample.family != .deepseek || sample.layout?.biasType != .bf16
 }
 
 @Test(arguments: samples)
 func `a change in place holds what an output would, and is taken back`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
-  _ = try bench.convertStock(to: "out")
+  _ = try bench.convertKnown(to: "out")
   try bench.convertInPlace()
   let changed = try fileTree(bench.sourceFolder)
   #expect(changed != source)
@@ -68,7 +59,7 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
   }
 }
 
-@Test(arguments: [Sample.safetensors[6], Sample.safetensors[3], Sample.gguf[1], Sample.gguf[2]])
+@Test(arguments: [Sample.qwen3, Sample.mixtralFused, Sample.ggufMixtralSplit, Sample.ggufQwen3F16])
 func `a change that was interrupted anywhere is taken back`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
@@ -98,7 +89,7 @@ func `a change that was interrupted anywhere is taken back`(_ sample: Sample) th
   }
 }
 
-@Test(arguments: [Sample.safetensors[1], Sample.gguf[0]])
+@Test(arguments: [Sample.mixtralByLayer, Sample.ggufMixtral])
 func `what was changed since is not reverted`(_ sample: Sample) throws {
   let bench = try Workbench(sample)
   try bench.convertInPlace()
@@ -120,7 +111,7 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
 }
 
 @Test func `files with other names are never written in place`() throws {
-  let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+  let bench = try Workbench(.mixtralByLayer, tokens: 192)
   let manager = FileManager.default
   let name = "model-00002-of-00003.safetensors"
   try manager.linkItem(
@@ -141,10 +132,10 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
     atPath: bench.directory.path("link"), withDestinationPath: bench.directory.path("source"))
   let fit = try bench.stockFit()
   try bench.requireRefusal("is reached through the symbolic link") {
-    var request = ConvertRequest(
-      checkpoint: bench.directory.path("link"), threads: 2, fit: fit.path)
-    request.inPlace = true
-    _ = try Conversion(request, progress: Silent()).run()
+    var draft = ConversionDraft(
+      bench.directory.path("link"), calibration: [], output: .checkpoint(.inPlace))
+    draft.fit = fit.path
+    _ = try draft.run()
   }
   // Between conversion and reverting, too.
   try bench.convertInPlace()
@@ -154,23 +145,19 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
 }
 
 @Test func `a selection bias in BF16 stays so in place, solved for BF16`() throws {
-  let bench = try Workbench(Sample.safetensors[11], tokens: 640)
+  let bench = try Workbench(Sample.deepseekBF16Bias, tokens: 640)
   let fit = bench.directory.path("my.fit")
-  try bench.convert(to: "out") {
-    $0.form = .stock
-    $0.saveFit = fit
-  }
+  try bench.convert(to: "out") { $0.form = .stock }.fit.write(to: fit)
   // A fit with F32 values knows nothing of BF16's.
   try bench.requireRefusal("F32 values") {
     try bench.convert(to: nil) {
-      $0.calibration = []
       $0.fit = fit
-      $0.inPlace = true
+      $0.output = .checkpoint(.inPlace)
     }
   }
   let source = try fileTree(bench.sourceFolder)
   let original = try bench.weights().tensors
-  try bench.convert(to: nil) { $0.inPlace = true }
+  try bench.convert(to: nil) { $0.output = .checkpoint(.inPlace) }
   let changed = try bench.weights().tensors
   let name = try #require(original.keys.first { $0.hasSuffix("e_score_correction_bias") })
   #expect(changed[name]?.type == "BF16" && changed[name]?.bytes != original[name]?.bytes)
@@ -193,11 +180,11 @@ func `what was changed since is not reverted`(_ sample: Sample) throws {
 }
 
 @Test func `the prototype form is not written in place`() throws {
-  let bench = try Workbench(Sample.safetensors[0], tokens: 192)
+  let bench = try Workbench(Sample.mixtral, tokens: 192)
   try bench.requireRefusal("not in place") {
     try bench.convert(to: nil) {
       $0.form = .lpr
-      $0.inPlace = true
+      $0.output = .checkpoint(.inPlace)
     }
   }
 }

@@ -14,9 +14,9 @@ import TestSupport
 import Testing
 
 private let samples = [
-  Sample(family: .deepseek, storage: .directory(.init(.byLayer))),
-  Sample(family: .deepseek, storage: .directory(.init(.single, fused: true))),
-  Sample(family: .deepseek, storage: .gguf(.init(.f16, split: true))),
+  Sample(.deepseek, .directory(.init(.byLayer))),
+  Sample(.deepseek, .directory(.init(.single, fused: true))),
+  Sample(.deepseek, .gguf(.init(.f16, split: true))),
 ]
 
 /// One layer for multi-token prediction, number 3, after three others.
@@ -44,8 +44,7 @@ private func `a router for multi-token prediction is named and left alone`(
 ) throws {
   let bench = try Workbench(predicting: sample, tokens: 512)
   let notice = "Left alone: \(bench.gate), the router of a layer for multi-token prediction"
-  let inspection = try Inspection.run(
-    .init(checkpoint: bench.source, threads: 2), progress: Silent())
+  let inspection = try Inspection.run(.init(checkpoint: bench.source, threads: 2))
   #expect(inspection.text.contains(notice) && inspection.page.render().contains(bench.gate))
   #expect(inspection.json["extra_routers"] == [.string(bench.gate)])
   #expect(inspection.layers.map(\.layer.index) == [1, 2])
@@ -69,10 +68,10 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
   let capture = try bench.model.writeCapture(
     to: bench.directory.url, name: "bound", fingerprint: fingerprint(bench.model))
   let result = try bench.convert(to: "out") {
-    $0.calibration = [capture]
-    $0.mtp = true
-    $0.saveFit = fit
+    $0.sets.files = [capture]
+    $0.settings.mtp = true
   }
+  try result.fit.write(to: fit)
   #expect(!result.text.contains("Left alone"))
   #expect(result.json["plan"]?["router"]?.stringValue == "stock")
   let manifest = try bench.manifest("out")
@@ -82,71 +81,61 @@ private func `a router for multi-token prediction is balanced if asked`(_ sample
   let (before, after) = (try bench.predicting("source"), try bench.predicting("out"))
   #expect(Set(before.keys) == Set(after.keys) && before[bench.gate] != after[bench.gate])
 
-  var request = Validation.Request(
-    original: bench.source, patched: bench.first("out"), calibration: [bench.capture], threads: 2)
-  request.mtp = true
-  let judged = try Validation.run(request, progress: Silent())
+  let judged = try bench.validate("out", mtp: true)
   #expect(judged.layers.map(\.index) == [1, 2, layer])
   let last = try #require(judged.layers.last)
   let old = try #require(last.original.metrics.gini)
   let new = try #require(last.patched.metrics.gini)
   #expect(new < 0.6 * old, "\(old) to \(new)")
-  #expect(last.functions < bench.model.experts, "no clones: the sample is too even")
-  request.mtp = false
-  #expect(try Validation.run(request, progress: Silent()).layers.map(\.index) == [1, 2])
+  #expect(last.logicalExperts < bench.model.experts, "no clones: the sample is too even")
+  #expect(try bench.validate("out").layers.map(\.index) == [1, 2])
 
-  // The fit holds the layer; whether it is used is asked again.
-  for mtp in [true, false] {
-    let name = "applied-\(mtp)"
-    try bench.convert(to: name) {
-      $0.calibration = []
-      $0.fit = fit
-      $0.form = .stock
-      $0.mtp = mtp
-    }
-    #expect(try bench.predicting(name) == (mtp ? after : before))
-  }
+  // A fit that holds the layer is used whole.
+  try bench.convert(to: "applied") { $0.fit = fit }
+  #expect(try bench.predicting("applied") == after)
 }
 
 @Test func `renumbering reaches a layer for multi-token prediction if asked`() throws {
   let bench = try Workbench(predicting: samples[0], tokens: 512)
-  try bench.convert(to: "placed") {
-    $0.routes = false
-    $0.places = true
-    $0.ranks = [2]
-    $0.mtp = true
+  for mtp in [true, false] {
+    _ = try PlacementRun.run(
+      .init(
+        checkpoint: bench.source, load: .traffic([bench.capture], .init()), ranks: [2],
+        output: .checkpoint(.copy(to: bench.output(mtp ? "placed" : "own"))), mtp: mtp, threads: 2))
   }
+  let manifest = try bench.manifest("own")
+  #expect(manifest["layers"]?.arrayValue?.compactMap { $0["index"]?.intValue } == [1, 2])
   let placement = try #require(
     bench.manifest("placed")["layers"]?.arrayValue?.first { $0["index"]?.intValue == layer })
-  let order = (placement["placement"]?.arrayValue ?? []).compactMap(\.intValue)
+  let order = (placement["physical_to_logical"]?.arrayValue ?? []).compactMap(\.intValue)
   #expect(order != order.sorted() && order.sorted() == Array(0..<bench.model.experts))
   let (before, after) = (try bench.weights(), try bench.weights("placed"))
   let old = bench.model.experts(of: layer, in: before)
   #expect(bench.model.experts(of: layer, in: after) == order.map { old[$0] })
 }
 
-@Test func `what --mtp cannot do is refused`() throws {
+@Test func `what mtp cannot do is refused`() throws {
   let bench = try Workbench(predicting: samples[0], tokens: 64)
-  func refusal(_ bench: Workbench, _ change: (inout ConvertRequest) -> Void) throws -> String {
+  func refusal(_ bench: Workbench, _ change: (inout ConversionDraft) -> Void) throws -> String {
     let error = #expect(throws: RegateError.self) {
       try bench.convert(to: "out") {
-        $0.mtp = true
+        $0.settings.mtp = true
         change(&$0)
       }
     }
     #expect(!FileManager.default.fileExists(atPath: bench.output("out")))
     return error?.description ?? ""
   }
-  #expect(try refusal(bench) { $0.form = .lpr }.contains("use --router stock"))
+  #expect(try refusal(bench) { $0.form = .lpr }.contains("use `router` stock"))
   let ids = try bench.directory.write(
     npyBytes(npyDictionary("<i4", "(1, 4)"), data: (1...4).flatMap { littleEndian(Int32($0)) }),
     to: "ids.npy")
-  #expect(try refusal(bench) { $0.calibration = [ids] }.contains("give a capture that holds"))
+  #expect(try refusal(bench) { $0.sets.files = [ids] }.contains("give a capture that holds"))
   // A capture of the model's own layers only, as transformers makes it.
   let own = try bench.model.writeCapture(
     to: bench.directory.url, name: "own", layers: bench.model.layers.dropLast())
   #expect(
-    try refusal(bench) { $0.calibration = [own] }.contains("layers.3.router_input"))
+    try refusal(bench) { $0.sets.files = [own] }.contains("layers.3.router_input"))
   let without = try Workbench(samples[0], tokens: 64)
-  #expect(try refusal(without) { _ in }.contains("leave --mtp out"))
+  #expect(try refusal(without) { _ in }.contains("leave `mtp` out"))
 }

@@ -3,15 +3,17 @@
 import Architectures
 import ByteStorage
 import Checkpoints
+import Forms
 import Foundation
 import OrderedCollections
 import RegateKit
+import Routing
 import TestSupport
 import Testing
 
 /// The modelling files as they lie in the repository.
 private let repository = fixtures.deletingLastPathComponent()
-  .appending(path: "Sources/RegateKit/Modelling")
+  .appending(path: "Sources/Forms/Modelling")
 
 private func family(_ name: String) throws -> Family {
   try #require(Family.all.first { $0.name == name })
@@ -20,7 +22,7 @@ private func family(_ name: String) throws -> Family {
 private func patched(_ config: JSONValue, _ name: String, routers: [String] = []) throws
   -> JSONValue
 {
-  try PrototypeConfig.patched(
+  try PrototypeOutput.patched(
     config, family: try family(name), latentSizes: ["0": 4], routers: routers)
 }
 
@@ -28,8 +30,8 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   let names = try FileManager.default.contentsOfDirectory(
     atPath: repository.path(percentEncoded: false)
   ).filter { $0.hasSuffix(".py") }
-  #expect(names.sorted() == Array(PrototypeModelling.files.keys).sorted())
-  for (name, bytes) in PrototypeModelling.files {
+  #expect(names.sorted() == Array(PrototypeOutput.modellingFiles.keys).sorted())
+  for (name, bytes) in PrototypeOutput.modellingFiles {
     #expect(try Data(bytes) == Data(contentsOf: repository.appending(path: name)))
   }
 }
@@ -53,7 +55,7 @@ func `a prototype configuration names classes that the modelling files define`(
   for reference in map.values {
     let parts = try #require(reference.stringValue).split(separator: ".").map(String.init)
     let code = String(
-      decoding: try #require(PrototypeModelling.files[parts[0] + ".py"]), as: UTF8.self)
+      decoding: try #require(PrototypeOutput.modellingFiles[parts[0] + ".py"]), as: UTF8.self)
     #expect(code.contains("class \(parts[1])("))
     #expect(parts[1].hasPrefix(prefix))
   }
@@ -107,15 +109,14 @@ func `a prototype configuration names classes that the modelling files define`(
 @Test func `a prototype output holds the modelling files and reads back`() throws {
   let directory = try TemporaryDirectory()
   let capture = fixtures.appending(path: "tiny-mixtral-data/calibration.capture.safetensors")
-  var request = ConvertRequest(
-    checkpoint: fixtures.appending(path: "tiny-mixtral").path(percentEncoded: false),
-    calibration: [capture.path(percentEncoded: false)], threads: 2)
+  var draft = ConversionDraft(
+    TinyModel.mixtral.path, calibration: [capture.path(percentEncoded: false)])
   for form in [RouterForm.lpr, .stock] {
     let output = directory.path(form.rawValue)
-    request.form = form
-    request.output = output
-    _ = try Conversion(request, progress: Silent()).run()
-    for (name, bytes) in PrototypeModelling.files {
+    draft.form = form
+    draft.output = .checkpoint(.copy(to: output))
+    _ = try draft.run()
+    for (name, bytes) in PrototypeOutput.modellingFiles {
       let written = try? Data(contentsOf: URL(filePath: output).appending(path: name))
       #expect(written == (form == .lpr ? Data(bytes) : nil))
     }

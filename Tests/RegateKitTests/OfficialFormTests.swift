@@ -11,7 +11,7 @@ import TestSupport
 import Testing
 
 private func bench(_ family: SyntheticModel.Family, tokens: Int = 320) throws -> Workbench {
-  try Workbench(Sample(family: family, storage: .directory(.init(.byLayer))), tokens: tokens)
+  try Workbench(Sample(family, .directory(.init(.byLayer))), tokens: tokens)
 }
 
 @Test(arguments: [SyntheticModel.Family.mixtral, .qwen3])
@@ -22,10 +22,9 @@ private func `the official form has the official code's names, shapes and keys`(
   let fit = bench.directory.path("my.fit")
   try bench.convert(to: "out") {
     $0.form = .lprOfficial
-    $0.latentSize = 8
-    $0.refinementSteps = 20
-    $0.saveFit = fit
-  }
+    $0.settings.latentSize = 8
+    $0.settings.refinementSteps = 20
+  }.fit.write(to: fit)
   let (hidden, experts, size) = (bench.model.hidden, bench.model.experts, 8)
   let written = try bench.weights("out").tensors
   let original = try bench.weights().tensors
@@ -73,15 +72,11 @@ private func `the official form has the official code's names, shapes and keys`(
 
   // The fit file gives the same bytes; the report, validation and checks know the form.
   try bench.convert(to: "applied") {
-    $0.calibration = []
     $0.fit = fit
     $0.form = .lprOfficial
   }
   #expect(try bench.weights("applied").tensors == written)
-  let validation = try Validation.run(
-    .init(
-      original: bench.source, patched: bench.output("out"), calibration: [bench.capture],
-      threads: 2), progress: Silent())
+  let validation = try bench.validate("out")
   #expect(validation.layers.allSatisfy { $0.outputError.map { $0 > 0 && $0 < 1 } ?? false })
   let check = try Check.run(bench.output("out"))
   #expect(check.outcomes.allSatisfy { !$0.loads })
@@ -89,10 +84,9 @@ private func `the official form has the official code's names, shapes and keys`(
 
 @Test func `the report tells how near the distillation comes`() throws {
   let bench = try bench(.qwen3)
-  let result = try bench.convert(to: nil) {
+  let result = try bench.convert(to: "out") {
     $0.form = .lprOfficial
-    $0.refinementSteps = 0
-    $0.saveFit = bench.directory.path("my.fit")
+    $0.settings.refinementSteps = 0
   }
   for layer in result.json["layers"]?.arrayValue ?? [] {
     let overlap = try #require(layer["distillation"]?["overlap"]?.doubleValue)
@@ -124,8 +118,8 @@ func `routing that the official code has not is refused with the reason`(_ index
 @Test func `what official routers cannot be for is refused`() throws {
   let bench = try bench(.mixtral, tokens: 320)
   let fit = bench.directory.path("my.fit")
-  try bench.convert(to: nil) { $0.saveFit = fit }
-  func refusal(_ change: (inout ConvertRequest) -> Void) throws -> String {
+  try bench.convert(to: "plain") { $0.form = .lpr }.fit.write(to: fit)
+  func refusal(_ change: (inout ConversionDraft) -> Void) throws -> String {
     let error = #expect(throws: RegateError.self) {
       try bench.convert(to: "out") {
         $0.form = .lprOfficial
@@ -136,19 +130,15 @@ func `routing that the official code has not is refused with the reason`(_ index
   }
   #expect(
     try refusal {
-      $0.calibration = []
       $0.fit = fit
     }.contains("official code"))
   #expect(
-    try refusal {
-      $0.output = nil
-      $0.inPlace = true
-    }.contains("--router lpr-official"))
+    try refusal { $0.output = .checkpoint(.inPlace) }.contains("`router` lpr-official"))
 
   // A router that was trained further adds to what the experts read.
   try bench.convert(to: "out") {
     $0.form = .lprOfficial
-    $0.refinementSteps = 0
+    $0.settings.refinementSteps = 0
   }
   let shard = bench.folder("out").appending(path: "model-regate-router.safetensors")
   var bytes = try Data(contentsOf: shard)

@@ -18,17 +18,17 @@ private let original =
 
 @Suite struct ModelCardTests {
   private func convert(_ bench: Workbench, to name: String) throws -> String {
-    _ = try bench.convertStock(to: name)
+    _ = try bench.convertKnown(to: name)
     return try String(contentsOf: bench.folder(name).appending(path: "README.md"), encoding: .utf8)
   }
 
   @Test func `a section is added and the original's text stays`() throws {
-    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
     try bench.directory.write(Array(original.utf8), to: "source/README.md")
     let card = try convert(bench, to: "out")
     #expect(card.hasPrefix(original + "\n<!-- regate:begin -->\n"))
     #expect(card.hasSuffix("<!-- regate:end -->\n"))
-    for word in ["| base model | `source` |", "| levers | clone, route |", "| router | stock |"] {
+    for word in ["| base model | `source` |", "hot experts are copied", "| router | stock |"] {
       #expect(card.contains(word), "\(word)")
     }
   }
@@ -42,17 +42,17 @@ private let original =
   func `options, figures and how to load are those of the conversion`(
     _ form: RouterForm, _ loading: String, _ options: [String]
   ) throws {
-    let bench = try Workbench(Sample.safetensors[6], tokens: 512)
+    let bench = try Workbench(Sample.qwen3, tokens: 512)
     try bench.convert(to: "out") {
       $0.form = form
-      $0.balance = .strength(0.75)
-      $0.refinementSteps = form == .lprOfficial ? 20 : nil
-      $0.seed = 7
+      $0.budget = .strength(0.75)
+      $0.settings.refinementSteps = form == .lprOfficial ? 20 : nil
+      $0.settings.seed = 7
     }
     let card = try String(
       contentsOf: bench.folder("out").appending(path: "README.md"), encoding: .utf8)
     for line in options + [
-      "| router | \(form.rawValue) |", "| base model | `source` |", "| levers | clone, route |",
+      "| router | \(form.rawValue) |", "| base model | `source` |", "hot experts are copied",
       "| seed | 7 |", "| calibration | `capture.safetensors` |", "### How to load",
     ] { #expect(card.contains(line), "\(line)") }
     #expect(card.contains(loading) && !card.contains("| mtp |") && !card.contains("| protect |"))
@@ -76,18 +76,18 @@ private let original =
 
   @Test(arguments: ["", "# No line feed at the end"])
   func `any original is kept`(_ text: String) throws {
-    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
     try bench.directory.write(Array(text.utf8), to: "source/README.md")
     #expect(try convert(bench, to: "out").hasPrefix(text))
   }
 
   @Test func `a model without a card gets one`() throws {
-    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
     #expect(try convert(bench, to: "out").hasPrefix("<!-- regate:begin -->\n## Balanced routing"))
   }
 
   @Test func `the section of an earlier conversion is replaced`() throws {
-    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
     let before = original + "\n<!-- regate:begin -->\nold\n<!-- regate:end -->\n"
     try bench.directory.write(Array((before + "\nMore.\n").utf8), to: "source/README.md")
     let card = try convert(bench, to: "out")
@@ -98,13 +98,14 @@ private let original =
   }
 
   @Test func `a GGUF carries options in its keys`() throws {
-    let bench = try Workbench(Sample.gguf[0], tokens: 192)
-    _ = try bench.convertStock(to: "out")
+    let bench = try Workbench(Sample.ggufMixtral, tokens: 192)
+    _ = try bench.convertKnown(to: "out")
     let file = try GGUFCheckpoint(path: bench.output("out"))
-    #expect(file.metadata["regate.levers"] == .string("clone,route"))
+    #expect(file.metadata["regate.router"] == .string("stock"))
     let text = try #require(file.metadata["regate.options"]?.string)
     let options = try JSONValue(parsing: Array(text.utf8), file: "options")
-    #expect(options["fit"]?.stringValue == "stock.fit")
+    #expect(options["fit"]?.stringValue == "known.fit")
+    #expect(options["clones"] == .bool(true))
   }
 }
 
@@ -116,15 +117,11 @@ private let original =
   }
 
   @Test func `shards that do not change are linked`() throws {
-    let bench = try Workbench(Sample.safetensors[1], tokens: 192)
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
     let source = try fileTree(bench.sourceFolder)
-    let fit = try bench.stockFit()
-    let result = try bench.convert(to: "out") {
-      $0.calibration = []
-      $0.form = .stock
-      $0.fit = fit.path
-      $0.links = true
-    }
+    let result = try bench.convertKnown(to: nil) {
+      $0.output = .checkpoint(.copy(to: bench.output("out"), links: true))
+    }.conversion
     // Embedding and head; the layers' shards hold routers.
     let first = "model-00001-of-00003.safetensors"
     #expect(try links(bench.folder("out").appending(path: first)) == 2)
@@ -133,7 +130,7 @@ private let original =
     let methods = result.json["written"]?["methods"]
     #expect((methods?["hard-linked"]?.intValue ?? 0) >= 2)
     #expect(result.text.contains("hard-linked"))
-    _ = try bench.convertStock(to: "copied")
+    _ = try bench.convertKnown(to: "copied")
     var (linked, copied) = (
       try fileTree(bench.folder("out")), try fileTree(bench.folder("copied"))
     )
@@ -182,32 +179,43 @@ private let original =
     }
   }
 
-  /// Converts with an adapter beside the output; the new gates, by layer.
-  private func convert(
-    _ bench: Workbench, to name: String, rank: Int? = nil
-  ) throws -> (error: Double, gates: [[Float]]) {
-    let result = try bench.convert(to: name) {
-      $0.clones = false
+  /// The new gates of a conversion without clones, by layer; its fit is in `out.fit`.
+  private func convert(_ bench: Workbench) throws -> [[Float]] {
+    try bench.convert(to: "out") {
+      $0.settings.clones = false
       $0.form = .stock
-      $0.lora = bench.directory.path("\(name)-lora.gguf")
-      $0.loraRank = rank
-    }
-    let weights = try bench.weights(name)
-    let gates = try bench.model.layers.map { layer in
+    }.fit.write(to: bench.fit)
+    let weights = try bench.weights("out")
+    return try bench.model.layers.map { layer in
       let tensor = try #require(weights.tensors["blk.\(layer.index).ffn_gate_inp.weight"])
       return stride(from: 0, to: tensor.bytes.count, by: 4).map { start in
         Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(tensor.bytes[start + $1]) << (8 * $1) })
       }
     }
-    return (try #require(result.json["lora"]?["largest_error"]?.doubleValue), gates)
   }
 
-  @Test(arguments: [Sample.gguf[0], Sample.gguf[3]])
+  /// Writes the adapter of that fit; its path and the largest error that it tells.
+  private func adapter(_ bench: Workbench, rank: Int? = nil) throws -> (path: String, error: Double)
+  {
+    let path = bench.directory.path("lora-\(rank ?? 0).gguf")
+    let result = try bench.convert(to: nil) {
+      $0.fit = bench.fit
+      $0.output = .adapter(to: path, rank: rank)
+    }
+    return (path, try #require(result.json["lora"]?["largest_error"]?.doubleValue))
+  }
+
+  @Test(arguments: [Sample.ggufMixtral, Sample.ggufQwen3])
   func `an adapter of full rank is the new gate`(_ sample: Sample) throws {
     let bench = try Workbench(sample, tokens: 256)
-    let (error, gates) = try convert(bench, to: "out")
+    let gates = try convert(bench)
+    let (path, error) = try adapter(bench)
     #expect(error == 0)
-    let path = bench.directory.path("out-lora.gguf")
+    // From traffic, no clones are asked for: the adapter is the same.
+    let fitted = bench.directory.path("fitted.gguf")
+    try bench.convert(to: nil) { $0.output = .adapter(to: fitted) }
+    #expect(
+      try Data(contentsOf: URL(filePath: fitted)) == Data(contentsOf: URL(filePath: path)))
     for (found, expected) in zip(try patched(path, bench), gates) {
       for (a, b) in zip(found, expected) { #expect(abs(a - b) <= 1e-6 * max(1, abs(b))) }
     }
@@ -221,14 +229,15 @@ private let original =
   }
 
   @Test func `a lower rank is near, and says how near`() throws {
-    let bench = try Workbench(Sample.gguf[3], tokens: 256)
+    let bench = try Workbench(Sample.ggufQwen3, tokens: 256)
+    let gates = try convert(bench)
     var errors: [Double] = []
     for rank in [1, 4, 12] {
-      let (error, gates) = try convert(bench, to: "out-\(rank)", rank: rank)
+      let (path, error) = try adapter(bench, rank: rank)
       errors.append(error)
       // What is said is what is there.
       var worst = 0.0
-      let found = try patched(bench.directory.path("out-\(rank)-lora.gguf"), bench)
+      let found = try patched(path, bench)
       for (place, gate) in found.enumerated() {
         let (old, new) = (bench.model.layers[place].gate, gates[place])
         var (wrong, whole) = (0.0, 0.0)
@@ -244,34 +253,30 @@ private let original =
   }
 
   @Test func `a fit that copies experts has no adapter`() throws {
-    let bench = try Workbench(Sample.gguf[3], tokens: 192)
-    let fit = try bench.stockFit()
+    let bench = try Workbench(Sample.ggufQwen3, tokens: 192)
     let path = bench.directory.path("lora.gguf")
     let error = #expect(throws: RegateError.self) {
-      try bench.convert(to: nil) {
-        $0.calibration = []
-        $0.clones = false
-        $0.fit = fit.path
-        $0.lora = path
-      }
+      try bench.convertKnown(to: nil) { $0.output = .adapter(to: path) }
     }
     #expect(error?.problem.contains("copies experts") == true)
     #expect(!FileManager.default.fileExists(atPath: path))
   }
 
   @Test func `what an adapter cannot hold is refused`() throws {
-    let deepseek = try Workbench(Sample.gguf[5], tokens: 64)
+    let deepseek = try Workbench(Sample.ggufDeepseek, tokens: 64)
     let bias = #expect(throws: RegateError.self) {
       try deepseek.convert(to: nil) {
-        $0.clones = false
-        $0.lora = deepseek.directory.path("lora.gguf")
+        $0.output = .adapter(to: deepseek.directory.path("lora.gguf"))
       }
     }
     #expect(bias?.problem.contains("bias") == true)
-    let qwen = try Workbench(Sample.gguf[3], tokens: 64)
-    let clones = #expect(throws: RegateError.self) {
-      try qwen.convert(to: nil) { $0.lora = qwen.directory.path("lora.gguf") }
+    let qwen = try Workbench(Sample.ggufQwen3, tokens: 64)
+    for rank in [0, qwen.model.hidden + 1] {
+      #expect(throws: RegateError.self) {
+        try qwen.convert(to: nil) {
+          $0.output = .adapter(to: qwen.directory.path("lora.gguf"), rank: rank)
+        }
+      }
     }
-    #expect(clones?.problem.contains("cannot copy experts") == true)
   }
 }

@@ -14,32 +14,25 @@ import TestSupport
 import Testing
 
 extension Workbench {
-  /// `placement` of an output's manifest, per layer.
-  fileprivate func placements(_ name: String) throws -> [[Int]] {
-    (try manifest(name)["layers"]?.arrayValue ?? []).map {
-      ($0["placement"]?.arrayValue ?? []).compactMap(\.intValue)
-    }
-  }
+  /// `physical_to_logical` of a renumbered output's manifest, per layer: the expert of the original
+  /// in each place.
+  fileprivate func placements(_ name: String) throws -> [[Int]] { try claimedMaps(name) }
 
   /// Groups of the DeepSeek model fill the ranks of an even division.
   fileprivate var ranks: [Int] { sample.family == .deepseek ? [2, 8] : [2, 4] }
 
-  /// The path of an output's first file.
-  func first(_ name: String) -> String {
-    let path = output(name)
-    guard isGGUF, !FileManager.default.fileExists(atPath: path) else { return path }
-    return path.replacingOccurrences(of: ".gguf", with: "-00001-of-00002.gguf")
+  /// Renumbers the checkpoint, or an output of it, by the load of this sample's capture.
+  @discardableResult
+  fileprivate func place(_ name: String = "source", to sink: Sink) throws -> PlacementRun {
+    try PlacementRun.run(
+      .init(
+        checkpoint: name == "source" ? source : first(name), load: .traffic([capture], .init()),
+        ranks: ranks, output: .checkpoint(sink), threads: 2))
   }
 
-  fileprivate func place(to name: String?, _ change: (inout ConvertRequest) -> Void = { _ in })
-    throws -> Conversion.Result
-  {
-    try convert(to: name) {
-      $0.routes = false
-      $0.places = true
-      $0.ranks = ranks
-      change(&$0)
-    }
+  @discardableResult
+  fileprivate func place(_ name: String = "source", to copy: String) throws -> PlacementRun {
+    try place(name, to: .copy(to: output(copy)))
   }
 
   /// Rows of a router tensor.
@@ -72,7 +65,7 @@ extension Workbench {
 
 @Test(arguments: Sample.safetensors + Sample.gguf)
 func `place moves experts with their router rows and nothing else`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 640)
   let source = try fileTree(bench.sourceFolder)
   let result = try bench.place(to: "out")
   #expect(try fileTree(bench.sourceFolder) == source)
@@ -88,25 +81,26 @@ func `place moves experts with their router rows and nothing else`(_ sample: Sam
       }
     }
   }
-  let ranks = try #require(result.json["placement"]?.objectValue)
+  #expect(try bench.manifest("out")["router"]?.stringValue == "unchanged")
+  let ranks = try #require(result.json["rank_max_over_mean"]?.objectValue)
   #expect(ranks.keys.elementsEqual(bench.ranks.map(String.init)))
   let four = try #require(ranks[String(bench.ranks[1])])
   #expect((four["after"]?.doubleValue ?? 9) < (four["before"]?.doubleValue ?? 0))
   let inspected = try Inspection.run(
     .init(
-      checkpoint: bench.first("out"), calibration: [bench.capture], ranks: [bench.ranks[1]],
-      threads: 2),
-    progress: Silent())
+      checkpoint: bench.first("out"), load: .traffic([bench.capture], .init()),
+      ranks: [bench.ranks[1]], threads: 2))
   let measured = inspected.layers.compactMap { $0.load?.rankImbalance.first?.value }
   let mean = measured.reduce(0, +) / Double(measured.count)
   #expect(abs(mean - (four["after"]?.doubleValue ?? 0)) < 0.02)
 }
 
-@Test(arguments: [Sample.safetensors[0], Sample.safetensors[6], Sample.safetensors[11]])
+@Test(arguments: [Sample.mixtral, Sample.qwen3, Sample.deepseekBF16Bias])
 func `renumbering unfused experts moves no expert's bytes`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 640)
   let delta = bench.directory.path("place.delta")
-  _ = try bench.place(to: "out") { $0.delta = delta }
+  try bench.place(to: "out")
+  try bench.place(to: .delta(to: delta))
   try bench.apply(delta, to: "applied")
   #expect(try fileTree(bench.folder("applied")) == fileTree(bench.folder("out")))
   // Headers, gates and the manifest: less than the experts by far.
@@ -122,14 +116,14 @@ func `renumbering unfused experts moves no expert's bytes`(_ sample: Sample) thr
 }
 
 @Test(arguments: [
-  Sample.safetensors[0], Sample.safetensors[3], Sample.safetensors[6], Sample.gguf[1],
-  Sample.gguf[4],
+  Sample.mixtral, Sample.mixtralFused, Sample.qwen3, Sample.ggufMixtralSplit,
+  Sample.ggufDeepseekSplit,
 ])
 func `renumbering in place is taken back`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 640)
   let source = try fileTree(bench.sourceFolder)
-  _ = try bench.place(to: "out")
-  _ = try bench.place(to: nil) { $0.inPlace = true }
+  try bench.place(to: "out")
+  try bench.place(to: .inPlace)
   let (inPlace, out) = (try bench.weights(), try bench.weights("out"))
   for (name, tensor) in out.tensors {
     #expect(inPlace.tensors[name]?.bytes == tensor.bytes, "\(name)")
@@ -139,7 +133,7 @@ func `renumbering in place is taken back`(_ sample: Sample) throws {
 }
 
 @Test func `experts of one layer in several shards need an index of their own`() throws {
-  let bench = try Workbench(Sample.safetensors[6])
+  let bench = try Workbench(.qwen3, tokens: 640)
   // Every second expert to a second shard.
   let weights = try bench.weights()
   var parts: [[FitTensor]] = [[], []]
@@ -165,66 +159,96 @@ func `renumbering in place is taken back`(_ sample: Sample) throws {
 
   let before = try fileTree(bench.sourceFolder)
   let error = #expect(throws: RegateError.self) {
-    _ = try bench.place(to: nil) { $0.inPlace = true }
+    try bench.place(to: .inPlace)
   }
   #expect(error?.problem.contains("several shards") == true)
   #expect(try fileTree(bench.sourceFolder) == before)
-  _ = try bench.place(to: "out")
+  try bench.place(to: "out")
   try bench.requirePlaced("out", bench.placements("out"))
 }
 
-@Test(arguments: [
-  (Sample.safetensors[1], RouterForm.lpr), (Sample.safetensors[10], .lpr),
-  (Sample.safetensors[1], .stock), (Sample.gguf[3], .stock),
-])
-func `all three levers work together`(_ sample: Sample, _ form: RouterForm) throws {
+/// Outputs of conversions: a prototype router with and without groups, and stock ones.
+private let converted = [
+  (Sample.mixtralByLayer, RouterForm.lpr), (.deepseek, .lpr), (.mixtralByLayer, .stock),
+  (.ggufQwen3, .stock),
+]
+
+@Test(arguments: converted)
+func `an output of a conversion is renumbered and routes to the same experts`(
+  _ sample: Sample, _ form: RouterForm
+) throws {
   let bench = try Workbench(sample, tokens: 512)
-  try bench.convert(to: "plain") { $0.form = form }
-  try bench.convert(to: "placed") {
+  let plain = try bench.convert(to: "plain") {
     $0.form = form
-    $0.places = true
-    $0.ranks = bench.ranks
+    $0.settings.refinementSteps = 100
   }
+  try bench.place("plain", to: "placed")
   let placements = try bench.placements("placed")
-  let (plain, placed) = (try bench.claimedMaps("plain"), try bench.claimedMaps("placed"))
-  for (layer, placement) in placements.enumerated() {
-    #expect(placed[layer] == placement.map { plain[layer][$0] })
+  #expect(placements.count == bench.model.layers.count)
+  #expect(placements.allSatisfy { $0 != $0.sorted() && Set($0).count == bench.model.experts })
+  let maps = try bench.claimedMaps("plain")
+  try bench.requireSameButRouters(
+    "placed", maps: zip(maps, placements).map { map, order in order.map { map[$0] } })
+  // A prototype router knows logical experts by number: only what has a row for each physical one
+  // moves.
+  if plain.form == .lpr {
+    let (before, after) = (try bench.weights("plain").tensors, try bench.weights("placed").tensors)
+    let changed = after.filter { $0.value.bytes != before[$0.key]?.bytes }.keys.filter {
+      if case .router = bench.model.part($0) { true } else { false }
+    }
+    let rows: Set = ["physical_to_logical", "clone_prototypes", "clone_bias"]
+    #expect(Set(changed.map { String($0.split(separator: ".").last ?? "") }) == rows)
   }
-  try bench.requireSameButRouters("placed", maps: placed)
-  // The same tokens go to the same functions: validation cannot tell the two apart but by load.
-  func report(_ name: String) throws -> Validation {
-    try Validation.run(
-      .init(
-        original: bench.source, patched: bench.output(name), calibration: [bench.capture],
-        threads: 2), progress: Silent())
-  }
-  let pairs = zip(try report("plain").layers, try report("placed").layers)
+  // The same tokens go to the same experts: validation cannot tell the two apart but by load.
+  let pairs = zip(try bench.validate("plain").layers, try bench.validate("placed").layers)
   for ((a, b), placement) in zip(pairs, placements) {
     #expect(a.agreement.overlap == b.agreement.overlap)
+    #expect(a.agreement.duplicateRate == b.agreement.duplicateRate)
     #expect(placement.map { a.patched.load[$0] } == b.patched.load)
   }
 }
 
-@Test(arguments: ["tiny-qwen3-moe", "tiny-mixtral", "tiny-deepseek"])
-func `a renumbered model predicts the same`(_ name: String) throws {
+@Test(arguments: [Sample.mixtralByLayer, .deepseek])
+func `a prototype output is renumbered in place and by a delta`(_ sample: Sample) throws {
+  let bench = try Workbench.converted(sample).copy()
+  try bench.place("out", to: "placed")
+  let delta = bench.directory.path("place.delta")
+  try bench.place("out", to: .delta(to: delta))
+  try bench.apply(delta, to: "applied", from: bench.output("out"))
+  #expect(try fileTree(bench.folder("applied")) == fileTree(bench.folder("placed")))
+
+  // What an output says of itself is not written over in place.
+  let error = #expect(throws: RegateError.self) { try bench.place("out", to: .inPlace) }
+  #expect(error?.file?.hasSuffix("out/regate.json") == true)
+  try FileManager.default.removeItem(at: bench.folder("out").appending(path: "regate.json"))
+  let before = try fileTree(bench.folder("out"))
+  try bench.place("out", to: .inPlace)
+  let (inPlace, placed) = (try bench.weights("out"), try bench.weights("placed"))
+  #expect(Set(inPlace.tensors.keys) == Set(placed.tensors.keys))
+  for (name, tensor) in placed.tensors {
+    #expect(inPlace.tensors[name]?.bytes == tensor.bytes, "\(name)")
+  }
+  _ = try Reversion.run(.init(checkpoint: bench.output("out"), threads: 2))
+  #expect(try fileTree(bench.folder("out")) == before)
+}
+
+@Test(arguments: TinyModel.all)
+func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   let directory = try TemporaryDirectory()
-  let source = fixtures.appending(path: name).path(percentEncoded: false)
-  let ids = fixtures.appending(path: name + "-data/heldout.npy").path(percentEncoded: false)
-  var request = ConvertRequest(
-    checkpoint: source, calibration: [ids], output: directory.path("out"), threads: 2)
-  request.routes = false
-  request.places = true
-  request.ranks = [2, 4]
-  let result = try Conversion(request, progress: Silent()).run()
-  let imbalance = result.json["placement"]?.objectValue ?? [:]
+  let ids = model.ids("heldout")
+  let result = try PlacementRun.run(
+    .init(
+      checkpoint: model.path, load: .traffic([ids], .init()), ranks: [2, 4],
+      output: .checkpoint(.copy(to: directory.path("out"))), threads: 2))
+  let imbalance = result.json["rank_max_over_mean"]?.objectValue ?? [:]
   func sum(_ key: String) -> Double {
     imbalance.values.reduce(0) { $0 + ($1[key]?.doubleValue ?? 9) }
   }
   // Few experts can lie as evenly as they can already.
-  #expect(sum("after") < sum("before") || name == "tiny-mixtral" && sum("after") == sum("before"))
+  let isMixtral = model.name == TinyModel.mixtral.name
+  #expect(sum("after") < sum("before") || isMixtral && sum("after") == sum("before"))
   let report = try Validation.run(
-    .init(original: source, patched: directory.path("out"), calibration: [ids], threads: 2),
-    progress: Silent())
+    .init(original: model.path, patched: directory.path("out"), calibration: [ids], threads: 2))
   let nll = try #require(report.json["nll"])
   let (before, after) = (nll["original"]?.doubleValue ?? 0, nll["patched"]?.doubleValue ?? 9)
   #expect(abs(before - after) < 1e-5, "\(before) and \(after)")
@@ -233,29 +257,23 @@ func `a renumbered model predicts the same`(_ name: String) throws {
 
 @Test func `an importance matrix is enough to renumber`() throws {
   let directory = try TemporaryDirectory()
-  let gguf = fixtures.appending(path: "tiny-qwen3-moe-data/qwen3-moe-Q8_0.gguf")
-  let model = try Model.open(gguf.path(percentEncoded: false))
+  let gguf = TinyModel.qwen3.gguf
+  let model = try Model.open(gguf)
   let layer = try #require(model.layout.layers.first)
   let counts = (0..<layer.rule.experts).map { Float(1000 / ($0 + 1) * layer.rule.topK) }
   let path = try directory.write(
     imatrix(layers: model.layout.layers.map(\.index), counts: counts), to: "load.gguf")
-  var request = ConvertRequest(
-    checkpoint: gguf.path(percentEncoded: false), output: directory.path("out.gguf"), threads: 2)
-  request.routes = false
-  request.places = true
-  request.imatrix = path
-  request.ranks = [2]
-  let result = try Conversion(request, progress: Silent()).run()
-  #expect((result.json["placement"]?["2"]?["before"]?.doubleValue ?? 0) > 1.3)
-  #expect((result.json["placement"]?["2"]?["after"]?.doubleValue ?? 9) < 1.1)
+  func place(_ output: PlacementRun.Output) throws -> PlacementRun {
+    try PlacementRun.run(
+      .init(checkpoint: gguf, load: .imatrix(path), ranks: [2], output: output, threads: 2))
+  }
+  let result = try place(.checkpoint(.copy(to: directory.path("out.gguf"))))
+  let ranks = result.json["rank_max_over_mean"]?["2"]
+  #expect((ranks?["before"]?.doubleValue ?? 0) > 1.3)
+  #expect((ranks?["after"]?.doubleValue ?? 9) < 1.1)
 
   // The same load for SGLang, with two experts doubled.
-  var plan = ConvertRequest(checkpoint: gguf.path(percentEncoded: false), threads: 2)
-  plan.imatrix = path
-  plan.ranks = [2]
-  plan.redundantExperts = 2
-  plan.expertLocations = directory.path("eplb.json")
-  _ = try Conversion(plan, progress: Silent()).run()
+  _ = try place(.map(.sglang, to: directory.path("eplb.json"), redundant: 2))
   let map = try #require(
     JSONValue(contentsOf: directory.path("eplb.json")).objectValue)
   #expect(map.keys.elementsEqual(["physical_to_logical_map"]))

@@ -3,6 +3,7 @@
 import Architectures
 import ByteStorage
 import Checkpoints
+import Forms
 import Foundation
 import RegateKit
 import Routing
@@ -27,12 +28,10 @@ private func `every form is written, read back, balanced and kept in a fit file`
   let bench = try Workbench(sample)
   let fit = bench.directory.path("my.fit")
   try bench.convert(to: "fitted") {
-    $0.latentForm = form
-    $0.refinementSteps = 20
-    $0.saveFit = fit
-  }
+    $0.settings.latentForm = form
+    $0.settings.refinementSteps = 20
+  }.fit.write(to: fit)
   try bench.convert(to: "applied") {
-    $0.calibration = []
     $0.fit = fit
   }
   let written = try bench.weights("fitted")
@@ -64,10 +63,10 @@ private func `every form is written, read back, balanced and kept in a fit file`
 }
 
 @Test func `the form is that of the configuration, and nothing else is read`() throws {
-  let bench = try Workbench(Sample.safetensors[6], tokens: 256)
+  let bench = try Workbench(Sample.qwen3, tokens: 256)
   try bench.convert(to: "out") {
-    $0.latentForm = Form(encoder: .gaussian, similarity: .kullbackLeibler)
-    $0.refinementSteps = 0
+    $0.settings.latentForm = Form(encoder: .gaussian, similarity: .kullbackLeibler)
+    $0.settings.refinementSteps = 0
   }
   func refusal(_ change: (inout JSONValue) -> Void) throws -> String {
     let path = bench.output("out") + "/config.json"

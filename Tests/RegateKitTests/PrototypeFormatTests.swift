@@ -36,11 +36,11 @@ extension Workbench {
   }
 }
 
-@Test(arguments: [Sample.safetensors[3], Sample.safetensors[9], Sample.safetensors[11]])
+@Test(arguments: [Sample.mixtralFused, Sample.qwen3FP8, Sample.deepseekBF16Bias])
 func `a prototype router that is read back routes as the fitted one`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 256)
   let path = bench.directory.path("fit.safetensors")
-  try bench.convert(to: "out") { $0.saveFit = path }
+  try bench.convert(to: "out").fit.write(to: path)
   let fit = try PlainCheckpoint(safetensors: URL(filePath: path))
   let patched = try Model.open(bench.directory.path("out"))
   for (layer, plain) in zip(patched.layout.layers, bench.model.layers) {
@@ -54,9 +54,8 @@ func `a prototype router that is read back routes as the fitted one`(_ sample: S
 }
 
 @Test(arguments: Sample.safetensors)
-func `a prototype router balances the slots on disk`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
-  try bench.convert(to: "out")
+func `a prototype router balances the experts on disk`(_ sample: Sample) throws {
+  let bench = try Workbench.converted(sample)
   let patched = try Model.open(bench.directory.path("out"))
   #expect(patched.layout.hasPrototypeRouter)
   #expect(patched.layout.layers.map(\.index) == bench.model.layers.map(\.index))
@@ -70,15 +69,15 @@ func `a prototype router balances the slots on disk`(_ sample: Sample) throws {
   }
 }
 
-@Test(arguments: [Sample.safetensors[1], Sample.safetensors[6], Sample.safetensors[11]])
+@Test(arguments: [Sample.mixtralByLayer, Sample.qwen3, Sample.deepseekBF16Bias])
 func `strength 0 leaves every tensor and the configuration as they are`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
   // The official code has no DeepSeek routing.
   for form in RouterForm.allCases where form != .lprOfficial || sample.family != .deepseek {
     try bench.convert(to: form.rawValue) {
       $0.form = form
-      $0.balance = .strength(0)
+      $0.budget = .strength(0)
     }
     let after = try bench.weights(form.rawValue)
     #expect(after.tensors == (try bench.weights()).tensors)
@@ -90,17 +89,18 @@ func `strength 0 leaves every tensor and the configuration as they are`(_ sample
 
 @Test(arguments: Sample.gguf)
 func `strength 0 leaves every tensor of a GGUF as it is`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
-  try bench.convert(to: "out") { $0.balance = .strength(0) }
+  let bench = try Workbench(sample, tokens: 192)
+  try bench.convert(to: "out") { $0.budget = .strength(0) }
   let before = try bench.weights()
   let after = try bench.weights("out")
   #expect(Set(after.tensors.keys) == Set(before.tensors.keys))
   for (name, tensor) in before.tensors { #expect(after.tensors[name]?.bytes == tensor.bytes) }
 }
 
-@Test func `without the clone lever no expert moves`() throws {
-  let bench = try Workbench(Sample.safetensors[6])
-  try bench.convert(to: "out") { $0.clones = false }
+@Test func `without clones no expert moves`() throws {
+  let bench = try Workbench(.qwen3)
+  let result = try bench.convert(to: "out") { $0.settings.clones = false }
+  #expect(result.fit.figures.allSatisfy { $0.clones == 0 })
   for map in try bench.claimedMaps("out") { #expect(map == Array(0..<bench.model.experts)) }
   let before = try bench.weights()
   let after = try bench.weights("out")

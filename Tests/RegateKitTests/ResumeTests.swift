@@ -56,20 +56,21 @@ private struct Folder {
 
   func convert(
     to name: String, _ resume: ResumeOptions = .init(),
-    _ change: (inout ConvertRequest) -> Void = { _ in }
+    _ change: (inout ConversionDraft) -> Void = { _ in }
   ) throws {
-    var request = ConvertRequest(
-      checkpoint: model.path, calibration: [model.ids("calibration")], output: path(name),
-      threads: 2, resume: resume)
-    change(&request)
-    _ = try Conversion(request, progress: Silent()).run()
+    var draft = ConversionDraft(
+      model.path, calibration: [model.ids("calibration")], to: path(name))
+    draft.resume = resume
+    draft.settings.refinementSteps = 40
+    change(&draft)
+    _ = try draft.run()
   }
 
   func capture(to name: String, _ resume: ResumeOptions = .init()) throws {
     _ = try CaptureRun.run(
       CaptureRun.Request(
         checkpoint: model.path, calibration: [model.ids("heldout")], output: path(name),
-        threads: 2, resume: resume), progress: Silent())
+        threads: 2, resume: resume))
   }
 
   func files(_ name: String) throws -> [String: Data] {
@@ -96,8 +97,8 @@ func `a resumed conversion writes the bytes of an uninterrupted one`(
 @Test(arguments: [1, 2])
 func `a search resumes after any layer`(_ stop: Int) throws {
   let folder = try Folder(.qwen3)
-  func change(_ request: inout ConvertRequest) {
-    request.balance = .targetGini(0.45)
+  func change(_ request: inout ConversionDraft) {
+    request.budget = .targetGini(0.45)
   }
   try folder.convert(to: "whole") { change(&$0) }
   try requireStopped { try folder.convert(to: "out", Stopped.after(stop)) { change(&$0) } }
@@ -107,8 +108,8 @@ func `a search resumes after any layer`(_ stop: Int) throws {
 
 @Test func `a fit to captures resumes`() throws {
   let folder = try Folder(.qwen3)
-  func change(_ request: inout ConvertRequest) {
-    request.calibration = [folder.model.data("heldout.capture.safetensors")]
+  func change(_ request: inout ConversionDraft) {
+    request.sets.files = [folder.model.data("heldout.capture.safetensors")]
   }
   try folder.convert(to: "whole") { change(&$0) }
   try requireStopped { try folder.convert(to: "out", Stopped.after(1)) { change(&$0) } }
@@ -137,8 +138,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     try Validation.run(
       Validation.Request(
         original: folder.model.path, patched: folder.path("out"),
-        calibration: [folder.model.ids("heldout")], ranks: [2, 4], threads: 2, resume: resume),
-      progress: Silent()
+        calibration: [folder.model.ids("heldout")], ranks: [2, 4], threads: 2, resume: resume)
     ).json
   }
   let whole = try validate(.init())
@@ -160,7 +160,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     let folder = try Folder(.deepseek)
     try requireStopped { try folder.convert(to: "out", Stopped.after(1)) }
     let text = message { try folder.convert(to: "out") }
-    #expect(text.contains("holds the state of an interrupted run; continue it with --resume"))
+    #expect(text.contains("holds the state of an interrupted run; continue it with `resume`"))
     #expect(folder.exists("out.regate-resume/state.json"))
     try folder.convert(to: "out") { $0.overwrite = true }
     #expect(!folder.exists("out.regate-resume"))
@@ -172,20 +172,20 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     let folder = try Folder(.deepseek)
     try requireStopped { try folder.convert(to: "out", Stopped.after(1)) }
     let before = try folder.files("out.regate-resume")
-    let cases: [(String, (inout ConvertRequest) -> Void)] = [
-      ("--seed 0 instead of 7", { $0.seed = 7 }),
-      ("--strength 1.0 instead of 0.5", { $0.balance = .strength(0.5) }),
-      ("--levers clone,route instead of route", { $0.clones = false }),
-      ("--router lpr instead of stock", { $0.form = .stock }),
-      ("another calibration set", { $0.calibration = [folder.model.ids("heldout")] }),
-      ("another calibration set", { $0.tokens.maxTokens = 512 }),
+    let cases: [(String, (inout ConversionDraft) -> Void)] = [
+      ("seed 0 instead of 7", { $0.settings.seed = 7 }),
+      ("strength 1.0 instead of 0.5", { $0.budget = .strength(0.5) }),
+      ("clones true instead of false", { $0.settings.clones = false }),
+      ("router lpr instead of stock", { $0.form = .stock }),
+      ("another calibration set", { $0.sets.files = [folder.model.ids("heldout")] }),
+      ("another calibration set", { $0.sets.tokens.maxTokens = 512 }),
       ("another checkpoint", { $0.checkpoint = TinyModel.qwen3.path }),
     ]
     for (fragment, change) in cases {
       let text = message {
         try folder.convert(to: "out", resumed) {
           change(&$0)
-          if $0.checkpoint != folder.model.path { $0.calibration = [folder.model.ids("heldout")] }
+          if $0.checkpoint != folder.model.path { $0.sets.files = [folder.model.ids("heldout")] }
         }
       }
       #expect(text.contains("the interrupted run had ") && text.contains(fragment), "\(text)")
@@ -210,7 +210,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
   @Test func `a fit whose target is out of reach leaves no state`() throws {
     let folder = try Folder(.mixtral)
     let text = message {
-      try folder.convert(to: "out", .init(interval: 0)) { $0.balance = .targetGini(0) }
+      try folder.convert(to: "out", .init(interval: 0)) { $0.budget = .targetGini(0) }
     }
     #expect(text.contains("was not reached"))
     #expect(try folder.files("").isEmpty)

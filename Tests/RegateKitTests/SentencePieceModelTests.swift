@@ -96,7 +96,7 @@ private struct SentencePieceModel {
     CaptureRun.Request(
       checkpoint: path, calibration: [TinyModel.text("heldout")],
       output: scratch.path("capture.safetensors"),
-      tokens: TokenOptions(length: length, perplexity: .llama), threads: 2), progress: Silent())
+      tokens: TokenOptions(length: length, perplexity: .llama), threads: 2))
   #expect(run.sequences == golden["windows"]?.intValue)
   let expected = try #require(golden["perplexity"]?.doubleValue)
   // Measured: 1e-4, llama.cpp's attention being in half precision.

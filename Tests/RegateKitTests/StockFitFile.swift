@@ -2,7 +2,6 @@
 
 import Foundation
 import RegateKit
-import Synchronization
 import TestSupport
 import Testing
 
@@ -12,14 +11,14 @@ struct StockGates {
   var gates: [[Float]] = []
   var biases: [[Float]?] = []
 
-  /// Gates whose rows follow the functions in the slots, a little different for each slot.
+  /// Gates whose rows follow the logical experts, a little different for each physical one.
   init(_ model: SyntheticModel, maps: [[Int]]) {
     for (layer, map) in zip(model.layers, maps) {
       var gate: [Float] = []
-      for (slot, function) in map.enumerated() {
+      for (physical, logical) in map.enumerated() {
         for column in 0..<model.hidden {
-          let nudge = column == slot ? SyntheticModel.gateStep : 0
-          gate.append(layer.gate[function * model.hidden + column] + nudge)
+          let nudge = column == physical ? SyntheticModel.gateStep : 0
+          gate.append(layer.gate[logical * model.hidden + column] + nudge)
         }
       }
       gates.append(gate)
@@ -32,29 +31,31 @@ struct StockGates {
 typealias FitTensor = (name: String, type: String, shape: [Int], bytes: [UInt8])
 
 /// Fit files put together by hand from prototype routers that were read out of converted models, by
-/// the layout that the format documents. Saving a fit would train the stock routers each time.
-enum HandmadeFit {
-  private static let cache = Mutex<[String: [FitTensor]]>([:])
+/// the layout that the format documents. A fit of the stock form would train it each time.
+struct HandmadeFit {
+  /// The prototype routers.
+  let tensors: [FitTensor]
+  /// What the fit says of itself.
+  let metadata: [String: String]
+  /// Which logical expert each physical one holds, by MoE layer.
+  let maps: [[Int]]
+
+  private static let made = Shared<HandmadeFit>()
 
   /// The prototype part of the fit of `model`, fitted once in a test run.
-  static func prototype(_ model: SyntheticModel, seed: UInt64) throws -> [FitTensor] {
-    let key = "\(model.family) \(seed) \(model.hidden) \(model.tokens)"
-    return try cache.withLock { cache in
-      if let known = cache[key] { return known }
-      let tensors = try fit(model)
-      cache[key] = tensors
-      return tensors
-    }
+  static func prototype(_ model: SyntheticModel, seed: UInt64) throws -> HandmadeFit {
+    try made.value("\(model.family) \(seed) \(model.hidden) \(model.tokens)") { try fit(model) }
   }
 
-  private static func fit(_ model: SyntheticModel) throws -> [FitTensor] {
+  private static func fit(_ model: SyntheticModel) throws -> HandmadeFit {
     let directory = try TemporaryDirectory()
     try model.writeSafetensors(.init(.single), to: directory.url.appending(path: "source"))
     let capture = try model.writeCapture(to: directory.url)
-    let request = ConvertRequest(
-      checkpoint: directory.path("source"), calibration: [capture], output: directory.path("out"),
-      form: .lpr, threads: 2)
-    _ = try Conversion(request, progress: Silent()).run()
+    var draft = ConversionDraft(
+      directory.path("source"), calibration: [capture], to: directory.path("out"))
+    draft.form = .lpr
+    let fit = try draft.run().fit
+    try fit.write(to: directory.path("fit.safetensors"))
     let weights = try PlainCheckpoint(safetensors: directory.url.appending(path: "out"))
     var tensors: [FitTensor] = []
     for layer in model.layers {
@@ -71,7 +72,21 @@ enum HandmadeFit {
         }
       }
     }
-    return tensors
+    // Regate's own file holds the very same.
+    let written = try PlainCheckpoint(safetensors: directory.url.appending(path: "fit.safetensors"))
+    #expect(written.tensors.count == tensors.count)
+    for (name, type, shape, bytes) in tensors {
+      let other = written.tensors[name]
+      #expect(other?.type == type && other?.shape == shape, "\(name)")
+      // Sums of another order, in the sketch alone.
+      #expect(other?.bytes == bytes || name.hasSuffix("sketch"), "\(name)")
+    }
+    return HandmadeFit(
+      tensors: tensors, metadata: try #require(written.metadata["fit.safetensors"]),
+      maps: model.layers.map { layer in
+        let name = "layers.\(layer.index).physical_to_logical"
+        return integers(tensors.first { $0.name == name }?.bytes ?? [])
+      })
   }
 
   private static func transposed(_ tensor: PlainCheckpoint.Tensor) -> [UInt8] {
@@ -99,25 +114,21 @@ enum HandmadeFit {
       return projections + [row.reduce(Float(0)) { $0 + $1 * $1 }.squareRoot()]
     }
   }
+}
 
-  static func metadata(_ model: SyntheticModel) -> [String: String] {
-    let families = ["mixtral": "mixtral", "qwen3": "qwen3_moe", "deepseek": "deepseek_v3"]
-    return [
-      "format": "regate.fit.v4", "family": families[model.family.rawValue] ?? "", "figures": "{}",
-      "encoder": "linear", "similarity": "dot",
-    ]
-  }
+/// A conversion whose routers were known beforehand.
+struct KnownConversion {
+  let conversion: Conversion
+  let stock: StockGates
+  let maps: [[Int]]
 }
 
 extension Workbench {
   /// A fit of this model whose stock routers are `StockGates`. Returns the path and the gates.
   func stockFit() throws -> (path: String, stock: StockGates, maps: [[Int]]) {
-    var tensors = try HandmadeFit.prototype(model, seed: seed)
-    let maps = model.layers.map { layer in
-      let name = "layers.\(layer.index).physical_to_logical"
-      return integers(tensors.first { $0.name == name }?.bytes ?? [])
-    }
-    let stock = StockGates(model, maps: maps)
+    let fit = try HandmadeFit.prototype(model, seed: seed)
+    let stock = StockGates(model, maps: fit.maps)
+    var tensors = fit.tensors
     for (place, layer) in model.layers.enumerated() {
       tensors.append(
         (
@@ -129,9 +140,23 @@ extension Workbench {
           ("layers.\(layer.index).stock_bias", "F32", [model.experts], PlainType.f32.bytes(bias)))
       }
     }
-    let path = directory.path("stock.fit")
-    try writeSafetensorsFile(tensors, metadata: HandmadeFit.metadata(model), to: path)
-    return (path, stock, maps)
+    let path = directory.path("known.fit")
+    try writeSafetensorsFile(tensors, metadata: fit.metadata, to: path)
+    return (path, stock, fit.maps)
+  }
+
+  /// Converts with the fit of `stockFit`, to a copy called `name` or to what `change` says.
+  func convertKnown(
+    to name: String?, form: RouterForm? = .stock,
+    _ change: (inout ConversionDraft) -> Void = { _ in }
+  ) throws -> KnownConversion {
+    let fit = try stockFit()
+    let conversion = try convert(to: name) {
+      $0.fit = fit.path
+      $0.form = form
+      change(&$0)
+    }
+    return KnownConversion(conversion: conversion, stock: fit.stock, maps: fit.maps)
   }
 }
 

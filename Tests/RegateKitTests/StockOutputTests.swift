@@ -13,17 +13,6 @@ import TestSupport
 import Testing
 
 extension Workbench {
-  /// Converts with known stock routers.
-  func convertStock(to name: String) throws -> (stock: StockGates, maps: [[Int]]) {
-    let fit = try stockFit()
-    try convert(to: name) {
-      $0.calibration = []
-      $0.form = .stock
-      $0.fit = fit.path
-    }
-    return (fit.stock, fit.maps)
-  }
-
   /// The stored type of a router tensor: a BF16 bias becomes F32.
   private func type(_ tensor: PlainCheckpoint.Tensor, isBias: Bool) -> PlainType {
     isBias || tensor.type == "F32" || tensor.type == "0" ? .f32 : .bf16
@@ -48,12 +37,12 @@ extension Workbench {
 
 @Test(arguments: Sample.safetensors)
 func `a stock output keeps names, shards, headers and configuration`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
-  let (stock, maps) = try bench.convertStock(to: "out")
+  let known = try bench.convertKnown(to: "out")
   #expect(try fileTree(bench.sourceFolder) == source)
-  try bench.requireSameButRouters("out", maps: maps)
-  try bench.requireRouters("out", stock)
+  try bench.requireSameButRouters("out", maps: known.maps)
+  try bench.requireRouters("out", known.stock)
 
   let after = try fileTree(bench.folder("out"))
   #expect(Set(after.keys) == Set(source.keys).union(["regate.json", "README.md"]))
@@ -90,12 +79,12 @@ func `a stock output keeps names, shards, headers and configuration`(_ sample: S
 
 @Test(arguments: Sample.gguf)
 func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 192)
   let source = try fileTree(bench.sourceFolder)
-  let (stock, maps) = try bench.convertStock(to: "out")
+  let known = try bench.convertKnown(to: "out")
   #expect(try fileTree(bench.sourceFolder) == source)
-  try bench.requireSameButRouters("out", maps: maps)
-  try bench.requireRouters("out", stock)
+  try bench.requireSameButRouters("out", maps: known.maps)
+  try bench.requireRouters("out", known.stock)
 
   let before = try bench.weights()
   let after = try bench.weights("out")
@@ -122,13 +111,9 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
 }
 
 @Test func `a single safetensors file becomes a single file`() throws {
-  let bench = try Workbench(Sample(family: .qwen3, storage: .file(.init(.single))))
-  let fit = try bench.stockFit()
-  try bench.convert(to: nil) {
-    $0.calibration = []
-    $0.form = .stock
-    $0.fit = fit.path
-    $0.output = bench.directory.path("patched.safetensors")
+  let bench = try Workbench(Sample(.qwen3, .file(.init(.single))), tokens: 192)
+  let fit = try bench.convertKnown(to: nil) {
+    $0.output = .checkpoint(.copy(to: bench.directory.path("patched.safetensors")))
   }
   let after = try PlainCheckpoint(
     safetensors: bench.directory.url.appending(path: "patched.safetensors"))
@@ -149,14 +134,15 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
 func `a fit of the safetensors model gives its GGUF the same stock routers`(
   _ family: SyntheticModel.Family
 ) throws {
-  let bench = try Workbench(Sample(family: family, storage: .directory(.init(.byLayer))))
+  let bench = try Workbench(Sample(family, .directory(.init(.byLayer))), tokens: 192)
   let fit = try bench.stockFit()
   for type in [PlainType.f16, .q8_0] {
     let folder = bench.folder("gguf-\(type.rawValue)")
     let gguf = try bench.model.writeGGUF(.init(type), to: folder)
     let output = bench.directory.path("\(type.rawValue).gguf")
-    let request = ConvertRequest(checkpoint: gguf, output: output, threads: 2, fit: fit.path)
-    _ = try Conversion(request, progress: Silent()).run()
+    var draft = ConversionDraft(gguf, calibration: [], to: output)
+    draft.fit = fit.path
+    _ = try draft.run()
     let after = try PlainCheckpoint(gguf: [URL(filePath: output)])
     for (place, layer) in bench.model.layers.enumerated() {
       #expect(
@@ -166,7 +152,7 @@ func `a fit of the safetensors model gives its GGUF the same stock routers`(
   }
 }
 
-@Test(arguments: [Sample.safetensors[1], Sample.gguf[5]])
+@Test(arguments: [Sample.mixtralByLayer, Sample.ggufDeepseek])
 func `a stock router is fitted and balances what any runtime computes`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 512)
   try bench.convert(to: "out") { $0.form = .stock }
@@ -174,11 +160,7 @@ func `a stock router is fitted and balances what any runtime computes`(_ sample:
   let patched = try Model.open(bench.output("out"))
   let before = try Model.open(bench.source)
   #expect(patched.layout.layers.map(\.gate.shape) == before.layout.layers.map(\.gate.shape))
-  let report = try Validation.run(
-    .init(
-      original: bench.source, patched: bench.output("out"), calibration: [bench.capture], threads: 2
-    ),
-    progress: Silent())
+  let report = try bench.validate("out")
   for layer in report.layers {
     let (old, new) = (layer.original.metrics.gini ?? 0, layer.patched.metrics.gini ?? 1)
     #expect(new < 0.7 * old, "\(old) to \(new)")

@@ -67,9 +67,8 @@ import Testing
   func `load on the held-out capture is transformers' load`(name: String) throws {
     let inspection = try Inspection.run(
       Inspection.Request(
-        checkpoint: path(name), calibration: [path("\(name)-data/heldout.capture.safetensors")],
-        threads: 2),
-      progress: Silence())
+        checkpoint: path(name),
+        load: .traffic([path("\(name)-data/heldout.capture.safetensors")], .init()), threads: 2))
     let reference = try JSONValue(contentsOf: path("\(name)-data/reference.json"))
     for layer in inspection.layers {
       let load = try #require(layer.load)
@@ -80,11 +79,4 @@ import Testing
       #expect(Double(moved) <= 0.005 * Double(expected.reduce(0, +)))
     }
   }
-}
-
-/// Progress that goes nowhere.
-struct Silence: ProgressSink {
-  func begin(_ label: String, total: Int) {}
-  func advance(_ count: Int) {}
-  func end() {}
 }

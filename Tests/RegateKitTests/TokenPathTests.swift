@@ -43,7 +43,7 @@ private func capture(
   let run = try CaptureRun.run(
     CaptureRun.Request(
       checkpoint: checkpoint, calibration: calibration, output: path, tokens: options, type: .f32,
-      threads: threads), progress: Silent())
+      threads: threads))
   return Captured(container: try ArrayContainer.open(path), nll: run.meanNLL)
 }
 
@@ -172,8 +172,8 @@ private func capture(
     let nll = try capture(model.path, [model.ids(set)], in: scratch).nll
     #expect(abs(nll - (golden["mean_nll"]?.doubleValue ?? .nan)) <= 2e-4)
     let inspection = try Inspection.run(
-      Inspection.Request(checkpoint: model.path, calibration: [model.ids(set)], threads: 2),
-      progress: Silent())
+      Inspection.Request(
+        checkpoint: model.path, load: .traffic([model.ids(set)], .init()), threads: 2))
     for layer in inspection.layers {
       let load = try #require(layer.load)
       let expected = try #require(
@@ -194,7 +194,7 @@ private func validate(
   try Validation.run(
     Validation.Request(
       original: original, patched: patched, calibration: [calibration], tokens: options,
-      threads: 2), progress: Silent()
+      threads: 2)
   ).json
 }
 
@@ -238,11 +238,10 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     _ model: TinyModel, _ form: RouterForm
   ) throws {
     let scratch = try TemporaryDirectory()
-    let result = try Conversion(
-      ConvertRequest(
-        checkpoint: model.path, calibration: [model.ids("calibration")],
-        output: scratch.path("out"), form: form, threads: 2), progress: Silent()
-    ).run().json
+    var draft = ConversionDraft(
+      model.path, calibration: [model.ids("calibration")], to: scratch.path("out"))
+    draft.form = form
+    let result = try draft.run().json
     let report = try validate(model.path, scratch.path("out"), model.ids("calibration"))
     #expect(try number(report, "nll", "patched") != number(report, "nll", "original"))
     for side in ["original", "patched"] {
@@ -252,10 +251,17 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     #expect(try abs(number(result, "calibration_kl") - number(report, "kl")) <= 1e-9)
     #expect(
       try number(result, "calibration_top1_agreement") == number(report, "top1_agreement"))
+    // Output errors and losses of a fit are about the sequences that it did not see: every eighth.
+    let ids = try ArrayContainer.open(model.ids("calibration")).arrays.values[0].integers()
+    let heldOut = stride(from: 7 * 64, to: ids.count, by: 8 * 64).map { Array(ids[$0..<$0 + 64]) }
+    let judged = try validate(
+      model.path, scratch.path("out"), scratch.writeIDs(heldOut, to: "heldout.npy"))
+    // Sums over other numbers of tokens round otherwise.
+    let change = try number(judged, "nll", "patched") - number(judged, "nll", "original")
+    #expect(try abs(number(result, "held_out", "nll_increase") - change) <= 1e-5)
     let layers = try #require(result["layers"]?.arrayValue)
-    for (layer, other) in zip(layers, try #require(report["layers"]?.arrayValue)) {
-      #expect(
-        try abs(number(layer, "output_error") - number(other, "output_error")) <= 1e-9)
+    for (layer, other) in zip(layers, try #require(judged["layers"]?.arrayValue)) {
+      #expect(try abs(number(layer, "output_error") - number(other, "output_error")) <= 1e-5)
     }
   }
 
@@ -265,11 +271,10 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     var trees: [[String: Data]] = []
     for threads in 1...3 {
       let name = "out-\(threads)"
-      _ = try Conversion(
-        ConvertRequest(
-          checkpoint: model.path, calibration: [model.ids("calibration")],
-          output: scratch.path(name), threads: threads), progress: Silent()
-      ).run()
+      var draft = ConversionDraft(
+        model.path, calibration: [model.ids("calibration")], to: scratch.path(name))
+      draft.threads = threads
+      _ = try draft.run()
       trees.append(try fileTree(scratch.url.appending(path: name)))
     }
     #expect(trees[1] == trees[0])
@@ -279,14 +284,15 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
   @Test func `layers are fitted to what patched layers give them`() throws {
     let scratch = try TemporaryDirectory()
     let model = TinyModel.qwen3
-    let ids = model.ids("calibration")
+    // 16 sequences of 64: every eighth is held out, and so is every eighth run of their capture.
+    let all = try ArrayContainer.open(model.ids("calibration")).arrays.values[0].integers()
+    let ids = try scratch.writeIDs(
+      stride(from: 0, to: 1024, by: 64).map { Array(all[$0..<$0 + 64]) }, to: "ids.npy")
     _ = try capture(model.path, [ids], in: scratch)
     func layers(_ calibration: String) throws -> [JSONValue] {
-      try #require(
-        try Conversion(
-          ConvertRequest(checkpoint: model.path, calibration: [calibration], threads: 2),
-          progress: Silent()
-        ).run().json["layers"]?.arrayValue)
+      let draft = ConversionDraft(
+        model.path, calibration: [calibration], to: scratch.path(UUID().uuidString))
+      return try #require(try draft.run().json["layers"]?.arrayValue)
     }
     let sequential = try layers(ids)
     let independent = try layers(scratch.path("capture.safetensors"))
@@ -299,15 +305,12 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     let scratch = try TemporaryDirectory()
     let model = TinyModel.qwen3
     let fit = scratch.path("fit.safetensors")
-    _ = try Conversion(
-      ConvertRequest(
-        checkpoint: model.path, calibration: [model.ids("calibration")], balance: .strength(0),
-        threads: 2, saveFit: fit), progress: Silent()
-    ).run()
-    _ = try Conversion(
-      ConvertRequest(checkpoint: model.path, output: scratch.path("out"), threads: 2, fit: fit),
-      progress: Silent()
-    ).run()
+    var draft = ConversionDraft(
+      model.path, calibration: [model.ids("calibration")], to: scratch.path("out"))
+    draft.budget = .strength(0)
+    _ = try draft.fit(to: fit)
+    draft.fit = fit
+    _ = try draft.run()
     let before = try fileTree(URL(filePath: model.path))
     let after = try fileTree(scratch.url.appending(path: "out"))
     #expect(after["model.safetensors"] == before["model.safetensors"])

@@ -24,8 +24,8 @@ private struct NaiveFigures {
     _ model: SyntheticModel, _ layer: SyntheticModel.Layer, original: NaiveRouting,
     patched: NaiveRouting, map: [Int]
   ) {
-    let before = original.functions(Array(0..<model.experts))
-    let after = patched.functions(map)
+    let before = original.logicalExperts(Array(0..<model.experts))
+    let after = patched.logicalExperts(map)
     var shared = 0
     var distinct = 0
     var difference = 0.0
@@ -48,6 +48,16 @@ private struct NaiveFigures {
 }
 
 extension Workbench {
+  /// The figures must be those of routers that were known beforehand.
+  fileprivate func requireFigures(_ validation: Validation, of known: KnownConversion) throws {
+    try requireFigures(
+      validation,
+      patched: {
+        naiveRoute(
+          model, model.layers[$0], gate: known.stock.gates[$0], bias: known.stock.biases[$0])
+      }, maps: known.maps)
+  }
+
   fileprivate func requireFigures(
     _ validation: Validation, patched: (Int) throws -> NaiveRouting, maps: [[Int]]
   ) throws {
@@ -69,43 +79,29 @@ extension Workbench {
       #expect(isClose(report.agreement.overlap, figures.overlap))
       #expect(abs(report.agreement.duplicateRate - figures.duplicates) < 1e-9)
       #expect(isClose(report.outputError, figures.outputError, within: 1e-3))
-      #expect(report.functions == Set(maps[place]).count)
+      #expect(report.logicalExperts == Set(maps[place]).count)
     }
   }
 }
 
 private let stockSamples = [
-  Sample.safetensors[1], Sample.safetensors[3], Sample.safetensors[9], Sample.safetensors[12],
-  Sample.gguf[1], Sample.gguf[2], Sample.gguf[5],
+  Sample.mixtralByLayer, .mixtralFused, .qwen3FP8, .deepseekFP8, .ggufMixtralSplit, .ggufQwen3F16,
+  .ggufDeepseek,
 ]
 
 @Test(arguments: stockSamples)
 func `validation of a stock output agrees with brute force`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 400)
-  let (stock, maps) = try bench.convertStock(to: "out")
-  let output =
-    FileManager.default.fileExists(atPath: bench.directory.path("out/out-00001-of-00002.gguf"))
-    ? bench.directory.path("out/out-00001-of-00002.gguf") : bench.output("out")
-  let validation = try Validation.run(
-    .init(original: bench.source, patched: output, calibration: [bench.capture], threads: 2),
-    progress: Silent())
-  try bench.requireFigures(
-    validation,
-    patched: { place in
-      naiveRoute(
-        bench.model, bench.model.layers[place], gate: stock.gates[place], bias: stock.biases[place])
-    }, maps: maps)
+  let known = try bench.convertKnown(to: "out")
+  try bench.requireFigures(try bench.validate("out"), of: known)
 }
 
-@Test(arguments: [Sample.safetensors[0], Sample.safetensors[8], Sample.safetensors[12]])
+@Test(arguments: [Sample.mixtral, Sample.qwen3Fused, Sample.deepseekFP8])
 func `validation of a prototype output agrees with brute force`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 400)
   try bench.convert(to: "out")
   let patched = try Model.open(bench.directory.path("out"))
-  let validation = try Validation.run(
-    .init(
-      original: bench.source, patched: patched.checkpoint.path, calibration: [bench.capture],
-      threads: 2), progress: Silent())
+  let validation = try bench.validate("out")
   try bench.requireFigures(
     validation,
     patched: { place in
@@ -124,22 +120,20 @@ func `validation of a prototype output agrees with brute force`(_ sample: Sample
 }
 
 @Test func `an output against itself has no error and full overlap`() throws {
-  let bench = try Workbench(Sample.safetensors[6], tokens: 300)
-  let validation = try Validation.run(
-    .init(original: bench.source, patched: bench.source, calibration: [bench.capture], threads: 2),
-    progress: Silent())
+  let bench = try Workbench(Sample.qwen3, tokens: 300)
+  let validation = try bench.validate("source")
   for layer in validation.layers {
     #expect(layer.outputError == 0)
     #expect(layer.agreement.overlap == 1)
     #expect(layer.agreement.divergence < 1e-12)
-    #expect(layer.functions == bench.model.experts)
+    #expect(layer.logicalExperts == bench.model.experts)
   }
 }
 
 @Test(arguments: ["missing", "lying"])
-func `functions are told by bytes whatever the manifest says`(_ manifest: String) throws {
-  let bench = try Workbench(Sample.safetensors[7], tokens: 300)
-  let (stock, maps) = try bench.convertStock(to: "out")
+func `logical experts are told by bytes whatever the manifest says`(_ manifest: String) throws {
+  let bench = try Workbench(Sample.qwen3Scattered, tokens: 300)
+  let known = try bench.convertKnown(to: "out")
   let path = bench.directory.path("out/regate.json")
   if manifest == "missing" {
     try FileManager.default.removeItem(atPath: path)
@@ -149,22 +143,14 @@ func `functions are told by bytes whatever the manifest says`(_ manifest: String
     json["layers"] = .array((0..<2).map { ["index": .integer($0), "physical_to_logical": none] })
     try Data(json.serialised(.compact)).write(to: URL(filePath: path))
   }
-  let validation = try Validation.run(
-    .init(
-      original: bench.source, patched: bench.directory.path("out"), calibration: [bench.capture],
-      threads: 2), progress: Silent())
-  try bench.requireFigures(
-    validation,
-    patched: {
-      naiveRoute(bench.model, bench.model.layers[$0], gate: stock.gates[$0], bias: stock.biases[$0])
-    }, maps: maps)
+  try bench.requireFigures(try bench.validate("out"), of: known)
 }
 
 @Test(arguments: SyntheticModel.Family.allCases)
 func `a renumbered model is the same model`(_ family: SyntheticModel.Family) throws {
   // A seed for which no token has two equal scores: ties depend on the numbering.
   let bench = try Workbench(
-    Sample(family: family, storage: .directory(.init(.scattered))), seed: 4, tokens: 300)
+    Sample(family, .directory(.init(.scattered))), seed: 4, tokens: 300)
   var renumbered = bench.model
   // Groups stay whole: the order is reversed, groups included.
   let order = Array((0..<bench.model.experts).reversed())
@@ -176,14 +162,11 @@ func `a renumbered model is the same model`(_ family: SyntheticModel.Family) thr
     renumbered.layers[place].bias = layer.bias.map { bias in order.map { bias[$0] } }
   }
   try renumbered.writeSafetensors(.init(.scattered), to: bench.folder("renumbered"))
-  let validation = try Validation.run(
-    .init(
-      original: bench.source, patched: bench.directory.path("renumbered"),
-      calibration: [bench.capture], threads: 2), progress: Silent())
+  let validation = try bench.validate("renumbered")
   for layer in validation.layers {
     #expect(layer.agreement.overlap == 1)
     #expect(try #require(layer.outputError) < 1e-6)
-    #expect(layer.functions == bench.model.experts)
+    #expect(layer.logicalExperts == bench.model.experts)
     #expect(layer.patched.load == layer.original.load.reversed())
   }
 }

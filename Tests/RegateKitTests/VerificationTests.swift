@@ -2,7 +2,9 @@
 
 import Architectures
 import ByteStorage
+import CheckpointWriting
 import Checkpoints
+import Forms
 import Foundation
 import RegateKit
 import Routing
@@ -12,24 +14,21 @@ import Testing
 extension Workbench {
   /// Verifies the output `name` against what its own manifest plans and its own routers hold.
   fileprivate func verify(
-    _ name: String, routers: [LayerPatch.NewRouter], maps: [[Int]]
+    _ name: String, routers: [PrototypeRouter], maps: [[Int]]
   ) throws -> Verification.Result {
     let model = try Model.open(source)
-    var patches: [LayerPatch] = []
-    var added: [SafetensorsWriter.Tensor] = []
-    for (place, layer) in model.layout.layers.enumerated() {
-      patches.append(
-        LayerPatch(layer: layer, physicalToLogical: maps[place], router: routers[place]))
-      if case .prototype(let router) = routers[place] {
-        added += try PrototypeRouterFormat.tensors(of: router, gate: layer.gate.name)
-      }
+    let patches = try model.layout.layers.enumerated().map { place, layer in
+      LayerPatch(
+        layer: layer, physicalToLogical: maps[place],
+        router: RouterTensors(
+          replacing: layer,
+          by: try PrototypeRouterFormat.tensors(of: routers[place], gate: layer.gate.name)))
     }
     let output: any Checkpoint =
       isGGUF
       ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
     return try Verification(
-      original: model.checkpoint, output: output, patches: patches, added: added,
-      progress: Silent()
+      original: model.checkpoint, output: output, patches: patches, progress: NoProgress()
     ).run()
   }
 
@@ -53,16 +52,15 @@ extension Workbench {
   }
 }
 
-@Test(arguments: [Sample.safetensors[1], Sample.safetensors[8], Sample.safetensors[12]])
+@Test(arguments: [Sample.mixtralByLayer, Sample.qwen3Fused, Sample.deepseekFP8])
 func `verification finds a flipped bit in any tensor of a prototype output`(
   _ sample: Sample
 ) throws {
-  let bench = try Workbench(sample, tokens: 400)
-  try bench.convert(to: "out")
+  let bench = try Workbench.converted(sample).copy()
   let patched = try Model.open(bench.output("out"))
   let routers = try patched.layout.layers.map { layer in
     if case .prototype(let router) = try patched.router(of: layer) {
-      return LayerPatch.NewRouter.prototype(router)
+      return router
     }
     throw RegateError(.mismatch, "no prototype router")
   }
@@ -73,7 +71,7 @@ func `verification finds a flipped bit in any tensor of a prototype output`(
   #expect(result.identicalTensors >= others)
   let tensors = try bench.weights("out").tensors.keys.sorted()
   for name in stride(from: 0, to: tensors.count, by: 7).map({ tensors[$0] })
-    + tensors.filter({ $0.contains("slot_") || $0.contains(".gate.weight") })
+    + tensors.filter({ $0.contains("physical_to_logical") || $0.contains(".gate.weight") })
   {
     try bench.damage(name, of: "out")
     let error = #expect(throws: RegateError.self, "\(name)") {
@@ -86,8 +84,8 @@ func `verification finds a flipped bit in any tensor of a prototype output`(
   _ = try bench.verify("out", routers: routers, maps: maps)
   // A plan of other clones is not what was written.
   var otherMaps = maps
-  let slot = try #require(maps[0].indices.first { maps[0][$0] != $0 })
-  otherMaps[0][slot] = slot
+  let clone = try #require(maps[0].indices.first { maps[0][$0] != $0 })
+  otherMaps[0][clone] = clone
   #expect(throws: RegateError.self) {
     _ = try bench.verify("out", routers: routers, maps: otherMaps)
   }
@@ -97,12 +95,12 @@ func `verification finds a flipped bit in any tensor of a prototype output`(
 private let unwritable = FileManager.default.fileExists(atPath: "/proc/self") ? "/proc" : "/System"
 
 @Test func `an output that cannot be made leaves nothing`() throws {
-  let bench = try Workbench(Sample.safetensors[6], tokens: 300)
+  let bench = try Workbench(Sample.qwen3, tokens: 300)
   let before = try fileTree(bench.directory.url)
   let long = String(repeating: "n", count: 250)
   for output in [unwritable + "/regate-output", bench.directory.path(long)] {
     let error = #expect(throws: RegateError.self) {
-      try bench.convert(to: nil) { $0.output = output }
+      try bench.convert(to: nil) { $0.output = .checkpoint(.copy(to: output)) }
     }
     #expect(error?.code == .io)
     #expect(!FileManager.default.fileExists(atPath: output))

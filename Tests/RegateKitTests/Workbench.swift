@@ -8,67 +8,65 @@ import RegateKit
 import TestSupport
 import Testing
 
-/// No progress.
-struct Silent: ProgressSink {
-  func begin(_ label: String, total: Int) {}
-  func advance(_ count: Int) {}
-  func end() {}
-}
+/// A conversion in the making, whose parts a test changes one by one.
+struct ConversionDraft {
+  var checkpoint: String
+  /// What is fitted to, unless `fit` is there.
+  var sets: CalibrationSets
+  var budget = Budget.strength(1)
+  var settings = FitSettings()
+  /// A fit file.
+  var fit: String?
+  var output: Conversion.Output?
+  var form: RouterForm?
+  var overwrite = false
+  var threads = 2
+  var resume = ResumeOptions()
 
-/// A family in one of the ways that it can lie on disk.
-struct Sample: Sendable, CustomStringConvertible {
-  enum Storage: Sendable {
-    case directory(SyntheticModel.Layout)
-    /// `model.safetensors`, named as the checkpoint.
-    case file(SyntheticModel.Layout)
-    case gguf(SyntheticModel.GGUFLayout)
+  init(_ checkpoint: String, calibration: [String], output: Conversion.Output? = nil) {
+    self.checkpoint = checkpoint
+    sets = CalibrationSets(calibration)
+    self.output = output
   }
 
-  let family: SyntheticModel.Family
-  let storage: Storage
-
-  var description: String {
-    switch storage {
-    case .directory(let layout): "\(family.rawValue), \(layout)"
-    case .file(let layout): "\(family.rawValue) as a file, \(layout)"
-    case .gguf(let layout): "\(family.rawValue), GGUF \(layout)"
-    }
+  /// A copy at `path`.
+  init(_ checkpoint: String, calibration: [String], to path: String) {
+    self.init(checkpoint, calibration: calibration, output: .checkpoint(.copy(to: path)))
   }
 
-  private static func directory(
-    _ family: SyntheticModel.Family, _ layout: SyntheticModel.Layout
-  ) -> Sample { Sample(family: family, storage: .directory(layout)) }
-
-  private static func gguf(
-    _ family: SyntheticModel.Family, _ type: PlainType, split: Bool = false
-  ) -> Sample {
-    Sample(family: family, storage: .gguf(SyntheticModel.GGUFLayout(type, split: split)))
+  var source: Conversion.Source {
+    fit.map { .file($0) } ?? .traffic(sets, budget: budget, settings: settings)
   }
 
-  static let safetensors = [
-    directory(.mixtral, .init(.single)),
-    directory(.mixtral, .init(.byLayer)),
-    directory(.mixtral, .init(.scattered, experts: .f16)),
-    directory(.mixtral, .init(.single, fused: true)),
-    directory(.mixtral, .init(.byLayer, fused: true, gate: .f32)),
-    directory(.qwen3, .init(.single, gate: .f32, experts: .f32)),
-    directory(.qwen3, .init(.byLayer)),
-    directory(.qwen3, .init(.scattered)),
-    directory(.qwen3, .init(.byLayer, fused: true)),
-    directory(.qwen3, .init(.scattered, experts: .fp8)),
-    directory(.deepseek, .init(.single)),
-    directory(.deepseek, .init(.byLayer, bias: .bf16)),
-    directory(.deepseek, .init(.scattered, bias: .bf16, experts: .fp8)),
-    directory(.deepseek, .init(.single, fused: true)),
-    Sample(family: .mixtral, storage: .file(.init(.single))),
-    Sample(family: .deepseek, storage: .file(.init(.single, bias: .bf16))),
-  ]
+  func plan() throws -> ConversionPlan {
+    try ConversionPlan.run(
+      .init(
+        checkpoint: checkpoint, source: source, output: output, form: form, overwrite: overwrite,
+        threads: threads))
+  }
 
-  static let gguf = [
-    gguf(.mixtral, .f32), gguf(.mixtral, .q8_0, split: true),
-    gguf(.qwen3, .f16), gguf(.qwen3, .q8_0),
-    gguf(.deepseek, .f16, split: true), gguf(.deepseek, .q8_0),
-  ]
+  func run(progress: any ProgressSink = NoProgress()) throws -> Conversion {
+    try Conversion.run(
+      .init(
+        checkpoint: checkpoint, source: source, output: try #require(output), form: form,
+        overwrite: overwrite, threads: threads, resume: resume), progress: progress)
+  }
+
+  /// The fit alone, written to `path` where there is one.
+  func fit(to path: String? = nil) throws -> FitRun {
+    try FitRun.run(
+      .init(
+        checkpoint: checkpoint, calibration: sets, budget: budget, settings: settings, form: form,
+        threads: threads, resume: resume, output: path, overwrite: overwrite))
+  }
+
+  /// A sweep of what the draft fits.
+  func sweep(_ strengths: [Double] = Sweep.strengths) throws -> Sweep {
+    try Sweep.run(
+      .init(
+        checkpoint: checkpoint, calibration: sets, strengths: strengths, settings: settings,
+        form: form, threads: threads))
+  }
 }
 
 /// A sample on disk with a capture, in a folder of its own.
@@ -77,42 +75,50 @@ struct Workbench {
   let sample: Sample
   let model: SyntheticModel
   let seed: UInt64
-  /// The checkpoint's path.
-  let source: String
-  let capture: String
 
-  init(
-    _ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280, mtpLayers: Int = 0
+  init(_ sample: Sample, seed: UInt64 = 1, tokens: Int = 1280, mtpLayers: Int = 0) throws {
+    try self.init(sample, seed: seed, tokens: tokens, mtpLayers: mtpLayers, in: .init())
+  }
+
+  fileprivate init(
+    _ sample: Sample, seed: UInt64, tokens: Int, mtpLayers: Int, in directory: TemporaryDirectory
   ) throws {
-    let fp8 =
-      switch sample.storage {
-      case .directory(let layout), .file(let layout): layout.expertType == .fp8
-      case .gguf: false
-      }
-    directory = try TemporaryDirectory()
+    self.directory = directory
     self.sample = sample
     self.seed = seed
-    // Two scale blocks in each direction, the second one cut off.
+    // FP8: two scale blocks in each direction, the second one cut off.
     model = SyntheticModel(
-      sample.family, seed: seed, hidden: fp8 ? 144 : 64, width: fp8 ? 136 : 32, tokens: tokens,
-      fp8: fp8, mtpLayers: mtpLayers)
-    let folder = directory.url.appending(path: "source")
+      sample.family, seed: seed, hidden: sample.isFP8 ? 144 : 64, width: sample.isFP8 ? 136 : 32,
+      tokens: tokens, fp8: sample.isFP8, mtpLayers: mtpLayers)
     switch sample.storage {
-    case .directory(let layout):
-      try model.writeSafetensors(layout, to: folder)
-      source = directory.path("source")
-    case .file(let layout):
-      try model.writeSafetensors(layout, to: folder)
-      source = directory.path("source/model.safetensors")
-    case .gguf(let layout):
-      source = try model.writeGGUF(layout, to: folder)
+    case .directory(let layout), .file(let layout):
+      try model.writeSafetensors(layout, to: sourceFolder)
+    case .gguf(let layout): try model.writeGGUF(layout, to: sourceFolder)
     }
-    capture = try model.writeCapture(to: directory.url)
+    try model.writeCapture(to: directory.url)
   }
 
-  var isGGUF: Bool {
-    if case .gguf = sample.storage { true } else { false }
+  /// A copy of `other` with all its outputs, for tests that change files.
+  private init(copying other: Workbench) throws {
+    directory = try TemporaryDirectory()
+    (sample, model, seed) = (other.sample, other.model, other.seed)
+    try FileManager.default.removeItem(at: directory.url)
+    try FileManager.default.copyItem(at: other.directory.url, to: directory.url)
   }
+
+  /// The checkpoint's path.
+  var source: String {
+    switch sample.storage {
+    case .directory: directory.path("source")
+    case .file: directory.path("source/model.safetensors")
+    case .gguf(let layout):
+      directory.path("source/model\(layout.split ? "-00001-of-00002" : "").gguf")
+    }
+  }
+
+  var capture: String { directory.path("capture.safetensors") }
+
+  var isGGUF: Bool { sample.isGGUF }
 
   var sourceFolder: URL { directory.url.appending(path: "source") }
 
@@ -125,21 +131,58 @@ struct Workbench {
     return directory.path(name + "/out.gguf")
   }
 
+  /// The path of an output's first file.
+  func first(_ name: String) -> String {
+    let path = output(name)
+    guard isGGUF, !FileManager.default.fileExists(atPath: path) else { return path }
+    return path.replacingOccurrences(of: ".gguf", with: "-00001-of-00002.gguf")
+  }
+
   func folder(_ name: String) -> URL { directory.url.appending(path: name) }
 
-  var request: ConvertRequest {
-    ConvertRequest(checkpoint: source, calibration: [capture], threads: 2)
-  }
+  var draft: ConversionDraft { ConversionDraft(source, calibration: [capture]) }
 
+  /// Converts to a copy called `name`, or to what `change` says.
   @discardableResult
   func convert(
-    to name: String?, _ change: (inout ConvertRequest) -> Void = { _ in }
-  ) throws -> Conversion.Result {
-    var request = request
-    request.output = name.map(output)
-    change(&request)
-    return try Conversion(request, progress: Silent()).run()
+    to name: String?, progress: any ProgressSink = NoProgress(),
+    _ change: (inout ConversionDraft) throws -> Void = { _ in }
+  ) throws -> Conversion {
+    var draft = draft
+    draft.output = name.map { .checkpoint(.copy(to: output($0))) }
+    try change(&draft)
+    return try draft.run(progress: progress)
   }
+
+  /// Compares an output, by default with this sample's capture.
+  func validate(_ name: String, ranks: [Int] = [], mtp: Bool = false) throws -> Validation {
+    try Validation.run(
+      .init(
+        original: source, patched: first(name), calibration: [capture], ranks: ranks, mtp: mtp,
+        threads: 2))
+  }
+
+  // MARK: Shared outputs
+
+  private static let shared = Shared<Workbench>()
+
+  /// `sample` with a copy `out` in the container's default form, fitted to its capture at strength
+  /// 1; converted once in a test run, and not to be changed by any test.
+  static func converted(_ sample: Sample) throws -> Workbench {
+    try shared.value(sample.description) {
+      let bench = try Workbench(
+        sample, seed: 1, tokens: 1280, mtpLayers: 0, in: .init(untilExit: true))
+      let result = try bench.convert(to: "out")
+      try result.fit.write(to: bench.fit)
+      return bench
+    }
+  }
+
+  /// The fit file of the output `out` of `converted`.
+  var fit: String { directory.path("out.fit") }
+
+  /// A copy of this one, for a test that changes files.
+  func copy() throws -> Workbench { try Workbench(copying: self) }
 
   /// The weights of the original, or of an output.
   func weights(_ name: String = "source") throws -> PlainCheckpoint {
@@ -157,7 +200,7 @@ struct Workbench {
     return try JSONValue(contentsOf: folder(name).appending(path: file).path(percentEncoded: false))
   }
 
-  /// Which function each slot holds by an output's manifest, per MoE layer.
+  /// Which logical expert each physical one holds by an output's manifest, per MoE layer.
   func claimedMaps(_ name: String) throws -> [[Int]] {
     (try manifest(name)["layers"]?.arrayValue ?? []).map {
       ($0["physical_to_logical"]?.arrayValue ?? []).compactMap(\.intValue)

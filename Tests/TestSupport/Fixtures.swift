@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Foundation
+import Synchronization
 
 /// The repository's `fixtures` folder, found from this file's place in it.
 public let fixtures = URL(filePath: #filePath)
@@ -12,13 +13,26 @@ public let fixtures = URL(filePath: #filePath)
 public final class TemporaryDirectory: Sendable {
   public let url: URL
 
-  public init() throws {
+  /// With `untilExit`, the directory of a value that is never freed goes with the process.
+  public init(untilExit: Bool = false) throws {
     url = FileManager.default.temporaryDirectory
       .appending(path: "regate-tests-\(UUID().uuidString)", directoryHint: .isDirectory)
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    guard untilExit else { return }
+    let url = url
+    Self.leftovers.withLock { leftovers in
+      if leftovers.isEmpty { atexit { TemporaryDirectory.removeLeftovers() } }
+      leftovers.append(url)
+    }
   }
 
   deinit { try? FileManager.default.removeItem(at: url) }
+
+  private static let leftovers = Mutex<[URL]>([])
+
+  private static func removeLeftovers() {
+    leftovers.withLock { $0.forEach { try? FileManager.default.removeItem(at: $0) } }
+  }
 
   /// The path of `name` in the directory.
   public func path(_ name: String) -> String {

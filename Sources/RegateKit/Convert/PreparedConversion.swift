@@ -82,7 +82,7 @@ public struct PreparedConversion {
       return try Model.open(request.checkpoint, mtp: settings.mtp)
     case .file(let path):
       let model = try Model.open(request.checkpoint)
-      return try FitFile.includesMTP(path, layerCount: model.layout.layerCount)
+      return try FitFile.includesMTP(path, for: model)
         ? try Model(including: model) : model
     case .fit(let fit): return try Model.open(request.checkpoint, mtp: fit.origin.mtp)
     case nil: return try Model.open(request.checkpoint)

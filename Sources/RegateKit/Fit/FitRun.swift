@@ -88,7 +88,7 @@ extension ModelFit {
   /// for.
   public static func read(_ path: String, for checkpoint: String) throws(RegateError) -> ModelFit {
     var model = try Model.open(checkpoint)
-    if try FitFile.includesMTP(path, layerCount: model.layout.layerCount) {
+    if try FitFile.includesMTP(path, for: model) {
       model = try Model.open(checkpoint, mtp: true)
     }
     return try FitFile.read(path, for: model)

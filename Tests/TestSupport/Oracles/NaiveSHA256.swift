@@ -56,7 +56,7 @@ private let start = primes.prefix(8).map { rootBits($0, power: 2) }
 private let rounds = primes.map { rootBits($0, power: 3) }
 
 /// The digest in hexadecimal.
-func naiveSHA256(_ message: [UInt8]) -> String {
+public func naiveSHA256(_ message: [UInt8]) -> String {
   var bytes = message + [0x80]
   while bytes.count % 64 != 56 { bytes.append(0) }
   bytes += (0..<8).map { UInt8(truncatingIfNeeded: (message.count * 8) >> (56 - 8 * $0)) }

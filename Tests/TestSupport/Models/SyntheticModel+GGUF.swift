@@ -4,7 +4,7 @@ public import Foundation
 
 extension SyntheticModel {
   /// How the model lies in GGUF files.
-  public struct GGUFLayout: Sendable, CustomStringConvertible {
+  public struct GGUFLayout: Sendable, Hashable, CustomStringConvertible {
     /// F32, F16 or Q8_0.
     public var expertType: PlainType
     /// Two files, the first with the first half of the tensors.

@@ -3,28 +3,29 @@
 // What a synthetic model computes, by the definitions and one token at a time.
 
 import Foundation
-import TestSupport
 
-/// The choice of one router for all tokens: per token, slots with weights.
-struct NaiveRouting {
-  var choices: [[(slot: Int, weight: Double)]]
+/// The choice of one router for all tokens: per token, physical experts with weights.
+public struct NaiveRouting {
+  public var choices: [[(expert: Int, weight: Double)]]
 
-  func load(_ experts: Int) -> [Int] {
+  public init(choices: [[(expert: Int, weight: Double)]]) { self.choices = choices }
+
+  public func load(_ experts: Int) -> [Int] {
     var load = [Int](repeating: 0, count: experts)
-    for (slot, _) in choices.joined() { load[slot] += 1 }
+    for (expert, _) in choices.joined() { load[expert] += 1 }
     return load
   }
 
-  /// The choices with slots named by the function that they hold.
-  func functions(_ map: [Int]) -> [[Int: Double]] {
+  /// The choices by logical expert, where `map` says which one each physical expert holds.
+  public func logicalExperts(_ map: [Int]) -> [[Int: Double]] {
     choices.map { choice in
-      choice.reduce(into: [:]) { $0[map[$1.slot], default: 0] += $1.weight }
+      choice.reduce(into: [:]) { $0[map[$1.expert], default: 0] += $1.weight }
     }
   }
 }
 
 /// Routes with the layer's own gate and bias, or with others.
-func naiveRoute(
+public func naiveRoute(
   _ model: SyntheticModel, _ layer: SyntheticModel.Layer, gate: [Float]? = nil,
   bias: [Float]? = nil, tokens: Range<Int>? = nil
 ) -> NaiveRouting {
@@ -44,7 +45,7 @@ func naiveRoute(
 
 private func naiveChoice(
   _ model: SyntheticModel, _ logits: [Float], bias: [Float]?
-) -> [(slot: Int, weight: Double)] {
+) -> [(expert: Int, weight: Double)] {
   let isSigmoid = model.family == .deepseek
   let exponentials = logits.map { exp(Double($0)) }
   let sum = exponentials.reduce(0, +)
@@ -71,20 +72,20 @@ private func naiveChoice(
 }
 
 /// sum |x_i - x_j| / (2 n sum x), the definition of the Gini coefficient.
-func gini(_ load: [Int]) -> Double {
+public func gini(_ load: [Int]) -> Double {
   var sum = 0
   for a in load { for b in load { sum += abs(a - b) } }
   return Double(sum) / Double(2 * load.count * load.reduce(0, +))
 }
 
 /// The routed experts' output [H] for one token.
-func naiveOutput(
+public func naiveOutput(
   _ model: SyntheticModel, _ layer: SyntheticModel.Layer, token: Int, weights: [Int: Double]
 ) -> [Double] {
   let input = layer.inputs[token * model.hidden..<(token + 1) * model.hidden].map(Double.init)
   var output = [Double](repeating: 0, count: model.hidden)
-  for (function, weight) in weights {
-    let expert = layer.experts[function]
+  for (logical, weight) in weights {
+    let expert = layer.experts[logical]
     func product(_ matrix: [Float], _ row: Int, _ vector: [Double]) -> Double {
       var sum = 0.0
       for column in vector.indices {

@@ -4,7 +4,7 @@ public import Foundation
 
 extension SyntheticModel {
   /// How the model lies in safetensors files.
-  public struct Layout: Sendable, CustomStringConvertible {
+  public struct Layout: Sendable, Hashable, CustomStringConvertible {
     /// Which shard a tensor goes to.
     public enum Sharding: Sendable {
       /// `model.safetensors` without an index.

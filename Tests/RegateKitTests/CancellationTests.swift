@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Foundation
+import RegateKit
+import Synchronization
+import TestSupport
+import Testing
+
+/// Progress that is no longer wanted after so many calls of `advance`.
+private final class Impatient: ProgressSink {
+  private let left: Mutex<Int>
+
+  init(after advances: Int) { left = Mutex(advances) }
+
+  func begin(_ label: String, total: Int) {}
+  func advance(_ count: Int) { left.withLock { $0 -= 1 } }
+  func end() {}
+  var isCancelled: Bool { left.withLock { $0 <= 0 } }
+
+  /// How often `advance` was called, from `start` on.
+  func advances(since start: Int) -> Int { left.withLock { start - $0 } }
+}
+
+/// Every long run, by name.
+private enum LongRun: String, CaseIterable {
+  case fit, convert, capture, sweep, validate, place, inspect
+
+  func run(_ bench: Workbench, _ progress: any ProgressSink) throws {
+    let model = TinyModel.qwen3
+    let ids = model.ids("heldout")
+    let tokens = TokenOptions(length: 64, maxTokens: 512)
+    var settings = FitSettings()
+    settings.refinementSteps = 0
+    let sets = CalibrationSets([ids], tokens: tokens)
+    let load = LoadRequest.traffic([ids], tokens)
+    switch self {
+    case .fit:
+      _ = try FitRun.run(
+        .init(
+          checkpoint: bench.source, calibration: .init([bench.capture]), settings: settings,
+          threads: 2, output: bench.directory.path("my.fit")), progress: progress)
+    case .convert:
+      try bench.convert(to: "out", progress: progress) { $0.settings = settings }
+    case .capture:
+      _ = try CaptureRun.run(
+        .init(
+          checkpoint: model.path, calibration: [ids],
+          output: bench.directory.path("made.safetensors"), tokens: tokens, threads: 2),
+        progress: progress)
+    case .sweep:
+      _ = try Sweep.run(
+        .init(
+          checkpoint: model.path, calibration: sets, strengths: [1], settings: settings,
+          threads: 2), progress: progress)
+    case .validate:
+      _ = try Validation.run(
+        .init(
+          original: model.path, patched: model.path, calibration: [ids], tokens: tokens,
+          threads: 2), progress: progress)
+    case .place:
+      _ = try PlacementRun.run(
+        .init(
+          checkpoint: model.path, load: load, ranks: [2],
+          output: .checkpoint(.copy(to: bench.directory.path("placed"))), threads: 2),
+        progress: progress)
+    case .inspect:
+      _ = try Inspection.run(
+        .init(checkpoint: model.path, load: load, threads: 2), progress: progress)
+    }
+  }
+}
+
+@Test(arguments: LongRun.allCases, [0, 1])
+private func `work that is no longer wanted stops and leaves nothing`(
+  _ kind: LongRun, _ advances: Int
+) throws {
+  let bench = try Workbench(.mixtral, tokens: 128)
+  let before = try fileTree(bench.directory.url)
+  let error = #expect(throws: RegateError.self) { try kind.run(bench, Impatient(after: advances)) }
+  #expect(error?.code == .cancelled)
+  #expect(try fileTree(bench.directory.url) == before)
+}
+
+/// Between files, too: the copy that was begun goes.
+@Test func `a copy that is no longer wanted leaves nothing, whenever that is`() throws {
+  let bench = try Workbench(.mixtralByLayer, tokens: 192)
+  let fit = try bench.stockFit().path
+  let before = try fileTree(bench.directory.url)
+  // A run to its end tells how many steps there are.
+  let patient = Impatient(after: .max)
+  try bench.convert(to: "out", progress: patient) { $0.fit = fit }
+  let steps = patient.advances(since: .max)
+  try FileManager.default.removeItem(at: bench.folder("out"))
+  var stopped = 0
+  for step in stride(from: 0, to: steps, by: max(1, steps / 12)) {
+    do {
+      try bench.convert(to: "out", progress: Impatient(after: step)) { $0.fit = fit }
+      // Too late to stop: all is written.
+      try FileManager.default.removeItem(at: bench.folder("out"))
+    } catch let error as RegateError {
+      #expect(error.code == .cancelled)
+      stopped += 1
+    }
+    #expect(try fileTree(bench.directory.url) == before, "step \(step) of \(steps)")
+  }
+  #expect(stopped > 0)
+}
