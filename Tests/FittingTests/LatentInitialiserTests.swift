@@ -9,7 +9,6 @@ import Testing
 
 struct LatentInitialiserTests {
   typealias Kind = SimilarityKind
-  typealias EncoderKind = EncoderKind
 
   static let pairs = EncoderKind.allCases.flatMap { encoder in
     Kind.allCases.map { (encoder, $0) }

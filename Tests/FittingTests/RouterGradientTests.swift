@@ -9,7 +9,6 @@ import Testing
 
 struct RouterGradientTests {
   typealias Kind = SimilarityKind
-  typealias EncoderKind = EncoderKind
 
   @Test(arguments: Kind.allCases) func `similarity gradients are those of torch's autograd`(
     _ kind: Kind

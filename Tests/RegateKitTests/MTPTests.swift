@@ -47,7 +47,7 @@ private func `a router for multi-token prediction is named and left alone`(
   let inspection = try Inspection.run(.init(checkpoint: bench.source, threads: 2))
   #expect(inspection.text.contains(notice) && inspection.page.render().contains(bench.gate))
   #expect(inspection.json["extra_routers"] == [.string(bench.gate)])
-  #expect(inspection.layers.map(\.layer.index) == [1, 2])
+  #expect(inspection.layers.map(\.index) == [1, 2])
   for form in sample.forms {
     let name = "out-\(form.rawValue)"
     let result = try bench.convert(to: name) { $0.form = form }

@@ -72,7 +72,7 @@ import Testing
     let reference = try JSONValue(contentsOf: path("\(name)-data/reference.json"))
     for layer in inspection.layers {
       let load = try #require(layer.load)
-      let set = try #require(reference["sets"]?["heldout"]?["layers"]?[String(layer.layer.index)])
+      let set = try #require(reference["sets"]?["heldout"]?["layers"]?[String(layer.index)])
       let expected = try #require(set["load"]?.arrayValue).compactMap(\.intValue)
       // The capture holds F16 inputs: a few assignments at near ties may differ.
       let moved = zip(load.load, expected).reduce(0) { $0 + abs($1.0 - $1.1) } / 2

@@ -177,11 +177,11 @@ private func capture(
     for layer in inspection.layers {
       let load = try #require(layer.load)
       let expected = try #require(
-        golden["layers"]?[String(layer.layer.index)]?["load"]?.arrayValue
+        golden["layers"]?[String(layer.index)]?["load"]?.arrayValue
       ).compactMap(\.intValue)
       // Only at near ties may another expert be chosen.
       let moved = zip(load.load, expected).reduce(0) { $0 + abs($1.0 - $1.1) } / 2
-      #expect(moved <= 2, "layer \(layer.layer.index): \(moved) moved")
+      #expect(moved <= 2, "layer \(layer.index): \(moved) moved")
     }
   }
 }
