@@ -51,7 +51,11 @@ package struct AdapterWriter {
           + "would keep its old values", advice: "write a copy or a delta")
     }
     let limit = layout.layers.map { min($0.rule.experts, $0.hiddenSize) }.min() ?? 0
-    guard let rank, rank > limit else { return }
+    guard let rank else { return }
+    guard rank > 0 else {
+      throw RegateError(.refused, subject: "`rank`", "is \(rank), expected a number above 0")
+    }
+    guard rank > limit else { return }
     throw RegateError(
       .refused, subject: "`rank`", "is \(rank), but \(limit) is exact already",
       advice: "give at most \(limit)")

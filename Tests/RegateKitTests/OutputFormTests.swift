@@ -271,7 +271,7 @@ private let original =
     }
     #expect(bias?.problem.contains("bias") == true)
     let qwen = try Workbench(Sample.ggufQwen3, tokens: 64)
-    for rank in [0, qwen.model.hidden + 1] {
+    for rank in [0, -1, qwen.model.hidden + 1] {
       #expect(throws: RegateError.self) {
         try qwen.convert(to: nil) {
           $0.output = .adapter(to: qwen.directory.path("lora.gguf"), rank: rank)
