@@ -44,6 +44,7 @@ package struct Verification {
     progress.begin(
       "Verifying", total: output.tensors.values.reduce(0) { $0 + $1.range.count })
     for tensor in original.tensors.values {
+      try progress.requireWanted()
       switch expected[tensor.name] {
       case .removed:
         guard output.tensors[tensor.name]?.shape != tensor.shape else {

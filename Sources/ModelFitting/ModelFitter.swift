@@ -92,8 +92,9 @@ package struct ModelFitter {
       layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * strengths.count
     }
     let walk = try LayerWalk(
-      model, traffic.calibration, streams: strengths.count + 1, threads: threads,
-      label: "Fitting", units: units, resume: resume.map { ($0, name) }, progress: progress)
+      model, traffic.calibration, apart: traffic.calibrationParts.flatMap(\.heldOut),
+      streams: strengths.count + 1, threads: threads, label: "Fitting", units: units,
+      resume: resume.map { ($0, name) }, progress: progress)
     var fits = try restored(walk, count: strengths.count)
     var clock = PhaseClock()
     if let summary = walk.summary {

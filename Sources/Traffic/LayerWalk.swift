@@ -35,11 +35,12 @@ package final class LayerWalk {
   /// The captured inputs of the layer at hand.
   private var captured: Matrix?
 
-  /// A walk of `streams` streams. `units` is the work that the caller reports for a layer of
+  /// A walk of `streams` streams. Rows that are `apart` do not touch a bit of the others. `units` is the work that the caller reports for a layer of
   /// captures with `advance`; a run of the model reports its own. With a `point`, the walk
   /// continues where an earlier one of the same `name` stopped.
   package init(
-    _ model: Model, _ calibration: Calibration, streams: Int, threads: Int, label: String,
+    _ model: Model, _ calibration: Calibration, apart: [Int] = [], streams: Int, threads: Int,
+    label: String,
     units: @escaping (MoELayer) -> Int = { _ in 0 },
     resume: (point: ResumePoint, name: String)? = nil,
     progress: any ProgressSink
@@ -55,7 +56,7 @@ package final class LayerWalk {
       progress.begin(label, total: model.layout.layers.reduce(0) { $0 + units($1) })
     case .tokens(let set):
       pass = try set.forwardPass(
-        streams: streams, threads: threads, label: label, progress: progress)
+        apart: apart, streams: streams, threads: threads, label: label, progress: progress)
     }
     stage = nil
     if let resume { stage = try ResumeStage(resume.point, name: resume.name, pass: pass) }
@@ -220,14 +221,17 @@ package final class LayerWalk {
 }
 
 extension TokenSet {
-  /// A forward pass in `streams` copies; its work is reported to `progress`.
+  /// A forward pass in `streams` copies; rows that are `apart` do not touch a bit of the others. Its
+  /// work is reported to `progress`.
   fileprivate func forwardPass(
-    streams: Int, threads: Int, label: String, progress: any ProgressSink
+    apart: [Int], streams: Int, threads: Int, label: String, progress: any ProgressSink
   ) throws(RegateError) -> ForwardPass {
     let seen = Mutex((total: 0, completed: 0, skipped: 0))
     let count = tokens
+    var isApart = [Bool](repeating: false, count: apart.isEmpty ? 0 : count)
+    for row in apart { isApart[row] = true }
     return try ForwardPass(
-      runnable.get(), sequences: sequences, streams: streams, threads: threads
+      runnable.get(), sequences: sequences, streams: streams, threads: threads, apart: isApart
     ) { state in
       seen.withLock { seen in
         if seen.total != state.total {

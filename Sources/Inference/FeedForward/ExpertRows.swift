@@ -2,38 +2,62 @@
 
 import Routing
 
-/// Which tokens of all streams each expert works on: rows sorted by expert, and by stream and token
-/// within one.
+/// Which tokens of all streams each expert works on: rows sorted by expert, then tokens that are kept
+/// apart behind the others, and by stream and token within these.
+///
+/// A matrix product may round a row by how many rows it has. Tokens that are kept apart are in no
+/// product with others, so that what the others get does not depend on where these are routed.
 struct ExpertRows: Sendable {
   /// Row numbers `stream * T + token`.
   let rows: [Int32]
   /// Routing weights, in step with `rows`.
   let weights: [Float]
-  /// Where each expert's rows begin; one more than there are experts.
-  let starts: [Int]
+  /// Where the rows of each expert's parts begin; one more than there are.
+  private let starts: [Int]
+  /// 2 where tokens are kept apart, else 1.
+  private let parts: Int
 
-  func range(of expert: Int) -> Range<Int> { starts[expert]..<starts[expert + 1] }
+  /// Number of experts.
+  var experts: Int { (starts.count - 1) / parts }
 
-  /// `maps[s]` names the expert of the checkpoint that each expert of stream s stands for. The
+  /// All rows of an expert.
+  func range(of expert: Int) -> Range<Int> {
+    starts[expert * parts]..<starts[(expert + 1) * parts]
+  }
+
+  /// The rows of an expert that may share a product, part after part.
+  func ranges(of expert: Int) -> [Range<Int>] {
+    (expert * parts..<(expert + 1) * parts).map { starts[$0]..<starts[$0 + 1] }
+  }
+
+  /// `apart[token]`: the token is kept apart; empty: none is. `maps[s]` names the expert of the checkpoint that each expert of stream s stands for. The
   /// weights of a token's experts that stand for the same one are added up.
-  init(_ assignments: [Assignment], maps: [[Int]], experts: Int) {
+  init(_ assignments: [Assignment], maps: [[Int]], experts: Int, apart: [Bool] = []) {
     let tokens = assignments.first?.tokens ?? 0
-    var counts = [Int](repeating: 0, count: experts + 1)
-    Self.forEach(assignments, maps) { expert, _, _, isFirst in
-      if isFirst { counts[expert + 1] += 1 }
+    precondition(apart.isEmpty || apart.count == tokens)
+    let parts = apart.isEmpty ? 1 : 2
+    self.parts = parts
+    func part(_ expert: Int, _ row: Int) -> Int {
+      expert * parts + (parts == 2 && apart[row % tokens] ? 1 : 0)
     }
-    for expert in 0..<experts { counts[expert + 1] += counts[expert] }
+    let count = experts * parts
+    var counts = [Int](repeating: 0, count: count + 1)
+    Self.forEach(assignments, maps) { expert, row, _, isFirst in
+      if isFirst { counts[part(expert, row) + 1] += 1 }
+    }
+    for index in 0..<count { counts[index + 1] += counts[index] }
     starts = counts
     var next = counts
-    var rows = [Int32](repeating: 0, count: counts[experts])
-    var weights = [Float](repeating: 0, count: counts[experts])
+    var rows = [Int32](repeating: 0, count: counts[count])
+    var weights = [Float](repeating: 0, count: counts[count])
     Self.forEach(assignments, maps) { expert, row, weight, isFirst in
+      let place = part(expert, row)
       if isFirst {
-        rows[next[expert]] = Int32(row)
-        weights[next[expert]] = weight
-        next[expert] += 1
+        rows[next[place]] = Int32(row)
+        weights[next[place]] = weight
+        next[place] += 1
       } else {
-        weights[next[expert] - 1] += weight
+        weights[next[place] - 1] += weight
       }
     }
     precondition(assignments.allSatisfy { $0.tokens == tokens })
@@ -63,7 +87,7 @@ struct ExpertRows: Sendable {
     }
   }
 
-  /// The part of `range`, all of one expert, whose row numbers lie in `window`.
+  /// The part of `range`, one of `ranges(of:)`, whose row numbers lie in `window`.
   func part(of range: Range<Int>, in window: Range<Int>) -> Range<Int> {
     lowerBound(window.lowerBound, in: range)..<lowerBound(window.upperBound, in: range)
   }

@@ -74,7 +74,7 @@ struct RoutedExperts {
   func run(
     _ inputs: [MatrixView], addingTo outputs: [MatrixView], progress: ProgressCounter
   ) throws(RegateError) {
-    let experts = (0..<rows.starts.count - 1).filter { !rows.range(of: $0).isEmpty }
+    let experts = (0..<rows.experts).filter { !rows.range(of: $0).isEmpty }
     let limit = max(1, Self.waveFloats / layer.hiddenSize)
     let largest = experts.map { rows.range(of: $0).count }.max() ?? 0
     let buffer = MatrixView(
@@ -82,10 +82,12 @@ struct RoutedExperts {
     var next = 0
     while next < experts.count {
       var end = next + 1
-      let first = rows.starts[experts[next]]
-      while end < experts.count, rows.starts[experts[end] + 1] - first <= limit { end += 1 }
+      let first = rows.range(of: experts[next]).lowerBound
+      while end < experts.count, rows.range(of: experts[end]).upperBound - first <= limit {
+        end += 1
+      }
       let wave = Array(experts[next..<end])
-      let results = buffer[0..<rows.starts[wave[wave.count - 1] + 1] - first]
+      let results = buffer[0..<rows.range(of: experts[end - 1]).upperBound - first]
       try apply(wave, inputs, results)
       add(results, of: wave, to: outputs)
       progress.advance(results.rows / layer.rule.topK)
@@ -97,17 +99,16 @@ struct RoutedExperts {
   private func apply(
     _ wave: [Int], _ inputs: [MatrixView], _ results: MatrixView
   ) throws(RegateError) {
-    let base = rows.starts[wave[0]]
+    let base = rows.range(of: wave[0]).lowerBound
     var tasks: [Task] = []
     for expert in wave {
-      let range = rows.range(of: expert)
-      let blocks = stride(from: range.lowerBound, to: range.upperBound, by: Self.taskRows)
-      let shared = SharedExpert(expert, tasks: Array(blocks).count)
-      for start in blocks {
-        tasks.append(
-          Task(
-            expert: shared, rows: start..<min(start + Self.taskRows, range.upperBound)))
+      let blocks = rows.ranges(of: expert).flatMap { range in
+        stride(from: range.lowerBound, to: range.upperBound, by: Self.taskRows).map {
+          $0..<min($0 + Self.taskRows, range.upperBound)
+        }
       }
+      let shared = SharedExpert(expert, tasks: blocks.count)
+      tasks += blocks.map { Task(expert: shared, rows: $0) }
     }
     let due = tasks
     let outcomes = mapBlocks(
@@ -142,13 +143,13 @@ struct RoutedExperts {
   }
 
   private func add(_ results: MatrixView, of wave: [Int], to outputs: [MatrixView]) {
-    let base = rows.starts[wave[0]]
+    let base = rows.range(of: wave[0]).lowerBound
     for (stream, output) in outputs.enumerated() {
       forEachBlock(count: tokens, blockSize: Self.blockTokens, threads: threads) { _, block in
         let offset = stream * tokens
         let window = offset + block.lowerBound..<offset + block.upperBound
-        for expert in wave {
-          for row in rows.part(of: rows.range(of: expert), in: window) {
+        for range in wave.flatMap(rows.ranges(of:)) {
+          for row in rows.part(of: range, in: window) {
             output.add(
               results, row: row - base, times: rows.weights[row],
               to: Int(rows.rows[row]) - offset)

@@ -37,11 +37,14 @@ package final class ForwardPass {
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
   private var inputs: [MatrixView] = []
   private let reader: ExpertReader
+  private let apart: [Bool]
 
-  /// Embeds `sequences`, which never see each other; empty ones are skipped.
+  /// Embeds `sequences`, which never see each other; empty ones are skipped. Tokens that are `apart`
+  /// share no product of an expert with others: whatever they are, the others get the same to the
+  /// bit (empty: no token is).
   package init(
     _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
-    memory: PassMemory = PassMemory(),
+    memory: PassMemory = PassMemory(), apart: [Bool] = [],
     progress: (@Sendable (ForwardProgress) -> Void)? = nil
   ) throws(RegateError) {
     precondition(streams > 0 && threads > 0)
@@ -49,6 +52,7 @@ package final class ForwardPass {
     self.streams = streams
     self.threads = threads
     self.memory = memory
+    self.apart = apart
     batch = try TokenBatch(sequences, vocabularySize: model.vocabularySize)
     let work = batch.count * streams * (2 * model.layerCount + 1)
     self.progress = ProgressCounter(total: work, report: progress)
@@ -201,7 +205,8 @@ package final class ForwardPass {
         separate()
       }
     }
-    let rows = ExpertRows(assignments, maps: maps, experts: moeLayer.rule.experts)
+    let rows = ExpertRows(
+      assignments, maps: maps, experts: moeLayer.rule.experts, apart: apart)
     let pass = RoutedExperts(
       layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])

@@ -60,6 +60,7 @@ struct DeltaApplier {
       overwrite: request.overwrite)
     progress.begin("Writing", total: byteCount)
     for file in files {
+      try progress.requireWanted()
       try file.write(to: stage.path(file.name)) { progress.advance($0) }
     }
     progress.end()
