@@ -244,11 +244,12 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     let result = try draft.run().json
     let report = try validate(model.path, scratch.path("out"), model.ids("calibration"))
     #expect(try number(report, "nll", "patched") != number(report, "nll", "original"))
+    // The conversion's pass keeps held-out tokens out of the others' products, which round otherwise.
     for side in ["original", "patched"] {
       #expect(
-        try abs(number(result, "calibration_nll", side) - number(report, "nll", side)) <= 1e-9)
+        try abs(number(result, "calibration_nll", side) - number(report, "nll", side)) <= 1e-7)
     }
-    #expect(try abs(number(result, "calibration_kl") - number(report, "kl")) <= 1e-9)
+    #expect(try abs(number(result, "calibration_kl") - number(report, "kl")) <= 1e-7)
     #expect(
       try number(result, "calibration_top1_agreement") == number(report, "top1_agreement"))
     // Output errors and losses of a fit are about the sequences that it did not see: every eighth.
