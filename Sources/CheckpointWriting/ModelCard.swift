@@ -138,7 +138,7 @@ package enum ModelCard {
     row("Gini, new router, held-out tokens", heldOut.map { $0?.gini })
     row("least over most used expert, original", original.map(\.minOverMax))
     row("least over most used expert, new router, held-out tokens", heldOut.map { $0?.minOverMax })
-    if let quality = fit.quality {
+    if fit.isJudged(by: form), let quality = fit.quality {
       rows.append(
         (
           "mean NLL on the calibration text, before and after",

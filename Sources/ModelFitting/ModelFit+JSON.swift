@@ -8,32 +8,39 @@ import OrderedCollections
 import Routing
 
 extension ModelFit {
-  /// The figures of the fit as one object; `form` is the router that `calibration` and `held_out` of
-  /// each layer are about.
+  /// The figures of the fit as one object, about the routers of `form`; those of the whole model are
+  /// null where the fit was judged by another form.
   public func json(_ form: RouterForm) -> JSONValue {
-    [
+    let judged = isJudged(by: form)
+    let quality = judged ? quality?.json : nil
+    return [
       "strength": .number(strength),
       "layers": .array(
-        zip(layerIndices, figures).map { index, figures in figures.json(index: index, form) }),
+        zip(layerIndices, figures).map { index, figures in
+          figures.json(index: index, form, judged: judged)
+        }),
       "held_out_gini": .optional(heldOutGini(form)),
-      "held_out": point?.json ?? .null, "sets": .array(sets.map(\.json)),
-      "calibration_nll": quality?.json["nll"] ?? .null,
-      "calibration_perplexity": quality?.json["perplexity"] ?? .null,
-      "calibration_kl": quality?.json["kl"] ?? .null,
-      "calibration_top1_agreement": quality?.json["top1_agreement"] ?? .null,
+      "judged_form": .string(origin.form.rawValue),
+      "held_out": judged ? point?.json ?? .null : .null,
+      "sets": judged ? .array(sets.map(\.json)) : .null,
+      "calibration_nll": quality?["nll"] ?? .null,
+      "calibration_perplexity": quality?["perplexity"] ?? .null,
+      "calibration_kl": quality?["kl"] ?? .null,
+      "calibration_top1_agreement": quality?["top1_agreement"] ?? .null,
     ]
   }
 }
 
 extension LayerFigures {
-  func json(index: Int, _ form: RouterForm) -> JSONValue {
+  func json(index: Int, _ form: RouterForm, judged: Bool) -> JSONValue {
     let evidence = evidence(of: form)
     return [
       "index": .integer(index), "original": .figures(original.fitted),
       "original_held_out": .figures(original.heldOut),
       "calibration": .figures(evidence?.fitted), "held_out": .figures(evidence?.heldOut),
       "clones": .integer(clones), "latent_size": .integer(latentSize),
-      "output_error": .optional(outputError), "explained_variance": .number(explainedVariance),
+      "output_error": .optional(judged ? outputError : nil),
+      "explained_variance": .number(explainedVariance),
       "feasible_gini": .number(feasibleGini),
       "distillation": officialFidelity.map {
         [

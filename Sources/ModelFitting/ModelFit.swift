@@ -73,6 +73,10 @@ public struct ModelFit: Sendable {
     ).mean
   }
 
+  /// Whether the figures of the whole model are about the routers of `form`: the budget, the sets and
+  /// the patched stream know one form, `origin.form`.
+  package func isJudged(by form: RouterForm) -> Bool { origin.form == form }
+
   /// The fit on the curve of balance against quality; nil where nothing was held out.
   public var point: BalancePoint? {
     overall.map {

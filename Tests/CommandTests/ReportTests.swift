@@ -137,6 +137,34 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(try files("by-fit") == files("out"))
 }
 
+@Test func `another form than the fit was judged by claims none of its figures`() throws {
+  let bench = try Bench()
+  let fit = bench.path("my.fit")
+  #expect(
+    try Tool.run("fit", bench.source, "--calibration", bench.capture, "--output", fit, "-q").code
+      == 0)
+  func report(_ form: String) throws -> (json: [String: Any], text: String) {
+    let json = try bench.convert(
+      "--fit", fit, "--router", form, "--output", bench.path(form), "--json", "-q")
+    #expect(json.code == 0, "\(json.error)")
+    let text = try bench.convert(
+      "--fit", fit, "--router", form, "--output", bench.path(form + "-2"))
+    return (try json.json(), text.output)
+  }
+  let (own, ownText) = try report("lpr")
+  #expect(own["judged_form"] as? String == "lpr")
+  #expect(keys(own["held_out"]).contains("gini"))
+  #expect(ownText.contains("Figures are on"))
+  let (other, otherText) = try report("stock")
+  #expect(other["judged_form"] as? String == "lpr")
+  for key in ["held_out", "sets"] { #expect(other[key] is NSNull, "\(key)") }
+  #expect(other["held_out_gini"] is Double)
+  #expect(other["held_out_gini"] as? Double != own["held_out_gini"] as? Double)
+  for layer in objects(other["layers"]) { #expect(layer["output_error"] is NSNull) }
+  #expect(!otherText.contains("Figures are on"))
+  #expect(otherText.contains("The strength was chosen by the routers of the form lpr"))
+}
+
 @Test func `convert says what it writes and what came of it`() throws {
   let bench = try Bench()
   let outcome = try bench.convert("--calibration", bench.capture, "--output", bench.path("out"))

@@ -18,6 +18,12 @@ struct FitReport {
   var lines: [String] {
     var lines = [table.render(), ""]
     if let fidelity { lines += [fidelity.render(), "", Self.fidelityNote] }
+    return lines + (fit.isJudged(by: form) ? verdict : [otherForm])
+  }
+
+  /// What the held-out tokens and the calibration text say of the whole model.
+  private var verdict: [String] {
+    var lines: [String] = []
     if let overall = fit.overall, let point = fit.point {
       lines += [SetTable.table(fit.sets).render(), ""]
       lines.append(
@@ -39,6 +45,13 @@ struct FitReport {
           + "after (\(Format.signed(after - before, decimals: 4))).")
     }
     return lines
+  }
+
+  /// In the place of `verdict` where the fit was judged by another form.
+  private var otherForm: String {
+    "The strength was chosen by the routers of the form \(fit.origin.form.rawValue): what is known of "
+      + "the form \(form.rawValue) is the table above. Judge the finished model with regate validate "
+      + "on text of its own, or make a fit that is judged by this form."
   }
 
   private var table: TextTable {
@@ -80,6 +93,7 @@ struct FitReport {
   /// How near the router of the official LPR code comes to the prototype router that it stands for,
   /// one line per layer; nil for other forms.
   private var fidelity: TextTable? {
+    guard form == .lprOfficial else { return nil }
     var table = TextTable([
       "layer", "prototype Gini", "official", "same experts", "weights' KL", "output error",
     ])
@@ -88,7 +102,8 @@ struct FitReport {
       table.append([
         String(index), Format.number(layer.prototype.best.metrics.gini),
         Format.number(layer.official?.best.metrics.gini), Format.percent(fidelity.overlap),
-        Format.number(fidelity.divergence), Format.number(layer.outputError),
+        Format.number(fidelity.divergence),
+        Format.number(fit.isJudged(by: form) ? layer.outputError : nil),
       ])
     }
     return table
