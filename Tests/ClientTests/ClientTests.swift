@@ -4,7 +4,6 @@
 // is the test of what the library needs of its users; the rest says so on a small model.
 
 import RegateKit
-import Routing
 import Testing
 
 /// The trained fixture, found from this file's place in the repository.
