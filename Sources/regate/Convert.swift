@@ -78,6 +78,11 @@ struct Convert: ParsableCommand {
         "--fit takes the place of --calibration, --weights, --protect and of what says how much "
           + "balance and how it is made.")
     }
+    if fit != nil, !(tokens.isStandard && length.isStandard && seed.isStandard) {
+      throw ValidationError(
+        "--fit takes the place of --max-tokens, --field, --length and --seed: its tokens are those "
+          + "of the fit.")
+    }
     if source == nil, !dryRun {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")

@@ -41,10 +41,15 @@ struct CalibrationArguments: ParsableArguments {
 /// How much text is used, and where it stands.
 struct TokenArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
-  var maxTokens = 65536
+  var maxTokens = Self.standard.maxTokens
 
   @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
-  var field = "text"
+  var field = Self.standard.field
+
+  private static let standard = (maxTokens: 65536, field: "text")
+
+  /// Whether nothing differs from the defaults.
+  var isStandard: Bool { maxTokens == Self.standard.maxTokens && field == Self.standard.field }
 
   func validate() throws {
     guard maxTokens > 1 else { throw ValidationError("--max-tokens must be 2 or more.") }
@@ -58,7 +63,11 @@ struct TokenArguments: ParsableArguments {
 /// How text is cut.
 struct LengthArgument: ParsableArguments {
   @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
-  var length = 512
+  var length = Self.standard
+
+  private static let standard = 512
+
+  var isStandard: Bool { length == Self.standard }
 
   func validate() throws {
     guard length > 1 else { throw ValidationError("--length must be 2 or more.") }
@@ -68,7 +77,11 @@ struct LengthArgument: ParsableArguments {
 /// The seed of everything random.
 struct SeedArgument: ParsableArguments {
   @Option(help: ArgumentHelp("Seed; the same seed gives the same bytes.", valueName: "n"))
-  var seed: UInt64 = 0
+  var seed = Self.standard
+
+  private static let standard: UInt64 = 0
+
+  var isStandard: Bool { seed == Self.standard }
 }
 
 /// Where the load of the experts is taken from.
