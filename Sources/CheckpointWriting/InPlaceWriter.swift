@@ -40,19 +40,34 @@ package struct InPlaceWriter {
   /// Refuses, before any long work, what cannot be changed in place.
   package static func requirePossible(_ model: Model) throws(RegateError) {
     let destination = OutputDestination(besideOriginal: model, severalFiles: false)
-    for existing in [
-      UndoFile.path(for: path(destination, model)),
-      destination.folder + "/" + destination.manifestName,
-    ]
-    where FileManager.default.fileExists(atPath: existing) {
+    let undo = UndoFile.path(for: path(destination, model))
+    guard !FileManager.default.fileExists(atPath: undo) else {
       throw RegateError(
-        .refused, file: existing, "exists already: the checkpoint was converted before",
-        advice: "convert the original, or go back to it with regate revert")
+        .refused, file: undo, "exists already: the checkpoint was changed in place before",
+        advice: "go back to the original first, with regate revert")
     }
+    _ = try manifest(at: destination)
     for file in model.checkpoint.files {
       try InPlaceFile.requireSingleName(file.path)
       try InPlaceFile.requireWritable(file.path)
     }
+  }
+
+  /// What an output of Regate says of itself already; nil where nothing does. It comes back when the
+  /// change is taken back.
+  private static func manifest(
+    at destination: OutputDestination
+  ) throws(RegateError) -> String? {
+    let path = destination.folder + "/" + destination.manifestName
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+      Manifest.isManifest(Array(text.utf8))
+    else {
+      throw RegateError(
+        .refused, file: path, "is in the way: it is no manifest that Regate wrote",
+        advice: "move it elsewhere")
+    }
+    return text
   }
 
   /// Writes the undo delta, then the changes, then the manifest.
@@ -63,8 +78,8 @@ package struct InPlaceWriter {
       patches[number].isEmpty
         ? nil : Change(number: number, file: file, patches: patches[number])
     }
-    let before = hashes(changes.map { [.range($0.file, 0..<$0.file.count)] }, "Hashing")
-    let after = hashes(changes.map { $0.segments(patches) }, "Hashing the output")
+    let before = try hashes(changes.map { [.range($0.file, 0..<$0.file.count)] }, "Hashing")
+    let after = try hashes(changes.map { $0.segments(patches) }, "Hashing the output")
     let undo = UndoFile.path(for: path)
     var undoBytes = 0
     if !changes.isEmpty {
@@ -108,6 +123,7 @@ package struct InPlaceWriter {
       about: [
         "regate": .string(RegateVersion.current),
         "manifest": .string(destination.manifestName),
+        "manifest_before": .optional(try Self.manifest(at: destination)),
       ],
       sources: changes.map {
         DeltaWriter.Source(name: name($0), part: $0.number, file: $0.file)
@@ -120,8 +136,8 @@ package struct InPlaceWriter {
       ? writer.model.checkpoint.fileNames[change.number] : change.file.path.lastPathComponent
   }
 
-  private func hashes(_ files: [[Segment]], _ label: String) -> [String] {
-    CheckpointWriting.hashes(
+  private func hashes(_ files: [[Segment]], _ label: String) throws(RegateError) -> [String] {
+    try CheckpointWriting.hashes(
       of: files, label, threads: writer.threads, progress: writer.progress)
   }
 
@@ -154,7 +170,7 @@ package struct InPlaceWriter {
       let file = try MappedFile(path: change.file.path)
       files.append([.range(file, 0..<file.count)])
     }
-    for (index, digest) in hashes(files, "Verifying").enumerated()
+    for (index, digest) in try hashes(files, "Verifying").enumerated()
     where digest != after[index] {
       throw RegateError(
         .io, file: changes[index].file.path,
@@ -170,7 +186,7 @@ package struct InPlaceWriter {
     json["undo"] = .string(UndoFile.path(for: path).lastPathComponent)
     try AtomicFile.write(
       json.serialised(.pretty), to: destination.folder + "/" + destination.manifestName,
-      overwrite: false)
+      overwrite: true)
   }
 }
 

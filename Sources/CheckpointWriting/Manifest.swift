@@ -73,6 +73,12 @@ package struct Manifest: Sendable {
     ]
   }
 
+  /// Whether these are the bytes of a manifest, of any version.
+  package static func isManifest(_ bytes: [UInt8]) -> Bool {
+    let json = try? JSONValue(parsing: bytes, file: "")
+    return json?["regate"]?.stringValue != nil && json?["manifest"]?.intValue != nil
+  }
+
   /// The manifest with size and hash of every file.
   package func json(files: [File]) -> JSONValue {
     var json = json

@@ -13,7 +13,7 @@ extension OutputWriter {
     let destination = besideOriginal
     let contents = try contents(destination)
     let sources = deltaSources(contents)
-    let digests = hashes(
+    let digests = try hashes(
       of: sources.map { [.range($0.file, 0..<$0.file.count)] }, "Hashing", threads: threads,
       progress: progress)
     let known = Dictionary(
@@ -22,7 +22,7 @@ extension OutputWriter {
     let after = Dictionary(
       uniqueKeysWithValues: zip(
         changed.map(\.name),
-        hashes(
+        try hashes(
           of: changed.map(\.segments), "Hashing the output", threads: threads,
           progress: progress)))
     var targets: [DeltaWriter.Target] = []
@@ -40,7 +40,7 @@ extension OutputWriter {
     targets.append(
       DeltaWriter.Target(
         name: destination.manifestName, part: nil, parts: [.stored(.bytes(json))],
-        sha256: [Segment.bytes(json)].sha256()))
+        sha256: try [Segment.bytes(json)].sha256()))
     let writer = DeltaWriter(
       kind: .conversion, about: manifest.json, sources: sources, digests: digests)
     return try writer.write(targets, to: path, overwrite: overwrite)

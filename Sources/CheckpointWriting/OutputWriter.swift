@@ -154,18 +154,14 @@ package struct OutputWriter {
   private func hashed(
     _ files: [OutputFile], in stage: String
   ) throws(RegateError) -> [Manifest.File] {
-    progress.begin("Hashing", total: files.reduce(0) { $0 + $1.byteCount })
-    let digests = mapBlocks(count: files.count, blockSize: 1, threads: threads) { index, _ in
-      Result { () throws(RegateError) -> Manifest.File in
-        let file = try MappedFile(path: stage + "/" + files[index].name)
-        return Manifest.File(
-          name: files[index].name, byteCount: file.count,
-          sha256: file.sha256 { progress.advance($0) })
-      }
+    var written: [MappedFile] = []
+    for file in files { written.append(try MappedFile(path: stage + "/" + file.name)) }
+    let digests = try hashes(
+      of: written.map { [.range($0, 0..<$0.count)] }, "Hashing", threads: threads,
+      progress: progress)
+    return files.indices.map {
+      Manifest.File(
+        name: files[$0].name, byteCount: written[$0].count, sha256: digests[$0])
     }
-    progress.end()
-    var list: [Manifest.File] = []
-    for digest in digests { list.append(try digest.get()) }
-    return list
   }
 }

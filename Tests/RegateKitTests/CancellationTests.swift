@@ -106,3 +106,30 @@ private func `work that is no longer wanted stops and leaves nothing`(
   }
   #expect(stopped > 0)
 }
+
+/// Stopped while it hashes or writes, it is run again.
+@Test func `a reversion that is no longer wanted can be run again`() throws {
+  let bench = try Workbench(.mixtralByLayer, tokens: 192)
+  let source = try fileTree(bench.sourceFolder)
+  let fit = try bench.stockFit().path
+  try bench.convert(to: nil) {
+    $0.fit = fit
+    $0.output = .checkpoint(.inPlace)
+  }
+  let request = Reversion.Request(checkpoint: bench.source, threads: 1)
+  let patient = Impatient(after: .max)
+  _ = try Reversion.run(request, progress: patient)
+  #expect(try fileTree(bench.sourceFolder) == source)
+  try bench.convert(to: nil) {
+    $0.fit = fit
+    $0.output = .checkpoint(.inPlace)
+  }
+  for step in 0..<patient.advances(since: .max) {
+    let error = #expect(throws: RegateError.self) {
+      try Reversion.run(request, progress: Impatient(after: step))
+    }
+    #expect(error?.code == .cancelled, "step \(step)")
+  }
+  _ = try Reversion.run(request)
+  #expect(try fileTree(bench.sourceFolder) == source)
+}

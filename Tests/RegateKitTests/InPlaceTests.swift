@@ -51,7 +51,7 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
   }
   // Side files stay, an undo delta and a manifest come.
   #expect(changed.count == source.count + 2)
-  try bench.requireRefusal("was converted before") { try bench.convertInPlace() }
+  try bench.requireRefusal("was changed in place before") { try bench.convertInPlace() }
   try bench.revert()
   #expect(try fileTree(bench.sourceFolder) == source)
   try bench.requireRefusal("nothing was changed in place, or it was reverted") {

@@ -9,6 +9,7 @@
 //
 // Every phase's blocks depend on the sequences only, so results do not depend on the threads.
 
+import ByteStorage
 import Tensors
 
 /// What a group of sequences needs between the phases.
@@ -27,9 +28,7 @@ protocol CausalAttention: LoadedMixer {
   var shape: AttentionShape { get }
   /// Floats per token in a group.
   var floatsPerToken: Int { get }
-  /// [H, heads · value size].
-  var output: PackedMatrix { get }
-  var outputBias: [Float]? { get }
+  var output: OutputProjection { get }
 
   func makeGroup(_ tokens: Range<Int>) -> Group
 
@@ -41,6 +40,22 @@ protocol CausalAttention: LoadedMixer {
   func keysAndValues(
     _ keyHead: Int, _ rows: Range<Int>, _ group: Group
   ) -> (keys: MatrixView, values: MatrixView)
+}
+
+/// Takes the heads' contexts back to hidden states.
+struct OutputProjection: Sendable {
+  /// [H, heads · value size].
+  let weight: PackedMatrix
+  let bias: [Float]?
+
+  init(
+    _ shape: AttentionShape, hidden: Int, bias presence: Presence, layer: Int,
+    _ reader: WeightReader, threads: Int
+  ) throws(RegateError) {
+    weight = try reader.matrix(
+      .output, layer: layer, rows: hidden, columns: shape.context, threads: threads)
+    bias = try reader.bias(.output, layer: layer, count: hidden, presence)
+  }
 }
 
 enum AttentionBlocks {
@@ -82,7 +97,8 @@ extension CausalAttention {
         count: group.tokens.count, blockSize: AttentionBlocks.tokens, threads: threads
       ) { _, rows in
         stream.add(
-          group.context[rows], through: output, bias: outputBias, to: group.tokens.part(rows))
+          group.context[rows], through: output.weight, bias: output.bias,
+          to: group.tokens.part(rows))
       }
       progress.advance(group.tokens.count)
     }

@@ -11,8 +11,7 @@ extension GroupedQueryAttention {
     private let rope: RopeTable
     private let input: Projections
     private let norms: HeadNorms?
-    let output: PackedMatrix
-    let outputBias: [Float]?
+    let output: OutputProjection
 
     var shape: AttentionShape { mixer.shape }
     var floatsPerToken: Int { mixer.floatsPerToken }
@@ -25,11 +24,9 @@ extension GroupedQueryAttention {
       self.rope = rope
       input = try Projections(mixer, layer: layer, reader, threads: threads)
       norms = try HeadNorms(mixer, layer: layer, reader)
-      output = try reader.matrix(
-        .output, layer: layer, rows: mixer.hiddenSize, columns: mixer.shape.context,
+      output = try OutputProjection(
+        mixer.shape, hidden: mixer.hiddenSize, bias: mixer.outputBias, layer: layer, reader,
         threads: threads)
-      outputBias = try reader.bias(
-        .output, layer: layer, count: mixer.hiddenSize, mixer.outputBias)
     }
   }
 

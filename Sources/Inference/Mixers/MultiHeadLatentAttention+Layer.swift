@@ -10,8 +10,7 @@ extension MultiHeadLatentAttention {
     private let mixer: MultiHeadLatentAttention
     private let rope: RopeTable
     private let input: Projections
-    let output: PackedMatrix
-    let outputBias: [Float]?
+    let output: OutputProjection
 
     var shape: AttentionShape { mixer.shape }
     var floatsPerToken: Int { mixer.floatsPerToken }
@@ -23,11 +22,9 @@ extension MultiHeadLatentAttention {
       self.mixer = mixer
       self.rope = rope
       input = try Projections(mixer, layer: layer, reader, threads: threads)
-      output = try reader.matrix(
-        .output, layer: layer, rows: mixer.hiddenSize, columns: mixer.shape.context,
+      output = try OutputProjection(
+        mixer.shape, hidden: mixer.hiddenSize, bias: mixer.outputBias, layer: layer, reader,
         threads: threads)
-      outputBias = try reader.bias(
-        .output, layer: layer, count: mixer.hiddenSize, mixer.outputBias)
     }
   }
 

@@ -66,7 +66,7 @@ struct DeltaApplier {
     progress.end()
     var written: [MappedFile] = []
     for file in files { written.append(try MappedFile(path: stage.path(file.name))) }
-    let digests = hashes(written, "Verifying")
+    let digests = try hashes(written, "Verifying")
     for (entry, digest) in zip(delta.delta.files, digests) where digest != entry.sha256 {
       throw RegateError(
         .mismatch, file: request.delta, subject: entry.name,
@@ -85,7 +85,7 @@ struct DeltaApplier {
       base.append(used.contains(index) ? try open(entry) : nil)
     }
     let opened = base.indices.compactMap { index in base[index].map { (index, $0) } }
-    let digests = hashes(opened.map { $0.1 }, "Checking the original")
+    let digests = try hashes(opened.map { $0.1 }, "Checking the original")
     for ((index, file), digest) in zip(opened, digests)
     where digest != delta.delta.base[index].sha256 {
       throw wrong(
@@ -128,8 +128,8 @@ struct DeltaApplier {
       ? GGUFOutput.partName(part, of: count, name: destination.name) : destination.name
   }
 
-  private func hashes(_ files: [MappedFile], _ label: String) -> [String] {
-    CheckpointWriting.hashes(
+  private func hashes(_ files: [MappedFile], _ label: String) throws(RegateError) -> [String] {
+    try CheckpointWriting.hashes(
       of: files.map { [.range($0, 0..<$0.count)] }, label, threads: request.threads,
       progress: progress)
   }

@@ -56,7 +56,7 @@ struct Reverter {
     }
     var restored: [[Segment]] = []
     for entry in entries { restored.append(try undo.segments(of: entry, base: files)) }
-    try require(hashes(restored, "Checking"), of: entries)
+    try require(try hashes(restored, "Checking"), of: entries)
     var byteCount = 0
     for (entry, segments) in zip(entries, restored) {
       let target = try InPlaceFile(path: folder + "/" + entry.name)
@@ -64,6 +64,7 @@ struct Reverter {
       for (piece, segment) in zip(entry.pieces, segments) {
         if case .data = piece {
           try segment.inChunks { (bytes, offset) throws(RegateError) in
+            try progress.requireWanted()
             try target.write(bytes, at: position + offset)
           }
           byteCount += segment.count
@@ -73,16 +74,25 @@ struct Reverter {
       try target.sync()
     }
     try require(
-      hashes(files.map { [.range($0, 0..<$0.count)] }, "Verifying"), of: entries)
-    if let manifest = undo.delta.about["manifest"]?.stringValue, !manifest.contains("/") {
-      try Removal.remove(folder + "/" + manifest)
-    }
+      try hashes(files.map { [.range($0, 0..<$0.count)] }, "Verifying"), of: entries)
+    try restoreManifest()
     try Removal.remove(undoPath)
     return Reversion(checkpoint: path, files: entries.map(\.name), byteCount: byteCount)
   }
 
-  private func hashes(_ files: [[Segment]], _ label: String) -> [String] {
-    CheckpointWriting.hashes(of: files, label, threads: threads, progress: progress)
+  /// The manifest that the change wrote goes; one that it wrote over comes back.
+  private func restoreManifest() throws(RegateError) {
+    guard let name = undo.delta.about["manifest"]?.stringValue, !name.contains("/") else { return }
+    let path = folder + "/" + name
+    if let before = undo.delta.about["manifest_before"]?.stringValue {
+      try AtomicFile.write(Array(before.utf8), to: path, overwrite: true)
+    } else {
+      try Removal.remove(path)
+    }
+  }
+
+  private func hashes(_ files: [[Segment]], _ label: String) throws(RegateError) -> [String] {
+    try CheckpointWriting.hashes(of: files, label, threads: threads, progress: progress)
   }
 
   private func require(_ digests: [String], of entries: [Delta.File]) throws(RegateError) {
