@@ -86,7 +86,7 @@ package struct AffineQuantisation: Sendable {
     let biases = try checkpoint.floats(of: biases)
     let perByte = 8 / bits
     let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
-    return checkpoint.withBytes(of: weight) { bytes in
+    return try checkpoint.withBytes(of: weight) { bytes in
       // Words are little-endian, so that the values of a row follow one another byte by byte.
       (0..<bytes.byteCount * perByte).map { index in
         let value = (bytes[index / perByte] >> UInt8(index % perByte * bits)) & mask

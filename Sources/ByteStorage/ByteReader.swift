@@ -26,7 +26,7 @@ package struct ByteReader {
     let width = MemoryLayout<T>.size
     try require(width, what())
     defer { offset += width }
-    return file.withBytes(in: offset..<offset + width) { $0.integer(at: 0) }
+    return try file.withBytes(in: offset..<offset + width) { $0.integer(at: 0) }
   }
 
   /// Reads `count` raw bytes.
@@ -35,7 +35,7 @@ package struct ByteReader {
   ) throws(RegateError) -> [UInt8] {
     try require(count, what())
     defer { offset += count }
-    return file.bytes(in: offset..<offset + count)
+    return try file.bytes(in: offset..<offset + count)
   }
 
   /// Moves forward by `count` bytes.

@@ -14,7 +14,7 @@ package struct DeltaFile: Sendable {
 
   package init(path: String) throws(RegateError) {
     let file = try MappedFile(path: path)
-    guard file.count >= 16, file.bytes(in: 0..<8) == Delta.magic else {
+    guard file.count >= 16, try file.bytes(in: 0..<8) == Delta.magic else {
       throw RegateError(
         .malformed, file: path, "is no delta of Regate",
         advice: "give a delta that a conversion wrote")

@@ -80,6 +80,7 @@ package struct InPlaceWriter {
     }
     let before = try hashes(changes.map { [.range($0.file, 0..<$0.file.count)] }, "Hashing")
     let after = try hashes(changes.map { $0.segments(patches) }, "Hashing the output")
+    try writer.model.checkpoint.requireUnchanged()
     let undo = UndoFile.path(for: path)
     var undoBytes = 0
     if !changes.isEmpty {

@@ -28,7 +28,7 @@ package enum ModelCard {
       return OutputFile(name: fileName, segments: [.bytes(Array(section.utf8))])
     }
     let file = try MappedFile(path: checkpoint.directory + "/" + fileName)
-    let text = file.bytes(in: 0..<file.count)
+    let text = try file.bytes(in: 0..<file.count)
     var output = OutputFile(name: fileName)
     if let old = self.section(in: text) {
       output.append([

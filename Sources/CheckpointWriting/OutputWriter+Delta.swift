@@ -36,6 +36,7 @@ extension OutputWriter {
           name: file.name, part: index < contents.weights.count ? index : nil,
           parts: parts(of: file, sources), sha256: digest))
     }
+    try model.checkpoint.requireUnchanged()
     let json = manifest.json(files: listing).serialised(.pretty)
     targets.append(
       DeltaWriter.Target(

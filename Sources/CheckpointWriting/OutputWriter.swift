@@ -89,6 +89,7 @@ package struct OutputWriter {
       original: model.checkpoint, output: contents.writer.open(in: stage.stage),
       patches: patches, progress: progress
     ).run()
+    try model.checkpoint.requireUnchanged()
     let json = manifest.json(files: try hashed(contents.files, in: stage.stage))
     try OutputFile(name: manifestName, segments: [.bytes(json.serialised(.pretty))])
       .write(to: stage.path(manifestName)) { _ in }

@@ -127,8 +127,8 @@ package struct Verification {
       let count = min(Verification.chunk, piece.place.count - done)
       let a = written.range.lowerBound + piece.place.lowerBound + done
       let b = piece.source.range.lowerBound + piece.part.lowerBound + done
-      let equal = left.withBytes(in: a..<a + count) { left in
-        right.withBytes(in: b..<b + count) { right in left.elementsEqual(right) }
+      let equal = try left.withBytes(in: a..<a + count) { (left) throws(RegateError) in
+        try right.withBytes(in: b..<b + count) { right in left.elementsEqual(right) }
       }
       guard equal else { throw failure(written.name, "differs from the bytes that it should hold") }
       left.discard(a..<a + count)
@@ -140,7 +140,7 @@ package struct Verification {
 
   private func compare(_ bytes: [UInt8], name: String) throws(RegateError) {
     let tensor = try output.tensor(name)
-    let equal = output.withBytes(of: tensor) { written in
+    let equal = try output.withBytes(of: tensor) { written in
       bytes.withBytes { $0.elementsEqual(written) }
     }
     guard equal else {

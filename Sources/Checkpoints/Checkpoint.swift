@@ -73,6 +73,11 @@ package enum CheckpointFormat: Sendable {
 }
 
 extension Checkpoint {
+  /// Throws where something wrote to one of the files since they were opened.
+  package func requireUnchanged() throws(RegateError) {
+    for file in files { try file.requireUnchanged() }
+  }
+
   /// The tensor of that name.
   package func tensor(_ name: String) throws(RegateError) -> TensorInfo {
     guard let tensor = tensors[name] else {
@@ -82,10 +87,10 @@ extension Checkpoint {
   }
 
   /// The stored bytes of a tensor, or of `part` of it (relative to its first byte).
-  package func withBytes<R, E: Error>(
+  package func withBytes<R>(
     of tensor: TensorInfo, part: Range<Int>? = nil,
-    _ body: (RawSpan) throws(E) -> R
-  ) throws(E) -> R {
+    _ body: (RawSpan) throws(RegateError) -> R
+  ) throws(RegateError) -> R {
     let part = part ?? 0..<tensor.range.count
     precondition(part.lowerBound >= 0 && part.upperBound <= tensor.range.count)
     let start = tensor.range.lowerBound

@@ -65,7 +65,7 @@ extension PrototypeRouterFormat {
       guard tensor.shape == [count], tensor.type == .i64 else {
         throw mismatch(tensor, "I64 [\(count)]")
       }
-      return checkpoint.withBytes(of: tensor) { bytes in
+      return try checkpoint.withBytes(of: tensor) { bytes in
         (0..<count).map { Int(bytes.integer(at: $0 * 8, as: Int64.self)) }
       }
     }

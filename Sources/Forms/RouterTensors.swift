@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Architectures
-import ByteStorage
+package import ByteStorage
 package import Checkpoints
 import Routing
 package import Tensors
@@ -54,17 +54,16 @@ package struct RouterTensors: Sendable {
   /// another order, bytes as they are stored. `tensors` have one row for each physical expert.
   package init(
     renumbering tensors: [TensorInfo], by placement: [Int], in checkpoint: any Checkpoint
-  ) {
-    self.init(
-      changes: tensors.map { tensor in
-        let row = tensor.range.count / placement.count
-        let bytes = placement.flatMap { before in
-          checkpoint.withBytes(of: tensor, part: before * row..<(before + 1) * row) {
-            [UInt8](copying: $0)
-          }
-        }
-        return TensorChange(tensor: tensor, replacement: .init(type: tensor.type, bytes: bytes))
-      })
+  ) throws(RegateError) {
+    var changes: [TensorChange] = []
+    for tensor in tensors {
+      let row = tensor.range.count / placement.count
+      let stored = try checkpoint.withBytes(of: tensor) { [UInt8](copying: $0) }
+      let bytes = placement.flatMap { stored[$0 * row..<($0 + 1) * row] }
+      changes.append(
+        TensorChange(tensor: tensor, replacement: .init(type: tensor.type, bytes: bytes)))
+    }
+    self.init(changes: changes)
   }
 }
 

@@ -18,24 +18,37 @@ package enum ExpertIdentity {
   package static func digests(
     of layer: MoELayer, in checkpoint: any Checkpoint, threads: Int,
     progress: @escaping @Sendable (_ bytes: Int) -> Void
-  ) -> [SHA256.Digest] {
-    mapBlocks(count: layer.rule.experts, blockSize: 1, threads: threads) { expert, _ in
-      var hash = SHA256()
-      for part in layer.experts {
-        let (tensor, bytes) = part.slice(expert: expert)
-        let start = tensor.range.lowerBound + bytes.lowerBound
-        let file = checkpoint.files[tensor.file]
-        var position = start
-        while position < start + bytes.count {
-          let range = position..<min(position + chunk, start + bytes.count)
-          file.withBytes(in: range) { hash.update($0) }
-          file.discard(range)
-          progress(range.count)
-          position = range.upperBound
-        }
+  ) throws(RegateError) -> [SHA256.Digest] {
+    let digests = mapBlocks(count: layer.rule.experts, blockSize: 1, threads: threads) {
+      expert, _ in
+      Result { () throws(RegateError) in
+        try digest(of: expert, of: layer, in: checkpoint, progress: progress)
       }
-      return hash.finalize()
     }
+    var result: [SHA256.Digest] = []
+    for digest in digests { result.append(try digest.get()) }
+    return result
+  }
+
+  private static func digest(
+    of expert: Int, of layer: MoELayer, in checkpoint: any Checkpoint,
+    progress: (_ bytes: Int) -> Void
+  ) throws(RegateError) -> SHA256.Digest {
+    var hash = SHA256()
+    for part in layer.experts {
+      let (tensor, bytes) = part.slice(expert: expert)
+      let start = tensor.range.lowerBound + bytes.lowerBound
+      let file = checkpoint.files[tensor.file]
+      var position = start
+      while position < start + bytes.count {
+        let range = position..<min(position + chunk, start + bytes.count)
+        try file.withBytes(in: range) { hash.update($0) }
+        file.discard(range)
+        progress(range.count)
+        position = range.upperBound
+      }
+    }
+    return hash.finalize()
   }
 
   /// The logical expert of each physical one of the original: the lowest number with the same bytes.

@@ -3,6 +3,7 @@
 // The library: one folder for each command, with its request, its run and its result. What the
 // signatures use comes with it.
 
+@_exported public import enum ByteStorage.FileAccess
 @_exported public import struct ByteStorage.NoProgress
 @_exported public import protocol ByteStorage.ProgressSink
 @_exported public import struct ByteStorage.RegateError

@@ -13,12 +13,12 @@ package enum ContentDigest {
   private static let blockBytes = 4096
   private static let blocks = 64
 
-  package static func of(_ checkpoint: any Checkpoint) -> String {
+  package static func of(_ checkpoint: any Checkpoint) throws(RegateError) -> String {
     var hash = SHA256()
     for (number, file) in checkpoint.files.enumerated() {
       let tensors = checkpoint.tensors.values.lazy.filter { $0.file == number }
       let header = tensors.map(\.range.lowerBound).min() ?? 0
-      update(&hash, file, header: header)
+      try update(&hash, file, header: header)
     }
     if let config = checkpoint.config {
       hash.update(data: Data(config.serialised(.compact)))
@@ -26,9 +26,9 @@ package enum ContentDigest {
     return text(hash)
   }
 
-  package static func of(_ files: [MappedFile]) -> String {
+  package static func of(_ files: [MappedFile]) throws(RegateError) -> String {
     var hash = SHA256()
-    for file in files { update(&hash, file, header: 0) }
+    for file in files { try update(&hash, file, header: 0) }
     return text(hash)
   }
 
@@ -41,14 +41,16 @@ package enum ContentDigest {
     hash.finalize().hexadecimal
   }
 
-  private static func update(_ hash: inout SHA256, _ file: MappedFile, header: Int) {
+  private static func update(_ hash: inout SHA256, _ file: MappedFile, header: Int)
+    throws(RegateError)
+  {
     update(&hash, [file.count])
-    file.withBytes(in: 0..<header) { hash.update($0) }
+    try file.withBytes(in: 0..<header) { hash.update($0) }
     let rest = file.count - header
     for block in 0..<blocks {
       let start = header + rest / blocks * block
       let range = start..<min(start + blockBytes, file.count)
-      file.withBytes(in: range) { hash.update($0) }
+      try file.withBytes(in: range) { hash.update($0) }
     }
   }
 }

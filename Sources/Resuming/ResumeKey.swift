@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ByteStorage
+package import ByteStorage
 package import Checkpoints
 import Crypto
 import Foundation
@@ -11,10 +11,12 @@ package struct ResumeKey: Sendable, Hashable {
   package private(set) var entries: OrderedDictionary<String, String>
 
   /// `traffic` is a digest of the tokens or captures that the run reads.
-  package init(_ command: String, checkpoint: any Checkpoint, traffic: String) {
+  package init(_ command: String, checkpoint: any Checkpoint, traffic: String)
+    throws(RegateError)
+  {
     entries = [
       "version": RegateVersion.current, "command": command,
-      "checkpoint": ContentDigest.of(checkpoint), "calibration set": traffic,
+      "checkpoint": try ContentDigest.of(checkpoint), "calibration set": traffic,
     ]
   }
 

@@ -40,19 +40,18 @@ package struct TextDocuments {
       }
     }
 
-    func bytes(in range: Range<Int>) -> [UInt8] {
+    func bytes(in range: Range<Int>) throws(RegateError) -> [UInt8] {
       switch self {
-      case .mapped(let file): file.bytes(in: range)
+      case .mapped(let file): try file.bytes(in: range)
       case .inflated(let bytes): Array(bytes[range])
       }
     }
 
-    func firstNewline(from start: Int) -> Int? {
+    func firstNewline(from start: Int) throws(RegateError) -> Int? {
       let newline = UInt8(ascii: "\n")
-      return switch self {
-      case .mapped(let file):
-        file.withBytes(in: start..<file.count) { $0.firstOffset(of: newline) }.map { $0 + start }
-      case .inflated(let bytes): bytes[start...].firstIndex(of: newline)
+      switch self {
+      case .mapped(let file): return try file.firstOffset(of: newline, from: start)
+      case .inflated(let bytes): return bytes[start...].firstIndex(of: newline)
       }
     }
   }
@@ -81,16 +80,16 @@ package struct TextDocuments {
     guard isLines else {
       guard position == 0 else { return nil }
       position = content.count
-      let text = content.bytes(in: 0..<content.count)
+      let text = try content.bytes(in: 0..<content.count)
       try check(text, origin: 0)
       return Document(text: text, line: nil)
     }
     while position < content.count {
       let start = position
-      let end = content.firstNewline(from: start) ?? content.count
+      let end = try content.firstNewline(from: start) ?? content.count
       position = end + 1
       line += 1
-      let bytes = content.bytes(in: start..<end)
+      let bytes = try content.bytes(in: start..<end)
       if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
       return Document(text: try text(of: bytes, origin: start), line: line)
     }

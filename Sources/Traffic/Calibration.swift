@@ -89,7 +89,7 @@ extension Calibration {
         ContentDigest.update(&hash, [sequence.count] + sequence)
       }
       return ContentDigest.text(hash)
-    case .captures(let captures): return ContentDigest.of(try captures.files())
+    case .captures(let captures): return try ContentDigest.of(try captures.files())
     }
   }
 }

@@ -61,6 +61,7 @@ package struct Captures: Sendable {
       columns = array.rowLength
       let rows = 0..<array.rowCount
       let part = try array.floats(rows: rows)
+      try array.requireUnchanged()
       array.discard(rows: rows)
       if let bad = part.firstIndex(where: { !$0.isFinite }) {
         throw RegateError(

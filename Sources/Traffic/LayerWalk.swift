@@ -70,7 +70,10 @@ package final class LayerWalk {
   /// The next MoE layer, whose inputs are ready; nil when all are done.
   package func next() throws(RegateError) -> MoELayer? {
     try progress.requireWanted()
-    guard place < model.layout.layers.count else { return nil }
+    guard place < model.layout.layers.count else {
+      try model.checkpoint.requireUnchanged()
+      return nil
+    }
     let layer = model.layout.layers[place]
     switch calibration {
     case .captures(let captures): captured = try captures.inputs(layer: layer.index)
@@ -216,7 +219,9 @@ package final class LayerWalk {
       try pass.attention()
       try pass.applyDense()
     }
-    return try pass.scores(counted)
+    let scores = try pass.scores(counted)
+    try model.checkpoint.requireUnchanged()
+    return scores
   }
 }
 

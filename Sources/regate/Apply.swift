@@ -4,7 +4,7 @@ import ArgumentParser
 import RegateKit
 import Reports
 
-struct Apply: ParsableCommand {
+struct Apply: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a converted checkpoint from a delta and the original.",
     discussion: """

@@ -6,7 +6,7 @@ import RegateKit
 import Reports
 import Tensors
 
-struct Capture: ParsableCommand {
+struct Capture: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on text and record what its routers read.",
     discussion: """

@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct CheckCommand: ParsableCommand {
+struct CheckCommand: CommonCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Say which runtimes will load a checkpoint, and what they would leave out.",

@@ -18,6 +18,12 @@ struct CommonOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads; the result does not depend on it.", valueName: "n"))
   var threads = Threads.all
 
+  @Option(
+    help: ArgumentHelp(
+      "How files are read: map, or read on a network file system.", valueName: "way",
+      visibility: .hidden))
+  var io = FileAccess.map
+
   func validate() throws {
     guard (1...1024).contains(threads) else {
       throw ValidationError("--threads must be between 1 and 1024, not \(threads)")
@@ -41,6 +47,11 @@ struct CommonOptions: ParsableArguments {
     guard !json, !quiet else { return }
     FileHandle.standardError.write(Data((OptionNames.spelled(text) + "\n").utf8))
   }
+}
+
+/// A command with the options that every command has.
+protocol CommonCommand: ParsableCommand {
+  var common: CommonOptions { get }
 }
 
 extension ProgressLine: ProgressSink {}

@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct Convert: ParsableCommand {
+struct Convert: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a checkpoint with balanced routers.",
     discussion: """

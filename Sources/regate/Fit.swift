@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct Fit: ParsableCommand {
+struct Fit: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Fit balanced routers to traffic, and keep them in a file.",
     discussion: """

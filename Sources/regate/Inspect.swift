@@ -4,7 +4,7 @@ import ArgumentParser
 import RegateKit
 import Reports
 
-struct Inspect: ParsableCommand {
+struct Inspect: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show a checkpoint's routers, and how even its expert load is.",
     discussion: """

@@ -10,7 +10,7 @@ import RegateKit
 enum OptionNames {
   private static let options = [
     "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
-    "field": "--field", "fit": "--fit", "html": "--html", "length": "--length",
+    "field": "--field", "fit": "--fit", "html": "--html", "io": "--io", "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
     "mtp": "--mtp", "output": "--output",

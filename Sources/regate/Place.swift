@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct Place: ParsableCommand {
+struct Place: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Renumber experts so that expert-parallel ranks carry equal load (lossless).",
     discussion: """

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
+public import ArgumentParser
 import ByteStorage
 import Foundation
-import RegateKit
+public import RegateKit
+
+extension FileAccess: ExpressibleByArgument {}
 
 @main
 struct Regate: ParsableCommand {
@@ -42,7 +44,8 @@ struct Regate: ParsableCommand {
     FreedMemory.returnAtOnce()
     do {
       var command = try parseAsRoot()
-      try command.run()
+      let access = (command as? any CommonCommand)?.common.io ?? .map
+      try FileAccess.$current.withValue(access) { try command.run() }
     } catch let error as RegateError {
       FileHandle.standardError.write(
         Data("regate: \(OptionNames.spelled(error.description))\n".utf8))

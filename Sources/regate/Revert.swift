@@ -4,7 +4,7 @@ import ArgumentParser
 import RegateKit
 import Reports
 
-struct Revert: ParsableCommand {
+struct Revert: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Take back a conversion in place: every file gets its original bytes.",
     discussion: """

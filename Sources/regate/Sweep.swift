@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct SweepCommand: ParsableCommand {
+struct SweepCommand: CommonCommand {
   static let configuration = CommandConfiguration(
     commandName: "sweep",
     abstract: "Show what balance costs, over strengths.",

@@ -5,7 +5,7 @@ import Inference
 import RegateKit
 import Reports
 
-struct Validate: ParsableCommand {
+struct Validate: CommonCommand {
   static let configuration = CommandConfiguration(
     abstract: "Compare a patched checkpoint with its original on held-out text.",
     discussion: """

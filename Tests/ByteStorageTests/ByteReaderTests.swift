@@ -42,7 +42,7 @@ import Testing
   @Test func `an empty file maps`() throws {
     let empty = try file([])
     #expect(empty.count == 0)
-    #expect(empty.bytes(in: 0..<0).isEmpty)
+    #expect(try empty.bytes(in: 0..<0).isEmpty)
   }
 
   @Test func `a directory is no file`() throws {

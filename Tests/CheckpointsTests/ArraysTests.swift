@@ -169,7 +169,7 @@ func `damaged array files are read or refused, never worse`(name: String) throws
   var random = SeededGenerator(seed: 23)
   var refused = 0
   for _ in 0..<300 {
-    var damaged = bytes.bytes(in: 0..<bytes.count)
+    var damaged = try bytes.bytes(in: 0..<bytes.count)
     for _ in 0..<Int.random(in: 1...4, using: &random) {
       damaged[Int.random(in: damaged.indices, using: &random)] ^=
         1

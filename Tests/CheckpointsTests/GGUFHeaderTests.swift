@@ -21,7 +21,7 @@ import Testing
     let path = GGUFFileTests.sample(name)
     let file = try GGUFFile(path: path)
     let encoded = try GGUFHeader(file).encoded()
-    let data = file.tensors.map { file.file.bytes(in: $0.range) }
+    let data = try file.tensors.map { try file.file.bytes(in: $0.range) }
     let original = [UInt8](try Data(contentsOf: URL(filePath: path)))
     let firstDifference = zip(Self.file(encoded, data), original).enumerated()
       .first { $1.0 != $1.1 }?.offset

@@ -95,7 +95,7 @@ struct AlteredModel {
     var tensors: [SafetensorsWriter.Tensor] = []
     for (tensorName, tensor) in checkpoint.tensors {
       var (type, shape) = (tensor.type, tensor.shape)
-      var bytes = checkpoint.withBytes(of: tensor) { [UInt8](copying: $0) }
+      var bytes = try checkpoint.withBytes(of: tensor) { [UInt8](copying: $0) }
       guard change(tensorName, &type, &shape, &bytes) else { continue }
       tensors.append(.init(name: tensorName, type: type, shape: shape, bytes: bytes))
     }

@@ -22,57 +22,8 @@ private final class Impatient: ProgressSink {
   func advances(since start: Int) -> Int { left.withLock { start - $0 } }
 }
 
-/// Every long run, by name.
-private enum LongRun: String, CaseIterable {
-  case fit, convert, capture, sweep, validate, place, inspect
-
-  func run(_ bench: Workbench, _ progress: any ProgressSink) throws {
-    let model = TinyModel.qwen3
-    let ids = model.ids("heldout")
-    let tokens = TokenOptions(length: 64, maxTokens: 512)
-    var settings = FitSettings()
-    settings.refinementSteps = 0
-    let sets = CalibrationSets([ids], tokens: tokens)
-    let load = LoadRequest.traffic([ids], tokens)
-    switch self {
-    case .fit:
-      _ = try FitRun.run(
-        .init(
-          checkpoint: bench.source, calibration: .init([bench.capture]), settings: settings,
-          threads: 2, output: bench.directory.path("my.fit")), progress: progress)
-    case .convert:
-      try bench.convert(to: "out", progress: progress) { $0.settings = settings }
-    case .capture:
-      _ = try CaptureRun.run(
-        .init(
-          checkpoint: model.path, calibration: [ids],
-          output: bench.directory.path("made.safetensors"), tokens: tokens, threads: 2),
-        progress: progress)
-    case .sweep:
-      _ = try Sweep.run(
-        .init(
-          checkpoint: model.path, calibration: sets, strengths: [1], settings: settings,
-          threads: 2), progress: progress)
-    case .validate:
-      _ = try Validation.run(
-        .init(
-          original: model.path, patched: model.path, calibration: [ids], tokens: tokens,
-          threads: 2), progress: progress)
-    case .place:
-      _ = try PlacementRun.run(
-        .init(
-          checkpoint: model.path, load: load, ranks: [2],
-          output: .checkpoint(.copy(to: bench.directory.path("placed"))), threads: 2),
-        progress: progress)
-    case .inspect:
-      _ = try Inspection.run(
-        .init(checkpoint: model.path, load: load, threads: 2), progress: progress)
-    }
-  }
-}
-
 @Test(arguments: LongRun.allCases, [0, 1])
-private func `work that is no longer wanted stops and leaves nothing`(
+func `work that is no longer wanted stops and leaves nothing`(
   _ kind: LongRun, _ advances: Int
 ) throws {
   let bench = try Workbench(.mixtral, tokens: 128)

@@ -154,7 +154,7 @@ private let original =
         let name = "blk.\(layer.index).ffn_gate_inp.weight.lora_\(suffix)"
         let tensor = try #require(file.tensors.first { $0.name == name })
         #expect(tensor.type == .f32)
-        let bytes = file.file.bytes(in: tensor.range)
+        let bytes = try file.file.bytes(in: tensor.range)
         return (
           tensor.shape,
           stride(from: 0, to: bytes.count, by: 4).map { start in

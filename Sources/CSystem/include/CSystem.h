@@ -13,4 +13,14 @@ int regate_clone_file(int from, int to);
 // Has the C library give freed buffers of 8 MB or more back to the system at once (glibc). By
 // itself it comes to keep ever larger ones, up to 32 MB each.
 void regate_return_freed_memory(void);
+
+// Watches a mapped file of `count` bytes for pages that are lost because the file got shorter or its
+// device failed: they read as zeros then, and the mapping is marked. Returns its slot, to be given
+// back with `regate_unwatch_mapping` before the mapping goes; -1 where too many are watched.
+int regate_watch_mapping(const void *start, uint64_t count);
+
+// Whether pages of the mapping were lost.
+int regate_mapping_lost(int slot);
+
+void regate_unwatch_mapping(int slot);
 #endif

@@ -41,11 +41,11 @@ final class ArrayStorage: Sendable {
     let count = min(limit, count)
     switch source {
     case .plain(let range):
-      return file.bytes(in: range.lowerBound..<range.lowerBound + count)
+      return try file.bytes(in: range.lowerBound..<range.lowerBound + count)
     case .member(let member) where member.isDeflated:
       return try inflate(member, limit: count)
     case .member(let member):
-      return file.bytes(in: member.data.lowerBound..<member.data.lowerBound + count)
+      return try file.bytes(in: member.data.lowerBound..<member.data.lowerBound + count)
     }
   }
 
@@ -93,14 +93,25 @@ final class ArrayStorage: Sendable {
             advice: "store it uncompressed, with numpy.savez")
         }
         let bytes = try inflate(member, limit: member.size)
-        try require(bytes.withBytes(crc32(of:)), of: member)
+        try require(bytes.withBytes { Checkpoints.crc32(of: $0) }, of: member)
         state.inflated = bytes
       } else {
-        try require(file.withBytes(in: member.data, crc32(of:)), of: member)
+        try require(try crc32(of: member.data), of: member)
       }
       state.isChecked = true
       return state.inflated
     }
+  }
+
+  /// CRC-32 of a range of the file, which may be larger than memory.
+  private func crc32(of range: Range<Int>) throws(RegateError) -> UInt32 {
+    let chunk = 8 << 20
+    var crc: UInt32 = 0
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: chunk) {
+      let part = start..<min(start + chunk, range.upperBound)
+      crc = try file.withBytes(in: part) { Checkpoints.crc32(of: $0, after: crc) }
+    }
+    return crc
   }
 
   private func require(_ crc: UInt32, of member: ZipDirectory.Member) throws(RegateError) {
@@ -124,24 +135,20 @@ final class ArrayStorage: Sendable {
     }
     var output: [UInt8] = []
     output.reserveCapacity(limit)
-    do throws(Inflater.Failure) {
-      let inflater = try Inflater(.raw)
-      let (taken, ended) = try file.withBytes(in: member.data) {
-        (bytes) throws(Inflater.Failure) in
-        try inflater.run(bytes, into: &output, limit: limit)
+    let (taken, ended) = try file.withBytes(in: member.data) { (bytes) throws(RegateError) in
+      do throws(Inflater.Failure) {
+        return try Inflater(.raw).run(bytes, into: &output, limit: limit)
+      } catch {
+        throw problem(error.problem)
       }
-      if limit < member.size && !ended { return output }
-      guard ended else { throw Inflater.Failure(problem: "inflates to more than declared") }
-      guard output.count == member.size else {
-        throw Inflater.Failure(
-          problem: "inflates to \(output.count) bytes, but \(member.size) are declared")
-      }
-      guard taken == member.data.count else {
-        throw Inflater.Failure(
-          problem: "\(member.data.count - taken) bytes follow its compressed data")
-      }
-    } catch {
-      throw problem(error.problem)
+    }
+    if limit < member.size && !ended { return output }
+    guard ended else { throw problem("inflates to more than declared") }
+    guard output.count == member.size else {
+      throw problem("inflates to \(output.count) bytes, but \(member.size) are declared")
+    }
+    guard taken == member.data.count else {
+      throw problem("\(member.data.count - taken) bytes follow its compressed data")
     }
     return output
   }

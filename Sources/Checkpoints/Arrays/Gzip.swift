@@ -16,7 +16,7 @@ package enum Gzip {
       throw RegateError(
         .malformed, file: path, "is empty", advice: "the file may be damaged: fetch it again")
     }
-    guard file.count >= 2, file.bytes(in: 0..<2) == magic else {
+    guard file.count >= 2, try file.bytes(in: 0..<2) == magic else {
       throw RegateError(
         .malformed, file: path, "does not begin as a gzip file",
         advice: "check that this is a .gz file")
@@ -38,18 +38,17 @@ package enum Gzip {
     of file: MappedFile, at start: Int, into output: inout [UInt8], sizeLimit: Int
   ) throws(RegateError) -> Int {
     let room = sizeLimit - output.count
-    do throws(Inflater.Failure) {
-      let inflater = try Inflater(.gzip)
-      let (taken, ended) = try file.withBytes(in: start..<file.count) {
-        (bytes) throws(Inflater.Failure) in
-        try inflater.run(bytes, into: &output, limit: room)
+    let (taken, ended) = try file.withBytes(in: start..<file.count) {
+      (bytes) throws(RegateError) in
+      do throws(Inflater.Failure) {
+        return try Inflater(.gzip).run(bytes, into: &output, limit: room)
+      } catch {
+        throw RegateError(
+          .malformed, file: file.path, subject: "member at byte \(start)", error.problem,
+          advice: "the file may be damaged: fetch it again")
       }
-      if ended { return taken }
-    } catch {
-      throw RegateError(
-        .malformed, file: file.path, subject: "member at byte \(start)", error.problem,
-        advice: "the file may be damaged: fetch it again")
     }
+    if ended { return taken }
     throw RegateError(
       .unsupported, file: file.path, "inflates to more than \(sizeLimit) bytes",
       advice: "decompress it, and use a part of it")
@@ -57,8 +56,8 @@ package enum Gzip {
 
   /// Whether only zeros follow, as on a tape; anything but them and a member is refused.
   private static func isPadding(_ file: MappedFile, from start: Int) throws(RegateError) -> Bool {
-    if start + 2 <= file.count, file.bytes(in: start..<start + 2) == magic { return false }
-    let padding = file.withBytes(in: start..<file.count) { $0.isZero }
+    if start + 2 <= file.count, try file.bytes(in: start..<start + 2) == magic { return false }
+    let padding = try file.withBytes(in: start..<file.count) { $0.isZero }
     guard padding else {
       throw RegateError(
         .malformed, file: file.path, subject: "byte \(start)",

@@ -90,9 +90,9 @@ final class Inflater {
   }
 }
 
-/// CRC-32 of ZIP and gzip.
-func crc32(of bytes: RawSpan) -> UInt32 {
-  var crc = CZlib.crc32(0, nil, 0)
+/// CRC-32 of ZIP and gzip, of bytes that follow those with the CRC `before`.
+func crc32(of bytes: RawSpan, after before: UInt32 = 0) -> UInt32 {
+  var crc = UInt(before)
   var start = 0
   while start < bytes.byteCount {
     let count = min(bytes.byteCount - start, 1 << 24)

@@ -72,6 +72,9 @@ package struct NumericArray: Sendable {
     }
   }
 
+  /// Throws where something wrote to the array's file since it was opened.
+  package func requireUnchanged() throws(RegateError) { try storage.file.requireUnchanged() }
+
   /// Says that `rows` will not be needed again, so that memory stays bounded on a pass over a large
   /// array. A compressed array is forgotten as a whole and would be inflated anew.
   package func discard(rows: Range<Int>) {

@@ -91,7 +91,7 @@ struct ZipDirectory {
     guard file.count >= 22 else { throw .zip(file, "is too short for a ZIP archive") }
     let longestComment = 0xFFFF
     let window = max(0, file.count - 22 - longestComment)..<file.count
-    let bytes = file.bytes(in: window)
+    let bytes = try file.bytes(in: window)
     for start in stride(from: bytes.count - 22, through: 0, by: -1)
     where bytes[start..<start + 4].elementsEqual([0x50, 0x4B, 5, 6]) {
       let comment = Int(bytes[start + 20]) | Int(bytes[start + 21]) << 8

@@ -200,7 +200,7 @@ struct GGUFParser {
     let width = MemoryLayout<T>.size
     let start = reader.offset
     try reader.skip(count * width, key)
-    return reader.file.withBytes(in: start..<reader.offset) { bytes in
+    return try reader.file.withBytes(in: start..<reader.offset) { bytes in
       (0..<count).map { bytes.integer(at: $0 * width) }
     }
   }
@@ -245,7 +245,7 @@ struct GGUFParser {
       starts.append(reader.offset - start)
       try reader.skip(length, key)
     }
-    return GGUFStrings(encoded: reader.file.bytes(in: start..<reader.offset), starts: starts)
+    return GGUFStrings(encoded: try reader.file.bytes(in: start..<reader.offset), starts: starts)
   }
 
   /// A key or a tensor name: valid UTF-8 of limited length.

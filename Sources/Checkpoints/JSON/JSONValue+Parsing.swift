@@ -24,7 +24,7 @@ extension JSONValue {
         "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for JSON",
         advice: "check that this is the right file")
     }
-    try self.init(parsing: file.bytes(in: 0..<file.count), file: path)
+    try self.init(parsing: try file.bytes(in: 0..<file.count), file: path)
   }
 }
 

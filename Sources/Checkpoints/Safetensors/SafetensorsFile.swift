@@ -41,12 +41,14 @@ package struct SafetensorsFile: Sendable {
   package var metadata: OrderedDictionary<String, String>? { header.metadata }
 
   /// The file's bytes up to the tensor data, length included.
-  package var headerBytes: [UInt8] { file.bytes(in: 0..<dataStart) }
+  package var headerBytes: [UInt8] {
+    get throws(RegateError) { try file.bytes(in: 0..<dataStart) }
+  }
 
   /// A checkout without Git LFS has small text files in place of the shards.
   private static func refuseLFSPointer(_ file: MappedFile) throws(RegateError) {
     let mark = Array("version https://git-lfs.github.com/spec/".utf8)
-    guard file.count >= mark.count, file.bytes(in: 0..<mark.count) == mark else { return }
+    guard file.count >= mark.count, try file.bytes(in: 0..<mark.count) == mark else { return }
     throw RegateError(
       .missing, file: file.path, "is a Git LFS pointer, not the file itself",
       advice: "run git lfs pull, or fetch the checkpoint again")

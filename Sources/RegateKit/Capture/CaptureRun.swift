@@ -80,7 +80,7 @@ public struct CaptureRun: Report {
     try StagedOutput.requireVacant(
       request.output, isDirectory: false, overwrite: request.overwrite)
     let traffic = Calibration.tokens(set)
-    var key = ResumeKey(
+    var key = try ResumeKey(
       "capture", checkpoint: model.checkpoint, traffic: try traffic.digest())
     key["dtype"] = request.type.rawValue
     key["perplexity"] = request.tokens.perplexity.rawValue

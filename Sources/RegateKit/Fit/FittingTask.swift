@@ -71,7 +71,7 @@ final class FittingTask {
     _ command: String, _ output: String
   ) throws(RegateError) -> ResumePoint {
     let settings = request.settings
-    var key = ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
+    var key = try ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
     key["router"] = form.rawValue
     key["fitted forms"] = forms.map(\.rawValue).sorted().joined(separator: "+")
     key["clones"] = "\(settings.clones)"

@@ -150,7 +150,7 @@ extension PlacementRun.Request {
       patches.append(
         LayerPatch(
           renumbering: layer, by: order,
-          router: RouterTensors(
+          router: try RouterTensors(
             renumbering: try model.rowsOfPhysicalExperts(layer), by: order, in: model.checkpoint)))
     }
     return try OutputWriter(

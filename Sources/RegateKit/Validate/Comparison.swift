@@ -73,10 +73,10 @@ struct Comparison {
   /// Several validations of one checkpoint may run at once: the first keeps a state.
   private func resumePoint() throws(RegateError) -> ResumePoint? {
     guard case .tokens = traffic.calibration else { return nil }
-    var key = ResumeKey(
+    var key = try ResumeKey(
       "validate", checkpoint: pair.original.checkpoint, traffic: try traffic.digest())
     key["perplexity"] = request.tokens.perplexity.rawValue
-    key["patched checkpoint"] = ContentDigest.of(pair.patched.checkpoint)
+    key["patched checkpoint"] = try ContentDigest.of(pair.patched.checkpoint)
     return try ResumePoint(
       beside: request.patched, key: key, options: request.resume, leftover: .leave,
       progress: progress)

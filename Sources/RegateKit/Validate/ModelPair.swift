@@ -63,10 +63,10 @@ struct ModelPair: Sendable {
     defer { progress.end() }
     var maps: [ExpertMaps] = []
     for (a, b) in layers {
-      let before = ExpertIdentity.digests(of: a, in: original.checkpoint, threads: threads) {
+      let before = try ExpertIdentity.digests(of: a, in: original.checkpoint, threads: threads) {
         progress.advance($0)
       }
-      let after = ExpertIdentity.digests(of: b, in: patched.checkpoint, threads: threads) {
+      let after = try ExpertIdentity.digests(of: b, in: patched.checkpoint, threads: threads) {
         progress.advance($0)
       }
       maps.append(

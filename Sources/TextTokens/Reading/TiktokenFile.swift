@@ -26,7 +26,7 @@ struct TiktokenFile {
         "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
           + " allowed for a vocabulary", advice: "check that this is the right file")
     }
-    let lines = file.bytes(in: 0..<file.count).split(separator: UInt8(ascii: "\n"))
+    let lines = try file.bytes(in: 0..<file.count).split(separator: UInt8(ascii: "\n"))
     for (number, line) in lines.enumerated() {
       let parts = line.split(separator: UInt8(ascii: " "))
       guard parts.count == 2, let token = Data(base64Encoded: Data(parts[0])), !token.isEmpty,
