@@ -27,6 +27,6 @@ package struct OwnFiles {
   package var made: OrderedDictionary<String, [UInt8]> = [:]
   /// Names that an output has no use for.
   package var leftOut: Set<String> = []
-  /// What the model card says of the conversion; nil: the card stays as it is.
-  package var cardSection: String?
+  /// What the model card tells of; nil: the card stays as it is.
+  package var manifest: Manifest?
 }

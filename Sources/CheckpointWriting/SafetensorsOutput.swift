@@ -121,13 +121,13 @@ package struct SafetensorsOutput: CheckpointWriter {
     guard fileName == nil else { return [] }
     var files: [OutputFile] = []
     for name in checkpoint.sideFiles where own.made[name] == nil && !own.leftOut.contains(name) {
-      if own.cardSection != nil, name == ModelCard.fileName { continue }
+      if own.manifest != nil, name == ModelCard.fileName { continue }
       let file = try MappedFile(path: checkpoint.directory + "/" + name)
       files.append(OutputFile(name: name, segments: [.range(file, 0..<file.count)]))
     }
     files += own.made.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
-    if let section = own.cardSection {
-      files.append(try ModelCard.file(with: section, beside: checkpoint))
+    if let manifest = own.manifest {
+      files.append(try ModelCard.file(telling: manifest, beside: checkpoint))
     }
     return files
   }
