@@ -21,6 +21,8 @@ package struct ModelLayout: Sendable {
   package let warnings: [String]
   /// The configuration that the layout follows from.
   package let settings: [Setting]
+  /// The object of `config.json` that describes the language model, as it is written; nil for GGUF.
+  package let config: JSONValue?
   /// What tensor names have before `layers.{n}.` (safetensors) or `blk.{n}.` (GGUF).
   package let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
