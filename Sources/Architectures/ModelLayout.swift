@@ -30,8 +30,8 @@ package struct ModelLayout: Sendable {
   /// The form of Regate's prototype routers, if these are ones: each layer's `gate` is then the
   /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
   package let prototypeForm: LatentForm?
-  /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form, and
-  /// each layer's `gate` the encoder [2 x latent size, hidden size].
+  /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form,
+  /// and each layer's `gate` the encoder [2 x latent size, hidden size].
   package let hasOfficialRouter: Bool
   /// Why the experts' matrices cannot be decoded; nil if they can.
   package let undecodable: String?

@@ -9,8 +9,8 @@ package protocol CheckpointWriter {
   /// The files of the weights, and the index where there is one.
   func files() throws(RegateError) -> [OutputFile]
 
-  /// The files that belong beside the weights of an output directory, but for those that Regate makes
-  /// anew: nothing, for a container whose files stand alone.
+  /// The files that belong beside the weights of an output directory, but for those that Regate
+  /// makes anew: nothing, for a container whose files stand alone.
   func sideFiles(_ own: OwnFiles) throws(RegateError) -> [OutputFile]
 
   /// The ranges that change where the files stay the same files; refused where a file would have to

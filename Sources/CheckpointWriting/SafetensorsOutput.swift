@@ -26,8 +26,8 @@ package struct SafetensorsOutput: CheckpointWriter {
   /// Tensors that the original has not; none for the stock form.
   private var added: [SafetensorsWriter.Tensor] { patches.flatMap(\.router.added) }
 
-  /// The ranges that change in place; `changes` are the router tensors' by name, of which those that
-  /// keep their layout are among the ranges.
+  /// The ranges that change in place; `changes` are the router tensors' by name, of which those
+  /// that keep their layout are among the ranges.
   private func patchSet(
     _ changes: [String: TensorChange], _ renames: [String: String]
   ) throws(RegateError) -> PatchSet {

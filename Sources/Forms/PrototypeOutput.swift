@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type` of
-// its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
+// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type`
+// of its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
 // embedded in the binary).
 
 package import Architectures
@@ -81,7 +81,8 @@ package struct PrototypeOutput: OutputForm {
 // MARK: config.json
 
 extension PrototypeOutput {
-  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold them.
+  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold
+  /// them.
   package static func patched(
     _ config: JSONValue, family: Family, form: LatentForm = .init(),
     latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
