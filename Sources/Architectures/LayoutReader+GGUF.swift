@@ -37,6 +37,7 @@ extension LayoutReader {
     self.checkpoint = checkpoint
     self.family = family
     self.settings = settings
+    config = nil
     self.topK = topK
     routing = traits.routing
     selectionBias = traits.selectionBias

@@ -54,6 +54,7 @@ extension LayoutReader {
     self.checkpoint = checkpoint
     self.family = family
     self.settings = settings
+    self.config = scope.isEmpty ? written : object
     self.topK = topK
     expertWidth = width
     routing = traits.routing

@@ -11,6 +11,8 @@ struct LayoutReader {
   let checkpoint: any Checkpoint
   let family: Family
   let settings: Settings
+  /// The object of `config.json` that `settings` are in, as it is written; nil for GGUF.
+  let config: JSONValue?
   let hiddenSize: Int
   let layerCount: Int
   /// E.
@@ -68,7 +70,7 @@ struct LayoutReader {
       layerCount: layerCount, layers: layers,
       extraRouters: mtp ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
-      prefix: tensors.prefix, scaleBlock: scaleBlock, prototypeForm: prototypeForm,
+      config: config, prefix: tensors.prefix, scaleBlock: scaleBlock, prototypeForm: prototypeForm,
       hasOfficialRouter: officialLatentSize != nil,
       undecodable: undecodable(layers))
   }

@@ -21,6 +21,8 @@ package struct ModelLayout: Sendable {
   package let warnings: [String]
   /// The configuration that the layout follows from.
   package let settings: [Setting]
+  /// The object of `config.json` that describes the language model, as it is written; nil for GGUF.
+  package let config: JSONValue?
   /// What tensor names have before `layers.{n}.` (safetensors) or `blk.{n}.` (GGUF).
   package let prefix: String
   /// Rows and columns per scale of block-scaled FP8 weights.
@@ -28,8 +30,8 @@ package struct ModelLayout: Sendable {
   /// The form of Regate's prototype routers, if these are ones: each layer's `gate` is then the
   /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
   package let prototypeForm: LatentForm?
-  /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form, and
-  /// each layer's `gate` the encoder [2 x latent size, hidden size].
+  /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form,
+  /// and each layer's `gate` the encoder [2 x latent size, hidden size].
   package let hasOfficialRouter: Bool
   /// Why the experts' matrices cannot be decoded; nil if they can.
   package let undecodable: String?

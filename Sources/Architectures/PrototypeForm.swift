@@ -11,12 +11,12 @@ package enum PrototypeForm {
   package static let key = "regate"
   /// Before the original's `model_type`.
   package static let modelTypePrefix = "regate_"
-  /// The version of tensors, keys and equations that this code writes and reads. No release was made
-  /// of 1 to 3, which had other names or no token-dependent bias.
+  /// The version of tensors, keys and equations that this code writes and reads. No release was
+  /// made of 1 to 3, which had other names or no token-dependent bias.
   package static let version = 4
 
-  /// The activation that a Mixtral's prototype form names, so that every stock class stops there and
-  /// says so; the real one is in the `regate` object under the same key.
+  /// The activation that a Mixtral's prototype form names, so that every stock class stops there
+  /// and says so; the real one is in the `regate` object under the same key.
   ///
   /// Transformers 5 renames Mixtral's tensors by `model_type`. Its own Mixtral class, forced onto
   /// ours, finds neither gates nor experts and would start with random ones: no shape stops it.

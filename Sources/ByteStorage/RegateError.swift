@@ -2,8 +2,8 @@
 
 /// One clear error about a file or a request, printed as a single line.
 ///
-/// `problem` says what was found and what was expected; `advice` says what the user can do. Fields of a
-/// request stand in backquotes, as `calibration`: a tool puts its own words for them.
+/// `problem` says what was found and what was expected; `advice` says what the user can do. Fields
+/// of a request stand in backquotes, as `calibration`: a tool puts its own words for them.
 public struct RegateError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What kind of thing went wrong; stable across releases, for programs that match on errors.
   public enum Code: String, Sendable {

@@ -29,11 +29,6 @@ void rg_decode(rg_type type, rg_path path, const void *source, float *result, si
   kernels(path)->decode[type](source, result, blocks);
 }
 
-void rg_decode_mxfp4_pairs(
-    rg_path path, const uint8_t *pairs, const uint8_t *scales, float *result, size_t blocks) {
-  kernels(path)->mxfp4_pairs(pairs, scales, result, blocks);
-}
-
 void rg_scale(rg_path path, float *values, float factor, size_t count) {
   kernels(path)->scale(values, factor, count);
 }

@@ -18,19 +18,6 @@ static void decode_mxfp4(const uint8_t *source, float *restrict result, size_t c
   }
 }
 
-/// GPT-OSS: neighbours share a byte, -0 is kept, and the scale 0xFF is NaN as MX 1.0 says.
-static void decode_mxfp4_pairs(
-    const uint8_t *pairs, const uint8_t *scales, float *restrict result, size_t count) {
-  for (size_t b = 0; b < count; b++, pairs += 16, result += 32) {
-    float d = scales[b] == 0xFF ? float_from_e8m0(0xFF) : half_e8m0(scales[b]);
-    for (int i = 0; i < 32; i++) {
-      uint8_t nibble = pairs[i / 2] >> 4 * (i % 2) & 15;
-      float magnitude = d * (float)doubled_e2m1(nibble & 7);
-      result[i] = nibble & 8 ? -magnitude : magnitude;
-    }
-  }
-}
-
 /// Half of an unsigned E4M3 scale, by ggml's rule: bit 7 is ignored, 0x7F is zero.
 RG_INLINE float half_ue4m3(uint8_t value) {
   if (value == 0x7F) return 0;

@@ -10,4 +10,4 @@
 #include "grid_kernels.h"
 
 #define RG_ENTRY(name, elements, bytes) [rg_type_##name] = decode_##name,
-#define RG_KERNEL_SET { {RG_TYPES(RG_ENTRY)}, decode_mxfp4_pairs, scale_values }
+#define RG_KERNEL_SET { {RG_TYPES(RG_ENTRY)}, scale_values }

@@ -8,8 +8,6 @@
 
 typedef struct {
   void (*decode[rg_type_count])(const uint8_t *source, float *restrict result, size_t blocks);
-  void (*mxfp4_pairs)(
-      const uint8_t *pairs, const uint8_t *scales, float *restrict result, size_t blocks);
   void (*scale)(float *values, float factor, size_t count);
 } rg_kernel_set;
 

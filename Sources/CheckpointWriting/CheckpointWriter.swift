@@ -9,8 +9,8 @@ package protocol CheckpointWriter {
   /// The files of the weights, and the index where there is one.
   func files() throws(RegateError) -> [OutputFile]
 
-  /// The files that belong beside the weights of an output directory, but for those that Regate makes
-  /// anew: nothing, for a container whose files stand alone.
+  /// The files that belong beside the weights of an output directory, but for those that Regate
+  /// makes anew: nothing, for a container whose files stand alone.
   func sideFiles(_ own: OwnFiles) throws(RegateError) -> [OutputFile]
 
   /// The ranges that change where the files stay the same files; refused where a file would have to
@@ -27,6 +27,6 @@ package struct OwnFiles {
   package var made: OrderedDictionary<String, [UInt8]> = [:]
   /// Names that an output has no use for.
   package var leftOut: Set<String> = []
-  /// What the model card says of the conversion; nil: the card stays as it is.
-  package var cardSection: String?
+  /// What the model card tells of; nil: the card stays as it is.
+  package var manifest: Manifest?
 }

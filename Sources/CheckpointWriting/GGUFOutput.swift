@@ -12,8 +12,8 @@ import Tensors
 package struct GGUFOutput: CheckpointWriter {
   package let checkpoint: GGUFCheckpoint
   package let patches: [LayerPatch]
-  /// Keys to add to the first file, in the `regate.` namespace.
-  package let provenance: OrderedDictionary<String, GGUFValue>
+  /// Keys of the first file to set, in the `regate.` namespace; nil for those that go.
+  package let provenance: OrderedDictionary<String, GGUFValue?>
   /// File name of the output; parts of a split model get their numbers from it.
   package let name: String
 

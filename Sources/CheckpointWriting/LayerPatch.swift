@@ -11,24 +11,24 @@ package struct LayerPatch: Sendable {
   /// For each physical expert, the expert of the original whose bytes it holds [E].
   package let physicalToLogical: [Int]
   package let router: RouterTensors
-  /// For each physical expert, the one that it was before a renumbering [E]; the identity without.
-  package let placement: [Int]
+  /// Whether the experts are only renumbered: each is there once.
+  private let isRenumbering: Bool
 
   /// A layer with clones and a new router.
   package init(layer: MoELayer, physicalToLogical: [Int], router: RouterTensors) {
     self.layer = layer
     self.physicalToLogical = physicalToLogical
     self.router = router
-    placement = Array(physicalToLogical.indices)
+    isRenumbering = false
   }
 
-  /// A layer that is renumbered and otherwise stays as it is: physical expert j becomes what was number
-  /// `placement[j]`. `router` has its rows in that order.
-  package init(renumbering layer: MoELayer, by placement: [Int], router: RouterTensors) {
+  /// A layer that is renumbered and otherwise stays as it is: physical expert j becomes what was
+  /// number `order[j]`. `router` has its rows in that order.
+  package init(renumbering layer: MoELayer, by order: [Int], router: RouterTensors) {
     self.layer = layer
-    self.placement = placement
-    physicalToLogical = placement
+    physicalToLogical = order
     self.router = router
+    isRenumbering = true
   }
 
   /// Physical experts that hold another one's bytes than in the original.
@@ -41,13 +41,10 @@ package struct LayerPatch: Sendable {
   package func addExperts(
     to patches: inout PatchSet, of checkpoint: any Checkpoint, renaming: Bool
   ) throws(RegateError) {
-    for part in layer.experts {
-      let renamed = renaming && part.hasOwnTensors
-      for (physical, source) in physicalToLogical.enumerated() {
-        // Where the bytes lie: a renamed tensor keeps its place in the file.
-        let place = renamed ? placement[physical] : physical
-        guard place != source else { continue }
-        guard part.canCopy(from: source, to: place) else {
+    // A renamed tensor keeps its place in the file.
+    for part in layer.experts where !(renaming && isRenumbering && part.hasOwnTensors) {
+      for (physical, source) in physicalToLogical.enumerated() where physical != source {
+        guard part.canCopy(from: source, to: physical) else {
           throw RegateError(
             .mismatch, file: checkpoint.path, subject: "layer \(layer.index), \(part.name)",
             "expert \(source) cannot take the place of expert \(physical): their types or shapes "
@@ -55,7 +52,7 @@ package struct LayerPatch: Sendable {
             advice: "fit without `clones`")
         }
         let (from, bytes) = part.slice(expert: source)
-        let (target, range) = part.slice(expert: place)
+        let (target, range) = part.slice(expert: physical)
         let start = from.range.lowerBound
         patches.replace(
           target, part: range,
@@ -67,9 +64,10 @@ package struct LayerPatch: Sendable {
 
   /// New names of the expert tensors that are renumbered by name.
   package var renames: [String: String] {
+    guard isRenumbering else { return [:] }
     var names: [String: String] = [:]
     for part in layer.experts where part.hasOwnTensors {
-      for (physical, before) in placement.enumerated() where physical != before {
+      for (physical, before) in physicalToLogical.enumerated() where physical != before {
         names[part.slice(expert: before).tensor.name] = part.slice(expert: physical).tensor.name
       }
     }

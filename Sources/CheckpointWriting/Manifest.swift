@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What `regate.json` says beside an output: who made it of what, with which options, what held-out
-// tokens said, which expert lies where, and the size and hash of every file.
+// tokens said, which expert lies where, what the original said of itself if it was an output too, and
+// the size and hash of every file.
 
 package import Architectures
 import ByteStorage
@@ -38,6 +39,10 @@ package struct Manifest: Sendable {
   package let source: String
   package let family: String
   package let container: Container
+  /// The form of the output's routers.
+  package let form: RouterForm
+  /// The manifest of the original, where that is an output of Regate itself.
+  package let before: JSONValue?
   /// For each changed layer, its number and the expert of the original in each place.
   package let layers: [(index: Int, physicalToLogical: [Int])]
 
@@ -46,20 +51,26 @@ package struct Manifest: Sendable {
     source = model.checkpoint.path.lastPathComponent
     family = model.layout.family.name
     container = model.checkpoint.container
+    form =
+      switch deed {
+      case .conversion(_, let form, _): form
+      case .placement: model.form
+      }
+    before = Manifest.earlier(of: model)
     layers = patches.map { ($0.layer.index, $0.physicalToLogical) }
   }
 
   /// The name of what was done to the routers, as options name it.
   package var router: String {
     switch deed {
-    case .conversion(_, let form, _): form.rawValue
+    case .conversion: form.rawValue
     case .placement: "unchanged"
     }
   }
 
   /// The manifest without its files.
   package var json: JSONValue {
-    [
+    var json: JSONValue = [
       "regate": .string(RegateVersion.current), "manifest": .integer(RegateVersion.manifest),
       "router": .string(router), "source": .string(source), "family": .string(family),
       "container": .string(container.rawValue), "options": options, "figures": figures,
@@ -71,6 +82,8 @@ package struct Manifest: Sendable {
           ]
         }),
     ]
+    if let before { json["before"] = before }
+    return json
   }
 
   /// Whether these are the bytes of a manifest, of any version.
@@ -111,16 +124,31 @@ package struct Manifest: Sendable {
     }
   }
 
-  /// What a GGUF's header says of its making.
-  package var provenance: OrderedDictionary<String, GGUFValue> {
-    var keys: OrderedDictionary<String, GGUFValue> = [
-      "regate.version": .string(RegateVersion.current), "regate.router": .string(router),
-      "regate.source": .string(source),
-      "regate.options": .string(String(decoding: options.serialised(.compact), as: UTF8.self)),
-    ]
-    if case .conversion(let fit, let form, _) = deed, let gini = fit.heldOutGini(form) {
-      keys["regate.held_out_gini"] = .float32(Float(gini))
+  /// What a GGUF's header says of its making, nil for keys that go: a conversion leaves none of an
+  /// earlier one, a placement leaves all of them.
+  package var provenance: OrderedDictionary<String, GGUFValue?> {
+    switch deed {
+    case .conversion(let fit, let form, _):
+      [
+        "regate.version": .string(RegateVersion.current), "regate.router": .string(router),
+        "regate.source": .string(source), "regate.options": .string(options.serialisedText),
+        "regate.held_out_gini": fit.heldOutGini(form).map { .float32(Float($0)) },
+        "regate.placement": nil,
+      ]
+    case .placement:
+      [
+        "regate.placement": .string(
+          ([
+            "regate": .string(RegateVersion.current), "source": .string(source),
+            "options": options, "figures": figures,
+          ] as JSONValue).serialisedText)
+      ]
     }
-    return keys
+  }
+}
+
+extension JSONValue {
+  fileprivate var serialisedText: String {
+    String(decoding: serialised(.compact), as: UTF8.self)
   }
 }

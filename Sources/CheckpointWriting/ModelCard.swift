@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import ByteStorage
-package import Checkpoints
+import ByteStorage
+import Checkpoints
 import ExpertMaps
 import Forms
 import Foundation
@@ -12,38 +12,49 @@ import Reports
 import Routing
 
 /// The section that Regate adds to a model's README.md. What the original says, its front matter
-/// above all, stays byte for byte; a section of an earlier conversion is replaced.
-package enum ModelCard {
-  package static let fileName = "README.md"
-  package static let begin = "<!-- regate:begin -->"
-  package static let end = "<!-- regate:end -->"
+/// above all, stays byte for byte. A conversion replaces the section of an earlier one; a placement
+/// changes nothing that such a section says, and is told of at its end.
+enum ModelCard {
+  static let fileName = "README.md"
+  static let begin = "<!-- regate:begin -->"
+  static let end = "<!-- regate:end -->"
 
   // MARK: The file
 
-  /// The README.md of an output, with `section` in it.
-  package static func file(
-    with section: String, beside checkpoint: SafetensorsCheckpoint
+  /// The README.md of an output, which tells of what was done.
+  static func file(
+    telling manifest: Manifest, beside checkpoint: SafetensorsCheckpoint
   ) throws(RegateError) -> OutputFile {
     guard checkpoint.sideFiles.contains(fileName) else {
-      return OutputFile(name: fileName, segments: [.bytes(Array(section.utf8))])
+      return OutputFile(name: fileName, segments: [.bytes(Array(section(manifest).utf8))])
     }
     let file = try MappedFile(path: checkpoint.directory + "/" + fileName)
     let text = try file.bytes(in: 0..<file.count)
-    var output = OutputFile(name: fileName)
-    if let old = self.section(in: text) {
-      output.append([
-        .range(file, 0..<old.lowerBound), .bytes(Array(section.utf8)),
-        .range(file, old.upperBound..<text.count),
+    let (replaced, new) = addition(of: manifest, to: text)
+    return OutputFile(
+      name: fileName,
+      segments: [
+        .range(file, 0..<replaced.lowerBound), .bytes(Array(new.utf8)),
+        .range(file, replaced.upperBound..<text.count),
       ])
-    } else {
-      let gap = text.isEmpty ? "" : text.last == 0x0A ? "\n" : "\n\n"
-      output.append([.range(file, 0..<text.count), .bytes(Array((gap + section).utf8))])
-    }
-    return output
   }
 
-  /// Where an earlier section lies in `text`, its line feed included.
-  package static func section(in text: [UInt8]) -> Range<Int>? {
+  /// What is added to the card `text`, and the bytes whose place that takes.
+  private static func addition(
+    of manifest: Manifest, to text: [UInt8]
+  ) -> (replaced: Range<Int>, new: String) {
+    guard let old = place(in: text) else {
+      let gap = text.isEmpty ? "" : text.last == 0x0A ? "\n" : "\n\n"
+      return (text.count..<text.count, gap + section(manifest))
+    }
+    if case .placement(let map, let source) = manifest.deed {
+      return (old.end..<old.end, chapter(on: map, source: source))
+    }
+    return (old.section, section(manifest))
+  }
+
+  /// Where an earlier section lies in `text`, its line feed included, and where its end mark begins.
+  private static func place(in text: [UInt8]) -> (section: Range<Int>, end: Int)? {
     func find(_ mark: String, from start: Int) -> Int? {
       let mark = Array(mark.utf8)
       guard text.count >= mark.count, start <= text.count - mark.count else { return nil }
@@ -53,13 +64,13 @@ package enum ModelCard {
     }
     guard let first = find(begin, from: 0), let last = find(end, from: first) else { return nil }
     let close = last + end.utf8.count
-    return first..<(close < text.count && text[close] == 0x0A ? close + 1 : close)
+    return (first..<(close < text.count && text[close] == 0x0A ? close + 1 : close), last)
   }
 
   // MARK: The section
 
   /// The section, marks included.
-  package static func section(_ manifest: Manifest) -> String {
+  static func section(_ manifest: Manifest) -> String {
     let parts = parts(manifest)
     var lines = [
       begin, "## Balanced routing", "",
@@ -68,31 +79,45 @@ package enum ModelCard {
       "", "| | |", "|---|---|", "| base model | `\(manifest.source)` |",
     ]
     lines += parts.rows.map { "| \($0.0) | \($0.1) |" }
-    lines += ["", "### How to load", "", parts.howToLoad, end, ""]
+    lines += ["", "### How to load", "", manifest.form.output.howToLoad, end, ""]
     return lines.joined(separator: "\n")
   }
 
-  private static func parts(
-    _ manifest: Manifest
-  ) -> (deed: String, rows: [(String, String)], howToLoad: String) {
+  private static func parts(_ manifest: Manifest) -> (deed: String, rows: [(String, String)]) {
     switch manifest.deed {
     case .conversion(let fit, let form, let file):
       return (
         (fit.origin.clones ? "hot experts are copied over hardly used ones; " : "")
           + "the routers are replaced by balanced ones.",
-        [("router", form.rawValue)] + options(fit.origin, form, file) + figures(fit, form),
-        form.output.howToLoad
+        [("router", form.rawValue)] + options(fit.origin, form, file) + figures(fit, form)
       )
     case .placement(let map, let source):
-      let rows = map.imbalance.map {
-        (
-          "busiest of \($0.ranks) ranks over the mean, before and after",
-          "\(Format.number($0.before)), \(Format.number($0.after))"
-        )
-      }
       return (
         "experts are renumbered so that expert-parallel ranks carry equal load (lossless).",
-        [("load", source)] + rows, StockOutput().howToLoad
+        [("load", source)] + imbalance(map)
+      )
+    }
+  }
+
+  /// What a section of an earlier deed gets at its end.
+  private static func chapter(on map: ExpertMap, source: String) -> String {
+    let figures = imbalance(map).map { "\($0.0): \($0.1)" }
+    return """
+
+      ### Experts renumbered
+
+      Regate \(RegateVersion.current) then renumbered the experts so that expert-parallel ranks \
+      carry equal load (lossless), by the load from \(source). \
+      The \(figures.joined(separator: "; ")).
+
+      """
+  }
+
+  private static func imbalance(_ map: ExpertMap) -> [(String, String)] {
+    map.imbalance.map {
+      (
+        "busiest of \($0.ranks) ranks over the mean, before and after",
+        "\(Format.number($0.before)), \(Format.number($0.after))"
       )
     }
   }

@@ -65,7 +65,8 @@ package struct OutputFile: Sendable {
     return .copied
   }
 
-  /// Appends all of the file's bytes to `writer`; `progress` gets the bytes done since its last call.
+  /// Appends all of the file's bytes to `writer`; `progress` gets the bytes done since its last
+  /// call.
   func write(
     into writer: inout FileWriter, progress: (Int) -> Void = { _ in }
   ) throws(RegateError) {

@@ -67,7 +67,7 @@ package struct OutputWriter {
   ) throws(RegateError) -> CopySummary {
     let contents = try contents(destination)
     let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
-    try requireSpace(byteCount, in: destination.folder)
+    try Volume.requireFree(byteCount, near: destination.folder)
     try destination.requireReplaceable()
     let manifestName = destination.manifestName
     let stage = try StagedOutput(
@@ -128,7 +128,7 @@ package struct OutputWriter {
     var own = OwnFiles(leftOut: [destination.manifestName, UndoFile.directoryName])
     // Nothing to say about an output in which nothing changed.
     guard !patches.isEmpty else { return own }
-    own.cardSection = ModelCard.section(manifest)
+    own.manifest = manifest
     guard case .conversion(let fit, let form, _) = manifest.deed,
       let config = model.checkpoint.config
     else { return own }
@@ -140,13 +140,6 @@ package struct OutputWriter {
     if let patched { own.made["config.json"] = patched.serialised(.pretty) }
     for (name, bytes) in form.output.sideFiles { own.made[name] = bytes }
     return own
-  }
-
-  private func requireSpace(_ byteCount: Int, in folder: String) throws(RegateError) {
-    guard let free = Volume.freeBytes(near: folder), free < byteCount else { return }
-    throw RegateError(
-      .io, file: folder, "the output needs \(byteCount) bytes, but the volume has \(free) left",
-      advice: "free some space or choose another volume")
   }
 
   // MARK: Hashes

@@ -26,8 +26,8 @@ package struct SafetensorsOutput: CheckpointWriter {
   /// Tensors that the original has not; none for the stock form.
   private var added: [SafetensorsWriter.Tensor] { patches.flatMap(\.router.added) }
 
-  /// The ranges that change in place; `changes` are the router tensors' by name, of which those that
-  /// keep their layout are among the ranges.
+  /// The ranges that change in place; `changes` are the router tensors' by name, of which those
+  /// that keep their layout are among the ranges.
   private func patchSet(
     _ changes: [String: TensorChange], _ renames: [String: String]
   ) throws(RegateError) -> PatchSet {
@@ -121,13 +121,13 @@ package struct SafetensorsOutput: CheckpointWriter {
     guard fileName == nil else { return [] }
     var files: [OutputFile] = []
     for name in checkpoint.sideFiles where own.made[name] == nil && !own.leftOut.contains(name) {
-      if own.cardSection != nil, name == ModelCard.fileName { continue }
+      if own.manifest != nil, name == ModelCard.fileName { continue }
       let file = try MappedFile(path: checkpoint.directory + "/" + name)
       files.append(OutputFile(name: name, segments: [.range(file, 0..<file.count)]))
     }
     files += own.made.map { OutputFile(name: $0.key, segments: [.bytes($0.value)]) }
-    if let section = own.cardSection {
-      files.append(try ModelCard.file(with: section, beside: checkpoint))
+    if let manifest = own.manifest {
+      files.append(try ModelCard.file(telling: manifest, beside: checkpoint))
     }
     return files
   }

@@ -35,7 +35,7 @@ public enum Written: Sendable {
     switch self {
     case .copy(let copy):
       let ways = OutputMethod.allCases.compactMap { way in
-        copy.methods[way].map { "\($0) \(way.rawValue)" }
+        copy.methods[way].map { "\($0) \(way.rawValue.replacing("_", with: "-"))" }
       }
       return [
         "Wrote \(copy.files.count) files, \(Format.bytes(copy.byteCount)) of weights; verified: "
@@ -103,7 +103,7 @@ public struct InPlaceSummary: Sendable {
 /// How an output file came to its bytes.
 public enum OutputMethod: String, Sendable, CaseIterable {
   /// A second name of the original's file.
-  case linked = "hard-linked"
+  case linked = "hard_linked"
   /// Shares the original's blocks where it does not differ.
   case shared = "reflinked"
   case copied

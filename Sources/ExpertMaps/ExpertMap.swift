@@ -6,8 +6,8 @@ import Measures
 import OrderedCollections
 import Routing
 
-/// Which expert lies in each physical place of every MoE layer, and what that does to the ranks of an
-/// expert-parallel group.
+/// Which expert lies in each physical place of every MoE layer, and what that does to the ranks of
+/// an expert-parallel group.
 public struct ExpertMap: Sendable, Hashable {
   /// Max/mean load over ranks, mean over layers: experts in order, and by the map.
   public struct Imbalance: Sendable, Hashable {
@@ -21,8 +21,8 @@ public struct ExpertMap: Sendable, Hashable {
   public let layers: [[Int]]
   public let imbalance: [Imbalance]
 
-  /// The renumbering of every layer that balances the rank counts `ranks` together. `groups` are the
-  /// expert groups of each layer: experts stay in their group, groups may move as a whole.
+  /// The renumbering of every layer that balances the rank counts `ranks` together. `groups` are
+  /// the expert groups of each layer: experts stay in their group, groups may move as a whole.
   package static func renumbering(
     load: [[Int]], groups: [Int], ranks: [Int]
   ) throws(RegateError) -> ExpertMap {
@@ -48,8 +48,8 @@ public struct ExpertMap: Sendable, Hashable {
       })
   }
 
-  /// A map with `redundant` more places than experts in each layer, by DeepSeek's load balancer, for
-  /// `ranks` ranks on `machines` machines. All layers must have the same number of experts.
+  /// A map with `redundant` more places than experts in each layer, by DeepSeek's load balancer,
+  /// for `ranks` ranks on `machines` machines. All layers must have the same number of experts.
   package static func replicating(
     load: [[Int]], groups: Int, ranks: Int, machines: Int, redundant: Int
   ) throws(RegateError) -> ExpertMap {

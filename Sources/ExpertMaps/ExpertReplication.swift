@@ -78,7 +78,8 @@ package enum ExpertReplication {
     return packed(places.map(share), packs: gpus).flatMap { $0.map { experts[places[$0]] } }
   }
 
-  /// Items in packs of equal number and about equal weight, in the order in which they are put there.
+  /// Items in packs of equal number and about equal weight, in the order in which they are put
+  /// there.
   private static func packed(_ weights: [Double], packs: Int) -> [[Int]] {
     let room = weights.count / packs
     guard room > 1 else { return weights.indices.map { [$0] } }

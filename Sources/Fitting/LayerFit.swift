@@ -16,8 +16,8 @@ package struct LayerFit: Sendable {
 
   package let prototype: PrototypeRouter
   package let stock: Stock?
-  /// The router of the official LPR code: every physical expert has a key of its own, nothing acts on
-  /// selection alone.
+  /// The router of the official LPR code: every physical expert has a key of its own, nothing acts
+  /// on selection alone.
   package let official: PrototypeRouter?
   /// Nothing was asked for: the checkpoint's router and experts stay as they are.
   package let isUnchanged: Bool

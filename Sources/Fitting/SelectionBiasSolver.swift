@@ -50,14 +50,6 @@ package struct SelectionBiasSolver: Sendable {
     return descend(scores, targets, near, firstStep: 0.005 * unit, passes: Self.fullPasses)
   }
 
-  /// The share of assignments that are off target under `bias` [F].
-  package func misplaced(scores: Matrix, targets: [Double], bias: [Float]) -> Double {
-    let load = Selection(rule: rule, bias: bias, selectable: selectable)
-      .load(scores, threads: threads)
-    let total = Double(scores.rows * rule.topK)
-    return zip(load, targets).reduce(0) { $0 + abs(Double($1.0) / total - $1.1) } / 2
-  }
-
   private func descend(
     _ scores: Matrix, _ targets: [Double], _ start: [Float], firstStep: Float, passes: Int
   ) -> [Float] {

@@ -42,8 +42,8 @@ struct StockFit {
   /// Squared output norm of each logical expert over the mean square of the layer's output, [F].
   private let importance: [Float]
 
-  // Figures: Gini and output error (single layers, by a prototype in PyTorch) or loss in nats (whole
-  // models), on held-out tokens; HowItWorks.md names the models.
+  // Figures: Gini and output error (single layers, by a prototype in PyTorch) or loss in nats
+  // (whole models), on held-out tokens; HowItWorks.md names the models.
 
   /// Tokens of a step, and of them those that one thread takes at a time. Not measured apart.
   private static let batch = 1024
@@ -65,15 +65,16 @@ struct StockFit {
   private static let multiplierRate: Float = 0.0005
   private static let penalty: Float = 0.3
   /// Relative excess or lack of load that prices leave alone: the place on the curve of balance and
-  /// loss. On a Qwen3-MoE and a Mixtral 0.1 gave 0.066, +0.050 and 0.077, +0.026; 0.075 gives 0.057,
-  /// +0.058 and 0.068, +0.030; 0.05 gave 0.054, +0.057 and 0.059, +0.028. Seeds differ by 0.003 nats.
+  /// loss. On a Qwen3-MoE and a Mixtral 0.1 gave 0.066, +0.050 and 0.077, +0.026; 0.075 gives
+  /// 0.057, +0.058 and 0.068, +0.030; 0.05 gave 0.054, +0.057 and 0.059, +0.028. Seeds differ by
+  /// 0.003 nats.
   private static let slack: Float = 0.075
   /// Weight of a clone's own cluster at the start, and the share of the steps after which it is 0.
   /// Not measured apart.
   private static let pull: Float = 0.1
   private static let pullEnd: Float = 0.33
-  /// Weight of equal shares in the pull, so that experts of little weight are drawn too. Not measured
-  /// apart.
+  /// Weight of equal shares in the pull, so that experts of little weight are drawn too. Not
+  /// measured apart.
   private static let evenShare: Float = 0.2
 
   /// What was learnt, the gate in its dtype.

@@ -7,6 +7,12 @@ package import Routing
 package import Tensors
 
 extension Model {
+  /// The form that the checkpoint's routers have.
+  package var form: RouterForm {
+    guard layout.hasPrototypeRouter else { return .stock }
+    return layout.hasOfficialRouter ? .lprOfficial : .lpr
+  }
+
   /// The router of a layer, decoded.
   package func router(of layer: MoELayer) throws(RegateError) -> LayerRouter {
     if layout.hasOfficialRouter, let form = layout.prototypeForm {

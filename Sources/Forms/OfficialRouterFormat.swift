@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The router's tensors in a checkpoint of the official LPR code, under the name of the gate's module
-// (R = router_latent_dim):
+// The router's tensors in a checkpoint of the official LPR code, under the name of the gate's
+// module (R = router_latent_dim):
 //
 //   norm.weight, norm.bias              [H]
 //   encoder.weight, encoder.bias        [2R,H], [2R]   mean rows, then log-variance

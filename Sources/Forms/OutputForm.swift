@@ -11,8 +11,8 @@ package import Routing
 
 /// A form in which routers are written.
 package protocol OutputForm: Sendable {
-  /// Whether tensors of its own take the place of the gate, and a configuration goes with them: then
-  /// an output has files of its own, and only runtimes that know the form load it.
+  /// Whether tensors of its own take the place of the gate, and a configuration goes with them:
+  /// then an output has files of its own, and only runtimes that know the form load it.
   var replacesGate: Bool { get }
 
   /// Refuses a model that cannot be written in this form, with the reason.
@@ -21,8 +21,8 @@ package protocol OutputForm: Sendable {
   /// The form's router of a layer; nil where the fit holds none.
   func router(in fitted: FittedRouters) -> (any Router)?
 
-  /// What becomes of the router tensors of `layer`. With `keepsBiasType`, a BF16 selection bias stays
-  /// BF16: in place, where its tensor cannot grow.
+  /// What becomes of the router tensors of `layer`. With `keepsBiasType`, a BF16 selection bias
+  /// stays BF16: in place, where its tensor cannot grow.
   func tensors(
     of fitted: FittedRouters, layer: MoELayer, keepsBiasType: Bool
   ) throws(RegateError) -> RouterTensors

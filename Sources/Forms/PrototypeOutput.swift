@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type` of
-// its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
+// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type`
+// of its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
 // embedded in the binary).
 
 package import Architectures
@@ -58,9 +58,9 @@ package struct PrototypeOutput: OutputForm {
   package var sideFiles: OrderedDictionary<String, [UInt8]> { Self.modellingFiles }
 
   package func headline(_ container: Container) -> String {
-    "Writing the prototype router (`router` lpr): loads in transformers with trust_remote_code; "
-      + "stock runtimes refuse it. "
-      + "Choose `router` stock for an output that loads wherever the original did."
+    "Writing the prototype router (`router` lpr): loads in transformers with trust_remote_code, in "
+      + "vLLM in float32 too, in SGLang for Qwen3-MoE only; llama.cpp and MLX refuse it. Choose "
+      + "`router` stock for an output that loads wherever the original did."
   }
 
   package var howToLoad: String {
@@ -70,8 +70,10 @@ package struct PrototypeOutput: OutputForm {
     model = AutoModelForCausalLM.from_pretrained("this folder", trust_remote_code=True)
     ```
 
-    Needs `configuration_regate.py` and `modeling_regate.py` beside the weights. vLLM, SGLang, \
-    llama.cpp and MLX do not know this router.
+    Needs `configuration_regate.py` and `modeling_regate.py` beside the weights. vLLM (0.32.0) \
+    loads it with `--trust-remote-code --dtype float32`, DeepSeek with `VLLM_MLA_DISABLE=1` too; \
+    SGLang (0.5.23) loads Qwen3-MoE only, with `--trust-remote-code`. Both were run with small \
+    models on a CPU. llama.cpp and MLX do not know this router.
     """
   }
 }
@@ -79,7 +81,8 @@ package struct PrototypeOutput: OutputForm {
 // MARK: config.json
 
 extension PrototypeOutput {
-  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold them.
+  /// `config` with the prototype form's keys; `routers` are the names of the modules that hold
+  /// them.
   package static func patched(
     _ config: JSONValue, family: Family, form: LatentForm = .init(),
     latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]

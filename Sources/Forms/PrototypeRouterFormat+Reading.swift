@@ -4,7 +4,7 @@ package import Architectures
 package import ByteStorage
 package import Checkpoints
 package import Routing
-package import Tensors
+import Tensors
 
 extension PrototypeRouterFormat {
   /// Reads the prototype router of a layer whose gate tensor is its encoder.
@@ -77,9 +77,4 @@ extension PrototypeRouterFormat {
         advice: "the checkpoint is damaged, or of another version of the prototype form")
     }
   }
-}
-
-extension Matrix {
-  /// Nil for a matrix of zeros, such as stands where no bias depends on the token.
-  package var unlessZero: Matrix? { values.allSatisfy { $0 == 0 } ? nil : self }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of the prototype router (see "The prototype router" in the documentation): weight [H,R]
-// (encoder lpr: [H,2R]), logical_prototypes [E,R], logit_bias [E], selection_bias [E], token_bias
-// [E,R], physical_to_logical [E], clone_prototypes [E,R], clone_bias [E], and what LatentFormTensors
-// lists.
+// The tensors of the prototype router (see "The prototype router" in the documentation): weight
+// [H,R] (encoder lpr: [H,2R]), logical_prototypes [E,R], logit_bias [E], selection_bias [E],
+// token_bias [E,R], physical_to_logical [E], clone_prototypes [E,R], clone_bias [E], and what
+// LatentFormTensors lists.
 
 package import ByteStorage
 package import Checkpoints

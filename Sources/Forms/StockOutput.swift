@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The router that the architecture already has, with new values: a linear gate of the same name, shape
-// and dtype, and a selection bias where there is one, written as F32 wherever its tensor can grow.
+// The router that the architecture already has, with new values: a linear gate of the same name,
+// shape and dtype, and a selection bias where there is one, written as F32 wherever its tensor can
+// grow.
 
 package import Architectures
 package import ByteStorage

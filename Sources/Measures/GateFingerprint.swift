@@ -33,14 +33,9 @@ package enum GateFingerprint {
   /// up to rounding whatever dtype the gate is stored in.
   package static func sketch(of gate: Matrix) -> Matrix {
     var signs = Matrix(rows: sketchSize - 1, columns: gate.columns)
-    var state: UInt64 = 0
-    for index in signs.values.indices {
-      // SplitMix64's output function on a counter: any fixed signs do.
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-      signs.values[index] = z >> 63 == 0 ? 1 : -1
-    }
+    // Any fixed signs do.
+    var random = SplitMix64(seed: 0)
+    for index in signs.values.indices { signs.values[index] = random.next() >> 63 == 0 ? 1 : -1 }
     let projections = LinearAlgebra.multiply(gate, transposed: signs)
     var sketch = Matrix(rows: gate.rows, columns: sketchSize)
     for row in 0..<gate.rows {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the experts put out on samples of the calibration tokens, for the choice of a clone plan: for
-// each token its chosen experts and the runners-up that a balanced router may come to choose. All
-// samples of a layer (of several streams, of protected sets) go through each expert while it is
+// What the experts put out on samples of the calibration tokens, for the choice of a clone plan:
+// for each token its chosen experts and the runners-up that a balanced router may come to choose.
+// All samples of a layer (of several streams, of protected sets) go through each expert while it is
 // decoded.
 
 import ByteStorage

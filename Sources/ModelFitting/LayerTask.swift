@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One layer's part of a fit: samples of the experts' outputs for all strengths and sets at once, one
-// fit for each strength, and figures of every form on fitted and held-out tokens.
+// One layer's part of a fit: samples of the experts' outputs for all strengths and sets at once,
+// one fit for each strength, and figures of every form on fitted and held-out tokens.
 
 import Architectures
 import ByteStorage
@@ -85,8 +85,8 @@ struct LayerTask {
     }
   }
 
-  /// Sketched outputs on samples of each of `sets`, for each stream; nil where the experts cannot be
-  /// decoded, or no clone is asked.
+  /// Sketched outputs on samples of each of `sets`, for each stream; nil where the experts cannot
+  /// be decoded, or no clone is asked.
   private func sketches(
     _ sets: [[Int]], streams: Int
   ) throws(RegateError) -> [[OutputSketch]]? {

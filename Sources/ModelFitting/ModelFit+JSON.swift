@@ -84,7 +84,9 @@ extension FitOrigin {
     var options: JSONValue = [
       "clones": .bool(clones), "mtp": .bool(mtp), "encoder": .string(encoder),
       "similarity": .string(similarity), "latent": latentSize.map { .integer($0) } ?? "auto",
-      "refine": .integer(refinementSteps), "seed": .integer(Int(truncatingIfNeeded: seed)),
+      "refine": .integer(refinementSteps),
+      // In digits where it is above what a JSON value holds as a number.
+      "seed": Int(exactly: seed).map { .integer($0) } ?? .string(String(seed)),
       "calibration": .array(calibration.map { .string($0) }),
       "weights": .array(weights.map { .number($0) }),
       "protect": .array(protected.map { .string($0) }),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Fits every MoE layer of a model: to captured activations, each layer on the original's inputs, or
-// to tokens that the model is run on, each layer on what the already patched layers give it, original
-// and patched streams side by side in one pass over the weights. Several strengths run beside each
-// other. Only fitted tokens reach a fit; the held-out ones go through the model beside them and judge.
+// to tokens that the model is run on, each layer on what the already patched layers give it,
+// original and patched streams side by side in one pass over the weights. Several strengths run
+// beside each other. Only fitted tokens reach a fit; the held-out ones go through the model beside
+// them and judge.
 
 package import Architectures
 package import ByteStorage

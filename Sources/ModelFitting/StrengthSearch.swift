@@ -63,8 +63,8 @@ package enum StrengthSearch {
 
   /// The knee of a curve that begins at strength 0: with cost and Gini both scaled to 0...1, the
   /// point farthest below the straight line from the curve's cheapest to its most balanced point
-  /// (Satopaa and others 2011). Nil with fewer than three points, without cost or gain, or where all
-  /// lie on the line or above.
+  /// (Satopaa and others 2011). Nil with fewer than three points, without cost or gain, or where
+  /// all lie on the line or above.
   package static func knee(_ curve: [BalancePoint]) -> BalancePoint? {
     let points = curve.filter { $0.cost != nil && $0.gini != nil }
     guard points.count > 2, let first = points.first,

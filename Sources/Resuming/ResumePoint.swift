@@ -64,17 +64,15 @@ package final class ResumePoint {
     }
   }
 
-  /// The summaries of finished stages and the records of the one under way are in `state`; a stage
-  /// of another name than the one saved at its place cannot be continued.
-  package func enter(stage number: Int, name: String) throws(RegateError) {
-    if number < state.stages.count {
-      guard state.stages[number].name == name else {
-        throw ResumeState.damaged(folder + "/" + ResumeState.fileName)
-      }
-    } else {
-      state.stages.append(ResumeState.Stage(name: name))
-      state.layer = 0
-      state.hidden = nil
+  /// Begins or continues the pass over the layers called `name`; a saved one of another name cannot
+  /// be continued.
+  package func enter(_ name: String) throws(RegateError) {
+    guard isSaved else {
+      state.name = name
+      return
+    }
+    guard state.name == name else {
+      throw ResumeState.damaged(folder + "/" + ResumeState.fileName)
     }
   }
 
@@ -89,7 +87,7 @@ package final class ResumePoint {
     isOwned = true
   }
 
-  /// Saves `changed`, whose stage S has the given new records, and the hidden states of `pass`.
+  /// Saves `changed`, which has the given new records, and the hidden states of `pass`.
   package func save(
     _ changed: ResumeState, records: [(layer: Int, records: [ResumeRecord])], pass: ForwardPass?
   ) throws(RegateError) {
@@ -110,17 +108,16 @@ package final class ResumePoint {
   ) throws(RegateError) {
     try makeFolder()
     var changed = changed
-    let stage = changed.stages.count - 1
     for (layer, records) in records {
       for (number, record) in records.enumerated() {
         try record.write(
-          to: folder + "/" + ResumeState.recordName(stage: stage, layer: layer, number))
+          to: folder + "/" + ResumeState.recordName(layer: layer, number))
       }
     }
     let old = state.hidden
     changed.hidden = nil
     if let pass {
-      let name = "hidden-\(stage)-\(changed.layer).bin"
+      let name = "hidden-\(changed.layer).bin"
       changed.hidden = name
       changed.streams = pass.distinctStreams
       try? FileManager.default.removeItem(atPath: folder + "/" + name)

@@ -24,55 +24,49 @@ package struct ResumeRecord: Sendable {
   }
 }
 
-/// One pass over the layers of a run that can be resumed: over hidden states of a `ForwardPass`, or
-/// over captures. Without a point nothing is kept.
+/// The pass over the layers of a run that can be resumed: over hidden states of a `ForwardPass`, or
+/// over captures.
 ///
-///     let stage = try ResumeStage(point, number: 0, name: "validate", pass: pass)
+///     let stage = try ResumeStage(point, name: "validate", pass: pass)
 ///     for records in try stage.restore() { .. }      // layers that an earlier run did
 ///     while pass.layer < .. { ..; try stage.ended(layer: index, next: pass.layer, records) }
 ///     try stage.finish(summary)
 package final class ResumeStage {
-  private let point: ResumePoint?
-  private let number: Int
+  private let point: ResumePoint
   private let pass: ForwardPass?
   private var current: ResumeState
   private var unsaved: [(layer: Int, records: [ResumeRecord])] = []
 
   package init(
-    _ point: ResumePoint?, number: Int = 0, name: String, pass: ForwardPass? = nil
+    _ point: ResumePoint, name: String, pass: ForwardPass? = nil
   ) throws(RegateError) {
     self.point = point
-    self.number = number
     self.pass = pass
-    try point?.enter(stage: number, name: name)
-    current = point?.state ?? ResumeState()
+    try point.enter(name)
+    current = point.state
   }
 
   /// What the stage found in all, if an earlier run finished it.
-  package var summary: JSONValue? {
-    point == nil ? JSONValue?.none : current.stages[number].summary
-  }
+  package var summary: JSONValue? { current.summary }
 
   /// The records of each layer that an earlier run did; the pass is brought to the next layer.
   package func restore() throws(RegateError) -> [[ArrayContainer]] {
-    guard let point, point.isSaved, number < current.stages.count else { return [] }
-    let stage = current.stages[number]
-    if stage.summary == nil { try restoreHidden(point) }
+    guard point.isSaved else { return [] }
+    if current.summary == nil { try restoreHidden() }
     var layers: [[ArrayContainer]] = []
-    for layer in stage.layers {
+    for layer in current.layers {
       var records: [ArrayContainer] = []
-      for record in 0..<stage.records {
+      for record in 0..<current.records {
         records.append(
           try ArrayContainer.openSafetensors(
-            point.folder + "/"
-              + ResumeState.recordName(stage: number, layer: layer, record)))
+            point.folder + "/" + ResumeState.recordName(layer: layer, record)))
       }
       layers.append(records)
     }
     return layers
   }
 
-  private func restoreHidden(_ point: ResumePoint) throws(RegateError) {
+  private func restoreHidden() throws(RegateError) {
     guard let pass, let name = current.hidden else { return }
     let path = point.folder + "/" + name
     let file = try MappedFile(path: path)
@@ -93,35 +87,30 @@ package final class ResumeStage {
     }
   }
 
-  /// The layer to go on with where there is no pass to say it.
-  package var nextLayer: Int { current.layer }
-
   /// Notes that a layer is done and what it left, and saves if that is due; `prepare` runs before.
   package func ended(
     layer: Int, next: Int, _ records: [ResumeRecord] = [],
     prepare: () throws(RegateError) -> Void = {}
   ) throws(RegateError) {
-    guard let point else { return }
     current.layer = next
     if !records.isEmpty {
-      current.stages[number].layers.append(layer)
-      current.stages[number].records = records.count
+      current.layers.append(layer)
+      current.records = records.count
       unsaved.append((layer, records))
     }
     guard point.isDue else { return }
     try prepare()
-    try save(point, pass)
+    try save(pass)
   }
 
   /// Notes what the stage found in all: nothing of it will be done again.
   package func finish(_ summary: JSONValue) throws(RegateError) {
-    guard let point else { return }
-    current.stages[number].summary = summary
+    current.summary = summary
     guard point.isSaved || point.isDue else { return }
-    try save(point, nil)
+    try save(nil)
   }
 
-  private func save(_ point: ResumePoint, _ pass: ForwardPass?) throws(RegateError) {
+  private func save(_ pass: ForwardPass?) throws(RegateError) {
     try point.save(current, records: unsaved, pass: pass)
     unsaved = []
     // The name of the file of hidden states is the point's business.

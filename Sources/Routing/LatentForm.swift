@@ -20,8 +20,8 @@ public enum SimilarityKind: String, Sendable, Hashable, CaseIterable {
   /// Whether a scale multiplies the similarities; the others have theirs in what they multiply.
   package var hasScale: Bool { self != .dot && self != .crossAttention }
 
-  /// The largest latent size that is of use for `experts` logical experts: cosine and cross-attention
-  /// compare directions, and spend one dimension on what would have been lengths.
+  /// The largest latent size that is of use for `experts` logical experts: cosine and
+  /// cross-attention compare directions, and spend one dimension on what would have been lengths.
   package func largestSize(experts: Int) -> Int {
     self == .cosine || self == .crossAttention ? experts + 1 : experts
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The prototype router: prototypes in a latent space with biases that balance the load, after Latent
-// Prototype Routing (arXiv 2506.21328).
+// The prototype router: prototypes in a latent space with biases that balance the load, after
+// Latent Prototype Routing (arXiv 2506.21328).
 //
 //   z      = Enc(x)                                        [T,R]
 //   l_f    = scale sim(z, p_f) + a_f                       [T,F]
@@ -10,10 +10,10 @@
 //   serve  = among the physical experts j of a chosen f: argmax_j (z . c_j + beta_j)
 //   weight = the family's rule applied to the unbiased pi of the chosen f
 //
-// T tokens, H hidden, R latent, E physical experts (as they lie on disk), F = E logical experts (the
-// original's), K top-k. A logical expert f is named by where it lay in the original. Those that were
-// pruned stay in the softmax and cannot be chosen. Ties go to the lowest logical expert, and to its
-// lowest physical one.
+// T tokens, H hidden, R latent, E physical experts (as they lie on disk), F = E logical experts
+// (the original's), K top-k. A logical expert f is named by where it lay in the original. Those
+// that were pruned stay in the softmax and cannot be chosen. Ties go to the lowest logical expert,
+// and to its lowest physical one.
 
 import ByteStorage
 package import Tensors

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which K logical experts a token takes: the K largest of (pi + b) over the selectable experts, under
-// the family's group-limited rule where it has one.
+// Which K logical experts a token takes: the K largest of (pi + b) over the selectable experts,
+// under the family's group-limited rule where it has one.
 //
 // 1. Exact: the comparison is made on Float32 values; equal values go to the lowest index, for
 //    experts and for groups alike (runtimes leave ties unspecified).
@@ -144,9 +144,9 @@ package struct Selection: Sendable {
     }
   }
 
-  /// Routes all rows of unbiased `scores` [T,F]; `physical` turns a token and a chosen logical expert
-  /// into the physical one that serves it. Where `compared` [T,F] is given, experts are chosen by
-  /// it, and weighed by `scores`.
+  /// Routes all rows of unbiased `scores` [T,F]; `physical` turns a token and a chosen logical
+  /// expert into the physical one that serves it. Where `compared` [T,F] is given, experts are
+  /// chosen by it, and weighed by `scores`.
   package func assign(
     _ scores: Matrix, compared: Matrix? = nil, threads: Int,
     physical: @Sendable (_ token: Int, _ logical: Int) -> Int

@@ -97,9 +97,7 @@ package struct CheckSubject: Sendable {
     if case .gguf(let checkpoint) = model.checkpoint.format { checkpoint } else { nil }
   }
   /// `config.json`, or the part of it that describes the language model.
-  package var config: JSONValue? {
-    safetensors?.config.map { $0["text_config"]?.objectValue == nil ? $0 : $0["text_config"] ?? $0 }
-  }
+  package var config: JSONValue? { layout.config }
 
   /// `quant_method` of `config.json`; `mlx` for MLX's own key.
   package var quantisation: String? {

@@ -59,7 +59,7 @@ extension CheckRule {
     .v2Renormalise,
     CheckRule(
       "qwen-norm", .differs,
-      "always renormalises Qwen3-MoE's weights, whatever norm_topk_prob says",
+      "always renormalises this family's weights, whatever norm_topk_prob says",
       source: "llama.cpp src/models/qwen3moe.cpp", versions: "0.5.0-dev"
     ) {
       $0.family.llamaCppForcesNorm && !$0.isGGUF

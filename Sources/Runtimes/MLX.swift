@@ -44,7 +44,8 @@ extension CheckRule {
     },
     CheckRule(
       "mlx-head-size", .refuses,
-      "takes Mixtral's head size to be hidden_size / num_attention_heads, whatever head_dim says",
+      "takes this family's head size to be hidden_size / num_attention_heads, whatever head_dim "
+        + "says",
       source: run, versions: ran, verified: true
     ) {
       guard $0.family.runtimes.mlx.derivesHeadSize, let size = $0.config?["head_dim"]?.intValue,

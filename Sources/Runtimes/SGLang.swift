@@ -30,7 +30,7 @@ extension CheckRule {
     .officialUnlisted,
     CheckRule(
       "gguf-qwen-norm", .differs,
-      "takes norm_topk_prob as false for a Qwen3-MoE GGUF, so the weights are not renormalised",
+      "takes norm_topk_prob as false for a GGUF of this family: the weights are not renormalised",
       source: "SGLang srt/models/qwen3_moe.py", versions: "of 2026"
     ) { $0.isGGUF && $0.family.runtimes.sglang.dropsGGUFNorm ? "norm_topk_prob" : nil },
     .mlxNames,

@@ -36,8 +36,8 @@ extension CheckRule {
   /// vLLM, llama.cpp.
   static let v2Renormalise = CheckRule(
     "v2-renormalise", .differs,
-    "renormalises the weights, as norm_topk_prob says; transformers ignores the key for "
-      + "DeepSeek-V2",
+    "renormalises the weights, as norm_topk_prob says; transformers ignores the key for this "
+      + "family",
     source: "transformers 5.23 modeling_deepseek_v2.py; vLLM models/deepseek_v2.py",
     versions: "vLLM of 2026; llama.cpp 0.5.0-dev; transformers 5.23.0"
   ) {

@@ -65,7 +65,7 @@ extension CheckRule {
     ) { !$0.isGGUF && !$0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(
       "stray-bias-v2", .refuses,
-      "DeepSeek classes raise KeyError for a bias that topk_method does not ask for",
+      "this family's classes raise KeyError for a bias that topk_method does not ask for",
       source: "vLLM models/deepseek_v2.py", versions: "of 2026"
     ) { !$0.isGGUF && $0.family.runtimes.vllm.refusesStrayBias ? $0.strayBias : nil },
     CheckRule(

@@ -7,8 +7,8 @@
 import ByteStorage
 import Synchronization
 
-/// Floats that are not initialised, and are freed with the last window into them; or an array's, for
-/// as long as a call lasts.
+/// Floats that are not initialised, and are freed with the last window into them; or an array's,
+/// for as long as a call lasts.
 @safe
 final class FloatStorage: Sendable {
   private enum Source {

@@ -35,9 +35,10 @@ package final class LayerWalk {
   /// The captured inputs of the layer at hand.
   private var captured: Matrix?
 
-  /// A walk of `streams` streams. Rows that are `apart` do not touch a bit of the others. `units` is the work that the caller reports for a layer of
-  /// captures with `advance`; a run of the model reports its own. With a `point`, the walk
-  /// continues where an earlier one of the same `name` stopped.
+  /// A walk of `streams` streams. Rows that are `apart` do not touch a bit of the others. `units`
+  /// is the work that the caller reports for a layer of captures with `advance`; a run of the model
+  /// reports its own. With a `point`, the walk continues where an earlier one of the same `name`
+  /// stopped.
   package init(
     _ model: Model, _ calibration: Calibration, apart: [Int] = [], streams: Int, threads: Int,
     label: String,
@@ -226,8 +227,8 @@ package final class LayerWalk {
 }
 
 extension TokenSet {
-  /// A forward pass in `streams` copies; rows that are `apart` do not touch a bit of the others. Its
-  /// work is reported to `progress`.
+  /// A forward pass in `streams` copies; rows that are `apart` do not touch a bit of the others.
+  /// Its work is reported to `progress`.
   fileprivate func forwardPass(
     apart: [Int], streams: Int, threads: Int, label: String, progress: any ProgressSink
   ) throws(RegateError) -> ForwardPass {

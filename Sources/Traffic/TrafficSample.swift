@@ -41,8 +41,8 @@ package struct TrafficSample: Sendable {
   /// The parts that are fitted to.
   package var calibrationParts: [Part] { parts.filter { $0.role == .calibration } }
 
-  /// The held-out rows of all calibration sets, then of each set, protected ones included; empty where
-  /// nothing is held out.
+  /// The held-out rows of all calibration sets, then of each set, protected ones included; empty
+  /// where nothing is held out.
   package var heldOutGroups: [[Int]] {
     holdsOut ? [calibrationParts.flatMap(\.heldOut)] + parts.map(\.heldOut) : []
   }

@@ -2,11 +2,13 @@
 //
 // Which tokens a fit sees, and which only judge it.
 //
-// - Of every calibration set one eighth is held out: every eighth sequence of tokens, every eighth run
-//   of captured activations, whose sequences are not known. Neighbours are alike, so whole runs go.
+// - Of every calibration set one eighth is held out: every eighth sequence of tokens, every eighth
+//   run of captured activations, whose sequences are not known. Neighbours are alike, so whole runs
+//   go.
 // - Weighted sets are cut to the largest total at which each has its share, so that no token counts
 //   twice.
-// - Protected sets, and sets that judge a finished model, are measured whole and fitted to not at all.
+// - Protected sets, and sets that judge a finished model, are measured whole and fitted to not at
+//   all.
 
 import ByteStorage
 

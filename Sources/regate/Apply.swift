@@ -6,7 +6,7 @@ import Reports
 
 struct Apply: CommonCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a converted checkpoint from a delta and the original.",
+    abstract: "Make a converted or renumbered checkpoint from a delta and the original.",
     discussion: """
       Checks that the original is the one that the delta was made of, and every written file \
       against its hash. An output is complete or not there.
@@ -16,10 +16,10 @@ struct Apply: CommonCommand {
         regate apply my.delta Qwen3-30B-A3B --output balanced
       """)
 
-  @Argument(help: "A delta that regate convert --delta wrote.")
+  @Argument(help: "A delta that regate convert or place --delta wrote.")
   var delta: String
 
-  @Argument(help: "The checkpoint that was converted.")
+  @Argument(help: "The checkpoint that the delta was made of.")
   var checkpoint: String
 
   @Option(

@@ -9,7 +9,8 @@ struct Convert: CommonCommand {
     discussion: """
       Fits routers to your traffic, or takes a fit of regate fit, and writes a patched copy: \
       byte-identical but for routers and cloned experts. The original is never touched; an output \
-      is complete or not there. How the fit is made can be tuned: regate fit --help.
+      is complete or not there. How the fit is made can be tuned by the options of regate fit, and \
+      an adapter by its rank: regate convert --help-hidden.
 
       EXAMPLES
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl -o balanced

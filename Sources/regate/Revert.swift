@@ -6,17 +6,17 @@ import Reports
 
 struct Revert: CommonCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take back a conversion in place: every file gets its original bytes.",
+    abstract: "Take back a change in place: every file gets its original bytes.",
     discussion: """
-      Also after an interrupted convert --in-place. Nothing is written unless the result will have \
-      the original's hashes.
+      Takes back convert --in-place and place --in-place, interrupted ones too. Nothing is written \
+      unless the result will have the original's hashes.
 
       EXAMPLES
         regate convert model --calibration traffic.jsonl --in-place
         regate revert model
       """)
 
-  @Argument(help: "The checkpoint that was converted in place.")
+  @Argument(help: "The checkpoint that was changed in place.")
   var checkpoint: String
 
   @OptionGroup var common: CommonOptions

@@ -17,7 +17,7 @@ extension Bench {
   }
 }
 
-/// The style class of each slot's load, told without the tool's code.
+/// The style class of each physical expert's load, told without the tool's code.
 private func classes(of load: [Int]) -> [String] {
   let mean = Double(load.reduce(0, +)) / Double(load.count)
   let bounds = [0.125, 0.25, 0.5, 0.8, 1.25, 2, 4, 8]
@@ -26,7 +26,7 @@ private func classes(of load: [Int]) -> [String] {
   }
 }
 
-@Test func `inspect writes a page with every slot's load`() throws {
+@Test func `inspect writes a page with every physical expert's load`() throws {
   let bench = try Bench(.deepseek, .init(.scattered))
   let page = bench.path("a & <b>.html")
   let outcome = try bench.inspect(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text, ids and models that cannot be run, given to the commands: code 1, one line, nothing written.
+// Text, ids and models that cannot be run, given to the commands: code 1, one line, nothing
+// written.
 
 import Foundation
 import TestSupport

@@ -14,8 +14,8 @@ enum Tool {
       .appending(path: "regate").path(percentEncoded: false)
   }()
 
-  /// The test bundle that `argument` names or names a file of: on Linux it is the program that runs,
-  /// elsewhere an argument of the program that loads it.
+  /// The test bundle that `argument` names or names a file of: on Linux it is the program that
+  /// runs, elsewhere an argument of the program that loads it.
   private static func bundle(_ argument: String) -> URL? {
     var url = URL(filePath: argument).standardizedFileURL
     while url.pathComponents.count > 1 {

@@ -43,20 +43,12 @@ struct LPRLossTests {
     expectClose(result.logVariance, try golden.matrix("kl.gradient.log_variance"))
   }
 
-  @Test func `the official alignment, its soft responsibilities and its sample`() throws {
-    let mean = try golden.matrix("mean")
-    let prototypes = try golden.matrix("prototypes")
-    let latent = LatentGaussian(mean: mean, logVariance: try golden.matrix("log_variance"))
-    let sample = LatentLosses.sample(latent, noise: try golden.matrix("noise"))
-    expectClose(sample, try golden.matrix("sample"))
-    let cosines = PrototypeRouter.Similarity.cosine
-      .values(latent, prototypes: prototypes, threads: 1)
-    let responsibilities = cosines.officialResponsibilities(topK: 3)
-    expectClose(responsibilities, try golden.matrix("responsibilities"))
-    let result = LatentLosses.officialAlignment(
-      prototypes: prototypes, sample: sample, responsibilities: responsibilities)
-    expectClose(Float(result.value), try golden["alignment"].values[0])
-    expectClose(result.gradient, try golden.matrix("alignment.gradient.prototypes"))
+  @Test func `a sample of the latent is the official one`() throws {
+    let latent = LatentGaussian(
+      mean: try golden.matrix("mean"), logVariance: try golden.matrix("log_variance"))
+    expectClose(
+      LatentLosses.sample(latent, noise: try golden.matrix("noise")),
+      try golden.matrix("sample"))
   }
 
   @Test func `the mended alignment does not depend on how often the batch is repeated`() throws {
@@ -65,16 +57,14 @@ struct LPRLossTests {
     // Expert 7 has no tokens and counts for nothing.
     var hard = Matrix(rows: 16, columns: 8)
     for token in 0..<16 { hard[token, token % 7] = 0.5 }
-    func value(_ tokens: [Int], official: Bool) -> Double {
-      let (z, r) = (sample.gathering(rows: tokens), hard.gathering(rows: tokens))
-      return official
-        ? LatentLosses.officialAlignment(prototypes: prototypes, sample: z, responsibilities: r)
-          .value
-        : LatentLosses.alignment(prototypes: prototypes, sample: z, responsibilities: r).value
+    func value(_ tokens: [Int]) -> Double {
+      LatentLosses.alignment(
+        prototypes: prototypes, sample: sample.gathering(rows: tokens),
+        responsibilities: hard.gathering(rows: tokens)
+      ).value
     }
     let once = Array(0..<16)
-    #expect(abs(value(once, official: false) - value(once + once, official: false)) < 1e-6)
-    #expect(abs(value(once, official: true) - value(once + once, official: true)) > 0.05)
+    #expect(abs(value(once) - value(once + once)) < 1e-6)
     // By hand: expert 0 holds tokens 0, 7, 14.
     var sum = 0.0
     for expert in 0..<7 {
@@ -84,38 +74,12 @@ struct LPRLossTests {
         sum += abs(Double(prototypes[expert, column]) - mean)
       }
     }
-    #expect(abs(value(once, official: false) - sum / 35) < 1e-6)
+    #expect(abs(value(once) - sum / 35) < 1e-6)
     let gradient = LatentLosses.alignment(
       prototypes: prototypes, sample: sample, responsibilities: hard
     ).gradient
     #expect(gradient.row(7).allSatisfy { $0 == 0 })
     #expect(gradient.row(0).allSatisfy { abs(abs($0) - 1 / 35) < 1e-7 })
-  }
-
-  @Test func `the moving average is the official one when its counts start at 0`() throws {
-    var average = PrototypeAverage(
-      prototypes: try golden.matrix("prototypes"), decay: 0.8, startingCount: 0)
-    for _ in 0..<2 {
-      average.update(
-        sample: try golden.matrix("sample"),
-        responsibilities: try golden.matrix("responsibilities"))
-    }
-    expectClose(average.sums, try golden.matrix("ema.sums"))
-    expectClose(Matrix(row: average.counts), Matrix(row: try golden["ema.counts"].values))
-    expectClose(average.prototypes, try golden.matrix("ema.prototypes"))
-  }
-
-  @Test func `the mended average starts at the prototypes, and stays where no token is`() throws {
-    let prototypes = try golden.matrix("prototypes")
-    var average = PrototypeAverage(prototypes: prototypes, decay: 0.8)
-    #expect(average.prototypes == prototypes)
-    var hard = Matrix(rows: 16, columns: 8)
-    for token in 0..<16 { hard[token, 2] = 1 }
-    let sample = Matrix(rows: 16, columns: 5, repeating: 4)
-    for _ in 0..<60 { average.update(sample: sample, responsibilities: hard) }
-    #expect(average.prototypes.row(2).allSatisfy { abs($0 - 4) < 1e-4 })
-    expectClose(
-      average.prototypes.gathering(rows: [0, 7]), prototypes.gathering(rows: [0, 7]))
   }
 
   @Test func `the balance term is 0 at the targets and pushes against overload`() {

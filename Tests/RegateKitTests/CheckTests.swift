@@ -25,6 +25,18 @@ private func directory(
   _ family: SyntheticModel.Family, _ layout: SyntheticModel.Layout = .init(.byLayer)
 ) -> Sample { Sample(family, .directory(layout)) }
 
+/// A Mixtral with a head size of its own, its configuration under `key` of a multimodal one.
+private func inWrapper(_ key: String) -> Case {
+  Case(
+    label: "a Mixtral in the \(key) of a wrapper", sample: directory(.mixtral),
+    change: { config in
+      var text = config
+      text["num_attention_heads"] = 4
+      text["head_dim"] = 99
+      config = ["model_type": "some_vision_model", key: text]
+    }, expected: [(.mlx, "mlx-head-size", .refuses)])
+}
+
 private let cases = [
   Case(
     label: "a plain Mixtral", sample: directory(.mixtral),
@@ -79,6 +91,7 @@ private let cases = [
       $0["num_attention_heads"] = 4
       $0["head_dim"] = 99
     }, expected: [(.mlx, "mlx-head-size", .refuses)]),
+  inWrapper("text_config"), inWrapper("language_config"), inWrapper("llm_config"),
   Case(
     label: "experts in AWQ", sample: directory(.qwen3),
     change: { $0["quantization_config"] = ["quant_method": "awq", "bits": 4] },

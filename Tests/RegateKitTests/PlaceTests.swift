@@ -230,6 +230,56 @@ func `a prototype output is renumbered in place and by a delta`(_ sample: Sample
   #expect(try fileTree(bench.folder("out")) == before)
 }
 
+@Test(arguments: [Sample.mixtralByLayer, .ggufQwen3])
+func `what a conversion says of itself is still said when its output is renumbered`(
+  _ sample: Sample
+) throws {
+  let bench = try Workbench.converted(sample).copy()
+  let before = try bench.manifest("out")
+  try bench.place("out", to: "placed")
+  let after = try bench.manifest("placed")
+  #expect(after["before"] == before && before["before"] == nil)
+  #expect(after["router"]?.stringValue == "unchanged")
+  if sample.isGGUF {
+    let (old, new) = (
+      try GGUFCheckpoint(path: bench.output("out")).metadata,
+      try GGUFCheckpoint(path: bench.output("placed")).metadata
+    )
+    #expect(old.keys.contains("regate.held_out_gini"))
+    for (key, value) in old where key.hasPrefix("regate.") && key != GGUFHeader.paddingKey {
+      #expect(new[key] == value, "\(key)")
+    }
+    let text = try #require(new["regate.placement"]?.string)
+    #expect(try JSONValue(parsing: Array(text.utf8), file: "")["options"] == after["options"])
+  } else {
+    func card(_ name: String) throws -> String {
+      try String(
+        contentsOf: bench.folder(name).appending(path: "README.md"), encoding: .utf8)
+    }
+    let (old, new) = (try card("out"), try card("placed"))
+    let said = try #require(old.components(separatedBy: "<!-- regate:end -->").first)
+    #expect(new.hasPrefix(said + "\n### Experts renumbered\n") && new.contains("of 4 ranks"))
+    #expect(said.contains("trust_remote_code=True") && new.hasSuffix("<!-- regate:end -->\n"))
+    // One that had no section gets one that says how its own form loads.
+    try FileManager.default.removeItem(at: bench.folder("out").appending(path: "README.md"))
+    try bench.place("out", to: "bare")
+    #expect(try card("bare").contains("trust_remote_code=True"))
+  }
+  try bench.place("out", to: .inPlace)
+  #expect(try bench.manifest("out")["before"] == before)
+}
+
+@Test func `a conversion replaces the keys of an earlier one`() throws {
+  let bench = try Workbench(.ggufMixtralSplit, tokens: 640)
+  try bench.place(to: "placed")
+  let placed = try bench.manifest("placed")
+  #expect(try GGUFCheckpoint(path: bench.first("placed")).metadata["regate.router"] == nil)
+  try bench.convert(to: "out") { $0.checkpoint = bench.first("placed") }
+  let keys = try GGUFCheckpoint(path: bench.first("out")).metadata
+  #expect(keys["regate.router"] == .string("stock") && keys["regate.placement"] == nil)
+  #expect(try bench.manifest("out")["before"] == placed)
+}
+
 @Test(arguments: TinyModel.all)
 func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   let directory = try TemporaryDirectory()

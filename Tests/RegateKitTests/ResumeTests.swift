@@ -195,7 +195,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     #expect(!folder.exists("out"))
   }
 
-  @Test(arguments: ["hidden", "stage", "state"])
+  @Test(arguments: ["hidden", "layer", "state"])
   func `a damaged state is refused`(_ part: String) throws {
     let folder = try Folder(.deepseek)
     try requireStopped { try folder.convert(to: "out", Stopped.after(2)) }

@@ -38,8 +38,8 @@ private struct SentencePieceModel {
     keys.replaceSubrange(try #require(keys.firstRange(of: size(Self.rows))), with: size(tokens))
     keys += vocabulary[headerBytes + first.count..<end]
 
-    // Entries are a name, a count of dimensions, the dimensions, a type and an offset; tensors lie in
-    // the order of their entries, without gaps.
+    // Entries are a name, a count of dimensions, the dimensions, a type and an offset; tensors lie
+    // in the order of their entries, without gaps.
     let rowBytes = 2 * Self.columns
     let (before, after) = (Self.rows * rowBytes, Self.aligned(tokens * rowBytes))
     var entries: [UInt8] = []

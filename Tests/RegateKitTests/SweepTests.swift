@@ -277,7 +277,7 @@ extension ConversionDraft {
     try bench.convert(to: "plain") { $0.settings.refinementSteps = 0 }
     let given = Set(0..<bench.model.experts).subtracting(try bench.claimedMaps("plain")[0])
     try #require(!given.isEmpty, "the sample is too even to test protection")
-    // Every token of the protected set goes to experts that the plain plan gives up.
+    // Every token of the protected set goes to experts that the plain plan prunes.
     let users = routes.choices.indices.filter { token in
       routes.choices[token].contains { given.contains($0.0) || $0.0 == rare }
     }

@@ -244,7 +244,8 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     let result = try draft.run().json
     let report = try validate(model.path, scratch.path("out"), model.ids("calibration"))
     #expect(try number(report, "nll", "patched") != number(report, "nll", "original"))
-    // The conversion's pass keeps held-out tokens out of the others' products, which round otherwise.
+    // The conversion's pass keeps held-out tokens out of the others' products, which round
+    // otherwise.
     for side in ["original", "patched"] {
       #expect(
         try abs(number(result, "calibration_nll", side) - number(report, "nll", side)) <= 1e-7)

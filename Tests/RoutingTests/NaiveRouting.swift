@@ -11,7 +11,7 @@ private func softmax(_ values: [Float]) -> [Float] {
   return values.map { expf($0 - largest) / sum }
 }
 
-/// The obvious way to route one token: full sorts, Double arithmetic where it cannot matter.
+/// The obvious way to route one token.
 func naiveRoute(
   _ logits: [Float], bias: [Float], rule: RoutingRule
 ) -> (experts: [Int], weights: [Float]) {
@@ -23,19 +23,12 @@ func naiveRoute(
     case .sqrtSoftplus: logits.map { sqrtf(Float(log1p(exp(Double($0))))) }
     case .softmaxOfSelected, .sparseMixer: logits
     }
-  var selection = zip(scores, bias).map { $0 + $1 }
-  if let groups = rule.groups {
-    let size = logits.count / groups.count
-    let groupScores = (0..<groups.count).map { group -> Float in
-      let best = selection[group * size..<(group + 1) * size].sorted(by: >)
-      return groups.score == .max ? best[0] : best.prefix(2).reduce(0, +)
-    }
-    let kept = indicesByValue(groupScores).prefix(groups.kept)
-    for expert in selection.indices where !kept.contains(expert / size) {
-      selection[expert] = groups.mask == .zero ? 0 : -.infinity
-    }
+  let groups = rule.groups.map {
+    NaiveGroups(
+      count: $0.count, kept: $0.kept, best: $0.score == .max ? 1 : 2,
+      mask: $0.mask == .zero ? 0 : -.infinity)
   }
-  let chosen = Array(indicesByValue(selection).prefix(rule.topK))
+  let chosen = naiveSelection(scores, bias: bias, topK: rule.topK, groups: groups)
   var weights = chosen.map { scores[$0] }
   if rule.scoring == .softmaxOfSelected {
     weights = softmax(weights)
@@ -61,11 +54,6 @@ func naiveRoute(
     weights = weights.map { $0 / divisor }
   }
   return (chosen, weights.map { $0 * rule.scale })
-}
-
-/// Indices from the largest value to the smallest, equal values by index.
-func indicesByValue(_ values: [Float]) -> [Int] {
-  values.indices.sorted { values[$0] != values[$1] ? values[$0] > values[$1] : $0 < $1 }
 }
 
 /// Roughly normal values in a matrix.

@@ -78,32 +78,4 @@ import Testing
       try [0 as UInt8].withBytes { try BlockScaledDecoder.scales($0, type: .i64, count: 1) }
     }
   }
-
-  @Test func `GPT-OSS MXFP4 pairs neighbours and scales by a power of two`() throws {
-    let magnitudes: [Float] = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
-    let blocks = randomBytes(16 * 256, seed: 5)
-    let scales = (0..<256).map { UInt8($0) }
-    let decoded = try blocks.withBytes { blocks in
-      try scales.withBytes { try PairedMXFP4.decode(blocks: blocks, scales: $0) }
-    }
-    let naive = (0..<32 * 256).map { index -> Float in
-      let nibble = Int(blocks[index / 2]) >> (4 * (index % 2)) & 15
-      guard index / 32 < 255 else { return .nan }
-      let value =
-        Double(magnitudes[nibble & 7])
-        * Double(sign: .plus, exponent: index / 32 - 127, significand: 1)
-      return Float(nibble >= 8 ? -value : value)
-    }
-    #expect(firstDifference(decoded, naive) == nil)
-  }
-
-  @Test func `GPT-OSS blocks and scales must match`() {
-    #expect(throws: RegateError.self) {
-      try [UInt8](repeating: 0, count: 33).withBytes { blocks in
-        try [UInt8](repeating: 0, count: 2).withBytes {
-          try PairedMXFP4.decode(blocks: blocks, scales: $0)
-        }
-      }
-    }
-  }
 }

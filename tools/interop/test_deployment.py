@@ -168,8 +168,8 @@ cd /; umount {disk}"""
                       for name in ("shared", "linked"))
     taken = int((tmp_path / "taken").read_text())
     print(f"{system}: {shared}, with --link {linked}; an unchanged output takes {taken} KiB")
-    assert shared["reflinked"] > 0 and shared["hard-linked"] == 0
-    assert linked["hard-linked"] > 0
+    assert shared["reflinked"] > 0 and shared["hard_linked"] == 0
+    assert linked["hard_linked"] > 0
     assert taken < (MODEL / "model.safetensors").stat().st_size / 1024 / 4
 
 

@@ -191,7 +191,7 @@ def test_router_keeps_float32_when_the_model_is_cast(case):
 
 
 def test_routes_as_the_specification_says(case, model):
-    """Slots are those of a naive numpy router on the inputs that the model itself produces."""
+    """Physical experts are those of a naive numpy router on the inputs that the model itself produces."""
     seen = {}
     for layer in case.layers:
         router(model, layer).register_forward_hook(

@@ -48,11 +48,6 @@ void rg_decode(rg_type type, rg_path path, const void *source, float *result, si
 size_t rg_block_elements(rg_type type);
 size_t rg_block_bytes(rg_type type);
 
-/// GPT-OSS MXFP4: `blocks` times 16 bytes of element pairs (low nibble first) and one E8M0 scale
-/// each; writes 32 elements per block.
-void rg_decode_mxfp4_pairs(
-    rg_path path, const uint8_t *pairs, const uint8_t *scales, float *result, size_t blocks);
-
 /// Multiplies `count` values by `factor`.
 void rg_scale(rg_path path, float *values, float factor, size_t count);
 

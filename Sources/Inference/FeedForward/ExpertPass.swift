@@ -40,8 +40,9 @@ package struct ExpertPass: Sendable {
     self.load = load
   }
 
-  /// Applies every expert that has tokens to their rows and hands its outputs [rows,H] to `consume`:
-  /// expert after expert, and batch after batch for each, whatever the number of threads.
+  /// Applies every expert that has tokens to their rows and hands its outputs [rows,H] to
+  /// `consume`: expert after expert, and batch after batch for each, whatever the number of
+  /// threads.
   package func run(
     _ batches: [Batch],
     consume: (_ batch: Int, _ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void

@@ -2,8 +2,8 @@
 
 import Routing
 
-/// Which tokens of all streams each expert works on: rows sorted by expert, then tokens that are kept
-/// apart behind the others, and by stream and token within these.
+/// Which tokens of all streams each expert works on: rows sorted by expert, then tokens that are
+/// kept apart behind the others, and by stream and token within these.
 ///
 /// A matrix product may round a row by how many rows it has. Tokens that are kept apart are in no
 /// product with others, so that what the others get does not depend on where these are routed.
@@ -30,8 +30,9 @@ struct ExpertRows: Sendable {
     (expert * parts..<(expert + 1) * parts).map { starts[$0]..<starts[$0 + 1] }
   }
 
-  /// `apart[token]`: the token is kept apart; empty: none is. `maps[s]` names the expert of the checkpoint that each expert of stream s stands for. The
-  /// weights of a token's experts that stand for the same one are added up.
+  /// `apart[token]`: the token is kept apart; empty: none is. `maps[s]` names the expert of the
+  /// checkpoint that each expert of stream s stands for. The weights of a token's experts that
+  /// stand for the same one are added up.
   init(_ assignments: [Assignment], maps: [[Int]], experts: Int, apart: [Bool] = []) {
     let tokens = assignments.first?.tokens ?? 0
     precondition(apart.isEmpty || apart.count == tokens)

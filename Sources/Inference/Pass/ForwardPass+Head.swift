@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Next-token figures at chosen positions, without ever holding [T,V] logits. The head is decoded in
-// panels of vocabulary rows; for each position a running maximum m is kept with sums relative to it:
+// panels of vocabulary rows; each position keeps a running maximum m and sums relative to it:
 //
-//   Z   = sum_v exp(l_v - m)                    NLL = m + log Z - l_target
-//   D_s = sum_v exp(l0_v - m0) (l0_v - l_s,v)   KL(0 || s) = D_s / Z0 - (m0 + log Z0) + (m_s + log Z_s)
+//   Z   = sum_v exp(l_v - m)                    NLL        = m + log Z - l_target
+//   D_s = sum_v exp(l0_v - m0) (l0_v - l_s,v)   KL(0 || s) = D_s / Z0 - (m0 + log Z0)
+//                                                            + (m_s + log Z_s)
 //
 // Logits are Float32, sums and results Double.
 

@@ -13,8 +13,8 @@ extension ForwardPass {
   /// Rows of a block that states are handed out and taken back in, and that are routed at a time.
   static let blockRows = 4096
 
-  /// Hands the hidden states [T,H] of a distinct stream before the next layer to `body`, block after
-  /// block of rows; not between a layer's attention and its experts.
+  /// Hands the hidden states [T,H] of a distinct stream before the next layer to `body`, block
+  /// after block of rows; not between a layer's attention and its experts.
   package func withState(
     stream: Int, _ body: ([Float]) throws(RegateError) -> Void
   ) throws(RegateError) {

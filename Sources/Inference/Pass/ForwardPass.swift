@@ -39,9 +39,9 @@ package final class ForwardPass {
   private let reader: ExpertReader
   private let apart: [Bool]
 
-  /// Embeds `sequences`, which never see each other; empty ones are skipped. Tokens that are `apart`
-  /// share no product of an expert with others: whatever they are, the others get the same to the
-  /// bit (empty: no token is).
+  /// Embeds `sequences`, which never see each other; empty ones are skipped. Tokens that are
+  /// `apart` share no product of an expert with others: whatever they are, the others get the same
+  /// to the bit (empty: no token is).
   package init(
     _ model: InferenceModel, sequences: [[Int]], streams: Int = 1, threads: Int,
     memory: PassMemory = PassMemory(), apart: [Bool] = [],

@@ -9,8 +9,8 @@ package struct PassMemory: Sendable {
   package var hidden: Int
   /// Bytes of each further [T,H], such as what a layer's experts read.
   package var copies: Int
-  /// Bytes of the weights of a dense layer or of shared experts that are decoded at once; wider ones
-  /// are taken in parts, whose outputs add up.
+  /// Bytes of the weights of a dense layer or of shared experts that are decoded at once; wider
+  /// ones are taken in parts, whose outputs add up.
   package var dense: Int
 
   /// Half of the machine's memory, and 64 MB: second copies beside it would be all that grows with

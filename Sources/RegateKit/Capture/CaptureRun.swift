@@ -61,12 +61,12 @@ public struct CaptureRun: Report {
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> CaptureRun {
-    let clock = ContinuousClock.now
+    let start = ContinuousClock.now
     let model = try Model.open(request.checkpoint)
     guard !model.layout.hasPrototypeRouter else {
       throw RegateError(
-        .unsupported, file: request.checkpoint, "has prototype routers, which are not run here",
-        advice: "capture from the original")
+        .unsupported, file: request.checkpoint,
+        "has prototype routers, and a capture is of the original", advice: "capture from that")
     }
     guard
       case .tokens(let set) = try Calibration(
@@ -105,7 +105,7 @@ public struct CaptureRun: Report {
         output: request.output, layers: model.layout.layers.count,
         sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
         perplexityProtocol: counted, positions: scores.nll.count,
-        seconds: Double((ContinuousClock.now - clock) / .milliseconds(1)) / 1000)
+        seconds: Duration.seconds(since: start))
     } catch {
       // Nothing to continue from: nothing is left behind.
       if !point.isSaved { point.discard() }

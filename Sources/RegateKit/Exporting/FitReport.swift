@@ -114,7 +114,7 @@ struct FitReport {
     "Prototype router against the official one distilled from it: share of the chosen experts that "
     + "both choose, KL of their weights in nats, and the official router's output error against the "
     + "original. Its scores are selection and weights in one: what the prototype router's biases "
-    + "and cells of clones did to the selection alone is folded into them as far as that goes."
+    + "and clones did to the selection alone is folded into them as far as that goes."
 
   // MARK: JSON
 

@@ -51,21 +51,13 @@ private func naiveChoice(
   let sum = exponentials.reduce(0, +)
   let scores =
     isSigmoid ? logits.map { Double(1 / (1 + expf(-$0))) } : exponentials.map { $0 / sum }
-  var selection = isSigmoid ? logits.map { 1 / (1 + expf(-$0)) } : logits
-  if isSigmoid {
-    for expert in selection.indices { selection[expert] += bias?[expert] ?? 0 }
-    let size = model.experts / SyntheticModel.groups
-    let totals = (0..<SyntheticModel.groups).map { group in
-      selection[group * size..<(group + 1) * size].sorted(by: >).prefix(2).reduce(0, +)
-    }
-    let kept = totals.indices.sorted { (totals[$0], $1) > (totals[$1], $0) }
-      .prefix(SyntheticModel.keptGroups)
-    for expert in selection.indices where !kept.contains(expert / size) {
-      selection[expert] = -.infinity
-    }
-  }
-  let chosen = selection.indices.sorted { (selection[$0], $1) > (selection[$1], $0) }
-    .prefix(model.topK)
+  let chosen = naiveSelection(
+    isSigmoid ? logits.map { 1 / (1 + expf(-$0)) } : logits, bias: isSigmoid ? bias : nil,
+    topK: model.topK,
+    groups: isSigmoid
+      ? NaiveGroups(
+        count: SyntheticModel.groups, kept: SyntheticModel.keptGroups, best: 2, mask: -.infinity)
+      : nil)
   let total = chosen.reduce(0.0) { $0 + scores[$1] }
   let scale = isSigmoid ? Double(SyntheticModel.scale) : 1
   return chosen.map { ($0, scores[$0] / total * scale) }

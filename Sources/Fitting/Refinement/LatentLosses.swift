@@ -59,17 +59,8 @@ package enum LatentLosses {
     return distance(prototypes, targets, counts: counts.map { $0 > 0 })
   }
 
-  /// The alignment loss as the official code computes it.
-  package static func officialAlignment(
-    prototypes: Matrix, sample: Matrix, responsibilities: Matrix
-  ) -> (value: Double, gradient: Matrix) {
-    distance(
-      prototypes, sums(responsibilities, sample),
-      counts: [Bool](repeating: true, count: prototypes.rows))
-  }
-
   /// Rᵀ z [F,R]
-  static func sums(_ responsibilities: Matrix, _ sample: Matrix) -> Matrix {
+  private static func sums(_ responsibilities: Matrix, _ sample: Matrix) -> Matrix {
     LinearAlgebra.multiply(responsibilities.transposed(), sample)
   }
 
@@ -117,20 +108,5 @@ extension Assignment {
       result[entry / topK, physicalToLogical[Int(physical)]] += weights[entry]
     }
     return result
-  }
-}
-
-extension Matrix {
-  /// The official code's R of similarities [T,F]: a softmax over the `topK` largest and zeros.
-  package func officialResponsibilities(topK: Int) -> Matrix {
-    let rule = RoutingRule(
-      experts: columns, topK: topK, scoring: .softmaxOfSelected, normalise: false)
-    let chosen = Selection(rule: rule).assign(self, threads: 1) { _, logical in logical }
-    var scattered = Matrix(rows: rows, columns: columns)
-    for (entry, expert) in chosen.experts.enumerated() {
-      scattered[entry / topK, Int(expert)] = self[entry / topK, Int(expert)]
-    }
-    return RoutingRule(experts: columns, topK: topK, scoring: .softmax, normalise: false)
-      .scores(scattered, threads: 1)
   }
 }
