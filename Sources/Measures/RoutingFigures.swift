@@ -9,6 +9,8 @@ public struct RoutingFigures: Sendable, Hashable, Codable {
   public let metrics: LoadMetrics
   public let agreement: RoutingAgreement
 
+  private enum CodingKeys: String, CodingKey { case load, metrics, agreement }
+
   /// The tokens `rows` (nil: all) of two routings of the same inputs; the maps name the logical
   /// expert that each physical expert holds, [E].
   package init(

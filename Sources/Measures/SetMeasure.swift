@@ -25,6 +25,11 @@ public struct SetLoad: Sendable, Hashable, Codable {
   /// Relative error of the routed experts' output; nil where it is not known.
   public let outputError: Double?
 
+  private enum CodingKeys: String, CodingKey {
+    case original, patched, agreement
+    case outputError = "output_error"
+  }
+
   /// The tokens `rows` of two routings; the maps name the logical expert of each physical one.
   package init(
     _ before: Assignment, map: [Int], patched after: Assignment, patchedMap: [Int], rows: [Int],
@@ -47,6 +52,13 @@ public struct SetMeasure: Sendable {
     public let patched: Double
     public let divergence: Double
     public let topAgreement: Double
+
+    private enum CodingKeys: String, CodingKey {
+      case original = "original_nll"
+      case patched = "patched_nll"
+      case divergence = "kl"
+      case topAgreement = "top1_agreement"
+    }
 
     public var increase: Double { patched - original }
 

@@ -30,6 +30,11 @@ public struct LayerFigures: Sendable, Hashable, Codable {
     /// nil where nothing is held out.
     public let heldOut: RoutingFigures?
 
+    private enum CodingKeys: String, CodingKey {
+      case fitted
+      case heldOut = "held_out"
+    }
+
     /// The figures that say more: held-out ones where there are any.
     public var best: RoutingFigures { heldOut ?? fitted }
 
@@ -62,6 +67,17 @@ public struct LayerFigures: Sendable, Hashable, Codable {
   /// The held-out tokens, all calibration sets together and then each set; empty where there are
   /// none.
   public let sets: [SetLoad]
+
+  /// Names of a file's format, which those of the properties may not change.
+  private enum CodingKeys: String, CodingKey {
+    case original, prototype, stock, official, clones, sets
+    case officialFidelity = "distillation"
+    case latentSize = "latent_size"
+    case officialLatentSize = "official_latent_size"
+    case explainedVariance = "explained_variance"
+    case feasibleGini = "feasible_gini"
+    case outputError = "output_error"
+  }
 
   package init(
     original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?,

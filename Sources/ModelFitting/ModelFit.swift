@@ -28,6 +28,13 @@ public struct ModelFit: Sendable {
     public let divergence: Double
     public let topAgreement: Double
 
+    private enum CodingKeys: String, CodingKey {
+      case original = "original_nll"
+      case patched = "patched_nll"
+      case divergence = "kl"
+      case topAgreement = "top1_agreement"
+    }
+
     package init(original: StreamScores, patched: StreamScores) {
       self.original = original.meanNLL
       self.patched = patched.meanNLL
@@ -106,6 +113,8 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     public let tokens: Int
     public let likelihood: SetMeasure.Likelihood?
 
+    private enum CodingKeys: String, CodingKey { case name, role, share, tokens, likelihood }
+
     package init(
       name: String, role: SetRole, share: Double?, tokens: Int, likelihood: SetMeasure.Likelihood?
     ) {
@@ -140,6 +149,15 @@ public struct FitOrigin: Sendable, Hashable, Codable {
   /// The held-out tokens of all calibration sets, then of each set; empty without.
   public let judgingSets: [JudgingSet]
   public let quality: ModelFit.Quality?
+
+  private enum CodingKeys: String, CodingKey {
+    case version, strength, budget, clones, encoder, similarity, seed, mtp, calibration, weights
+    case protected, tokens, quality
+    case form = "judged_form"
+    case latentSize = "latent_size"
+    case refinementSteps = "refinement_steps"
+    case judgingSets = "judging_sets"
+  }
 
   package init(
     version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool,

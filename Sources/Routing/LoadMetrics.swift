@@ -27,6 +27,16 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
   public let normalisedEntropy: Double?
   public let samplingFloor: Double?
 
+  private enum CodingKeys: String, CodingKey {
+    case gini
+    case minOverMax = "min_max"
+    case coefficientOfVariation = "cv"
+    case maxOverMean = "max_over_mean"
+    case deadExperts = "dead_experts"
+    case normalisedEntropy = "normalised_entropy"
+    case samplingFloor = "sampling_floor"
+  }
+
   /// `load`: assignments per physical expert, counted.
   public init(load: [Int]) {
     deadExperts = load.count { $0 == 0 }
