@@ -33,6 +33,11 @@ package struct InPlaceWriter {
   /// The path that the undo delta and the manifest are named after.
   private var path: String { Self.path(destination, writer.model) }
 
+  /// The same of a checkpoint that is to be changed.
+  package static func path(of model: Model) -> String {
+    path(OutputDestination(besideOriginal: model, severalFiles: false), model)
+  }
+
   private static func path(_ destination: OutputDestination, _ model: Model) -> String {
     destination.isDirectory ? destination.folder : model.checkpoint.files[0].path
   }
@@ -40,7 +45,7 @@ package struct InPlaceWriter {
   /// Refuses, before any long work, what cannot be changed in place.
   package static func requirePossible(_ model: Model) throws(RegateError) {
     let destination = OutputDestination(besideOriginal: model, severalFiles: false)
-    let undo = UndoFile.path(for: path(destination, model))
+    let undo = UndoFile.path(for: path(of: model))
     guard !FileManager.default.fileExists(atPath: undo) else {
       throw RegateError(
         .refused, file: undo, "exists already: the checkpoint was changed in place before",

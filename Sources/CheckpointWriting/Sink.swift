@@ -7,18 +7,27 @@ import Reports
 /// Where a changed checkpoint goes.
 public enum Sink: Sendable, Hashable {
   /// A copy: a directory (safetensors) or a file. With `links`, files that do not differ from the
-  /// original's become hard links to them.
-  case copy(to: String, links: Bool = false)
-  /// A file that holds only what changes; `DeltaApplication` makes the copy of it.
-  case delta(to: String)
+  /// original's become hard links to them. `overwrite` replaces an output of Regate.
+  case copy(to: String, links: Bool = false, overwrite: Bool = false)
+  /// A file that holds only what changes; `DeltaApplication` makes the copy of it. `overwrite`
+  /// replaces a file.
+  case delta(to: String, overwrite: Bool = false)
   /// The checkpoint's own files; `Reversion` takes it back.
   case inPlace
 
   /// The path of what is written; nil in place.
   package var path: String? {
     switch self {
-    case .copy(let path, _), .delta(let path): path
+    case .copy(let path, _, _), .delta(let path, _): path
     case .inPlace: nil
+    }
+  }
+
+  /// Whether something that stands there already is replaced.
+  package var overwrites: Bool {
+    switch self {
+    case .copy(_, _, let overwrite), .delta(_, let overwrite): overwrite
+    case .inPlace: false
     }
   }
 }

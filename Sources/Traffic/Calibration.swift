@@ -70,6 +70,9 @@ package enum Calibration: Sendable {
     }
   }
 
+  /// Whether the model is run on it.
+  package var isRun: Bool { if case .tokens = self { true } else { false } }
+
   /// T.
   package var tokens: Int {
     switch self {

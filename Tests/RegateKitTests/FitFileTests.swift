@@ -139,9 +139,8 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
 /// Every key of a JSON object and of the objects in it.
 private func keys(_ value: JSONValue?) -> Set<String> {
   switch value {
-  case .object(let members):
-    members.reduce(into: []) { $0.formUnion(keys($1.value)).insert($1.key) }
-  case .array(let values): values.reduce(into: []) { $0.formUnion(keys($1)) }
+  case .object(let members): Set(members.keys).union(members.values.flatMap(keys))
+  case .array(let values): Set(values.flatMap(keys))
   default: []
   }
 }

@@ -80,8 +80,8 @@ private func requireEncodable(_ report: some Report) throws {
       func bytes(_ source: Conversion.Source) throws -> [String: [UInt8]] {
         _ = try Conversion.run(
           .init(
-            checkpoint: checkpoint, source: source, output: .checkpoint(.copy(to: path)),
-            form: .stock, overwrite: true, threads: 2))
+            checkpoint: checkpoint, source: source,
+            output: .checkpoint(.copy(to: path, overwrite: true)), form: .stock, threads: 2))
         let plain =
           path.hasSuffix(".gguf")
           ? try PlainCheckpoint(gguf: [URL(filePath: path)])

@@ -6,18 +6,21 @@ public import CheckpointWriting
 import Checkpoints
 public import Forms
 public import ModelFitting
-import Resuming
+public import Resuming
 import Routing
 import Runtimes
 import Tensors
-import Traffic
+public import Traffic
 
 /// Gives a checkpoint balanced routers.
 public struct Conversion: Report {
   /// Where the routers come from.
   public enum Source: Sendable {
-    /// They are fitted to traffic.
-    case traffic(CalibrationSets, budget: Budget = .strength(1), settings: FitSettings = .init())
+    /// They are fitted to traffic. The state of a long run lies beside the output, in place beside
+    /// the checkpoint.
+    case traffic(
+      CalibrationSets, budget: Budget = .strength(1), settings: FitSettings = .init(),
+      resume: ResumeOptions = .init())
     /// A fit file.
     case file(String)
     /// A fit that was made before.
@@ -28,7 +31,8 @@ public struct Conversion: Report {
   public enum Output: Sendable, Hashable {
     case checkpoint(Sink)
     /// A GGUF LoRA adapter that holds the gates only, so that no expert is copied; rank nil: exact.
-    case adapter(to: String, rank: Int? = nil)
+    /// `overwrite` replaces a file.
+    case adapter(to: String, rank: Int? = nil, overwrite: Bool = false)
   }
 
   /// What a conversion is asked for.
@@ -38,21 +42,17 @@ public struct Conversion: Report {
     public var output: Output
     /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
     public var form: RouterForm?
-    public var overwrite: Bool
     public var threads: Int
-    public var resume: ResumeOptions
 
     public init(
       checkpoint: String, source: Source, output: Output, form: RouterForm? = nil,
-      overwrite: Bool = false, threads: Int = Threads.all, resume: ResumeOptions = .init()
+      threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.source = source
       self.output = output
       self.form = form
-      self.overwrite = overwrite
       self.threads = threads
-      self.resume = resume
     }
   }
 
@@ -80,7 +80,7 @@ public struct Conversion: Report {
     try PreparedConversion(
       ConversionPlan.Request(
         checkpoint: request.checkpoint, source: request.source, output: request.output,
-        form: request.form, overwrite: request.overwrite, threads: request.threads),
-      resume: request.resume, progress: progress)
+        form: request.form, threads: request.threads),
+      progress: progress)
   }
 }

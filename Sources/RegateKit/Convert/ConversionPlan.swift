@@ -25,27 +25,23 @@ public struct ConversionPlan: Report {
     /// nil: whatever form and container write.
     public var output: Conversion.Output?
     public var form: RouterForm?
-    public var overwrite: Bool
     public var threads: Int
 
     public init(
       checkpoint: String, source: Conversion.Source? = nil, output: Conversion.Output? = nil,
-      form: RouterForm? = nil, overwrite: Bool = false, threads: Int = Threads.all
+      form: RouterForm? = nil, threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.source = source
       self.output = output
       self.form = form
-      self.overwrite = overwrite
       self.threads = threads
     }
   }
 
   /// What a conversion will write and need; nothing is fitted and nothing written.
   public static func run(_ request: Request) throws(RegateError) -> ConversionPlan {
-    try PreparedConversion(
-      request, resume: .init(), checkingGates: false, progress: NoProgress()
-    ).plan
+    try PreparedConversion(request, checkingGates: false, progress: NoProgress()).plan
   }
 
   /// One MoE layer's share.

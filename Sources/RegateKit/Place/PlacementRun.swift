@@ -29,8 +29,9 @@ public struct PlacementRun: Report {
     /// A checkpoint whose experts are renumbered.
     case checkpoint(Sink)
     /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with so
-    /// many redundant copies of busy experts, on so many machines.
-    case map(MapFormat, to: String, redundant: Int = 0, machines: Int = 1)
+    /// many redundant copies of busy experts, on so many machines. `overwrite` replaces a file.
+    case map(
+      MapFormat, to: String, redundant: Int = 0, machines: Int = 1, overwrite: Bool = false)
   }
 
   /// What a placement is asked for.
@@ -42,19 +43,17 @@ public struct PlacementRun: Report {
     public var output: Output
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
-    public var overwrite: Bool
     public var threads: Int
 
     public init(
       checkpoint: String, load: LoadRequest, ranks: [Int], output: Output, mtp: Bool = false,
-      overwrite: Bool = false, threads: Int = Threads.all
+      threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.load = load
       self.ranks = ranks
       self.output = output
       self.mtp = mtp
-      self.overwrite = overwrite
       self.threads = threads
     }
   }
@@ -91,13 +90,13 @@ public struct PlacementRun: Report {
       map = try ExpertMap.renumbering(
         load: counts, groups: model.movableGroups, ranks: request.ranks)
       written = try request.write(map, source: load.source, of: model, to: sink, progress)
-    case .map(.sglang, let path, let redundant, let machines):
+    case .map(.sglang, let path, let redundant, let machines, let overwrite):
       map = try ExpertMap.replicating(
         load: counts, groups: model.layout.layers.first?.rule.groups?.count ?? 1,
         ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
       let bytes = map.sglang(
         layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try AtomicFile.write(bytes, to: path, overwrite: request.overwrite)
+      try AtomicFile.write(bytes, to: path, overwrite: overwrite)
       mapPath = path
       extra = redundant
     }
@@ -118,14 +117,14 @@ extension PlacementRun.Request {
     case .checkpoint(let sink):
       try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
       switch sink {
-      case .copy(let path, _):
+      case .copy(let path, _, let overwrite):
         let destination = try OutputDestination(path, for: model, severalFiles: false)
         if !overwrite { try destination.requireVacant() }
-      case .delta(let path):
+      case .delta(let path, let overwrite):
         try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
       case .inPlace: try InPlaceWriter.requirePossible(model)
       }
-    case .map(_, let path, let redundant, let machines):
+    case .map(_, let path, let redundant, let machines, let overwrite):
       guard (0...65_536).contains(redundant), machines > 0 else {
         throw RegateError(
           .refused, subject: "`redundant`, `machines`",
@@ -157,7 +156,7 @@ extension PlacementRun.Request {
       model: model, patches: patches,
       manifest: Manifest(.placement(map, source: source), of: model, patches: patches),
       threads: threads, progress: progress
-    ).write(to: sink, overwrite: overwrite)
+    ).write(to: sink)
   }
 }
 

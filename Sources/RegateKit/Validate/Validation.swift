@@ -56,6 +56,7 @@ public struct Validation: Report {
     public var thresholds: Thresholds
     public var ranks: [Int]
     public var threads: Int
+    /// On text and token ids, where the model is run.
     public var resume: ResumeOptions
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
@@ -107,6 +108,11 @@ public struct Validation: Report {
       original: request.original, patched: request.patched, mtp: request.mtp)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens)
+    guard traffic.calibration.isRun || !request.resume.resumes else {
+      throw RegateError(
+        .refused, file: request.calibration.first, subject: "`resume`",
+        "a validation on captures keeps no state", advice: "leave `resume` out")
+    }
     let maps = try pair.expertMaps(threads: request.threads, progress: progress)
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(
