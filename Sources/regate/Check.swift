@@ -29,7 +29,8 @@ struct CheckCommand: BasicCommand {
   @OptionGroup var basic: BasicOptions
 
   func run() throws {
-    let check = try Check.run(checkpoint, runtimes: target?.runtimes ?? Runtime.allCases)
+    let check = try Check.run(
+      Check.Request(checkpoint: checkpoint, runtimes: target?.runtimes ?? Runtime.allCases))
     basic.show(check)
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)

@@ -175,7 +175,7 @@ private enum Uses {
   #expect(inspection.json["family"]?.stringValue == "mixtral")
   #expect(inspection.page.render().contains("Expert load"))
 
-  let check = try Check.run(checkpoint, runtimes: [.transformers, .llamaCpp])
+  let check = try Check.run(.init(checkpoint: checkpoint, runtimes: [.transformers, .llamaCpp]))
   #expect(check.outcomes.map(\.runtime) == [.transformers, .llamaCpp])
   #expect(check.outcomes.map(\.loads) == [true, false])
   #expect(check.outcomes[1].level == CheckLevel.refuses)

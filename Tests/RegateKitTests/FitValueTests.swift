@@ -124,7 +124,7 @@ private func requireEncodable(_ report: some Report) throws {
     try requireEncodable(draft.fit())
     try requireEncodable(draft.sweep([1]))
     try requireEncodable(bench.validate("out"))
-    try requireEncodable(Check.run(bench.output("out")))
+    try requireEncodable(Check.run(.init(checkpoint: bench.output("out"))))
     let load = LoadRequest.traffic([bench.capture], .init())
     try requireEncodable(
       Inspection.run(.init(checkpoint: bench.source, load: load, ranks: [2], threads: 2)))
