@@ -109,10 +109,10 @@ public struct ConversionPlan: Report {
   }
 
   /// The form that is written, what loads it, and how to choose another.
-  public var headline: String { form.output.headline(container) }
+  package var headline: String { form.output.headline(container) }
 
   /// What is said before the work begins: the form, and the memory that several candidates need.
-  public var introduction: String {
+  package var introduction: String {
     guard let work, work.candidates > 1 else { return headline }
     return headline + "\n" + work.memory
   }
@@ -187,7 +187,7 @@ extension ConversionPlan.Work {
   }
 
   /// The memory in words.
-  public var memory: String {
+  package var memory: String {
     let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
     return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
       + "tokens\(streams), mapped files aside."
