@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Changes a checkpoint's files in place. First an undo delta with every byte that will be lost is
-// on the disk under its final name; from then on, at any moment, `regate revert` leads back.
+// on the disk under its final name; from then on, at any moment, `Reversion` leads back.
 
 package import Architectures
 package import ByteStorage
@@ -49,7 +49,7 @@ package struct InPlaceWriter {
     guard !FileManager.default.fileExists(atPath: undo) else {
       throw RegateError(
         .refused, file: undo, "exists already: the checkpoint was changed in place before",
-        advice: "go back to the original first, with regate revert")
+        advice: "go back to the original first, with `Reversion`")
     }
     _ = try manifest(at: destination)
     for file in model.checkpoint.files {
@@ -97,7 +97,7 @@ package struct InPlaceWriter {
       } catch {
         throw RegateError(
           error.code, file: error.file, subject: error.subject, error.problem,
-          advice: "regate revert \(path) brings the original back")
+          advice: "`Reversion` of \(path) brings the original back")
       }
     }
     return InPlaceSummary(

@@ -56,7 +56,7 @@ public enum Written: Sendable {
     case .inPlace(let change):
       return [
         "Changed \(Format.bytes(change.byteCount)) in place in \(change.files.count) files; "
-          + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (regate revert)."
+          + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (`Reversion`)."
       ]
     }
   }

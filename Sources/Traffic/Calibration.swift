@@ -7,7 +7,7 @@ import Crypto
 import OrderedCollections
 import Resuming
 
-/// What `--calibration` names: captured activations, or tokens that Regate runs the model on.
+/// What `calibration` of a request names: captured activations, or tokens that Regate runs the model on.
 package enum Calibration: Sendable {
   case captures(Captures)
   case tokens(TokenSet)
@@ -36,7 +36,7 @@ package enum Calibration: Sendable {
       guard !paths.isEmpty else {
         throw RegateError(
           .missing, subject: "`calibration`", "nothing was given",
-          advice: "give text, token ids, or a capture of tools/capture.py")
+          advice: "give text, token ids, or a capture of `CaptureRun`")
       }
       self = .tokens(
         try TokenSet(texts: texts, arrays: arrays, for: model, options: options))

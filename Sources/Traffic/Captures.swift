@@ -29,7 +29,7 @@ package struct Captures: Sendable {
     guard !paths.isEmpty else {
       throw RegateError(
         .missing, subject: "`calibration`", "no captured activations given",
-        advice: "make some with tools/capture.py")
+        advice: "make some with `CaptureRun`")
     }
     var containers: [ArrayContainer] = []
     for path in paths { containers.append(try ArrayContainer.open(path)) }

@@ -28,7 +28,7 @@ extension ConversionPlan {
     ]
     lines += leftAlone.map(\.notice)
     lines += workLines
-    lines.append("Loading (regate check says why): \(check.summary).")
+    lines.append("Loading (`Check` says why): \(check.summary).")
     return lines.joined(separator: "\n")
   }
 
