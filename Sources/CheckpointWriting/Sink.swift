@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Checkpoints
-public import OrderedCollections
+package import OrderedCollections
 import Reports
 
 /// Where a changed checkpoint goes.
@@ -33,7 +33,7 @@ public enum Sink: Sendable, Hashable {
 }
 
 /// What was written.
-public enum Written: Sendable {
+public enum Written: Sendable, JSONRepresentable {
   case copy(CopySummary)
   /// Bytes of the delta.
   case delta(byteCount: Int)
@@ -61,11 +61,16 @@ public enum Written: Sendable {
     }
   }
 
-  /// The same as members of a report; those of other sinks are null.
-  public var json: OrderedDictionary<String, JSONValue> {
-    var members: OrderedDictionary<String, JSONValue> = [
-      "written": .null, "delta_bytes": .null, "in_place": .null,
-    ]
+  /// The same as JSON; what is about other sinks is null.
+  public var json: JSONValue { .object(members) }
+
+  /// The members of a report about what was written, null where nothing was.
+  package static func members(_ written: Written?) -> OrderedDictionary<String, JSONValue> {
+    written?.members ?? ["written": .null, "delta_bytes": .null, "in_place": .null]
+  }
+
+  private var members: OrderedDictionary<String, JSONValue> {
+    var members = Self.members(nil)
     switch self {
     case .copy(let copy):
       members["written"] = [

@@ -8,7 +8,7 @@ import Routing
 
 /// Which expert lies in each physical place of every MoE layer, and what that does to the ranks of an
 /// expert-parallel group.
-public struct ExpertMap: Sendable, Hashable {
+public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   /// Max/mean load over ranks, mean over layers: experts in order, and by the map.
   public struct Imbalance: Sendable, Hashable {
     public let ranks: Int
@@ -83,8 +83,16 @@ public struct ExpertMap: Sendable, Hashable {
     LayerStatistics(values, largestIsWorst: true).mean
   }
 
-  /// The imbalances as JSON: rank count to before and after.
+  /// The map and its imbalances as one JSON object.
   public var json: JSONValue {
+    [
+      "physical_to_logical": .array(layers.map { .array($0.map { .integer($0) }) }),
+      "rank_max_over_mean": imbalanceJSON,
+    ]
+  }
+
+  /// Rank count to before and after.
+  package var imbalanceJSON: JSONValue {
     var object: JSONValue = .object([:])
     for entry in imbalance {
       object[String(entry.ranks)] = [

@@ -4,7 +4,7 @@ public import Checkpoints
 import OrderedCollections
 
 /// A fit's place on the curve of balance against quality, on tokens that it did not see.
-public struct BalancePoint: Sendable, Hashable {
+public struct BalancePoint: Sendable, Hashable, JSONRepresentable {
   public let strength: Double
   /// Means over layers.
   public let gini: Double?

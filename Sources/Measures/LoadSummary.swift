@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Checkpoints
+public import Checkpoints
 import OrderedCollections
 public import Routing
 
 /// The load of one layer's experts and what follows from it.
-public struct LoadSummary: Sendable {
+public struct LoadSummary: Sendable, JSONRepresentable {
   /// Batches of consecutive tokens whose imbalance is reported.
   private static let batchSizes = [256, 1024, 4096]
 
@@ -33,7 +33,8 @@ public struct LoadSummary: Sendable {
       })
   }
 
-  package var json: JSONValue {
+  /// The load and its figures as one JSON object.
+  public var json: JSONValue {
     var object: JSONValue = [
       "gini": .optional(metrics.gini), "min_max": .optional(metrics.minOverMax),
       "cv": .optional(metrics.coefficientOfVariation),

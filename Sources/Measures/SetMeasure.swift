@@ -45,7 +45,7 @@ public struct SetLoad: Sendable, Hashable, Codable {
 }
 
 /// What a patched model does to one set of tokens.
-public struct SetMeasure: Sendable {
+public struct SetMeasure: Sendable, JSONRepresentable {
   /// Next-token figures over the positions of the set: means in nats, and a share.
   public struct Likelihood: Sendable, Hashable, Codable {
     public let original: Double

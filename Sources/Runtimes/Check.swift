@@ -42,9 +42,11 @@ public struct Check: Sendable {
   }
 
   public let checkpoint: String
-  package let headline: String
+  /// Family, container and form of the router, in words.
+  public let headline: String
   public let outcomes: [Outcome]
-  package let warnings: [String]
+  /// What should be known of the checkpoint before relying on it, one sentence each.
+  public let warnings: [String]
 
   package init(_ subject: CheckSubject, runtimes: [Runtime] = Runtime.allCases) {
     checkpoint = subject.model.checkpoint.path

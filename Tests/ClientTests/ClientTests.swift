@@ -88,7 +88,9 @@ private enum Uses {
       }
     }
     let plan = try ConversionPlan.run(ConversionPlan.Request(checkpoint: "model"))
-    print(plan.text, plan.outputBytes, plan.work?.memoryBytes ?? 0)
+    print(plan.text, plan.outputBytes, plan.work?.memoryBytes ?? 0, plan.family, plan.container)
+    print(plan.clones, plan.leftAlone, plan.check.headline, plan.check.warnings)
+    for layer in plan.layers { print(layer.index, layer.tensors, layer.cloneLimit) }
   }
 
   static func report(_ result: Conversion) {
@@ -113,7 +115,9 @@ private enum Uses {
           checkpoint: "model", load: .imatrix("imatrix.gguf"), ranks: [4, 8], output: output,
           mtp: false, threads: 8), progress: Bar())
       let map: ExpertMap = run.map
-      print(map.layers, map.imbalance, run.loadSource, run.tokens, run.mapPath ?? "")
+      print(map.layers, map.imbalance, run.loadSource, run.tokens, run.mapPath ?? "", run.redundant)
+      let values: [any JSONRepresentable] = [map] + [run.written].compactMap { $0 }
+      print(values.map(\.json))
     }
   }
 

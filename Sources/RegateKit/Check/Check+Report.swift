@@ -30,22 +30,7 @@ extension Check: Report {
   public var json: JSONValue {
     [
       "checkpoint": .string(checkpoint),
-      "runtimes": .array(
-        outcomes.map { outcome in
-          [
-            "runtime": .string(outcome.runtime.rawValue), "loads": .bool(outcome.loads),
-            "verdict": .string(outcome.verdict),
-            "findings": .array(
-              outcome.findings.map {
-                [
-                  "rule": .string($0.rule), "level": .string($0.level.rawValue),
-                  "subject": .string($0.subject), "text": .string($0.text),
-                  "source": .string($0.source), "versions": .optional($0.versions),
-                  "verified": .bool($0.verified),
-                ]
-              }),
-          ]
-        }),
+      "runtimes": .array(outcomes.map(\.json)),
       "warnings": .array(warnings.map { .string($0) }),
     ]
   }
@@ -56,5 +41,26 @@ extension Check.Finding {
   fileprivate var evidence: String {
     [verified ? "verified" : "unverified", versions].compactMap(\.self).joined(separator: ", ")
       + ": \(source)"
+  }
+}
+
+extension Check.Outcome: JSONRepresentable {
+  /// The outcome as one JSON object.
+  public var json: JSONValue {
+    [
+      "runtime": .string(runtime.rawValue), "loads": .bool(loads), "verdict": .string(verdict),
+      "findings": .array(findings.map(\.json)),
+    ]
+  }
+}
+
+extension Check.Finding: JSONRepresentable {
+  /// The finding as one JSON object.
+  public var json: JSONValue {
+    [
+      "rule": .string(rule), "level": .string(level.rawValue), "subject": .string(subject),
+      "text": .string(text), "source": .string(source), "versions": .optional(versions),
+      "verified": .bool(verified),
+    ]
   }
 }

@@ -11,7 +11,7 @@ import ModelFitting
 import OrderedCollections
 import Reports
 import Routing
-import Runtimes
+public import Runtimes
 import Tensors
 import Traffic
 
@@ -45,15 +45,17 @@ public struct ConversionPlan: Report {
   }
 
   /// One MoE layer's share.
-  struct Layer: Sendable {
-    let index: Int
-    /// Router tensors that change or go.
-    let tensors: [String]
-    let routerBytes: Int
-    /// Everything that belongs to one expert.
-    let expertBytes: Int
+  public struct Layer: Sendable, Hashable {
+    /// The model's number of the layer.
+    public let index: Int
+    /// Names of the router tensors that change or go.
+    public let tensors: [String]
+    /// Bytes of those tensors.
+    public let routerBytes: Int
+    /// Bytes of everything that belongs to one expert.
+    public let expertBytes: Int
     /// Physical experts that clones can take at most: a token needs K distinct ones.
-    let cloneLimit: Int
+    public let cloneLimit: Int
   }
 
   /// What the fit needs; nil where a fit is taken that was made before.
@@ -71,15 +73,19 @@ public struct ConversionPlan: Report {
   }
 
   public let checkpoint: String
-  let family: Family
-  let container: Container
+  let layout: ModelLayout
+  /// The family's name, as in `config.json` or the GGUF's architecture.
+  public var family: String { layout.family.name }
+  /// safetensors or gguf.
+  public var container: String { layout.container.rawValue }
   public let form: RouterForm
-  let clones: Bool
+  /// Whether hot experts may be copied over hardly used ones.
+  public let clones: Bool
   /// What runtimes will make of the output.
-  let check: Check
-  let layers: [Layer]
-  /// Routers of multi-token prediction that do not change.
-  let leftAlone: [ExtraRouter]
+  public let check: Check
+  public let layers: [Layer]
+  /// Gates of multi-token prediction that do not change, by name.
+  public var leftAlone: [String] { layout.extraRouters.map(\.gate.name) }
   /// Bytes of the whole output.
   public let outputBytes: Int
   public let work: Work?
@@ -90,8 +96,7 @@ public struct ConversionPlan: Report {
     model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool
   ) {
     checkpoint = model.checkpoint.path
-    family = model.layout.family
-    container = model.checkpoint.container
+    layout = model.layout
     self.form = form
     self.clones = clones
     self.check = check
@@ -104,12 +109,11 @@ public struct ConversionPlan: Report {
         expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
         cloneLimit: clones ? layer.rule.experts - layer.rule.topK : 0)
     }
-    leftAlone = model.layout.extraRouters
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
   }
 
   /// The form that is written, what loads it, and how to choose another.
-  package var headline: String { form.output.headline(container) }
+  package var headline: String { form.output.headline(layout.container) }
 
   /// What is said before the work begins: the form, and the memory that several candidates need.
   package var introduction: String {

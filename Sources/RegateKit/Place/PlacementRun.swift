@@ -66,7 +66,8 @@ public struct PlacementRun: Report {
   public let written: Written?
   /// The path of a runtime's map.
   public let mapPath: String?
-  let redundant: Int
+  /// Places of a runtime's map beyond the experts, in each layer; 0 for a renumbering.
+  public let redundant: Int
   public let seconds: Double
 
   /// Counts the load, makes the map, and writes.
