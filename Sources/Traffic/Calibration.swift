@@ -12,9 +12,10 @@ package enum Calibration: Sendable {
   case captures(Captures)
   case tokens(TokenSet)
 
-  /// Opens `paths`, all of one kind.
+  /// Opens `paths`, all of one kind; `progress` can stop it between documents of text.
   package init(
-    _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true
+    _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true,
+    progress: any ProgressSink
   ) throws(RegateError) {
     var captures: [String] = []
     var texts: [String] = []
@@ -39,7 +40,8 @@ package enum Calibration: Sendable {
           advice: "give text, token ids, or a capture of `CaptureRun`")
       }
       self = .tokens(
-        try TokenSet(texts: texts, arrays: arrays, for: model, options: options))
+        try TokenSet(texts: texts, arrays: arrays, for: model, options: options, progress: progress)
+      )
       return
     }
     guard texts.isEmpty, arrays.isEmpty else {

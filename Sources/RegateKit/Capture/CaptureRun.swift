@@ -70,7 +70,7 @@ public struct CaptureRun: Report {
     }
     guard
       case .tokens(let set) = try Calibration(
-        request.calibration, for: model, options: request.tokens)
+        request.calibration, for: model, options: request.tokens, progress: progress)
     else {
       throw RegateError(
         .refused, file: request.calibration.first, "is a capture already",

@@ -37,7 +37,7 @@ final class FittingTask {
     self.progress = progress
     traffic = try TrafficSample(
       request.calibration, for: model, judged: judged || request.budget.isJudged,
-      checkingGates: checkingGates)
+      checkingGates: checkingGates, progress: progress)
   }
 
   /// The fit that keeps within the budget. With `output`, a long run keeps its state beside it.

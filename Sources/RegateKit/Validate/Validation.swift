@@ -107,7 +107,7 @@ public struct Validation: Report {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
     let traffic = try TrafficSample(
-      judging: request.calibration, for: pair.original, options: request.tokens)
+      judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
     guard traffic.calibration.isRun || !request.resume.resumes else {
       throw RegateError(
         .refused, file: request.calibration.first, subject: "`resume`",
