@@ -116,6 +116,7 @@ public struct Inspection: Report {
     var closest: (layer: Int, gate: Matrix, cosine: Double)?
     progress.begin("Inspecting routers", total: model.layout.layers.count)
     for (number, layer) in model.layout.layers.enumerated() {
+      try progress.requireWanted()
       let router = try model.router(of: layer)
       let statistics = try router.statistics()
       if let cosine = statistics.maxCosine, cosine > closest?.cosine ?? -.infinity {
