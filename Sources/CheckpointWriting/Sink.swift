@@ -96,10 +96,13 @@ public enum Written: Sendable, JSONRepresentable {
 
 /// A copy that was written and verified.
 public struct CopySummary: Sendable {
+  /// Names of the files that were written.
   public let files: [String]
   /// Bytes of the weight files.
   public let byteCount: Int
+  /// Tensors that were verified to have the original's bytes.
   public let identicalTensors: Int
+  /// Routers and expert tensors that were verified to be as planned.
   public let changedTensors: Int
   /// How many files came to their bytes in which way.
   public let methods: [OutputMethod: Int]
@@ -107,10 +110,13 @@ public struct CopySummary: Sendable {
 
 /// A change of a checkpoint's own files.
 public struct InPlaceSummary: Sendable {
+  /// Names of the files that were changed.
   public let files: [String]
+  /// Bytes that were written.
   public let byteCount: Int
-  /// The undo delta and its size.
+  /// Path of the undo delta.
   public let undo: String
+  /// Bytes of the undo delta.
   public let undoBytes: Int
 }
 

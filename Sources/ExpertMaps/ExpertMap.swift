@@ -11,14 +11,18 @@ import Routing
 public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   /// Max/mean load over ranks, mean over layers: experts in order, and by the map.
   public struct Imbalance: Sendable, Hashable {
+    /// Ranks of the group.
     public let ranks: Int
+    /// With the experts in order; nil where no token was counted.
     public let before: Double?
+    /// By the map; nil where no token was counted.
     public let after: Double?
   }
 
   /// [layers][P], P >= E: the expert in each place, places of one rank after each other. With P = E
   /// the map is a renumbering.
   public let layers: [[Int]]
+  /// For each rank count.
   public let imbalance: [Imbalance]
 
   /// The renumbering of every layer that balances the rank counts `ranks` together. `groups` are the

@@ -11,6 +11,7 @@ public struct LoadSummary: Sendable, JSONRepresentable {
 
   /// Top-k assignments per physical expert [E].
   public let load: [Int]
+  /// Balance of `load`.
   public let metrics: LoadMetrics
   /// Max/mean over expert-parallel ranks, by rank count.
   public let rankImbalance: [(ranks: Int, value: Double?)]

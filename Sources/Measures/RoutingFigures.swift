@@ -6,7 +6,9 @@ public import Routing
 public struct RoutingFigures: Sendable, Hashable, Codable {
   /// Assignments per physical expert [E].
   public let load: [Int]
+  /// Balance of `load`.
   public let metrics: LoadMetrics
+  /// Agreement with the original's routing of the same tokens.
   public let agreement: RoutingAgreement
 
   private enum CodingKeys: String, CodingKey { case load, metrics, agreement }

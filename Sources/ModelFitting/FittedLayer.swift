@@ -26,6 +26,7 @@ package struct FittedLayer: Sendable {
 public struct LayerFigures: Sendable, Hashable, Codable {
   /// A router on the tokens that it was fitted to, and on those that no fit saw.
   public struct Evidence: Sendable, Hashable, Codable {
+    /// On the tokens that it was fitted to.
     public let fitted: RoutingFigures
     /// nil where nothing is held out.
     public let heldOut: RoutingFigures?
@@ -46,14 +47,17 @@ public struct LayerFigures: Sendable, Hashable, Codable {
 
   /// The checkpoint's own router.
   public let original: Evidence
+  /// The prototype router.
   public let prototype: Evidence
   /// nil where the form was not fitted.
   public let stock: Evidence?
+  /// The router of the official LPR code; nil where it was not fitted.
   public let official: Evidence?
   /// Agreement of the official with the prototype router, on held-out tokens where there are any.
   public let officialFidelity: RoutingAgreement?
   /// Physical experts that hold a copy of another one.
   public let clones: Int
+  /// R, the latent size of the prototype router.
   public let latentSize: Int
   /// Latent size of the official form.
   public let officialLatentSize: Int?

@@ -7,10 +7,13 @@ import Checkpoints
 public struct Check: Sendable {
   /// What one rule found.
   public struct Finding: Sendable {
+    /// Stable name of the rule, for programs.
     public let rule: String
+    /// How grave it is.
     public let level: CheckLevel
     /// The tensor, key or file that it is about.
     public let subject: String
+    /// What the runtime does, and what can be done about it.
     public let text: String
     /// Where this is known from.
     public let source: String
@@ -22,7 +25,9 @@ public struct Check: Sendable {
 
   /// One runtime's findings, the gravest first.
   public struct Outcome: Sendable {
+    /// The runtime that it is about.
     public let runtime: Runtime
+    /// What the rules found; empty where none applies.
     public let findings: [Finding]
 
     /// The gravest level; nil where no rule applies.
@@ -41,9 +46,11 @@ public struct Check: Sendable {
     }
   }
 
+  /// Path of the checkpoint.
   public let checkpoint: String
   /// Family, container and form of the router, in words.
   public let headline: String
+  /// For each runtime that was asked about.
   public let outcomes: [Outcome]
   /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]

@@ -8,7 +8,9 @@ public import Runtimes
 extension Check {
   /// What a check is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Those that are asked about.
     public var runtimes: [Runtime]
 
     public init(checkpoint: String, runtimes: [Runtime] = Runtime.allCases) {

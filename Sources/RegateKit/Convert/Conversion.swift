@@ -37,11 +37,15 @@ public struct Conversion: Report {
 
   /// What a conversion is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Where the routers come from.
     public var source: Source
+    /// What is written.
     public var output: Output
     /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
     public var form: RouterForm?
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -56,14 +60,19 @@ public struct Conversion: Report {
     }
   }
 
+  /// What was to be written and needed.
   public let plan: ConversionPlan
+  /// The routers, and what is known of them.
   public let fit: ModelFit
+  /// The form that was written.
   public let form: RouterForm
   /// Whether the fit was made in this run.
   let isNewFit: Bool
   /// nil for an adapter.
   public let written: Written?
+  /// nil for a checkpoint.
   public let adapter: AdapterSummary?
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Fits, or takes the fit, and writes the output.

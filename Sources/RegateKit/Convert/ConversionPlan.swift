@@ -19,12 +19,15 @@ import Traffic
 public struct ConversionPlan: Report {
   /// What is to be planned: a conversion of which some things may still be open.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
     /// nil: nothing is said of the fit.
     public var source: Conversion.Source?
     /// nil: whatever form and container write.
     public var output: Conversion.Output?
+    /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
     public var form: RouterForm?
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -72,22 +75,26 @@ public struct ConversionPlan: Report {
     public let hiddenStateBytes: Int?
   }
 
+  /// Path of the original.
   public let checkpoint: String
   let layout: ModelLayout
   /// The family's name, as in `config.json` or the GGUF's architecture.
   public var family: String { layout.family.name }
   /// safetensors or gguf.
   public var container: String { layout.container.rawValue }
+  /// The form that is written.
   public let form: RouterForm
   /// Whether hot experts may be copied over hardly used ones.
   public let clones: Bool
   /// What runtimes will make of the output.
   public let check: Check
+  /// The MoE layers, in their order.
   public let layers: [Layer]
   /// Gates of multi-token prediction that do not change, by name.
   public var leftAlone: [String] { layout.extraRouters.map(\.gate.name) }
   /// Bytes of the whole output.
   public let outputBytes: Int
+  /// nil where nothing is fitted.
   public let work: Work?
   /// Whether a fit is taken that was made before.
   let takesFit: Bool

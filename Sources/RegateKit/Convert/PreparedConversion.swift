@@ -18,6 +18,7 @@ import Traffic
 public struct PreparedConversion {
   private let request: ConversionPlan.Request
   private let model: Model
+  /// The form that will be written.
   public let form: RouterForm
   /// nil where a fit is taken.
   private let fitting: FittingTask?

@@ -16,13 +16,18 @@ public import Traffic
 public struct FitRun: Report {
   /// What a fit is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// The traffic to fit to.
     public var calibration: CalibrationSets
+    /// How much balance.
     public var budget: Budget
+    /// What the fit may change and how its routers are made.
     public var settings: FitSettings
     /// The form that a budget is about; nil: the container's default, `lpr` for safetensors and
     /// `stock` for GGUF. A fit always holds these two, and the official form if it is asked for here.
     public var form: RouterForm?
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
     /// nil: nothing is written, and no state of a long run is kept.
     public var output: Output?
@@ -44,9 +49,11 @@ public struct FitRun: Report {
 
   /// The fit file to write; the state of a long run lies beside it.
   public struct Output: Sendable {
+    /// Path of the file.
     public var path: String
     /// Replace a file that is there.
     public var overwrite: Bool
+    /// How the state of a long run is kept.
     public var resume: ResumeOptions
 
     public init(_ path: String, overwrite: Bool = false, resume: ResumeOptions = .init()) {
@@ -56,11 +63,13 @@ public struct FitRun: Report {
     }
   }
 
+  /// The routers, and what is known of them.
   public let fit: ModelFit
   /// The form that the figures are about.
   public let form: RouterForm
   /// The file that was written; nil where none was asked for.
   public let output: String?
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Fits, and writes the fit file where one is asked for.

@@ -52,6 +52,7 @@ public struct Inspection: Report {
 
   /// Groups of consecutive experts, of which each token may use some.
   public struct Groups: Sendable, Hashable {
+    /// Groups of equal size.
     public let count: Int
     /// Groups that a token may use.
     public let kept: Int
@@ -59,6 +60,7 @@ public struct Inspection: Report {
     public let score: String
   }
 
+  /// Path of the checkpoint, as it was given.
   public let path: String
   let layout: ModelLayout
   /// The family's name, as in `config.json` or the GGUF's architecture.
@@ -71,17 +73,20 @@ public struct Inspection: Report {
   public var layerCount: Int { layout.layerCount }
   /// Gates of multi-token prediction that are not among `layers`, by name.
   public var extraRouters: [String] { layout.extraRouters.map(\.gate.name) }
+  /// The MoE layers, in their order.
   public let layers: [Layer]
   /// Where load figures come from, in words; nil without.
   public let loadSource: String?
   /// Tokens that the load was counted on.
   public let tokens: Int?
+  /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]
   /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
   let closest: (layer: Int, cosines: Matrix)?
 
   /// What an inspection is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
     /// nil: only the routers are read.
     public var load: LoadRequest?
@@ -89,6 +94,7 @@ public struct Inspection: Report {
     public var ranks: [Int]
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(

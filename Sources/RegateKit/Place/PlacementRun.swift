@@ -36,13 +36,17 @@ public struct PlacementRun: Report {
 
   /// What a placement is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Where the load of the experts comes from.
     public var load: LoadRequest
     /// Expert-parallel rank counts that a renumbering balances together.
     public var ranks: [Int]
+    /// What is written.
     public var output: Output
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -58,9 +62,11 @@ public struct PlacementRun: Report {
     }
   }
 
+  /// Where the experts go, and what that does to the ranks.
   public let map: ExpertMap
   /// Where the load comes from, in words, and the tokens that were counted.
   public let loadSource: String
+  /// Tokens that were counted.
   public let tokens: Int
   /// nil for a runtime's map.
   public let written: Written?
@@ -68,6 +74,7 @@ public struct PlacementRun: Report {
   public let mapPath: String?
   /// Places of a runtime's map beyond the experts, in each layer; 0 for a renumbering.
   public let redundant: Int
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Counts the load, makes the map, and writes.
