@@ -133,7 +133,12 @@ documentation() {
     modules+=(-I "Sources/$module/include" -Xcc "-fmodule-map-file=$build/$module.build/module.modulemap")
   done
   for module in COpenBLAS CZlib; do modules+=(-I "Sources/$module"); done
+  # The types of other modules that come with the library are documented as its own.
+  local exported
+  exported=$(sed -nE 's/^@_exported public import [a-z]+ ([A-Za-z]+)[.].*/\1/p' \
+    Sources/RegateKit/RegateKit.swift | sort -u | paste -sd, -)
   swift symbolgraph-extract -module-name RegateKit -target "$triple" "${modules[@]}" \
+    -experimental-allowed-reexported-modules="$exported" \
     -minimum-access-level public -output-dir "$folder" &&
     "$docc" convert Sources/RegateKit/RegateKit.docc --additional-symbol-graph-dir "$folder" \
       --fallback-display-name RegateKit --fallback-bundle-identifier regate.RegateKit \

@@ -16,8 +16,8 @@ public protocol ProgressSink: Sendable {
   func end()
   /// Says what went wrong without ending the work.
   func warn(_ text: String)
-  /// Whether the work is no longer wanted; asked between layers, between files and while hashing.
-  /// Work that stops throws `RegateError.Code.cancelled` and leaves nothing half-written.
+  /// Whether the work is no longer wanted; asked between layers, files and documents, and while
+  /// hashing. Work that stops throws `RegateError.Code.cancelled` and leaves nothing half-written.
   var isCancelled: Bool { get }
 }
 

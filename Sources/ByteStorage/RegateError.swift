@@ -25,12 +25,15 @@ public struct RegateError: Error, Hashable, Sendable, CustomStringConvertible {
     case io
   }
 
+  /// What kind of thing went wrong.
   public var code: Code
   /// Path of the file concerned.
   public var file: String?
   /// Tensor, key, layer or option concerned.
   public var subject: String?
+  /// What was found, and what was expected.
   public var problem: String
+  /// What can be done about it; nil where nothing can.
   public var advice: String?
 
   public init(

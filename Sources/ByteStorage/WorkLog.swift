@@ -14,6 +14,8 @@ package final class WorkLog: Sendable {
     case opening
     /// A file of text went through the tokenizer.
     case tokenisation
+    /// A checkpoint's gates were read to be held against captures.
+    case fingerprinting
     /// An expert of a layer was decoded: the costliest work there is.
     case expertDecoding(layer: Int, expert: Int)
   }

@@ -21,7 +21,9 @@ package import Tensors
 
 /// An adapter that was written.
 public struct AdapterSummary: Sendable {
+  /// The largest rank r of a layer.
   public let rank: Int
+  /// Bytes of the file.
   public let byteCount: Int
   /// ||B A - D||_F / ||D||_F of the layer where it is largest; D is the gates' difference.
   public let largestError: Double

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Changes a checkpoint's files in place. First an undo delta with every byte that will be lost is
-// on the disk under its final name; from then on, at any moment, `regate revert` leads back.
+// on the disk under its final name; from then on, at any moment, `Reversion` leads back.
 
 package import Architectures
 package import ByteStorage
@@ -33,6 +33,11 @@ package struct InPlaceWriter {
   /// The path that the undo delta and the manifest are named after.
   private var path: String { Self.path(destination, writer.model) }
 
+  /// The same of a checkpoint that is to be changed.
+  package static func path(of model: Model) -> String {
+    path(OutputDestination(besideOriginal: model, severalFiles: false), model)
+  }
+
   private static func path(_ destination: OutputDestination, _ model: Model) -> String {
     destination.isDirectory ? destination.folder : model.checkpoint.files[0].path
   }
@@ -40,11 +45,11 @@ package struct InPlaceWriter {
   /// Refuses, before any long work, what cannot be changed in place.
   package static func requirePossible(_ model: Model) throws(RegateError) {
     let destination = OutputDestination(besideOriginal: model, severalFiles: false)
-    let undo = UndoFile.path(for: path(destination, model))
+    let undo = UndoFile.path(for: path(of: model))
     guard !FileManager.default.fileExists(atPath: undo) else {
       throw RegateError(
         .refused, file: undo, "exists already: the checkpoint was changed in place before",
-        advice: "go back to the original first, with regate revert")
+        advice: "go back to the original first, with `Reversion`")
     }
     _ = try manifest(at: destination)
     for file in model.checkpoint.files {
@@ -92,7 +97,7 @@ package struct InPlaceWriter {
       } catch {
         throw RegateError(
           error.code, file: error.file, subject: error.subject, error.problem,
-          advice: "regate revert \(path) brings the original back")
+          advice: "`Reversion` of \(path) brings the original back")
       }
     }
     return InPlaceSummary(

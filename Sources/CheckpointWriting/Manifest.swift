@@ -120,7 +120,7 @@ package struct Manifest: Sendable {
   private var figures: JSONValue {
     switch deed {
     case .conversion(let fit, let form, _): fit.json(form)
-    case .placement(let map, _): ["rank_max_over_mean": map.json]
+    case .placement(let map, _): ["rank_max_over_mean": map.imbalanceJSON]
     }
   }
 

@@ -40,12 +40,12 @@ package struct OutputWriter {
   }
 
   /// Writes the output to `sink`.
-  package func write(to sink: Sink, overwrite: Bool) throws(RegateError) -> Written {
+  package func write(to sink: Sink) throws(RegateError) -> Written {
     switch sink {
-    case .copy(let path, let links):
+    case .copy(let path, let links, let overwrite):
       let destination = try OutputDestination(path, for: model, severalFiles: severalFiles)
       return .copy(try copy(to: destination, links: links, overwrite: overwrite))
-    case .delta(let path):
+    case .delta(let path, let overwrite):
       return .delta(byteCount: try writeDelta(to: path, overwrite: overwrite))
     case .inPlace:
       return .inPlace(try InPlaceWriter(self).write())

@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Checkpoints
-public import OrderedCollections
+package import OrderedCollections
 import Reports
 
 /// Where a changed checkpoint goes.
 public enum Sink: Sendable, Hashable {
   /// A copy: a directory (safetensors) or a file. With `links`, files that do not differ from the
-  /// original's become hard links to them.
-  case copy(to: String, links: Bool = false)
-  /// A file that holds only what changes; `DeltaApplication` makes the copy of it.
-  case delta(to: String)
+  /// original's become hard links to them. `overwrite` replaces an output of Regate.
+  case copy(to: String, links: Bool = false, overwrite: Bool = false)
+  /// A file that holds only what changes; `DeltaApplication` makes the copy of it. `overwrite`
+  /// replaces a file.
+  case delta(to: String, overwrite: Bool = false)
   /// The checkpoint's own files; `Reversion` takes it back.
   case inPlace
 
   /// The path of what is written; nil in place.
   package var path: String? {
     switch self {
-    case .copy(let path, _), .delta(let path): path
+    case .copy(let path, _, _), .delta(let path, _): path
     case .inPlace: nil
+    }
+  }
+
+  /// Whether something that stands there already is replaced.
+  package var overwrites: Bool {
+    switch self {
+    case .copy(_, _, let overwrite), .delta(_, let overwrite): overwrite
+    case .inPlace: false
     }
   }
 }
 
 /// What was written.
-public enum Written: Sendable {
+public enum Written: Sendable, JSONRepresentable {
   case copy(CopySummary)
   /// Bytes of the delta.
   case delta(byteCount: Int)
@@ -47,16 +56,21 @@ public enum Written: Sendable {
     case .inPlace(let change):
       return [
         "Changed \(Format.bytes(change.byteCount)) in place in \(change.files.count) files; "
-          + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (regate revert)."
+          + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (`Reversion`)."
       ]
     }
   }
 
-  /// The same as members of a report; those of other sinks are null.
-  public var json: OrderedDictionary<String, JSONValue> {
-    var members: OrderedDictionary<String, JSONValue> = [
-      "written": .null, "delta_bytes": .null, "in_place": .null,
-    ]
+  /// The same as JSON; what is about other sinks is null.
+  public var json: JSONValue { .object(members) }
+
+  /// The members of a report about what was written, null where nothing was.
+  package static func members(_ written: Written?) -> OrderedDictionary<String, JSONValue> {
+    written?.members ?? ["written": .null, "delta_bytes": .null, "in_place": .null]
+  }
+
+  private var members: OrderedDictionary<String, JSONValue> {
+    var members = Self.members(nil)
     switch self {
     case .copy(let copy):
       members["written"] = [
@@ -82,10 +96,13 @@ public enum Written: Sendable {
 
 /// A copy that was written and verified.
 public struct CopySummary: Sendable {
+  /// Names of the files that were written.
   public let files: [String]
   /// Bytes of the weight files.
   public let byteCount: Int
+  /// Tensors that were verified to have the original's bytes.
   public let identicalTensors: Int
+  /// Routers and expert tensors that were verified to be as planned.
   public let changedTensors: Int
   /// How many files came to their bytes in which way.
   public let methods: [OutputMethod: Int]
@@ -93,10 +110,13 @@ public struct CopySummary: Sendable {
 
 /// A change of a checkpoint's own files.
 public struct InPlaceSummary: Sendable {
+  /// Names of the files that were changed.
   public let files: [String]
+  /// Bytes that were written.
   public let byteCount: Int
-  /// The undo delta and its size.
+  /// Path of the undo delta.
   public let undo: String
+  /// Bytes of the undo delta.
   public let undoBytes: Int
 }
 

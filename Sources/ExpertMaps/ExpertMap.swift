@@ -8,17 +8,21 @@ import Routing
 
 /// Which expert lies in each physical place of every MoE layer, and what that does to the ranks of
 /// an expert-parallel group.
-public struct ExpertMap: Sendable, Hashable {
+public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   /// Max/mean load over ranks, mean over layers: experts in order, and by the map.
   public struct Imbalance: Sendable, Hashable {
+    /// Ranks of the group.
     public let ranks: Int
+    /// With the experts in order; nil where no token was counted.
     public let before: Double?
+    /// By the map; nil where no token was counted.
     public let after: Double?
   }
 
   /// [layers][P], P >= E: the expert in each place, places of one rank after each other. With P = E
   /// the map is a renumbering.
   public let layers: [[Int]]
+  /// For each rank count.
   public let imbalance: [Imbalance]
 
   /// The renumbering of every layer that balances the rank counts `ranks` together. `groups` are
@@ -83,8 +87,16 @@ public struct ExpertMap: Sendable, Hashable {
     LayerStatistics(values, largestIsWorst: true).mean
   }
 
-  /// The imbalances as JSON: rank count to before and after.
+  /// The map and its imbalances as one JSON object.
   public var json: JSONValue {
+    [
+      "physical_to_logical": .array(layers.map { .array($0.map { .integer($0) }) }),
+      "rank_max_over_mean": imbalanceJSON,
+    ]
+  }
+
+  /// Rank count to before and after.
+  package var imbalanceJSON: JSONValue {
     var object: JSONValue = .object([:])
     for entry in imbalance {
       object[String(entry.ranks)] = [

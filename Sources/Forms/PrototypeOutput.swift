@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The prototype form (`--router lpr`): tensors of its own under the gate's module, a `model_type`
+// The prototype form (`RouterForm.lpr`): tensors of its own under the gate's module, a `model_type`
 // of its own, and the Python files that load it in transformers (`Modelling/*.py` of this module,
 // embedded in the binary).
 

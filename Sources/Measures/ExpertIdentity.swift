@@ -14,15 +14,15 @@ package enum ExpertIdentity {
   /// Bytes hashed between two looks at the clock and the page cache.
   private static let chunk = 16 << 20
 
-  /// The digest of each expert [E] of a layer.
+  /// The digest of each expert [E] of a layer; `progress` gets the bytes done, and may stop the work.
   package static func digests(
     of layer: MoELayer, in checkpoint: any Checkpoint, threads: Int,
-    progress: @escaping @Sendable (_ bytes: Int) -> Void
+    progress: any ProgressSink
   ) throws(RegateError) -> [SHA256.Digest] {
     let digests = mapBlocks(count: layer.rule.experts, blockSize: 1, threads: threads) {
       expert, _ in
       Result { () throws(RegateError) in
-        try digest(of: expert, of: layer, in: checkpoint, progress: progress)
+        try digest(of: expert, layer, in: checkpoint, progress: progress)
       }
     }
     var result: [SHA256.Digest] = []
@@ -31,8 +31,7 @@ package enum ExpertIdentity {
   }
 
   private static func digest(
-    of expert: Int, of layer: MoELayer, in checkpoint: any Checkpoint,
-    progress: (_ bytes: Int) -> Void
+    of expert: Int, _ layer: MoELayer, in checkpoint: any Checkpoint, progress: any ProgressSink
   ) throws(RegateError) -> SHA256.Digest {
     var hash = SHA256()
     for part in layer.experts {
@@ -41,10 +40,11 @@ package enum ExpertIdentity {
       let file = checkpoint.files[tensor.file]
       var position = start
       while position < start + bytes.count {
+        try progress.requireWanted()
         let range = position..<min(position + chunk, start + bytes.count)
         try file.withBytes(in: range) { hash.update($0) }
         file.discard(range)
-        progress(range.count)
+        progress.advance(range.count)
         position = range.upperBound
       }
     }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Checkpoints
+public import Checkpoints
 import OrderedCollections
 public import Routing
 
 /// The load of one layer's experts and what follows from it.
-public struct LoadSummary: Sendable {
+public struct LoadSummary: Sendable, JSONRepresentable {
   /// Batches of consecutive tokens whose imbalance is reported.
   private static let batchSizes = [256, 1024, 4096]
 
   /// Top-k assignments per physical expert [E].
   public let load: [Int]
+  /// Balance of `load`.
   public let metrics: LoadMetrics
   /// Max/mean over expert-parallel ranks, by rank count.
   public let rankImbalance: [(ranks: Int, value: Double?)]
@@ -33,7 +34,8 @@ public struct LoadSummary: Sendable {
       })
   }
 
-  package var json: JSONValue {
+  /// The load and its figures as one JSON object.
+  public var json: JSONValue {
     var object: JSONValue = [
       "gini": .optional(metrics.gini), "min_max": .optional(metrics.minOverMax),
       "cv": .optional(metrics.coefficientOfVariation),

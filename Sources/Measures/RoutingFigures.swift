@@ -6,8 +6,12 @@ public import Routing
 public struct RoutingFigures: Sendable, Hashable, Codable {
   /// Assignments per physical expert [E].
   public let load: [Int]
+  /// Balance of `load`.
   public let metrics: LoadMetrics
+  /// Agreement with the original's routing of the same tokens.
   public let agreement: RoutingAgreement
+
+  private enum CodingKeys: String, CodingKey { case load, metrics, agreement }
 
   /// The tokens `rows` (nil: all) of two routings of the same inputs; the maps name the logical
   /// expert that each physical expert holds, [E].

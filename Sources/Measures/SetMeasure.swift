@@ -20,10 +20,17 @@ public enum SetRole: String, Sendable, Codable {
 public struct SetLoad: Sendable, Hashable, Codable {
   /// Assignments per physical expert [E].
   public let original: [Int]
+  /// The same under the patched router [E].
   public let patched: [Int]
+  /// Agreement of the two routings.
   public let agreement: RoutingAgreement
   /// Relative error of the routed experts' output; nil where it is not known.
   public let outputError: Double?
+
+  private enum CodingKeys: String, CodingKey {
+    case original, patched, agreement
+    case outputError = "output_error"
+  }
 
   /// The tokens `rows` of two routings; the maps name the logical expert of each physical one.
   package init(
@@ -40,14 +47,26 @@ public struct SetLoad: Sendable, Hashable, Codable {
 }
 
 /// What a patched model does to one set of tokens.
-public struct SetMeasure: Sendable {
+public struct SetMeasure: Sendable, JSONRepresentable {
   /// Next-token figures over the positions of the set: means in nats, and a share.
   public struct Likelihood: Sendable, Hashable, Codable {
+    /// Mean NLL of the original.
     public let original: Double
+    /// Mean NLL of the patched model.
     public let patched: Double
+    /// Mean KL divergence of the patched from the original's next-token distributions.
     public let divergence: Double
+    /// Share of positions with the same most likely token.
     public let topAgreement: Double
 
+    private enum CodingKeys: String, CodingKey {
+      case original = "original_nll"
+      case patched = "patched_nll"
+      case divergence = "kl"
+      case topAgreement = "top1_agreement"
+    }
+
+    /// Rise of the mean NLL.
     public var increase: Double { patched - original }
 
     /// Of the given sequences of a text whose sequences have `lengths`, and whose scores stand at
@@ -69,7 +88,9 @@ public struct SetMeasure: Sendable {
     }
   }
 
+  /// File name; of several files that are one set, all of them.
   public let name: String
+  /// What the set is for.
   public let role: SetRole
   /// Its share among the calibration sets; nil for others.
   public let share: Double?
@@ -101,6 +122,7 @@ public struct SetMeasure: Sendable {
     (mean { LoadMetrics(load: $0.original).gini }, mean { LoadMetrics(load: $0.patched).gini })
   }
 
+  /// Means over layers of least over most used expert.
   public var minOverMax: (original: Double?, patched: Double?) {
     (
       mean { LoadMetrics(load: $0.original).minOverMax },
@@ -108,8 +130,10 @@ public struct SetMeasure: Sendable {
     )
   }
 
+  /// Mean over layers of the relative error of the routed experts' output.
   public var outputError: Double? { mean(\.outputError) }
 
+  /// Mean over layers of the share of chosen logical experts that stayed.
   public var overlap: Double? { mean(\.agreement.overlap) }
 
   /// The largest layer's sampling floor.
@@ -117,6 +141,7 @@ public struct SetMeasure: Sendable {
     loads.compactMap { LoadMetrics(load: $0.patched).samplingFloor }.max()
   }
 
+  /// The figures as one JSON object, those of layers as means.
   public var json: JSONValue {
     [
       "name": .string(name), "role": .string(role.rawValue),

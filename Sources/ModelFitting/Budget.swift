@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// How much balance.
-public enum Budget: Sendable, Hashable, Codable {
+public enum Budget: Sendable, Hashable {
   /// 0 changes nothing, 1 asks for uniform load.
   case strength(Double)
   /// The least strength that brings the mean Gini of held-out tokens down to this.
@@ -22,13 +22,49 @@ public enum Budget: Sendable, Hashable, Codable {
   /// Whether held-out tokens decide.
   package var isJudged: Bool { if case .strength = self { false } else { true } }
 
-  /// The field of a request and its value.
-  package var field: (name: String, value: Double) {
+  /// The name in reports and the value.
+  package var field: (name: String, value: Double) { (entry.key.rawValue, entry.value) }
+
+  private var entry: (key: CodingKeys, value: Double) {
     switch self {
-    case .strength(let value): ("strength", value)
-    case .targetGini(let value): ("target_gini", value)
-    case .maxLossIncrease(let value): ("max_loss_increase", value)
-    case .maxOutputError(let value): ("max_output_error", value)
+    case .strength(let value): (.strength, value)
+    case .targetGini(let value): (.targetGini, value)
+    case .maxLossIncrease(let value): (.maxLossIncrease, value)
+    case .maxOutputError(let value): (.maxOutputError, value)
     }
+  }
+}
+
+/// An object with one member, named as in reports: `{"target_gini": 0.1}`.
+extension Budget: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case strength
+    case targetGini = "target_gini"
+    case maxLossIncrease = "max_loss_increase"
+    case maxOutputError = "max_output_error"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    guard container.allKeys.count == 1, let key = container.allKeys.first else {
+      throw DecodingError.dataCorrupted(
+        .init(
+          codingPath: decoder.codingPath,
+          debugDescription: "expected one of strength, target_gini, max_loss_increase and "
+            + "max_output_error"))
+    }
+    let value = try container.decode(Double.self, forKey: key)
+    self =
+      switch key {
+      case .strength: .strength(value)
+      case .targetGini: .targetGini(value)
+      case .maxLossIncrease: .maxLossIncrease(value)
+      case .maxOutputError: .maxOutputError(value)
+      }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(entry.value, forKey: entry.key)
   }
 }

@@ -169,7 +169,7 @@ package enum FitFile {
   private static func form(
     of container: ArrayContainer
   ) throws(RegateError) -> LatentForm {
-    let advice = "give a file that regate fit of this version wrote"
+    let advice = "give a file that `FitRun` of this version wrote"
     let found = container.metadata["format"]
     guard found == format else {
       throw RegateError(

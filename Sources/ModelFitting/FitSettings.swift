@@ -13,6 +13,7 @@ public struct FitSettings: Sendable, Hashable {
   public var latentForm: LatentForm
   /// Gradient steps of the prototype router; nil: as many as help at the latent size.
   public var refinementSteps: Int?
+  /// Seed of everything random; the same seed gives the same bytes.
   public var seed: UInt64
   /// Include the layers of multi-token prediction, which are left alone otherwise.
   public var mtp: Bool

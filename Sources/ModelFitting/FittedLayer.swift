@@ -26,9 +26,15 @@ package struct FittedLayer: Sendable {
 public struct LayerFigures: Sendable, Hashable, Codable {
   /// A router on the tokens that it was fitted to, and on those that no fit saw.
   public struct Evidence: Sendable, Hashable, Codable {
+    /// On the tokens that it was fitted to.
     public let fitted: RoutingFigures
     /// nil where nothing is held out.
     public let heldOut: RoutingFigures?
+
+    private enum CodingKeys: String, CodingKey {
+      case fitted
+      case heldOut = "held_out"
+    }
 
     /// The figures that say more: held-out ones where there are any.
     public var best: RoutingFigures { heldOut ?? fitted }
@@ -41,14 +47,17 @@ public struct LayerFigures: Sendable, Hashable, Codable {
 
   /// The checkpoint's own router.
   public let original: Evidence
+  /// The prototype router.
   public let prototype: Evidence
   /// nil where the form was not fitted.
   public let stock: Evidence?
+  /// The router of the official LPR code; nil where it was not fitted.
   public let official: Evidence?
   /// Agreement of the official with the prototype router, on held-out tokens where there are any.
   public let officialFidelity: RoutingAgreement?
   /// Physical experts that hold a copy of another one.
   public let clones: Int
+  /// R, the latent size of the prototype router.
   public let latentSize: Int
   /// Latent size of the official form.
   public let officialLatentSize: Int?
@@ -62,6 +71,17 @@ public struct LayerFigures: Sendable, Hashable, Codable {
   /// The held-out tokens, all calibration sets together and then each set; empty where there are
   /// none.
   public let sets: [SetLoad]
+
+  /// Names of a file's format, which those of the properties may not change.
+  private enum CodingKeys: String, CodingKey {
+    case original, prototype, stock, official, clones, sets
+    case officialFidelity = "distillation"
+    case latentSize = "latent_size"
+    case officialLatentSize = "official_latent_size"
+    case explainedVariance = "explained_variance"
+    case feasibleGini = "feasible_gini"
+    case outputError = "output_error"
+  }
 
   package init(
     original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?,

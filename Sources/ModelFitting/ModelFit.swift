@@ -23,10 +23,21 @@ public struct ModelFit: Sendable {
   /// Next-token figures of the whole model on the calibration tokens: mean negative log-likelihoods
   /// and mean KL divergence, in nats.
   public struct Quality: Sendable, Hashable, Codable {
+    /// Mean NLL of the original.
     public let original: Double
+    /// Mean NLL with the new routers.
     public let patched: Double
+    /// Mean KL divergence.
     public let divergence: Double
+    /// Share of positions with the same most likely token.
     public let topAgreement: Double
+
+    private enum CodingKeys: String, CodingKey {
+      case original = "original_nll"
+      case patched = "patched_nll"
+      case divergence = "kl"
+      case topAgreement = "top1_agreement"
+    }
 
     package init(original: StreamScores, patched: StreamScores) {
       self.original = original.meanNLL
@@ -100,11 +111,18 @@ public struct ModelFit: Sendable {
 public struct FitOrigin: Sendable, Hashable, Codable {
   /// A set of tokens that judged the fit.
   public struct JudgingSet: Sendable, Hashable, Codable {
+    /// File name; `all calibration sets` for the first.
     public let name: String
+    /// What the set is for.
     public let role: SetRole
+    /// Its share among the calibration sets; nil for others.
     public let share: Double?
+    /// Held-out tokens.
     public let tokens: Int
+    /// nil for captures.
     public let likelihood: SetMeasure.Likelihood?
+
+    private enum CodingKeys: String, CodingKey { case name, role, share, tokens, likelihood }
 
     package init(
       name: String, role: SetRole, share: Double?, tokens: Int, likelihood: SetMeasure.Likelihood?
@@ -119,27 +137,47 @@ public struct FitOrigin: Sendable, Hashable, Codable {
 
   /// The release of Regate.
   public let version: String
+  /// The strength that was taken: 0 changes nothing, 1 asks for uniform load.
   public let strength: Double
+  /// What was asked for.
   public let budget: Budget
   /// The form that the budget and the patched stream are about.
   public let form: RouterForm
+  /// Whether hot experts might be copied over hardly used ones.
   public let clones: Bool
+  /// Encoder of the prototype router, by its name in checkpoints.
   public let encoder: String
+  /// Similarity of the prototype router, by its name in checkpoints.
   public let similarity: String
   /// nil: from the spectrum.
   public let latentSize: Int?
+  /// Gradient steps of the prototype router.
   public let refinementSteps: Int
+  /// Seed of everything random.
   public let seed: UInt64
+  /// Whether layers of multi-token prediction are included.
   public let mtp: Bool
   /// File names.
   public let calibration: [String]
+  /// Shares of `calibration`, as they were given; empty for one set.
   public let weights: [Double]
+  /// File names of traffic whose experts were not to be pruned.
   public let protected: [String]
   /// All tokens, held-out ones included.
   public let tokens: Int
   /// The held-out tokens of all calibration sets, then of each set; empty without.
   public let judgingSets: [JudgingSet]
+  /// Of the whole model; nil for captures.
   public let quality: ModelFit.Quality?
+
+  private enum CodingKeys: String, CodingKey {
+    case version, strength, budget, clones, encoder, similarity, seed, mtp, calibration, weights
+    case protected, tokens, quality
+    case form = "judged_form"
+    case latentSize = "latent_size"
+    case refinementSteps = "refinement_steps"
+    case judgingSets = "judging_sets"
+  }
 
   package init(
     version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool,

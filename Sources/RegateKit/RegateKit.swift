@@ -14,6 +14,7 @@
 @_exported public import enum CheckpointWriting.OutputMethod
 @_exported public import enum CheckpointWriting.Sink
 @_exported public import enum CheckpointWriting.Written
+@_exported public import protocol Checkpoints.JSONRepresentable
 @_exported public import enum Checkpoints.JSONValue
 @_exported public import struct ExpertMaps.ExpertMap
 @_exported public import enum Forms.RouterForm

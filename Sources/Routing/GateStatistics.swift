@@ -14,8 +14,11 @@ public struct GateStatistics: Sendable, Hashable {
   /// Each row's largest signed cosine with another row [E]; nil for a row of zeros, or without
   /// another.
   public let nearestCosines: [Double?]
+  /// Least of `rowNorms`.
   public let minRowNorm: Double
+  /// Mean of `rowNorms`.
   public let meanRowNorm: Double
+  /// Largest of `rowNorms`.
   public let maxRowNorm: Double
   /// The largest signed cosine between two different rows; nil with fewer than two non-zero rows.
   public let maxCosine: Double?

@@ -29,7 +29,9 @@ public enum SimilarityKind: String, Sendable, Hashable, CaseIterable {
 
 /// Encoder and similarity of a prototype router, without their parameters.
 public struct LatentForm: Sendable, Hashable {
+  /// What maps a router input [H] to the latent space [R].
   public var encoder: EncoderKind
+  /// What compares a latent vector with the prototypes.
   public var similarity: SimilarityKind
 
   public init(encoder: EncoderKind = .linear, similarity: SimilarityKind = .dot) {

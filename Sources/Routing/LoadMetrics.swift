@@ -17,15 +17,30 @@ import Foundation
 
 /// Balance figures of one load vector.
 public struct LoadMetrics: Sendable, Hashable, Codable {
+  /// 0 for uniform load, towards 1 where one expert takes all.
   public let gini: Double?
+  /// Least over most used expert; 1 for uniform load.
   public let minOverMax: Double?
+  /// Population standard deviation over the mean.
   public let coefficientOfVariation: Double?
+  /// Most used expert over the mean; 1 for uniform load.
   public let maxOverMean: Double?
   /// Experts that no token was sent to.
   public let deadExperts: Int
   /// 1 for uniform load; nil also for a single expert.
   public let normalisedEntropy: Double?
+  /// The Gini that perfect balance shows on a sample of this size.
   public let samplingFloor: Double?
+
+  private enum CodingKeys: String, CodingKey {
+    case gini
+    case minOverMax = "min_max"
+    case coefficientOfVariation = "cv"
+    case maxOverMean = "max_over_mean"
+    case deadExperts = "dead_experts"
+    case normalisedEntropy = "normalised_entropy"
+    case samplingFloor = "sampling_floor"
+  }
 
   /// `load`: assignments per physical expert, counted.
   public init(load: [Int]) {

@@ -24,6 +24,12 @@ public struct RoutingAgreement: Sendable, Hashable, Codable {
   /// Mean KL divergence of the weights per logical expert, in nats.
   public let divergence: Double
 
+  private enum CodingKeys: String, CodingKey {
+    case overlap
+    case duplicateRate = "duplicate_rate"
+    case divergence = "kl"
+  }
+
   /// `originalMap`, `patchedMap`: the logical expert of each physical one, in one numbering.
   package init(
     original: Assignment, originalMap: [Int], patched: Assignment, patchedMap: [Int]

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
-public import ByteStorage
-public import Checkpoints
-import OrderedCollections
+import Checkpoints
 
 /// Which serving runtimes will load a checkpoint, and what they would leave out or do otherwise.
 public struct Check: Sendable {
   /// What one rule found.
   public struct Finding: Sendable {
+    /// Stable name of the rule, for programs.
     public let rule: String
+    /// How grave it is.
     public let level: CheckLevel
     /// The tensor, key or file that it is about.
     public let subject: String
+    /// What the runtime does, and what can be done about it.
     public let text: String
     /// Where this is known from.
     public let source: String
@@ -20,17 +21,13 @@ public struct Check: Sendable {
     public let versions: String?
     /// Whether it was seen by running that runtime; otherwise it was only read.
     public let verified: Bool
-
-    /// How sure it is, and from where, in brackets after the text.
-    var evidence: String {
-      [verified ? "verified" : "unverified", versions].compactMap(\.self).joined(separator: ", ")
-        + ": \(source)"
-    }
   }
 
   /// One runtime's findings, the gravest first.
   public struct Outcome: Sendable {
+    /// The runtime that it is about.
     public let runtime: Runtime
+    /// What the rules found; empty where none applies.
     public let findings: [Finding]
 
     /// The gravest level; nil where no rule applies.
@@ -49,18 +46,14 @@ public struct Check: Sendable {
     }
   }
 
+  /// Path of the checkpoint.
   public let checkpoint: String
-  package let headline: String
+  /// Family, container and form of the router, in words.
+  public let headline: String
+  /// For each runtime that was asked about.
   public let outcomes: [Outcome]
-  package let warnings: [String]
-
-  /// Checks the checkpoint at `path` for `runtimes`; reads headers only.
-  public static func run(
-    _ path: String, runtimes: [Runtime] = Runtime.allCases
-  ) throws(RegateError) -> Check {
-    let model = try Model.open(path)
-    return Check(CheckSubject(model), runtimes: runtimes)
-  }
+  /// What should be known of the checkpoint before relying on it, one sentence each.
+  public let warnings: [String]
 
   package init(_ subject: CheckSubject, runtimes: [Runtime] = Runtime.allCases) {
     checkpoint = subject.model.checkpoint.path
@@ -85,50 +78,5 @@ public struct Check: Sendable {
       }
       return Outcome(runtime: runtime, findings: graded)
     }
-  }
-
-  /// The report as text for a terminal.
-  public var text: String {
-    var lines = ["\(checkpoint): \(headline)", ""]
-    for outcome in outcomes {
-      let proof = outcome.findings.isEmpty ? " (no rule applies; unverified)" : ""
-      lines.append("\(outcome.runtime.rawValue): \(outcome.verdict)\(proof)")
-      for finding in outcome.findings {
-        lines.append(
-          "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
-            + "[\(finding.evidence)]")
-      }
-    }
-    if !warnings.isEmpty { lines += [""] + warnings.map { "warning: \($0)" } }
-    return lines.joined(separator: "\n")
-  }
-
-  /// The verdicts alone, on one line.
-  package var summary: String {
-    outcomes.map { "\($0.runtime.rawValue) \($0.verdict)" }.joined(separator: "; ")
-  }
-
-  /// The report as one JSON object.
-  public var json: JSONValue {
-    [
-      "checkpoint": .string(checkpoint),
-      "runtimes": .array(
-        outcomes.map { outcome in
-          [
-            "runtime": .string(outcome.runtime.rawValue), "loads": .bool(outcome.loads),
-            "verdict": .string(outcome.verdict),
-            "findings": .array(
-              outcome.findings.map {
-                [
-                  "rule": .string($0.rule), "level": .string($0.level.rawValue),
-                  "subject": .string($0.subject), "text": .string($0.text),
-                  "source": .string($0.source), "versions": .optional($0.versions),
-                  "verified": .bool($0.verified),
-                ]
-              }),
-          ]
-        }),
-      "warnings": .array(warnings.map { .string($0) }),
-    ]
   }
 }

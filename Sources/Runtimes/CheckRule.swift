@@ -7,7 +7,7 @@ package import Forms
 import OrderedCollections
 package import Tensors
 
-/// What a rule of `regate check` says about a checkpoint.
+/// What a rule says about a checkpoint.
 public enum CheckLevel: String, Sendable, CaseIterable, Comparable {
   /// Worth knowing; nothing is lost.
   case note

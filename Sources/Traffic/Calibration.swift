@@ -7,14 +7,15 @@ import Crypto
 import OrderedCollections
 import Resuming
 
-/// What `--calibration` names: captured activations, or tokens that Regate runs the model on.
+/// What `calibration` of a request names: captured activations, or tokens that Regate runs the model on.
 package enum Calibration: Sendable {
   case captures(Captures)
   case tokens(TokenSet)
 
-  /// Opens `paths`, all of one kind.
+  /// Opens `paths`, all of one kind; `progress` can stop it between documents of text.
   package init(
-    _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true
+    _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true,
+    progress: any ProgressSink
   ) throws(RegateError) {
     var captures: [String] = []
     var texts: [String] = []
@@ -36,10 +37,11 @@ package enum Calibration: Sendable {
       guard !paths.isEmpty else {
         throw RegateError(
           .missing, subject: "`calibration`", "nothing was given",
-          advice: "give text, token ids, or a capture of tools/capture.py")
+          advice: "give text, token ids, or a capture of `CaptureRun`")
       }
       self = .tokens(
-        try TokenSet(texts: texts, arrays: arrays, for: model, options: options))
+        try TokenSet(texts: texts, arrays: arrays, for: model, options: options, progress: progress)
+      )
       return
     }
     guard texts.isEmpty, arrays.isEmpty else {
@@ -69,6 +71,9 @@ package enum Calibration: Sendable {
     case .tokens(let set): "a run of the model on \(set.sequences.count) sequences"
     }
   }
+
+  /// Whether the model is run on it.
+  package var isRun: Bool { if case .tokens = self { true } else { false } }
 
   /// T.
   package var tokens: Int {

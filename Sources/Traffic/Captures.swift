@@ -29,7 +29,7 @@ package struct Captures: Sendable {
     guard !paths.isEmpty else {
       throw RegateError(
         .missing, subject: "`calibration`", "no captured activations given",
-        advice: "make some with tools/capture.py")
+        advice: "make some with `CaptureRun`")
     }
     var containers: [ArrayContainer] = []
     for path in paths { containers.append(try ArrayContainer.open(path)) }
@@ -38,7 +38,14 @@ package struct Captures: Sendable {
     var tokens: [Int] = []
     for container in containers { tokens.append(try Captures.tokens(of: container, for: model)) }
     tokensPerFile = tokens
-    if checkingGates { try checkFingerprints(model) }
+    if checkingGates { try requireGates(of: model) }
+  }
+
+  /// Several lots of captures of one model, one after the other, as one.
+  package init(joining lots: [Captures]) {
+    containers = lots.flatMap(\.containers)
+    layers = lots.first?.layers ?? []
+    tokensPerFile = lots.flatMap(\.tokensPerFile)
   }
 
   /// The files that hold the captures.
@@ -101,12 +108,13 @@ package struct Captures: Sendable {
 
   /// A capture that names the gates that it was made with must name this model's; those of
   /// multi-token prediction do not count.
-  private func checkFingerprints(_ model: Model) throws(RegateError) {
+  package func requireGates(of model: Model) throws(RegateError) {
     guard !model.layout.hasPrototypeRouter else { return }
     let named = containers.compactMap { container in
       container.metadata["model_fingerprint"].map { (container.path, $0) }
     }
     guard !named.isEmpty else { return }
+    WorkLog.current?.note(.fingerprinting)
     var gates: [(layer: Int, gate: Matrix)] = []
     for layer in model.layout.layers where layer.index < model.layout.layerCount {
       gates.append((layer.index, try layer.router(from: model.checkpoint).gate))

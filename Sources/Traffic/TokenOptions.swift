@@ -10,6 +10,7 @@ public struct TokenOptions: Sendable, Hashable {
   public var maxTokens: Int
   /// The key of a JSON line's text.
   public var field: String
+  /// Seed of the choice among sequences.
   public var seed: UInt64
   /// Which positions perplexity is about, and how text is cut for it: `llama` takes consecutive
   /// windows from the beginning of each text, drops its tail, and chooses the first ones.

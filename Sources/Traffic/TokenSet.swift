@@ -24,7 +24,8 @@ package struct TokenSet: Sendable {
 
   /// Reads texts and arrays of ids, in order, for `model`.
   package init(
-    texts: [String], arrays: [ArrayContainer], for model: Model, options: TokenOptions
+    texts: [String], arrays: [ArrayContainer], for model: Model, options: TokenOptions,
+    progress: any ProgressSink
   ) throws(RegateError) {
     guard !model.layout.includesMTP else {
       throw RegateError(
@@ -44,6 +45,7 @@ package struct TokenSet: Sendable {
         WorkLog.current?.note(.tokenisation)
         var documents = try TextDocuments(path: path, field: options.field)
         while let document = try documents.next() {
+          try progress.requireWanted()
           sequences += TokenSet.sequences(document, &encoder, bos: tokenizer.prefix.first, options)
         }
       }

@@ -50,16 +50,18 @@ package struct TrafficSample: Sendable {
   /// Opens the sets of `asked`. With `judged`, something must be held out: too few tokens are an
   /// error then. Without `checkingGates`, headers of captures are all that is read.
   package init(
-    _ asked: CalibrationSets, for model: Model, judged: Bool, checkingGates: Bool = true
+    _ asked: CalibrationSets, for model: Model, judged: Bool, checkingGates: Bool = true,
+    progress: any ProgressSink
   ) throws(RegateError) {
     try self.init(
       try TrafficSource.all(asked), for: model, options: asked.tokens,
-      splitter: TrafficSplit(mustHoldOut: judged || asked.isDivided), checkingGates: checkingGates)
+      splitter: TrafficSplit(mustHoldOut: judged || asked.isDivided), checkingGates: checkingGates,
+      progress: progress)
   }
 
   /// Opens `paths` to judge a finished model on: each is a set of its own, measured whole.
   package init(
-    judging paths: [String], for model: Model, options: TokenOptions
+    judging paths: [String], for model: Model, options: TokenOptions, progress: any ProgressSink
   ) throws(RegateError) {
     let sources = paths.map {
       TrafficSource(
@@ -68,26 +70,29 @@ package struct TrafficSample: Sendable {
     }
     try self.init(
       sources, for: model, options: options, splitter: TrafficSplit(mustHoldOut: false),
-      checkingGates: true)
+      checkingGates: true, progress: progress)
   }
 
   private init(
     _ sources: [TrafficSource], for model: Model, options: TokenOptions, splitter: TrafficSplit,
-    checkingGates: Bool
+    checkingGates: Bool, progress: any ProgressSink
   ) throws(RegateError) {
     var opened: [Calibration] = []
     for source in sources {
       var own = options
       own.maxTokens = max(2, Int((Double(options.maxTokens) * source.budget).rounded()))
+      // The gates are read once for all sets.
       opened.append(
-        try Calibration(source.paths, for: model, options: own, checkingGates: checkingGates))
+        try Calibration(
+          source.paths, for: model, options: own, checkingGates: false, progress: progress))
     }
     let sets = opened.compactMap { if case .tokens(let set) = $0 { set } else { nil } }
     if sets.count == sources.count {
       (calibration, parts) = try splitter.tokens(sets, sources, options)
     } else if sets.isEmpty {
-      let captures = try Captures(
-        sources.flatMap(\.paths), for: model, checkingGates: checkingGates)
+      let captures = Captures(
+        joining: opened.compactMap { if case .captures(let lot) = $0 { lot } else { nil } })
+      if checkingGates { try captures.requireGates(of: model) }
       calibration = .captures(captures)
       parts = try splitter.captures(captures, sources)
     } else {

@@ -21,7 +21,7 @@ struct TrafficSource {
     guard !asked.files.isEmpty else {
       throw RegateError(
         .missing, subject: "`calibration`", "nothing was given",
-        advice: "give text, token ids, or a capture of tools/capture.py")
+        advice: "give text, token ids, or a capture of `CaptureRun`")
     }
     var sources: [TrafficSource] = []
     if asked.weights.isEmpty {

@@ -3,7 +3,7 @@
 import ArgumentParser
 import RegateKit
 
-struct CheckCommand: CommonCommand {
+struct CheckCommand: BasicCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Say which runtimes will load a checkpoint, and what they would leave out.",
@@ -26,11 +26,12 @@ struct CheckCommand: CommonCommand {
       valueName: "runtime,..."))
   var target: RuntimeList?
 
-  @OptionGroup var common: CommonOptions
+  @OptionGroup var basic: BasicOptions
 
   func run() throws {
-    let check = try Check.run(checkpoint, runtimes: target?.runtimes ?? Runtime.allCases)
-    common.show(check)
+    let check = try Check.run(
+      Check.Request(checkpoint: checkpoint, runtimes: target?.runtimes ?? Runtime.allCases))
+    basic.show(check)
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)
     }

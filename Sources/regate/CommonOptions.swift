@@ -8,21 +8,35 @@ package import RegateKit
 import Reports
 
 /// Options that every command has.
-struct CommonOptions: ParsableArguments {
+struct BasicOptions: ParsableArguments {
   @Flag(help: "Print one JSON object instead of tables.")
   var json = false
-
-  @Flag(name: .shortAndLong, help: "No progress on standard error.")
-  var quiet = false
-
-  @Option(help: ArgumentHelp("Threads; the result does not depend on it.", valueName: "n"))
-  var threads = Threads.all
 
   @Option(
     help: ArgumentHelp(
       "How files are read: map, or read on a network file system.", valueName: "way",
       visibility: .hidden))
   var io = FileAccess.map
+
+  /// Prints a report to standard output in the form that was asked for.
+  func show(_ report: some Report) {
+    let bytes =
+      json
+      ? OptionNames.spelled(report.json).serialised(.pretty)
+      : Array(OptionNames.spelled(report.text).utf8) + [0x0A]
+    FileHandle.standardOutput.write(Data(bytes))
+  }
+}
+
+/// Options of every command that reads more than headers.
+struct CommonOptions: ParsableArguments {
+  @OptionGroup var basic: BasicOptions
+
+  @Flag(name: .shortAndLong, help: "No progress on standard error.")
+  var quiet = false
+
+  @Option(help: ArgumentHelp("Threads; the result does not depend on it.", valueName: "n"))
+  var threads = Threads.all
 
   func validate() throws {
     guard (1...1024).contains(threads) else {
@@ -33,25 +47,27 @@ struct CommonOptions: ParsableArguments {
   /// Where the progress of long work is shown.
   var progress: ProgressLine { ProgressLine(quiet: quiet) }
 
-  /// Prints a report to standard output in the form that was asked for.
-  func show(_ report: some Report) {
-    let bytes =
-      json
-      ? OptionNames.spelled(report.json).serialised(.pretty)
-      : Array(OptionNames.spelled(report.text).utf8) + [0x0A]
-    FileHandle.standardOutput.write(Data(bytes))
-  }
+  func show(_ report: some Report) { basic.show(report) }
 
   /// Says something before long work begins.
   func announce(_ text: String) {
-    guard !json, !quiet else { return }
+    guard !basic.json, !quiet else { return }
     FileHandle.standardError.write(Data((OptionNames.spelled(text) + "\n").utf8))
   }
 }
 
 /// A command with the options that every command has.
-protocol CommonCommand: ParsableCommand {
+protocol BasicCommand: ParsableCommand {
+  var basic: BasicOptions { get }
+}
+
+/// A command that reads more than headers.
+protocol CommonCommand: BasicCommand {
   var common: CommonOptions { get }
+}
+
+extension CommonCommand {
+  var basic: BasicOptions { common.basic }
 }
 
 extension ProgressLine: ProgressSink {}
@@ -91,13 +107,20 @@ struct ResumeArguments: ParsableArguments {
   func options(_ interval: ResumeInterval) -> ResumeOptions {
     ResumeOptions(resumes: resume, interval: interval.resumeEvery)
   }
+
+  /// Whether nothing differs from the defaults.
+  func isStandard(_ interval: ResumeInterval) -> Bool { !resume && interval.isStandard }
 }
 
 /// How often a long run keeps its state.
 struct ResumeInterval: ParsableArguments {
   @Option(
     help: ArgumentHelp("Seconds of work between two saves of that state.", valueName: "seconds"))
-  var resumeEvery = 60.0
+  var resumeEvery = Self.standard
+
+  private static let standard = 60.0
+
+  var isStandard: Bool { resumeEvery == Self.standard }
 
   func validate() throws {
     guard resumeEvery >= 0 else {

@@ -88,7 +88,14 @@ struct Convert: CommonCommand {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")
     }
+    if !resuming.isStandard(interval), dryRun || fit != nil {
+      throw ValidationError(
+        "--resume and --resume-every go with a fit that is made: not with --fit or --dry-run.")
+    }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
+    if overwrite, output == nil, delta == nil, lora == nil {
+      throw ValidationError("--overwrite goes with --output, --delta or --lora.")
+    }
     if let loraRank, lora == nil || loraRank < 1 {
       throw ValidationError("--lora-rank goes with --lora, and is 1 or more.")
     }
@@ -97,9 +104,10 @@ struct Convert: CommonCommand {
   /// What is to be written, in every way that was given.
   private var outputs: [Conversion.Output] {
     [
-      output.map { .checkpoint(.copy(to: $0, links: link)) },
-      delta.map { .checkpoint(.delta(to: $0)) }, inPlace ? .checkpoint(.inPlace) : nil,
-      lora.map { .adapter(to: $0, rank: loraRank) },
+      output.map { .checkpoint(.copy(to: $0, links: link, overwrite: overwrite)) },
+      delta.map { .checkpoint(.delta(to: $0, overwrite: overwrite)) },
+      inPlace ? .checkpoint(.inPlace) : nil,
+      lora.map { .adapter(to: $0, rank: loraRank, overwrite: overwrite) },
     ].compactMap { $0 }
   }
 
@@ -108,7 +116,7 @@ struct Convert: CommonCommand {
     guard !calibration.files.isEmpty else { return nil }
     return .traffic(
       calibration.sets(tokens.options(length, seed: seed.seed)), budget: budget.budget,
-      settings: tuning.settings(seed))
+      settings: tuning.settings(seed), resume: resuming.options(interval))
   }
 
   func run() throws {
@@ -117,13 +125,13 @@ struct Convert: CommonCommand {
         try ConversionPlan.run(
           ConversionPlan.Request(
             checkpoint: checkpoint, source: source, output: outputs.first, form: router.router,
-            overwrite: overwrite, threads: common.threads)))
+            threads: common.threads)))
       return
     }
     let conversion = try Conversion.prepare(
       Conversion.Request(
         checkpoint: checkpoint, source: source, output: output, form: router.router,
-        overwrite: overwrite, threads: common.threads, resume: resuming.options(interval)),
+        threads: common.threads),
       progress: common.progress)
     common.announce(conversion.plan.introduction)
     common.show(try conversion.run())

@@ -46,6 +46,9 @@ struct Fit: CommonCommand {
     if calibration.files.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture).")
     }
+    if output == nil, overwrite || !resuming.isStandard(interval) {
+      throw ValidationError("--overwrite, --resume and --resume-every go with --output.")
+    }
   }
 
   func run() throws {
@@ -55,8 +58,10 @@ struct Fit: CommonCommand {
           checkpoint: checkpoint,
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
           budget: budget.budget, settings: tuning.settings(seed), form: router.router,
-          threads: common.threads, resume: resuming.options(interval), output: output,
-          overwrite: overwrite),
+          threads: common.threads,
+          output: output.map {
+            FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))
+          }),
         progress: common.progress))
   }
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The library names fields of its requests in backquotes, as `maxLossIncrease`; on the command line
-// they are options.
+// The library names fields of its requests in backquotes, as `maxLossIncrease`, and its commands by
+// their types, as `Reversion`; on the command line they are options and commands.
 
 import Checkpoints
 import OrderedCollections
 import RegateKit
 
 enum OptionNames {
+  private static let commands = [
+    "CaptureRun": "regate capture", "Check": "regate check", "FitRun": "regate fit",
+    "Reversion": "regate revert", "Validation": "regate validate",
+  ]
+
   private static let options = [
     "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
     "field": "--field", "fit": "--fit", "html": "--html", "io": "--io", "length": "--length",
@@ -21,16 +26,17 @@ enum OptionNames {
     "targetGini": "--target-gini", "weights": "--weights",
   ]
 
-  /// `text` with options for the fields that it names.
+  /// `text` with options for the fields and commands for the types that it names.
   static func spelled(_ text: String) -> String {
     let parts = text.split(separator: "`", omittingEmptySubsequences: false)
     guard parts.count > 2 else { return text }
     var result = String(parts[0])
     var index = 1
     while index < parts.count {
-      // A closed pair of backquotes around a field.
-      if index + 1 < parts.count, let option = options[String(parts[index])] {
-        result += option + parts[index + 1]
+      let name = String(parts[index])
+      // A closed pair of backquotes around a field or a type.
+      if index + 1 < parts.count, let words = options[name] ?? commands[name] {
+        result += words + parts[index + 1]
         index += 2
       } else {
         result += "`" + parts[index]

@@ -76,6 +76,9 @@ struct Place: CommonCommand {
       throw ValidationError("--redundant and --nodes go with --map.")
     }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
+    if overwrite, inPlace {
+      throw ValidationError("--overwrite goes with --output, --delta or --map.")
+    }
     guard (0...65_536).contains(redundant) else {
       throw ValidationError("--redundant must be between 0 and 65536, not \(redundant).")
     }
@@ -84,9 +87,13 @@ struct Place: CommonCommand {
 
   private var outputs: [PlacementRun.Output] {
     [
-      output.map { .checkpoint(.copy(to: $0, links: link)) },
-      delta.map { .checkpoint(.delta(to: $0)) }, inPlace ? .checkpoint(.inPlace) : nil,
-      map.map { .map($0.format, to: $0.path, redundant: redundant, machines: nodes) },
+      output.map { .checkpoint(.copy(to: $0, links: link, overwrite: overwrite)) },
+      delta.map { .checkpoint(.delta(to: $0, overwrite: overwrite)) },
+      inPlace ? .checkpoint(.inPlace) : nil,
+      map.map {
+        .map(
+          $0.format, to: $0.path, redundant: redundant, machines: nodes, overwrite: overwrite)
+      },
     ].compactMap { $0 }
   }
 
@@ -96,7 +103,7 @@ struct Place: CommonCommand {
       try PlacementRun.run(
         PlacementRun.Request(
           checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
-          mtp: mtp.includes, overwrite: overwrite, threads: common.threads),
+          mtp: mtp.includes, threads: common.threads),
         progress: common.progress))
   }
 }

@@ -44,7 +44,7 @@ struct Regate: ParsableCommand {
     FreedMemory.returnAtOnce()
     do {
       var command = try parseAsRoot()
-      let access = (command as? any CommonCommand)?.common.io ?? .map
+      let access = (command as? any BasicCommand)?.basic.io ?? .map
       try FileAccess.$current.withValue(access) { try command.run() }
     } catch let error as RegateError {
       FileHandle.standardError.write(

@@ -36,7 +36,8 @@ private enum Uses {
       FitRun.Request(
         checkpoint: "model", calibration: traffic, budget: .maxLossIncrease(0.01),
         settings: settings, form: .lpr, threads: Threads.all,
-        resume: ResumeOptions(resumes: true, interval: 30), output: "model.fit"),
+        output: FitRun.Output(
+          "model.fit", overwrite: true, resume: ResumeOptions(resumes: true, interval: 30))),
       progress: Bar())
     print(run.text, run.json, run.form.rawValue, run.output ?? "", run.seconds)
     try run.fit.write(to: "again.fit", overwrite: true)
@@ -69,25 +70,27 @@ private enum Uses {
 
   static func convert(_ fit: ModelFit) throws(RegateError) {
     let outputs: [Conversion.Output] = [
-      .checkpoint(.copy(to: "out")), .checkpoint(.copy(to: "out", links: true)),
+      .checkpoint(.copy(to: "out")), .checkpoint(.copy(to: "out", links: true, overwrite: true)),
       .checkpoint(.delta(to: "out.delta")), .checkpoint(.inPlace),
       .adapter(to: "lora.gguf", rank: 16),
     ]
     let sources: [Conversion.Source] = [
-      .fit(fit), .file("model.fit"), .traffic(traffic), .traffic(traffic, budget: .targetGini(0.1)),
+      .fit(fit), .file("model.fit"), .traffic(traffic, resume: ResumeOptions()),
+      .traffic(traffic, budget: .targetGini(0.1)),
     ]
     for output in outputs {
       for source in sources {
         let request = Conversion.Request(
-          checkpoint: "model", source: source, output: output, form: .stock, overwrite: true,
-          threads: 8, resume: ResumeOptions())
+          checkpoint: "model", source: source, output: output, form: .stock, threads: 8)
         let prepared = try Conversion.prepare(request, progress: Bar())
         print(prepared.plan.text, prepared.form)
         try report(prepared.run())
       }
     }
     let plan = try ConversionPlan.run(ConversionPlan.Request(checkpoint: "model"))
-    print(plan.headline, plan.introduction, plan.outputBytes, plan.work?.memoryBytes ?? 0)
+    print(plan.text, plan.outputBytes, plan.work?.memoryBytes ?? 0, plan.family, plan.container)
+    print(plan.clones, plan.leftAlone, plan.check.headline, plan.check.warnings)
+    for layer in plan.layers { print(layer.index, layer.tensors, layer.cloneLimit) }
   }
 
   static func report(_ result: Conversion) {
@@ -104,15 +107,17 @@ private enum Uses {
   static func place() throws(RegateError) {
     let outputs: [PlacementRun.Output] = [
       .checkpoint(.copy(to: "out")), .checkpoint(.inPlace),
-      .map(.sglang, to: "map.json", redundant: 2, machines: 2),
+      .map(.sglang, to: "map.json", redundant: 2, machines: 2, overwrite: true),
     ]
     for output in outputs {
       let run = try PlacementRun.run(
         PlacementRun.Request(
           checkpoint: "model", load: .imatrix("imatrix.gguf"), ranks: [4, 8], output: output,
-          mtp: false, overwrite: true, threads: 8), progress: Bar())
+          mtp: false, threads: 8), progress: Bar())
       let map: ExpertMap = run.map
-      print(map.layers, map.imbalance, run.loadSource, run.tokens, run.mapPath ?? "")
+      print(map.layers, map.imbalance, run.loadSource, run.tokens, run.mapPath ?? "", run.redundant)
+      let values: [any JSONRepresentable] = [map] + [run.written].compactMap { $0 }
+      print(values.map(\.json))
     }
   }
 
@@ -174,7 +179,7 @@ private enum Uses {
   #expect(inspection.json["family"]?.stringValue == "mixtral")
   #expect(inspection.page.render().contains("Expert load"))
 
-  let check = try Check.run(checkpoint, runtimes: [.transformers, .llamaCpp])
+  let check = try Check.run(.init(checkpoint: checkpoint, runtimes: [.transformers, .llamaCpp]))
   #expect(check.outcomes.map(\.runtime) == [.transformers, .llamaCpp])
   #expect(check.outcomes.map(\.loads) == [true, false])
   #expect(check.outcomes[1].level == CheckLevel.refuses)

@@ -33,6 +33,52 @@ func `work that is no longer wanted stops and leaves nothing`(
   #expect(try fileTree(bench.directory.url) == before)
 }
 
+/// Progress that is no longer wanted once work of a name has begun, and counts what is done of it.
+private final class Refusing: ProgressSink {
+  private let label: String
+  private let state = Mutex((refuses: false, done: 0))
+
+  init(_ label: String) { self.label = label }
+
+  func begin(_ label: String, total: Int) {
+    state.withLock { $0.refuses = label == self.label }
+  }
+  func advance(_ count: Int) { state.withLock { $0.done += $0.refuses ? 1 : 0 } }
+  func end() {}
+  var isCancelled: Bool { state.withLock(\.refuses) }
+  var done: Int { state.withLock(\.done) }
+}
+
+@Test func `experts are not compared and gates not read once that is no longer wanted`() throws {
+  let bench = try Workbench(.mixtral, tokens: 64)
+  let comparing = Refusing("Recognising experts")
+  let first = #expect(throws: RegateError.self) {
+    try Validation.run(
+      .init(
+        original: bench.source, patched: bench.source, calibration: [bench.capture], threads: 1),
+      progress: comparing)
+  }
+  #expect(first?.code == .cancelled && comparing.done == 0)
+  let reading = Refusing("Inspecting routers")
+  let second = #expect(throws: RegateError.self) {
+    try Inspection.run(.init(checkpoint: bench.source, threads: 1), progress: reading)
+  }
+  #expect(second?.code == .cancelled && reading.done == 0)
+}
+
+@Test func `text is not tokenised once that is no longer wanted`() throws {
+  // Nothing is begun before the tokens are there: the sink refuses from the start.
+  let error = #expect(throws: RegateError.self) {
+    try Sweep.run(
+      .init(
+        checkpoint: TinyModel.qwen3.path, calibration: .init([TinyModel.text("heldout")]),
+        threads: 1),
+      progress: Impatient(after: 0)
+    ) { _ in Issue.record("the tokens were read and the memory was told") }
+  }
+  #expect(error?.code == .cancelled)
+}
+
 /// Between files, too: the copy that was begun goes.
 @Test func `a copy that is no longer wanted leaves nothing, whenever that is`() throws {
   let bench = try Workbench(.mixtralByLayer, tokens: 192)

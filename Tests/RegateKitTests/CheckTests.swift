@@ -113,7 +113,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
   if case .directory(let layout) = test.sample.storage {
     try bench.model.writeSafetensors(layout, to: bench.sourceFolder, change: test.change)
   }
-  let check = try Check.run(bench.source)
+  let check = try Check.run(.init(checkpoint: bench.source))
   #expect(check.outcomes.map(\.runtime) == Runtime.allCases)
   for (runtime, rule, level) in test.expected {
     let outcome = try #require(check.outcomes.first { $0.runtime == runtime })
@@ -148,7 +148,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
     renaming: (
       "model.layers.0.input_layernorm.weight", "model.layers.0.mlp.gate.e_score_correction_bias"
     ))
-  let check = try Check.run(bench.source)
+  let check = try Check.run(.init(checkpoint: bench.source))
   let levels = Dictionary(uniqueKeysWithValues: check.outcomes.map { ($0.runtime, $0.level) })
   #expect(levels[.vllm] == .drops)
   #expect(levels[.sglang] == .drops)
@@ -158,14 +158,16 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
 
 @Test func `a sigmoid model without a gating key is caught`() throws {
   let bench = try Workbench(Sample(.deepseek, .gguf(.init(.f16))), tokens: 8)
-  #expect(try Check.run(bench.source, runtimes: [.llamaCpp]).outcomes[0].level == .note)
+  #expect(
+    try Check.run(.init(checkpoint: bench.source, runtimes: [.llamaCpp])).outcomes[0].level == .note
+  )
   var bytes = try Data(contentsOf: URL(filePath: bench.source))
   // The key, renamed, is no key any more.
   let key = Data("deepseek2.expert_gating_func".utf8)
   let range = try #require(bytes.range(of: key))
   bytes.replaceSubrange(range, with: Data("deepseek2.expert_gating_none".utf8))
   try bytes.write(to: URL(filePath: bench.source))
-  let outcome = try Check.run(bench.source, runtimes: [.llamaCpp]).outcomes[0]
+  let outcome = try Check.run(.init(checkpoint: bench.source, runtimes: [.llamaCpp])).outcomes[0]
   #expect(outcome.findings.first?.rule == "gguf-gating-absent")
   #expect(outcome.findings.first?.verified == true)
 }
@@ -184,7 +186,9 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
     return result
   }
   // The bias is widened: what check says of the original is no longer so.
-  #expect(try Check.run(bench.source, runtimes: [.transformers]).outcomes[0].level == .differs)
+  #expect(
+    try Check.run(.init(checkpoint: bench.source, runtimes: [.transformers])).outcomes[0].level
+      == .differs)
   #expect(try verdicts(.stock)["transformers"] == "loads")
   #expect(try verdicts(.lpr)["transformers"] == "loads")
   for runtime in ["vllm", "sglang", "mlx"] {

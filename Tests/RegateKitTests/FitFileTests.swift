@@ -135,3 +135,54 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
   }
   #expect(outside?.subject == "layers.1.physical_to_logical")
 }
+
+/// Every key of a JSON object and of the objects in it.
+private func keys(_ value: JSONValue?) -> Set<String> {
+  switch value {
+  case .object(let members): Set(members.keys).union(members.values.flatMap(keys))
+  case .array(let values): Set(values.flatMap(keys))
+  default: []
+  }
+}
+
+@Test func `a fit file's metadata has the documented keys, whatever the properties are called`()
+  throws
+{
+  // So many that some are held out.
+  let bench = try Workbench(sample, tokens: 256)
+  let fit = try HandmadeFit.prototype(bench.model, seed: bench.seed)
+  func object(_ name: String) throws -> JSONValue {
+    try JSONValue(parsing: Array(try #require(fit.metadata[name]).utf8), file: name)
+  }
+  let origin = try object("origin")
+  #expect(origin["budget"] == ["strength": 1])
+  #expect(
+    keys(origin) == [
+      "budget", "calibration", "clones", "encoder", "judged_form", "judging_sets", "mtp", "name",
+      "protected", "refinement_steps", "role", "seed", "share", "similarity", "strength", "tokens",
+      "version", "weights",
+    ])
+  #expect(
+    keys(try object("figures.1")) == [
+      "agreement", "clones", "cv", "dead_experts", "duplicate_rate", "explained_variance",
+      "feasible_gini", "fitted", "gini", "held_out", "kl", "latent_size", "load", "max_over_mean",
+      "metrics", "min_max", "normalised_entropy", "original", "output_error", "overlap", "patched",
+      "prototype", "sampling_floor", "sets",
+    ])
+}
+
+@Test(arguments: [
+  (Budget.strength(0.5), "strength"), (.targetGini(0.1), "target_gini"),
+  (.maxLossIncrease(0.02), "max_loss_increase"), (.maxOutputError(0.25), "max_output_error"),
+]) func `a budget is kept as an object with the name of its report`(
+  _ budget: Budget, _ name: String
+) throws {
+  let data = try JSONEncoder().encode(budget)
+  #expect(try JSONDecoder().decode([String: Double].self, from: data).keys.elementsEqual([name]))
+  #expect(try JSONDecoder().decode(Budget.self, from: data) == budget)
+  for wrong in ["{}", #"{"strength": 1, "target_gini": 0.1}"#, #"{"gini": 1}"#] {
+    #expect(throws: DecodingError.self) {
+      try JSONDecoder().decode(Budget.self, from: Data(wrong.utf8))
+    }
+  }
+}

@@ -5,6 +5,7 @@
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 import RegateKit
 import TestSupport
 import Testing
@@ -14,12 +15,18 @@ private func plain(_ data: Data) throws -> NSDictionary {
   try #require(try JSONSerialization.jsonObject(with: data) as? NSDictionary)
 }
 
-/// Encodes as any Encodable is, and compares with the report's own JSON.
-private func requireEncodable(_ report: some Report) throws {
+/// Encodes as any Encodable is, and compares with the value's own JSON.
+private func requireEncodable(_ report: some JSONRepresentable) throws {
   let encoded = try plain(JSONEncoder().encode(report))
   let own = try plain(Data(report.json.serialised(.compact)))
   #expect(encoded == own, "\(type(of: report))")
   #expect(encoded.count > 1)
+}
+
+/// The same for a part of a report, which has to stand in the report's JSON.
+private func requirePart(_ part: some JSONRepresentable, _ inReport: JSONValue?) throws {
+  try requireEncodable(part)
+  #expect(part.json == inReport, "\(type(of: part))")
 }
 
 @Suite struct FitValueTests {
@@ -80,8 +87,8 @@ private func requireEncodable(_ report: some Report) throws {
       func bytes(_ source: Conversion.Source) throws -> [String: [UInt8]] {
         _ = try Conversion.run(
           .init(
-            checkpoint: checkpoint, source: source, output: .checkpoint(.copy(to: path)),
-            form: .stock, overwrite: true, threads: 2))
+            checkpoint: checkpoint, source: source,
+            output: .checkpoint(.copy(to: path, overwrite: true)), form: .stock, threads: 2))
         let plain =
           path.hasSuffix(".gguf")
           ? try PlainCheckpoint(gguf: [URL(filePath: path)])
@@ -114,6 +121,41 @@ private func requireEncodable(_ report: some Report) throws {
     #expect(!FileManager.default.fileExists(atPath: bench.output("out")))
   }
 
+  @Test func `a part of a report encodes as it stands in the report`() throws {
+    let bench = try Workbench(.mixtral, tokens: 320)
+    var draft = bench.draft
+    draft.settings.refinementSteps = 0
+    draft.output = .checkpoint(.copy(to: bench.output("out")))
+    let plan = try draft.plan()
+    try requirePart(plan.layers[0], plan.json["layers"]?.arrayValue?.first)
+    #expect(plan.container == "safetensors" && plan.family == "mixtral" && plan.clones)
+    #expect(plan.leftAlone.isEmpty)
+    try requirePart(
+      plan.check.outcomes[0], plan.json["check"]?["runtimes"]?.arrayValue?.first)
+    let run = try draft.run()
+    try requirePart(try #require(run.fit.point), run.json["held_out"])
+    try requirePart(run.fit.sets[0], run.json["sets"]?.arrayValue?.first)
+    try requirePart(
+      try #require(run.written),
+      .object([
+        "written": run.json["written"] ?? .null, "delta_bytes": .null, "in_place": .null,
+      ]))
+    let validation = try bench.validate("out")
+    let layer = validation.json["layers"]?.arrayValue?.first
+    try requirePart(validation.layers[0], layer)
+    try requirePart(validation.layers[0].patched, layer?["patched"])
+    let load = LoadRequest.traffic([bench.capture], .init())
+    let inspection = try Inspection.run(.init(checkpoint: bench.source, load: load, threads: 2))
+    try requirePart(inspection.layers[0], inspection.json["layers"]?.arrayValue?.first)
+    #expect(inspection.layers[0].scoring == "softmax" && inspection.layers[0].groups == nil)
+    let placement = try PlacementRun.run(
+      .init(
+        checkpoint: bench.source, load: load, ranks: [2],
+        output: .map(.sglang, to: bench.directory.path("map.json"), redundant: 2), threads: 2))
+    try requireEncodable(placement.map)
+    #expect(placement.redundant == 2)
+  }
+
   @Test func `every report encodes as its JSON is`() throws {
     let bench = try Workbench(.mixtral, tokens: 320)
     var draft = bench.draft
@@ -124,7 +166,7 @@ private func requireEncodable(_ report: some Report) throws {
     try requireEncodable(draft.fit())
     try requireEncodable(draft.sweep([1]))
     try requireEncodable(bench.validate("out"))
-    try requireEncodable(Check.run(bench.output("out")))
+    try requireEncodable(Check.run(.init(checkpoint: bench.output("out"))))
     let load = LoadRequest.traffic([bench.capture], .init())
     try requireEncodable(
       Inspection.run(.init(checkpoint: bench.source, load: load, ranks: [2], threads: 2)))

@@ -24,7 +24,7 @@ enum LongRun: String, CaseIterable {
       _ = try FitRun.run(
         .init(
           checkpoint: bench.source, calibration: .init([bench.capture]), settings: settings,
-          threads: 2, output: bench.directory.path("my.fit")), progress: progress)
+          threads: 2, output: .init(bench.directory.path("my.fit"))), progress: progress)
     case .convert:
       try bench.convert(to: "out", progress: progress) { $0.settings = settings }
     case .capture:

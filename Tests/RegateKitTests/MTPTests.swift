@@ -56,7 +56,7 @@ private func `a router for multi-token prediction is named and left alone`(
     #expect(try bench.predicting(name) == bench.predicting("source"))
     #expect(try bench.predicting("source").count > 3)
   }
-  let check = try Check.run(bench.source)
+  let check = try Check.run(.init(checkpoint: bench.source))
   #expect(check.outcomes.allSatisfy { $0.findings.contains { $0.subject == bench.gate } })
 }
 

@@ -117,6 +117,32 @@ func `a search resumes after any layer`(_ stop: Int) throws {
   #expect(try folder.files("out") == folder.files("whole"))
 }
 
+@Test func `a resumed change in place keeps its state beside the checkpoint`() throws {
+  let folder = try Folder(.qwen3)
+  for name in ["whole", "out"] {
+    try FileManager.default.copyItem(atPath: folder.model.path, toPath: folder.path(name))
+  }
+  func change(_ name: String, _ resume: ResumeOptions = .init()) throws {
+    try folder.convert(to: name, resume) {
+      $0.checkpoint = folder.path(name)
+      $0.output = .checkpoint(.inPlace)
+    }
+  }
+  try change("whole")
+  let before = try folder.files("out")
+  try requireStopped { try change("out", Stopped.after(1)) }
+  #expect(try folder.files("out") == before)
+  #expect(folder.exists("out.regate-resume/state.json"))
+  let error = #expect(throws: RegateError.self) { try change("out") }
+  #expect(error?.problem == "holds the state of an interrupted run")
+  try change("out", resumed)
+  #expect(!folder.exists("out.regate-resume"))
+  #expect(
+    try folder.files("out").filter { $0.key.hasSuffix(".safetensors") }
+      == folder.files("whole").filter { $0.key.hasSuffix(".safetensors") })
+  #expect(try folder.files("out")["model.safetensors"] != before["model.safetensors"])
+}
+
 @Test(arguments: [TinyModel.qwen3, .deepseek], [1, 2])
 func `a resumed capture is the uninterrupted one`(_ model: TinyModel, _ stop: Int) throws {
   let folder = try Folder(model)
@@ -205,6 +231,18 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     let text = message { try folder.convert(to: "out", resumed) }
     #expect(text.contains(name), "\(text)")
     #expect(!folder.exists("out"))
+  }
+
+  @Test func `a validation on captures keeps no state, and says so`() throws {
+    let folder = try Folder(.qwen3)
+    let error = #expect(throws: RegateError.self) {
+      try Validation.run(
+        .init(
+          original: folder.model.path, patched: folder.model.path,
+          calibration: [folder.model.data("heldout.capture.safetensors")], threads: 2,
+          resume: resumed))
+    }
+    #expect(error?.code == .refused && error?.subject == "`resume`")
   }
 
   @Test func `a fit whose target is out of reach leaves no state`() throws {

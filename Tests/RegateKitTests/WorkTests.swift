@@ -58,6 +58,17 @@ private func draft(
     #expect(found.experts > layers.count * 16, "experts were decoded, and counted")
   }
 
+  @Test func `captures are held against the gates once, however many sets they are`() throws {
+    let log = try work {
+      _ = try draft {
+        $0.sets.files = [String](repeating: model.data("heldout.capture.safetensors"), count: 2)
+        $0.sets.weights = [2, 1]
+        $0.form = .lpr
+      }.fit()
+    }
+    #expect(log.count(of: .fingerprinting) == 1)
+  }
+
   @Test func `a sweep of three strengths decodes no more than one of a single one`() throws {
     func sweep(_ strengths: [Double]) throws -> WorkLog {
       try work { _ = try draft().sweep(strengths) }

@@ -35,21 +35,31 @@ struct ConversionDraft {
   }
 
   var source: Conversion.Source {
-    fit.map { .file($0) } ?? .traffic(sets, budget: budget, settings: settings)
+    fit.map { .file($0) } ?? .traffic(sets, budget: budget, settings: settings, resume: resume)
+  }
+
+  /// `output`, which replaces what is there where `overwrite` says so.
+  private var target: Conversion.Output? {
+    switch output {
+    case .checkpoint(.copy(let path, let links, _)):
+      .checkpoint(.copy(to: path, links: links, overwrite: overwrite))
+    case .checkpoint(.delta(let path, _)): .checkpoint(.delta(to: path, overwrite: overwrite))
+    case .adapter(let path, let rank, _): .adapter(to: path, rank: rank, overwrite: overwrite)
+    case .checkpoint(.inPlace), nil: output
+    }
   }
 
   func plan() throws -> ConversionPlan {
     try ConversionPlan.run(
       .init(
-        checkpoint: checkpoint, source: source, output: output, form: form, overwrite: overwrite,
-        threads: threads))
+        checkpoint: checkpoint, source: source, output: target, form: form, threads: threads))
   }
 
   func run(progress: any ProgressSink = NoProgress()) throws -> Conversion {
     try Conversion.run(
       .init(
-        checkpoint: checkpoint, source: source, output: try #require(output), form: form,
-        overwrite: overwrite, threads: threads, resume: resume), progress: progress)
+        checkpoint: checkpoint, source: source, output: try #require(target), form: form,
+        threads: threads), progress: progress)
   }
 
   /// The fit alone, written to `path` where there is one.
@@ -57,7 +67,8 @@ struct ConversionDraft {
     try FitRun.run(
       .init(
         checkpoint: checkpoint, calibration: sets, budget: budget, settings: settings, form: form,
-        threads: threads, resume: resume, output: path, overwrite: overwrite))
+        threads: threads,
+        output: path.map { .init($0, overwrite: overwrite, resume: resume) }))
   }
 
   /// A sweep of what the draft fits.

@@ -18,6 +18,16 @@ extension JSONValue {
   }
 }
 
+/// A value that encodes as its `json` does: with keys in snake_case, and null where something is
+/// undefined.
+public protocol JSONRepresentable: Encodable {
+  var json: JSONValue { get }
+}
+
+extension JSONRepresentable {
+  public func encode(to encoder: any Encoder) throws { try json.encode(to: encoder) }
+}
+
 extension JSONValue: Encodable {
   /// Writes the tree into any encoder; members keep their order where the encoder keeps it.
   public func encode(to encoder: any Encoder) throws {

@@ -9,10 +9,15 @@ import Reports
 public struct DeltaApplication: Report {
   /// What is asked for.
   public struct Request: Sendable {
+    /// Path of a delta that a conversion or a placement wrote.
     public var delta: String
+    /// The checkpoint that the delta was made of: a directory, or a .safetensors or .gguf file.
     public var checkpoint: String
+    /// Path of the directory or file to write.
     public var output: String
+    /// Replace an output of Regate.
     public var overwrite: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -29,7 +34,9 @@ public struct DeltaApplication: Report {
 
   /// What was written.
   public let output: String
+  /// Names of the files that were written.
   public let files: [String]
+  /// Their bytes in all.
   public let byteCount: Int
 
   /// Checks that the original is the one that the delta was made of, writes the output and checks it,

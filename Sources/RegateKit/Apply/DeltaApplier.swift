@@ -21,7 +21,7 @@ struct DeltaApplier {
     guard delta.delta.kind == .conversion else {
       throw RegateError(
         .refused, file: request.delta, "is the undo delta of a change in place",
-        advice: "use regate revert")
+        advice: "use `Reversion`")
     }
     model = try Model.open(request.checkpoint)
     // One file can hold an output of one.

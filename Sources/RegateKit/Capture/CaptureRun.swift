@@ -20,14 +20,21 @@ import Traffic
 public struct CaptureRun: Report {
   /// What a capture is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Text and files of token ids.
     public var calibration: [String]
+    /// Path of the capture to write.
     public var output: String
+    /// How text becomes sequences.
     public var tokens: TokenOptions
     /// F32, F16 or BF16.
     public var type: ElementType
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
+    /// Replace a file that is there.
     public var overwrite: Bool
+    /// How the state of a long run is kept.
     public var resume: ResumeOptions
 
     public init(
@@ -46,15 +53,21 @@ public struct CaptureRun: Report {
     }
   }
 
+  /// Path of the capture.
   public let output: String
+  /// MoE layers whose router inputs were captured.
   public let layers: Int
+  /// S.
   public let sequences: Int
+  /// T.
   public let tokens: Int
   /// Mean next-token negative log-likelihood over the counted positions, in nats.
   public let meanNLL: Double
   /// Which positions were counted, and how many there are.
   public let perplexityProtocol: PerplexityProtocol
+  /// How many positions were counted.
   public let positions: Int
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Runs the model and writes the capture.
@@ -70,7 +83,7 @@ public struct CaptureRun: Report {
     }
     guard
       case .tokens(let set) = try Calibration(
-        request.calibration, for: model, options: request.tokens)
+        request.calibration, for: model, options: request.tokens, progress: progress)
     else {
       throw RegateError(
         .refused, file: request.calibration.first, "is a capture already",

@@ -1,5 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Checkpoints
+import OrderedCollections
 public import Runtimes
 
-extension Check: Report {}
+extension Check: Report {
+  /// The report as text for a terminal.
+  public var text: String {
+    var lines = ["\(checkpoint): \(headline)", ""]
+    for outcome in outcomes {
+      let proof = outcome.findings.isEmpty ? " (no rule applies; unverified)" : ""
+      lines.append("\(outcome.runtime.rawValue): \(outcome.verdict)\(proof)")
+      for finding in outcome.findings {
+        lines.append(
+          "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
+            + "[\(finding.evidence)]")
+      }
+    }
+    if !warnings.isEmpty { lines += [""] + warnings.map { "warning: \($0)" } }
+    return lines.joined(separator: "\n")
+  }
+
+  /// The verdicts alone, on one line.
+  var summary: String {
+    outcomes.map { "\($0.runtime.rawValue) \($0.verdict)" }.joined(separator: "; ")
+  }
+
+  /// The report as one JSON object.
+  public var json: JSONValue {
+    [
+      "checkpoint": .string(checkpoint),
+      "runtimes": .array(outcomes.map(\.json)),
+      "warnings": .array(warnings.map { .string($0) }),
+    ]
+  }
+}
+
+extension Check.Finding {
+  /// How sure it is, and from where, in brackets after the text.
+  fileprivate var evidence: String {
+    [verified ? "verified" : "unverified", versions].compactMap(\.self).joined(separator: ", ")
+      + ": \(source)"
+  }
+}
+
+extension Check.Outcome: JSONRepresentable {
+  /// The outcome as one JSON object.
+  public var json: JSONValue {
+    [
+      "runtime": .string(runtime.rawValue), "loads": .bool(loads), "verdict": .string(verdict),
+      "findings": .array(findings.map(\.json)),
+    ]
+  }
+}
+
+extension Check.Finding: JSONRepresentable {
+  /// The finding as one JSON object.
+  public var json: JSONValue {
+    [
+      "rule": .string(rule), "level": .string(level.rawValue), "subject": .string(subject),
+      "text": .string(text), "source": .string(source), "versions": .optional(versions),
+      "verified": .bool(verified),
+    ]
+  }
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Architectures
 import CheckpointWriting
 public import Checkpoints
 import ModelFitting
@@ -9,7 +10,7 @@ import Reports
 extension Conversion {
   public var text: String {
     var lines = FitReport(fit: fit, form: form).lines
-    lines += plan.leftAlone.map(\.notice)
+    lines += plan.layout.extraRouters.map(\.notice)
     lines += written?.lines ?? []
     if let adapter {
       lines.append(
@@ -24,10 +25,7 @@ extension Conversion {
   public var json: JSONValue {
     var json: JSONValue = ["plan": plan.json]
     for (key, value) in fit.json(form).objectValue ?? [:] { json[key] = value }
-    let none: OrderedDictionary<String, JSONValue> = [
-      "written": .null, "delta_bytes": .null, "in_place": .null,
-    ]
-    for (key, value) in written?.json ?? none { json[key] = .some(value) }
+    for (key, value) in Written.members(written) { json[key] = .some(value) }
     json["lora"] =
       adapter.map {
         [

@@ -6,18 +6,21 @@ public import CheckpointWriting
 import Checkpoints
 public import Forms
 public import ModelFitting
-import Resuming
+public import Resuming
 import Routing
 import Runtimes
 import Tensors
-import Traffic
+public import Traffic
 
 /// Gives a checkpoint balanced routers.
 public struct Conversion: Report {
   /// Where the routers come from.
   public enum Source: Sendable {
-    /// They are fitted to traffic.
-    case traffic(CalibrationSets, budget: Budget = .strength(1), settings: FitSettings = .init())
+    /// They are fitted to traffic. The state of a long run lies beside the output, in place beside
+    /// the checkpoint.
+    case traffic(
+      CalibrationSets, budget: Budget = .strength(1), settings: FitSettings = .init(),
+      resume: ResumeOptions = .init())
     /// A fit file.
     case file(String)
     /// A fit that was made before.
@@ -28,42 +31,48 @@ public struct Conversion: Report {
   public enum Output: Sendable, Hashable {
     case checkpoint(Sink)
     /// A GGUF LoRA adapter that holds the gates only, so that no expert is copied; rank nil: exact.
-    case adapter(to: String, rank: Int? = nil)
+    /// `overwrite` replaces a file.
+    case adapter(to: String, rank: Int? = nil, overwrite: Bool = false)
   }
 
   /// What a conversion is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Where the routers come from.
     public var source: Source
+    /// What is written.
     public var output: Output
     /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
     public var form: RouterForm?
-    public var overwrite: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
-    public var resume: ResumeOptions
 
     public init(
       checkpoint: String, source: Source, output: Output, form: RouterForm? = nil,
-      overwrite: Bool = false, threads: Int = Threads.all, resume: ResumeOptions = .init()
+      threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.source = source
       self.output = output
       self.form = form
-      self.overwrite = overwrite
       self.threads = threads
-      self.resume = resume
     }
   }
 
+  /// What was to be written and needed.
   public let plan: ConversionPlan
+  /// The routers, and what is known of them.
   public let fit: ModelFit
+  /// The form that was written.
   public let form: RouterForm
   /// Whether the fit was made in this run.
   let isNewFit: Bool
   /// nil for an adapter.
   public let written: Written?
+  /// nil for a checkpoint.
   public let adapter: AdapterSummary?
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Fits, or takes the fit, and writes the output.
@@ -80,7 +89,7 @@ public struct Conversion: Report {
     try PreparedConversion(
       ConversionPlan.Request(
         checkpoint: request.checkpoint, source: request.source, output: request.output,
-        form: request.form, overwrite: request.overwrite, threads: request.threads),
-      resume: request.resume, progress: progress)
+        form: request.form, threads: request.threads),
+      progress: progress)
   }
 }

@@ -22,13 +22,13 @@ extension ConversionPlan {
     let routers = layers.reduce(0) { $0 + $1.routerBytes }
     let most = layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes }
     var lines = [
-      headline, "", "\(checkpoint): \(family.title), \(container.rawValue)", table.render(), "",
+      headline, "", "\(checkpoint): \(layout.family.title), \(container)", table.render(), "",
       "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
         + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
     ]
-    lines += leftAlone.map(\.notice)
+    lines += layout.extraRouters.map(\.notice)
     lines += workLines
-    lines.append("Loading (regate check says why): \(check.summary).")
+    lines.append("Loading (`Check` says why): \(check.summary).")
     return lines.joined(separator: "\n")
   }
 
@@ -57,8 +57,8 @@ extension ConversionPlan {
   /// The plan as one JSON object.
   public var json: JSONValue {
     [
-      "checkpoint": .string(checkpoint), "family": .string(family.name),
-      "container": .string(container.rawValue), "router": .string(form.rawValue),
+      "checkpoint": .string(checkpoint), "family": .string(family),
+      "container": .string(container), "router": .string(form.rawValue),
       "output_bytes": .integer(outputBytes),
       "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
       "memory_bytes": work.map { .integer($0.memoryBytes) } ?? .null,
@@ -66,14 +66,19 @@ extension ConversionPlan {
       "hidden_state_bytes": work?.hiddenStateBytes.map { .integer($0) } ?? .null,
       "check": check.json,
       "layers": .array(
-        layers.map {
-          [
-            "index": .integer($0.index), "tensors": .array($0.tensors.map { .string($0) }),
-            "router_bytes": .integer($0.routerBytes), "expert_bytes": .integer($0.expertBytes),
-            "clone_limit": .integer($0.cloneLimit),
-          ]
-        }),
-      "left_alone": .array(leftAlone.map { .string($0.gate.name) }),
+        layers.map(\.json)),
+      "left_alone": .array(leftAlone.map { .string($0) }),
+    ]
+  }
+}
+
+extension ConversionPlan.Layer: JSONRepresentable {
+  /// The layer as one JSON object.
+  public var json: JSONValue {
+    [
+      "index": .integer(index), "tensors": .array(tensors.map { .string($0) }),
+      "router_bytes": .integer(routerBytes), "expert_bytes": .integer(expertBytes),
+      "clone_limit": .integer(cloneLimit),
     ]
   }
 }

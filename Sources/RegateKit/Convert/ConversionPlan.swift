@@ -11,7 +11,7 @@ import ModelFitting
 import OrderedCollections
 import Reports
 import Routing
-import Runtimes
+public import Runtimes
 import Tensors
 import Traffic
 
@@ -19,45 +19,46 @@ import Traffic
 public struct ConversionPlan: Report {
   /// What is to be planned: a conversion of which some things may still be open.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
     /// nil: nothing is said of the fit.
     public var source: Conversion.Source?
     /// nil: whatever form and container write.
     public var output: Conversion.Output?
+    /// nil: `lpr` for a copy or delta of safetensors, `stock` for everything else.
     public var form: RouterForm?
-    public var overwrite: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
       checkpoint: String, source: Conversion.Source? = nil, output: Conversion.Output? = nil,
-      form: RouterForm? = nil, overwrite: Bool = false, threads: Int = Threads.all
+      form: RouterForm? = nil, threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.source = source
       self.output = output
       self.form = form
-      self.overwrite = overwrite
       self.threads = threads
     }
   }
 
   /// What a conversion will write and need; nothing is fitted and nothing written.
   public static func run(_ request: Request) throws(RegateError) -> ConversionPlan {
-    try PreparedConversion(
-      request, resume: .init(), checkingGates: false, progress: NoProgress()
-    ).plan
+    try PreparedConversion(request, checkingGates: false, progress: NoProgress()).plan
   }
 
   /// One MoE layer's share.
-  struct Layer: Sendable {
-    let index: Int
-    /// Router tensors that change or go.
-    let tensors: [String]
-    let routerBytes: Int
-    /// Everything that belongs to one expert.
-    let expertBytes: Int
+  public struct Layer: Sendable, Hashable {
+    /// The model's number of the layer.
+    public let index: Int
+    /// Names of the router tensors that change or go.
+    public let tensors: [String]
+    /// Bytes of those tensors.
+    public let routerBytes: Int
+    /// Bytes of everything that belongs to one expert.
+    public let expertBytes: Int
     /// Physical experts that clones can take at most: a token needs K distinct ones.
-    let cloneLimit: Int
+    public let cloneLimit: Int
   }
 
   /// What the fit needs; nil where a fit is taken that was made before.
@@ -74,18 +75,26 @@ public struct ConversionPlan: Report {
     public let hiddenStateBytes: Int?
   }
 
+  /// Path of the original.
   public let checkpoint: String
-  let family: Family
-  let container: Container
+  let layout: ModelLayout
+  /// The family's name, as in `config.json` or the GGUF's architecture.
+  public var family: String { layout.family.name }
+  /// safetensors or gguf.
+  public var container: String { layout.container.rawValue }
+  /// The form that is written.
   public let form: RouterForm
-  let clones: Bool
+  /// Whether hot experts may be copied over hardly used ones.
+  public let clones: Bool
   /// What runtimes will make of the output.
-  let check: Check
-  let layers: [Layer]
-  /// Routers of multi-token prediction that do not change.
-  let leftAlone: [ExtraRouter]
+  public let check: Check
+  /// The MoE layers, in their order.
+  public let layers: [Layer]
+  /// Gates of multi-token prediction that do not change, by name.
+  public var leftAlone: [String] { layout.extraRouters.map(\.gate.name) }
   /// Bytes of the whole output.
   public let outputBytes: Int
+  /// nil where nothing is fitted.
   public let work: Work?
   /// Whether a fit is taken that was made before.
   let takesFit: Bool
@@ -94,8 +103,7 @@ public struct ConversionPlan: Report {
     model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool
   ) {
     checkpoint = model.checkpoint.path
-    family = model.layout.family
-    container = model.checkpoint.container
+    layout = model.layout
     self.form = form
     self.clones = clones
     self.check = check
@@ -108,15 +116,14 @@ public struct ConversionPlan: Report {
         expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
         cloneLimit: clones ? layer.rule.experts - layer.rule.topK : 0)
     }
-    leftAlone = model.layout.extraRouters
     outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
   }
 
   /// The form that is written, what loads it, and how to choose another.
-  public var headline: String { form.output.headline(container) }
+  package var headline: String { form.output.headline(layout.container) }
 
   /// What is said before the work begins: the form, and the memory that several candidates need.
-  public var introduction: String {
+  package var introduction: String {
     guard let work, work.candidates > 1 else { return headline }
     return headline + "\n" + work.memory
   }
@@ -191,7 +198,7 @@ extension ConversionPlan.Work {
   }
 
   /// The memory in words.
-  public var memory: String {
+  package var memory: String {
     let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
     return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
       + "tokens\(streams), mapped files aside."

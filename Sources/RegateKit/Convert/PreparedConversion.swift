@@ -18,6 +18,7 @@ import Traffic
 public struct PreparedConversion {
   private let request: ConversionPlan.Request
   private let model: Model
+  /// The form that will be written.
   public let form: RouterForm
   /// nil where a fit is taken.
   private let fitting: FittingTask?
@@ -28,8 +29,7 @@ public struct PreparedConversion {
   public let plan: ConversionPlan
 
   init(
-    _ request: ConversionPlan.Request, resume: ResumeOptions, checkingGates: Bool = true,
-    progress: any ProgressSink
+    _ request: ConversionPlan.Request, checkingGates: Bool = true, progress: any ProgressSink
   ) throws(RegateError) {
     self.request = request
     self.progress = progress
@@ -45,15 +45,14 @@ public struct PreparedConversion {
     let clones: Bool
     var work: ConversionPlan.Work?
     switch request.source {
-    case .traffic(let sets, let budget, let settings):
+    case .traffic(let sets, let budget, let settings, _):
       givenFit = nil
       let settings = request.output.map(settings.suiting) ?? settings
       fitting = try FittingTask(
         model,
         FitRun.Request(
           checkpoint: request.checkpoint, calibration: sets, budget: budget, settings: settings,
-          form: form, threads: request.threads, resume: resume,
-          overwrite: request.overwrite),
+          form: form, threads: request.threads),
         form: form, forms: [form], keepsBiasType: request.output?.isInPlace ?? false,
         checkingGates: checkingGates, progress: progress)
       clones = settings.clones
@@ -78,7 +77,7 @@ public struct PreparedConversion {
   /// With the layers of multi-token prediction where the fit has them.
   private static func open(_ request: ConversionPlan.Request) throws(RegateError) -> Model {
     switch request.source {
-    case .traffic(_, _, let settings):
+    case .traffic(_, _, let settings, _):
       return try Model.open(request.checkpoint, mtp: settings.mtp)
     case .file(let path):
       let model = try Model.open(request.checkpoint)
@@ -129,12 +128,12 @@ public struct PreparedConversion {
     _ request: ConversionPlan.Request, _ model: Model, _ form: RouterForm
   ) throws(RegateError) {
     switch request.output {
-    case .checkpoint(.copy(let path, _)):
+    case .checkpoint(.copy(let path, _, let overwrite)):
       let destination = try OutputDestination(
         path, for: model, severalFiles: form.output.replacesGate)
-      if !request.overwrite { try destination.requireVacant() }
-    case .checkpoint(.delta(let path)), .adapter(let path, _):
-      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: request.overwrite)
+      if !overwrite { try destination.requireVacant() }
+    case .checkpoint(.delta(let path, let overwrite)), .adapter(let path, _, let overwrite):
+      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
     case .checkpoint(.inPlace): try InPlaceWriter.requirePossible(model)
     case nil: return
     }
@@ -170,12 +169,13 @@ public struct PreparedConversion {
     guard let output = request.output else {
       throw RegateError(.missing, subject: "`output`", "nothing is to be written")
     }
-    let fit = try makeFit(stateBeside: output.path)
+    let fit = try makeFit(for: output)
     var written: Written?
     var adapter: AdapterSummary?
     switch output {
     case .checkpoint(let sink): written = try write(fit, to: sink)
-    case .adapter(let path, let rank): adapter = try writeAdapter(fit, to: path, rank: rank)
+    case .adapter(let path, let rank, let overwrite):
+      adapter = try writeAdapter(fit, to: path, rank: rank, overwrite: overwrite)
     }
     fitting?.discardState()
     return Conversion(
@@ -183,12 +183,19 @@ public struct PreparedConversion {
       adapter: adapter, seconds: Duration.seconds(since: start))
   }
 
-  private func makeFit(stateBeside path: String?) throws(RegateError) -> ModelFit {
+  private func makeFit(for output: Conversion.Output) throws(RegateError) -> ModelFit {
     if let givenFit { return givenFit }
-    guard let fitting else {
+    guard let fitting, case .traffic(_, _, _, let resume)? = request.source else {
       throw RegateError(.missing, subject: "`source`", "gives neither traffic nor a fit")
     }
-    return try fitting.run(command: "convert", stateBeside: path)
+    // A checkpoint that is given as "." has a name to put the state beside only in full.
+    let path =
+      output.path
+      ?? URL(filePath: InPlaceWriter.path(of: model)).standardizedFileURL
+      .path(percentEncoded: false)
+    return try fitting.run(
+      command: "convert",
+      stateBeside: FitRun.Output(path, overwrite: output.overwrites, resume: resume))
   }
 
   private func write(_ fit: ModelFit, to sink: Sink) throws(RegateError) -> Written {
@@ -213,11 +220,11 @@ public struct PreparedConversion {
         .conversion(fit, form: form, fitFile: fitPath?.lastPathComponent), of: model,
         patches: patches),
       threads: request.threads, progress: progress
-    ).write(to: sink, overwrite: request.overwrite)
+    ).write(to: sink)
   }
 
   private func writeAdapter(
-    _ fit: ModelFit, to path: String, rank: Int?
+    _ fit: ModelFit, to path: String, rank: Int?, overwrite: Bool
   ) throws(RegateError) -> AdapterSummary {
     var gates: [Matrix] = []
     for (layer, fitted) in zip(model.layout.layers, fit.layers) {
@@ -229,7 +236,7 @@ public struct PreparedConversion {
       gates.append(stock.gate)
     }
     return try AdapterWriter(model: model, gates: gates, rank: rank)
-      .write(to: path, overwrite: request.overwrite)
+      .write(to: path, overwrite: overwrite)
   }
 
   private var fitPath: String? {
@@ -251,7 +258,15 @@ extension Conversion.Output {
   var path: String? {
     switch self {
     case .checkpoint(let sink): sink.path
-    case .adapter(let path, _): path
+    case .adapter(let path, _, _): path
+    }
+  }
+
+  /// Whether something that stands there already is replaced.
+  var overwrites: Bool {
+    switch self {
+    case .checkpoint(let sink): sink.overwrites
+    case .adapter(_, _, let overwrite): overwrite
     }
   }
 
@@ -262,7 +277,7 @@ extension Conversion.Output {
         .refused, subject: "`router` \(form.rawValue)",
         "needs files of its own: not in place, no adapter", advice: "use `router` stock")
     }
-    guard case .adapter(_, let rank) = self else { return }
+    guard case .adapter(_, let rank, _) = self else { return }
     guard !model.layout.includesMTP else {
       throw RegateError(
         .refused, subject: "`mtp`", "an adapter holds the model's own layers only",

@@ -30,12 +30,12 @@ struct FitReport {
         "Figures are on \(Format.count(overall.tokens)) held-out tokens of the calibration sets, which "
           + "no plan, router or gate saw (sampling floor of the Gini there: "
           + "\(Format.number(overall.samplingFloor))): \(StrengthSearch.words(point)). Judge a finished "
-          + "model with regate validate on text of its own.")
+          + "model with `Validation` on text of its own.")
       lines += evenLayers
     } else {
       lines.append(
         "There were too few calibration tokens to hold some out: these figures are on the tokens that "
-          + "were fitted. Judge a finished model with regate validate on text of its own.")
+          + "were fitted. Judge a finished model with `Validation` on text of its own.")
     }
     if let quality = fit.quality {
       let (before, after) = (quality.original, quality.patched)
@@ -50,7 +50,7 @@ struct FitReport {
   /// In the place of `verdict` where the fit was judged by another form.
   private var otherForm: String {
     "The strength was chosen by the routers of the form \(fit.origin.form.rawValue): what is known of "
-      + "the form \(form.rawValue) is the table above. Judge the finished model with regate validate "
+      + "the form \(form.rawValue) is the table above. Judge the finished model with `Validation` "
       + "on text of its own, or make a fit that is judged by this form."
   }
 

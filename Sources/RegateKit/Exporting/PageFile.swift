@@ -6,6 +6,7 @@ public import Reports
 
 /// Where a page goes. Checked before any long work; written whole or not at all.
 public struct PageFile: Sendable {
+  /// Where the page goes.
   public let path: String
   private let overwrite: Bool
 

@@ -8,7 +8,7 @@ public import Forms
 import Inference
 import Measures
 public import ModelFitting
-import Resuming
+public import Resuming
 import Tensors
 public import Traffic
 
@@ -16,24 +16,26 @@ public import Traffic
 public struct FitRun: Report {
   /// What a fit is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// The traffic to fit to.
     public var calibration: CalibrationSets
+    /// How much balance.
     public var budget: Budget
+    /// What the fit may change and how its routers are made.
     public var settings: FitSettings
     /// The form that a budget is about; nil: the container's default, `lpr` for safetensors and
     /// `stock` for GGUF. A fit always holds these two, and the official form if it is asked for here.
     public var form: RouterForm?
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
-    public var resume: ResumeOptions
-    /// Where the fit will be written: the state of a long run lies beside it. nil: no state is kept.
-    public var output: String?
-    public var overwrite: Bool
+    /// nil: nothing is written, and no state of a long run is kept.
+    public var output: Output?
 
     public init(
       checkpoint: String, calibration: CalibrationSets, budget: Budget = .strength(1),
       settings: FitSettings = .init(), form: RouterForm? = nil,
-      threads: Int = Threads.all, resume: ResumeOptions = .init(), output: String? = nil,
-      overwrite: Bool = false
+      threads: Int = Threads.all, output: Output? = nil
     ) {
       self.checkpoint = checkpoint
       self.calibration = calibration
@@ -41,17 +43,33 @@ public struct FitRun: Report {
       self.settings = settings
       self.form = form
       self.threads = threads
-      self.resume = resume
       self.output = output
-      self.overwrite = overwrite
     }
   }
 
+  /// The fit file to write; the state of a long run lies beside it.
+  public struct Output: Sendable {
+    /// Path of the file.
+    public var path: String
+    /// Replace a file that is there.
+    public var overwrite: Bool
+    /// How the state of a long run is kept.
+    public var resume: ResumeOptions
+
+    public init(_ path: String, overwrite: Bool = false, resume: ResumeOptions = .init()) {
+      self.path = path
+      self.overwrite = overwrite
+      self.resume = resume
+    }
+  }
+
+  /// The routers, and what is known of them.
   public let fit: ModelFit
   /// The form that the figures are about.
   public let form: RouterForm
   /// The file that was written; nil where none was asked for.
   public let output: String?
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Fits, and writes the fit file where one is asked for.
@@ -60,7 +78,8 @@ public struct FitRun: Report {
   ) throws(RegateError) -> FitRun {
     let start = ContinuousClock.now
     if let output = request.output {
-      try StagedOutput.requireVacant(output, isDirectory: false, overwrite: request.overwrite)
+      try StagedOutput.requireVacant(
+        output.path, isDirectory: false, overwrite: output.overwrite)
     }
     let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
     let form = request.form ?? model.defaultForm
@@ -69,11 +88,11 @@ public struct FitRun: Report {
       progress: progress)
     let fit = try fitting.run(command: "fit", stateBeside: request.output)
     if let output = request.output {
-      try FitFile.write(fit, to: output, overwrite: request.overwrite)
+      try FitFile.write(fit, to: output.path, overwrite: output.overwrite)
       fitting.discardState()
     }
     return FitRun(
-      fit: fit, form: form, output: request.output, seconds: Duration.seconds(since: start))
+      fit: fit, form: form, output: request.output?.path, seconds: Duration.seconds(since: start))
   }
 }
 

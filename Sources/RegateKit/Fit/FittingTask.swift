@@ -37,11 +37,11 @@ final class FittingTask {
     self.progress = progress
     traffic = try TrafficSample(
       request.calibration, for: model, judged: judged || request.budget.isJudged,
-      checkingGates: checkingGates)
+      checkingGates: checkingGates, progress: progress)
   }
 
   /// The fit that keeps within the budget. With `output`, a long run keeps its state beside it.
-  func run(command: String, stateBeside output: String?) throws(RegateError) -> ModelFit {
+  func run(command: String, stateBeside output: FitRun.Output?) throws(RegateError) -> ModelFit {
     point = try output.map { (output) throws(RegateError) in try resumePoint(command, output) }
     do throws(RegateError) {
       return try fitter(resume: point).run()
@@ -68,7 +68,7 @@ final class FittingTask {
   }
 
   private func resumePoint(
-    _ command: String, _ output: String
+    _ command: String, _ output: FitRun.Output
   ) throws(RegateError) -> ResumePoint {
     let settings = request.settings
     var key = try ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
@@ -84,8 +84,8 @@ final class FittingTask {
     key["seed"] = "\(settings.seed)"
     key["keeps the bias's type"] = "\(keepsBiasType)"
     return try ResumePoint(
-      beside: output, key: key, options: request.resume,
-      leftover: request.overwrite ? .remove : .refuse, progress: progress)
+      beside: output.path, key: key, options: output.resume,
+      leftover: output.overwrite ? .remove : .refuse, progress: progress)
   }
 }
 

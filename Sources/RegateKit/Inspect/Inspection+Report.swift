@@ -35,7 +35,8 @@ extension Inspection {
       + "\(layout.layerCount) layers MoE, hidden size \(layout.hiddenSize)"
   }
 
-  var samplingFloor: Double? {
+  /// 1/sqrt(pi lambda), the Gini that perfect balance shows on so many tokens; the largest layer's.
+  public var samplingFloor: Double? {
     layers.compactMap { $0.load?.metrics.samplingFloor }.max()
   }
 
@@ -111,39 +112,41 @@ extension Inspection {
   public var json: JSONValue {
     [
       "checkpoint": .string(path),
-      "family": .string(layout.family.name),
-      "container": .string(layout.container.rawValue),
-      "hidden_size": .integer(layout.hiddenSize),
-      "layer_count": .integer(layout.layerCount),
+      "family": .string(family),
+      "container": .string(container),
+      "hidden_size": .integer(hiddenSize),
+      "layer_count": .integer(layerCount),
       "load_source": .optional(loadSource),
       "tokens": tokens.map { .integer($0) } ?? .null,
       "sampling_floor": .optional(samplingFloor),
-      "layers": .array(layers.map(json(of:))),
-      "extra_routers": .array(layout.extraRouters.map { .string($0.gate.name) }),
+      "layers": .array(layers.map(\.json)),
+      "extra_routers": .array(extraRouters.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
     ]
   }
+}
 
-  private func json(of entry: Layer) -> JSONValue {
-    let (layer, gate) = (entry.layer, entry.gate)
+extension Inspection.Layer: JSONRepresentable {
+  /// The layer as one JSON object.
+  public var json: JSONValue {
     var object: JSONValue = [
-      "index": .integer(layer.index),
-      "experts": .integer(layer.rule.experts),
-      "top_k": .integer(layer.rule.topK),
-      "scoring": .string(layer.rule.scoring.rawValue),
-      "normalise": .bool(layer.rule.normalise),
-      "scale": .number(Double(layer.rule.scale)),
-      "groups": layer.rule.groups.map {
+      "index": .integer(index),
+      "experts": .integer(experts),
+      "top_k": .integer(topK),
+      "scoring": .string(scoring),
+      "normalise": .bool(normalises),
+      "scale": .number(scale),
+      "groups": groups.map {
         [
           "count": .integer($0.count), "kept": .integer($0.kept),
-          "score": .string($0.score.rawValue),
+          "score": .string($0.score),
         ]
       } ?? .null,
-      "shared_experts": .integer(layer.sharedExperts),
-      "expert_width": .integer(layer.expertWidth),
-      "router": .string(layer.gate.name),
-      "router_dtype": .string(layer.routerType.rawValue),
-      "router_shape": .array(layer.gate.shape.map { .integer($0) }),
+      "shared_experts": .integer(sharedExperts),
+      "expert_width": .integer(expertWidth),
+      "router": .string(router),
+      "router_dtype": .string(routerType.rawValue),
+      "router_shape": .array(routerShape.map { .integer($0) }),
       "row_norm": [
         "min": .optional(gate.minRowNorm), "mean": .optional(gate.meanRowNorm),
         "max": .optional(gate.maxRowNorm),
@@ -154,7 +157,7 @@ extension Inspection {
         ?? .null,
     ]
     // The same keys with and without load, so that a reader can rely on them.
-    let load = entry.load?.json
+    let load = self.load?.json
     for key in [
       "load", "gini", "min_max", "cv", "max_over_mean", "dead_experts", "normalised_entropy",
       "batch_max_over_mean", "rank_max_over_mean",

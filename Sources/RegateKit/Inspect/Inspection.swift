@@ -6,7 +6,7 @@ import Checkpoints
 import Forms
 public import Measures
 public import Routing
-import Tensors
+public import Tensors
 public import Traffic
 
 /// What the routers of a checkpoint look like, and how even the load is where it is known.
@@ -25,23 +25,68 @@ public struct Inspection: Report {
     public var experts: Int { layer.rule.experts }
     /// K.
     public var topK: Int { layer.rule.topK }
+    /// What turns a logit into a score: softmax, sigmoid, softmax_of_selected, sparse_mixer or
+    /// sqrt_softplus.
+    public var scoring: String { layer.rule.scoring.rawValue }
+    /// Whether the chosen weights are divided by their sum.
+    public var normalises: Bool { layer.rule.normalise }
+    /// Multiplies the chosen weights, after that.
+    public var scale: Double { Double(layer.rule.scale) }
+    /// nil where experts are chosen among all.
+    public var groups: Groups? {
+      layer.rule.groups.map {
+        Groups(count: $0.count, kept: $0.kept, score: $0.score.rawValue)
+      }
+    }
+    /// Experts that every token goes through.
+    public var sharedExperts: Int { layer.sharedExperts }
+    /// I, the inner width of one expert.
+    public var expertWidth: Int { layer.expertWidth }
+    /// The tensor that holds the gate.
+    public var router: String { layer.gate.name }
+    /// The type that the gate is stored in.
+    public var routerType: ElementType { layer.routerType }
+    /// The gate's shape as it is stored.
+    public var routerShape: [Int] { layer.gate.shape }
   }
 
+  /// Groups of consecutive experts, of which each token may use some.
+  public struct Groups: Sendable, Hashable {
+    /// Groups of equal size.
+    public let count: Int
+    /// Groups that a token may use.
+    public let kept: Int
+    /// A group's score: max, or top_two_sum of its scores.
+    public let score: String
+  }
+
+  /// Path of the checkpoint, as it was given.
   public let path: String
   let layout: ModelLayout
   /// The family's name, as in `config.json` or the GGUF's architecture.
   public var family: String { layout.family.name }
+  /// safetensors or gguf.
+  public var container: String { layout.container.rawValue }
+  /// H.
+  public var hiddenSize: Int { layout.hiddenSize }
+  /// Layers of the model, dense ones included.
+  public var layerCount: Int { layout.layerCount }
+  /// Gates of multi-token prediction that are not among `layers`, by name.
+  public var extraRouters: [String] { layout.extraRouters.map(\.gate.name) }
+  /// The MoE layers, in their order.
   public let layers: [Layer]
   /// Where load figures come from, in words; nil without.
   public let loadSource: String?
   /// Tokens that the load was counted on.
   public let tokens: Int?
+  /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]
   /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
   let closest: (layer: Int, cosines: Matrix)?
 
   /// What an inspection is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
     /// nil: only the routers are read.
     public var load: LoadRequest?
@@ -49,6 +94,7 @@ public struct Inspection: Report {
     public var ranks: [Int]
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -76,6 +122,7 @@ public struct Inspection: Report {
     var closest: (layer: Int, gate: Matrix, cosine: Double)?
     progress.begin("Inspecting routers", total: model.layout.layers.count)
     for (number, layer) in model.layout.layers.enumerated() {
+      try progress.requireWanted()
       let router = try model.router(of: layer)
       let statistics = try router.statistics()
       if let cosine = statistics.maxCosine, cosine > closest?.cosine ?? -.infinity {

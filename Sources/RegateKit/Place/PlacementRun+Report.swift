@@ -30,12 +30,9 @@ extension PlacementRun {
   public var json: JSONValue {
     var json: JSONValue = [
       "load_source": .string(loadSource), "tokens": .integer(tokens),
-      "rank_max_over_mean": map.json,
+      "rank_max_over_mean": map.imbalanceJSON,
     ]
-    let none: OrderedDictionary<String, JSONValue> = [
-      "written": .null, "delta_bytes": .null, "in_place": .null,
-    ]
-    for (key, value) in written?.json ?? none { json[key] = .some(value) }
+    for (key, value) in Written.members(written) { json[key] = .some(value) }
     json["map"] =
       mapPath.map { path in
         [

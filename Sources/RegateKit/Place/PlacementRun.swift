@@ -29,45 +29,52 @@ public struct PlacementRun: Report {
     /// A checkpoint whose experts are renumbered.
     case checkpoint(Sink)
     /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with so
-    /// many redundant copies of busy experts, on so many machines.
-    case map(MapFormat, to: String, redundant: Int = 0, machines: Int = 1)
+    /// many redundant copies of busy experts, on so many machines. `overwrite` replaces a file.
+    case map(
+      MapFormat, to: String, redundant: Int = 0, machines: Int = 1, overwrite: Bool = false)
   }
 
   /// What a placement is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// Where the load of the experts comes from.
     public var load: LoadRequest
     /// Expert-parallel rank counts that a renumbering balances together.
     public var ranks: [Int]
+    /// What is written.
     public var output: Output
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
-    public var overwrite: Bool
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
       checkpoint: String, load: LoadRequest, ranks: [Int], output: Output, mtp: Bool = false,
-      overwrite: Bool = false, threads: Int = Threads.all
+      threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.load = load
       self.ranks = ranks
       self.output = output
       self.mtp = mtp
-      self.overwrite = overwrite
       self.threads = threads
     }
   }
 
+  /// Where the experts go, and what that does to the ranks.
   public let map: ExpertMap
   /// Where the load comes from, in words, and the tokens that were counted.
   public let loadSource: String
+  /// Tokens that were counted.
   public let tokens: Int
   /// nil for a runtime's map.
   public let written: Written?
   /// The path of a runtime's map.
   public let mapPath: String?
-  let redundant: Int
+  /// Places of a runtime's map beyond the experts, in each layer; 0 for a renumbering.
+  public let redundant: Int
+  /// Wall-clock seconds.
   public let seconds: Double
 
   /// Counts the load, makes the map, and writes.
@@ -91,13 +98,13 @@ public struct PlacementRun: Report {
       map = try ExpertMap.renumbering(
         load: counts, groups: model.movableGroups, ranks: request.ranks)
       written = try request.write(map, source: load.source, of: model, to: sink, progress)
-    case .map(.sglang, let path, let redundant, let machines):
+    case .map(.sglang, let path, let redundant, let machines, let overwrite):
       map = try ExpertMap.replicating(
         load: counts, groups: model.layout.layers.first?.rule.groups?.count ?? 1,
         ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
       let bytes = map.sglang(
         layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try AtomicFile.write(bytes, to: path, overwrite: request.overwrite)
+      try AtomicFile.write(bytes, to: path, overwrite: overwrite)
       mapPath = path
       extra = redundant
     }
@@ -118,14 +125,14 @@ extension PlacementRun.Request {
     case .checkpoint(let sink):
       try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
       switch sink {
-      case .copy(let path, _):
+      case .copy(let path, _, let overwrite):
         let destination = try OutputDestination(path, for: model, severalFiles: false)
         if !overwrite { try destination.requireVacant() }
-      case .delta(let path):
+      case .delta(let path, let overwrite):
         try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
       case .inPlace: try InPlaceWriter.requirePossible(model)
       }
-    case .map(_, let path, let redundant, let machines):
+    case .map(_, let path, let redundant, let machines, let overwrite):
       guard (0...65_536).contains(redundant), machines > 0 else {
         throw RegateError(
           .refused, subject: "`redundant`, `machines`",
@@ -157,7 +164,7 @@ extension PlacementRun.Request {
       model: model, patches: patches,
       manifest: Manifest(.placement(map, source: source), of: model, patches: patches),
       threads: threads, progress: progress
-    ).write(to: sink, overwrite: overwrite)
+    ).write(to: sink)
   }
 }
 

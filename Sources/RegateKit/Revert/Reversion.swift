@@ -11,6 +11,7 @@ public struct Reversion: Report {
   public struct Request: Sendable {
     /// A directory, or its (first) file.
     public var checkpoint: String
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(checkpoint: String, threads: Int = Threads.all) {
@@ -21,7 +22,9 @@ public struct Reversion: Report {
 
   /// What was restored.
   public let checkpoint: String
+  /// Names of the files that were restored.
   public let files: [String]
+  /// Bytes that were written.
   public let byteCount: Int
 
   /// Checks that the undo delta leads back to the original, writes, and checks again. A run that was

@@ -14,13 +14,17 @@ public import Traffic
 public struct Sweep: Report {
   /// What a sweep is asked for.
   public struct Request: Sendable {
+    /// A directory, or a .safetensors or (first) .gguf file.
     public var checkpoint: String
+    /// The traffic to fit to.
     public var calibration: CalibrationSets
     /// Above 0 up to 1, ascending.
     public var strengths: [Double]
+    /// What the fits may change and how their routers are made.
     public var settings: FitSettings
     /// nil: the container's default.
     public var form: RouterForm?
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
@@ -39,10 +43,13 @@ public struct Sweep: Report {
   /// The strengths that a conversion with a budget tries.
   public static var strengths: [Double] { StrengthSearch.candidates }
 
+  /// Path of the checkpoint.
   public let checkpoint: String
+  /// The form that the figures are about.
   public let form: RouterForm
   /// One for each strength, in the order asked for.
   public let fits: [ModelFit]
+  /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]
   /// Calibration tokens, held-out ones included.
   public let tokens: Int

@@ -72,7 +72,7 @@ struct Comparison {
 
   /// Several validations of one checkpoint may run at once: the first keeps a state.
   private func resumePoint() throws(RegateError) -> ResumePoint? {
-    guard case .tokens = traffic.calibration else { return nil }
+    guard traffic.calibration.isRun else { return nil }
     var key = try ResumeKey(
       "validate", checkpoint: pair.original.checkpoint, traffic: try traffic.digest())
     key["perplexity"] = request.tokens.perplexity.rawValue

@@ -63,12 +63,10 @@ struct ModelPair: Sendable {
     defer { progress.end() }
     var maps: [ExpertMaps] = []
     for (a, b) in layers {
-      let before = try ExpertIdentity.digests(of: a, in: original.checkpoint, threads: threads) {
-        progress.advance($0)
-      }
-      let after = try ExpertIdentity.digests(of: b, in: patched.checkpoint, threads: threads) {
-        progress.advance($0)
-      }
+      let before = try ExpertIdentity.digests(
+        of: a, in: original.checkpoint, threads: threads, progress: progress)
+      let after = try ExpertIdentity.digests(
+        of: b, in: patched.checkpoint, threads: threads, progress: progress)
       maps.append(
         ExpertMaps(
           original: ExpertIdentity.logicalExperts(of: before),

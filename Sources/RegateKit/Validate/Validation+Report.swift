@@ -94,16 +94,7 @@ extension Validation {
       "original": .string(original), "patched": .string(patched),
       "protocol": quality == nil ? "per layer, original inputs" : "full pass",
       "layers": .array(
-        layers.map { layer in
-          [
-            "index": .integer(layer.index), "original": layer.original.json,
-            "patched": layer.patched.json, "logical_experts": .integer(layer.logicalExperts),
-            "overlap": .number(layer.agreement.overlap),
-            "duplicate_rate": .number(layer.agreement.duplicateRate),
-            "routing_kl": .number(layer.agreement.divergence),
-            "output_error": .optional(layer.outputError),
-          ]
-        }),
+        layers.map(\.json)),
       "mean": [
         "original": Self.summary(layers.map(\.original)),
         "patched": Self.summary(layers.map(\.patched)),
@@ -156,6 +147,18 @@ extension Validation {
       "original": side(layers.map(\.original)), "patched": side(layers.map(\.patched)),
       "output_error": .optional(
         LayerStatistics(layers.map(\.outputError), largestIsWorst: true)[keyPath: figure]),
+    ]
+  }
+}
+
+extension Validation.Layer: JSONRepresentable {
+  /// The layer as one JSON object.
+  public var json: JSONValue {
+    [
+      "index": .integer(index), "original": original.json, "patched": patched.json,
+      "logical_experts": .integer(logicalExperts), "overlap": .number(agreement.overlap),
+      "duplicate_rate": .number(agreement.duplicateRate),
+      "routing_kl": .number(agreement.divergence), "output_error": .optional(outputError),
     ]
   }
 }

@@ -35,10 +35,12 @@ extension Validation {
     public let name: String
     /// What was found; nil where it is undefined, which meets no limit.
     public let value: Double?
+    /// What was allowed.
     public let limit: Double
     /// The value must not be above the limit; false: not below it.
     public let isUpper: Bool
 
+    /// Whether the value keeps within the limit.
     public var met: Bool {
       guard let value else { return false }
       return isUpper ? value <= limit : value >= limit

@@ -15,9 +15,13 @@ import Traffic
 public struct Validation: Report {
   /// One MoE layer on the original's inputs.
   public struct Layer: Sendable {
+    /// The model's number of the layer.
     public let index: Int
+    /// Load under the original's router.
     public let original: LoadSummary
+    /// Load under the patched router.
     public let patched: LoadSummary
+    /// Agreement of the two routings.
     public let agreement: RoutingAgreement
     /// Relative error of the routed experts' output; nil where the experts cannot be decoded.
     public let outputError: Double?
@@ -31,11 +35,15 @@ public struct Validation: Report {
   public struct Quality: Sendable {
     /// Mean negative log-likelihood in nats, and its exponential.
     public struct Likelihood: Sendable {
+      /// In nats.
       public let nll: Double
+      /// exp(`nll`).
       public let perplexity: Double
     }
 
+    /// Of the original.
     public let original: Likelihood
+    /// Of the patched model.
     public let patched: Likelihood
     /// Mean KL divergence of the next-token distributions, in nats.
     public let divergence: Double
@@ -43,19 +51,27 @@ public struct Validation: Report {
     public let topAgreement: Double
     /// Which positions all of this is about, and how many they are.
     public let perplexityProtocol: PerplexityProtocol
+    /// How many positions were counted.
     public let positions: Int
   }
 
   /// What a validation is asked for.
   public struct Request: Sendable {
+    /// The checkpoint that the patched one was made from.
     public var original: String
+    /// The patched checkpoint.
     public var patched: String
     /// Captures of the original, or text and token ids that both are run on.
     public var calibration: [String]
+    /// How text becomes sequences.
     public var tokens: TokenOptions
+    /// Limits that decide whether the validation passes.
     public var thresholds: Thresholds
+    /// Expert-parallel rank counts to report imbalance for.
     public var ranks: [Int]
+    /// Threads to work on; the result does not depend on it.
     public var threads: Int
+    /// On text and token ids, where the model is run.
     public var resume: ResumeOptions
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
@@ -78,9 +94,13 @@ public struct Validation: Report {
     }
   }
 
+  /// Path of the original.
   public let original: String
+  /// Path of the patched checkpoint.
   public let patched: String
+  /// The MoE layers, in their order.
   public let layers: [Layer]
+  /// Tokens that were judged on.
   public let tokens: Int
   /// Next-token figures of both; nil where only captures were given.
   public let quality: Quality?
@@ -92,8 +112,10 @@ public struct Validation: Report {
   public let undecodable: String?
   /// The thresholds that were set, with what was found.
   public let checks: [Check]
+  /// What should be known of the original before relying on it, one sentence each.
   public let warnings: [String]
 
+  /// Whether every threshold that was set is met.
   public var passed: Bool { checks.allSatisfy(\.met) }
 
   /// One line per threshold that was not met.
@@ -106,7 +128,12 @@ public struct Validation: Report {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
     let traffic = try TrafficSample(
-      judging: request.calibration, for: pair.original, options: request.tokens)
+      judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
+    guard traffic.calibration.isRun || !request.resume.resumes else {
+      throw RegateError(
+        .refused, file: request.calibration.first, subject: "`resume`",
+        "a validation on captures keeps no state", advice: "leave `resume` out")
+    }
     let maps = try pair.expertMaps(threads: request.threads, progress: progress)
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(

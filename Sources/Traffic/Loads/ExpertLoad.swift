@@ -38,7 +38,8 @@ extension LoadRequest {
     case .imatrix(let path): return try ImatrixLoad(path: path, layout: model.layout)
     case .traffic(let files, let options):
       return TrafficLoad(
-        model: model, calibration: try Calibration(files, for: model, options: options),
+        model: model,
+        calibration: try Calibration(files, for: model, options: options, progress: progress),
         threads: threads, progress: progress)
     }
   }
