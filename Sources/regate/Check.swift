@@ -30,7 +30,7 @@ struct CheckCommand: CommonCommand {
 
   func run() throws {
     let check = try Check.run(checkpoint, runtimes: target?.runtimes ?? Runtime.allCases)
-    common.show(check)
+    try common.show(check)
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)
     }

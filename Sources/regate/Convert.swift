@@ -113,7 +113,7 @@ struct Convert: CommonCommand {
 
   func run() throws {
     guard !dryRun, let source, let output = outputs.first else {
-      common.show(
+      try common.show(
         try ConversionPlan.run(
           ConversionPlan.Request(
             checkpoint: checkpoint, source: source, output: outputs.first, form: router.router,
@@ -126,6 +126,6 @@ struct Convert: CommonCommand {
         overwrite: overwrite, threads: common.threads, resume: resuming.options(interval)),
       progress: common.progress)
     common.announce(conversion.plan.introduction)
-    common.show(try conversion.run())
+    try common.show(conversion.run())
   }
 }
