@@ -105,6 +105,7 @@ public struct Validation: Report {
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
+    try pair.original.requireRanks(request.ranks)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens)
     let maps = try pair.expertMaps(threads: request.threads, progress: progress)
