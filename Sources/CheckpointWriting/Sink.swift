@@ -45,6 +45,7 @@ public enum Written: Sendable {
       ]
     case .delta(let byteCount): return ["Wrote a delta of \(Format.bytes(byteCount))."]
     case .inPlace(let change):
+      guard !change.files.isEmpty else { return ["Nothing changes: no file was written."] }
       return [
         "Changed \(Format.bytes(change.byteCount)) in place in \(change.files.count) files; "
           + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (regate revert)."
@@ -72,7 +73,8 @@ public enum Written: Sendable {
     case .delta(let byteCount): members["delta_bytes"] = .integer(byteCount)
     case .inPlace(let change):
       members["in_place"] = [
-        "bytes": .integer(change.byteCount), "undo": .string(change.undo),
+        "bytes": .integer(change.byteCount),
+        "undo": change.files.isEmpty ? .null : .string(change.undo),
         "undo_bytes": .integer(change.undoBytes),
       ]
     }
@@ -95,7 +97,7 @@ public struct CopySummary: Sendable {
 public struct InPlaceSummary: Sendable {
   public let files: [String]
   public let byteCount: Int
-  /// The undo delta and its size.
+  /// The undo delta and its size; none is written where no file changes.
   public let undo: String
   public let undoBytes: Int
 }

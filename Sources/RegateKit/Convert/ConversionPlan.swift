@@ -84,14 +84,20 @@ public struct ConversionPlan: Report {
   let layers: [Layer]
   /// Routers of multi-token prediction that do not change.
   let leftAlone: [ExtraRouter]
-  /// Bytes of the whole output.
+  /// Bytes of the whole checkpoint, and of a copy.
   public let outputBytes: Int
   public let work: Work?
   /// Whether a fit is taken that was made before.
   let takesFit: Bool
+  /// nil: a copy, or still open.
+  let output: Conversion.Output?
+
+  /// Whether the output has no files of its own, which other forms need.
+  private var onlyStock: Bool { output.map { $0.isInPlace || $0.isAdapter } ?? false }
 
   init(
-    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool
+    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool,
+    output: Conversion.Output?
   ) {
     checkpoint = model.checkpoint.path
     family = model.layout.family
@@ -101,6 +107,7 @@ public struct ConversionPlan: Report {
     self.check = check
     self.work = work
     self.takesFit = takesFit
+    self.output = output
     layers = model.layout.layers.map { layer in
       Layer(
         index: layer.index, tensors: layer.routerTensors.map(\.name),
@@ -113,7 +120,7 @@ public struct ConversionPlan: Report {
   }
 
   /// The form that is written, what loads it, and how to choose another.
-  public var headline: String { form.output.headline(container) }
+  public var headline: String { form.output.headline(container, onlyStock: onlyStock) }
 
   /// What is said before the work begins: the form, and the memory that several candidates need.
   public var introduction: String {
