@@ -56,7 +56,7 @@ let package = Package(
     module("Tensors", ["ByteStorage", "CKernels", "COpenBLAS"]),
     module("Checkpoints", ["ByteStorage", "Tensors", "CZlib", collections]),
     module("Routing", ["ByteStorage", "Tensors"]),
-    module("Reports", []),
+    module("Reports", ["ByteStorage"]),
     module("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     module("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     module(
@@ -90,7 +90,7 @@ let package = Package(
       "ModelFitting",
       [
         "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Inference",
-        "Measures", "Traffic", "Fitting", "Forms", "Resuming", "Reports", collections,
+        "Measures", "Traffic", "Fitting", "Forms", "Resuming", "Reports", collections, crypto,
       ]),
     module(
       "CheckpointWriting",

@@ -15,7 +15,9 @@ extension Settings {
           .missing, file: file, "there is no config.json beside the tensors",
           advice: "fetch it from the model's repository")
       }
-      let config = try PrototypeForm.original(of: written, file: file) ?? written
+      let config =
+        try PrototypeForm.original(of: written, file: file) ?? OfficialForm.original(of: written)
+        ?? written
       let (_, object, scope) = try Family.find(in: config, file: file)
       return Settings(json: object, scope: scope, file: file)
     case .gguf(let checkpoint):

@@ -13,9 +13,13 @@ package enum AtomicFile {
     let name = path.lastPathComponent
     let staged = try StagedOutput(
       destination: path.directory, kind: .files([name]), overwrite: overwrite)
-    var file = try FileWriter(creating: staged.path(name))
-    try body(&file)
-    try file.sync()
+    do throws(RegateError) {
+      var file = try FileWriter(creating: staged.path(name))
+      try body(&file)
+      try file.sync()
+    } catch {
+      throw staged.located(error)
+    }
     try staged.commit()
   }
 

@@ -33,7 +33,7 @@ package struct InPlaceFile: ~Copyable {
   /// regular file.
   package static func requireSingleName(_ path: String) throws(RegateError) {
     var part = path
-    while !part.isEmpty, part != "/", part != "." {
+    while part != "/", part != "." {
       var status = stat()
       guard unsafe lstat(part, &status) == 0 else {
         throw .system("cannot be examined", path: part)
@@ -52,7 +52,7 @@ package struct InPlaceFile: ~Copyable {
           throw refused(path, "has \(status.st_nlink) names (hard links)")
         }
       }
-      part = (part as NSString).deletingLastPathComponent
+      part = part.directory
     }
   }
 
@@ -86,8 +86,7 @@ package enum Removal {
     guard unsafe unlink(path) == 0 || errno == ENOENT else {
       throw .system("cannot be removed", path: path)
     }
-    let folder = (path as NSString).deletingLastPathComponent
-    let descriptor = unsafe open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = unsafe open(path.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)
     close(descriptor)

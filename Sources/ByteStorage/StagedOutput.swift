@@ -14,6 +14,9 @@ package struct StagedOutput: ~Copyable {
     case files([String])
   }
 
+  /// What stands before process and number in the name of a stage.
+  static let mark = ".regate-"
+
   /// Where the output is built.
   package let stage: String
   private let destination: String
@@ -29,10 +32,10 @@ package struct StagedOutput: ~Copyable {
     let number = "\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
     let stage: String
     switch kind {
-    case .directory: stage = "\(path).regate-\(number).partial"
-    case .files: stage = "\(path)/.regate-\(number).partial"
+    case .directory: stage = "\(path)\(Self.mark)\(number).partial"
+    case .files: stage = "\(path)/\(Self.mark)\(number).partial"
     }
-    guard unsafe mkdir(stage, 0o755) == 0 else { throw .system("cannot be created", path: stage) }
+    guard unsafe mkdir(stage, 0o755) == 0 else { throw .system("cannot be written to", path: path) }
     self.destination = path
     self.stage = stage
     self.kind = kind
@@ -43,13 +46,22 @@ package struct StagedOutput: ~Copyable {
   /// The staged path of `name`; its folders are made.
   package borrowing func path(_ name: String) throws(RegateError) -> String {
     let path = stage + "/" + name
-    let folder = (path as NSString).deletingLastPathComponent
+    let folder = path.directory
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
       throw RegateError(.io, file: folder, "cannot be created: \(error.localizedDescription)")
     }
     return path
+  }
+
+  /// An error about a staged file as one about what the file was to become.
+  package borrowing func located(_ error: RegateError) -> RegateError {
+    var error = error
+    if let file = error.file, file.hasPrefix(stage + "/") {
+      error.file = (destination == "." ? "" : destination + "/") + file.dropFirst(stage.count + 1)
+    }
+    return error
   }
 
   /// Takes the finished file at `path`, on the same volume, into the stage under `name`.
@@ -73,7 +85,7 @@ package struct StagedOutput: ~Copyable {
         throw error
       }
       if replaced { try? FileManager.default.removeItem(atPath: old) }
-      StagedOutput.sync((destination as NSString).deletingLastPathComponent)
+      StagedOutput.sync(destination.directory)
     case .files(let names):
       // Never old files beside new ones under a name by which readers find them all.
       if names.count > 1, let first = names.first { unsafe unlink("\(destination)/\(first)") }
@@ -110,14 +122,14 @@ package struct StagedOutput: ~Copyable {
 
   private static func move(_ from: String, to: String) throws(RegateError) {
     guard unsafe rename(from, to) == 0 else {
-      throw .system("cannot be renamed to \(to)", path: from)
+      throw .system("cannot take its place from \(from)", path: to)
     }
   }
 
   /// Makes renames in a directory durable. Not every file system can; none fails for lack of it.
   private static func sync(_ directory: String) {
     let descriptor = unsafe open(
-      directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     fsync(descriptor)
     close(descriptor)

@@ -10,9 +10,9 @@ package enum Volume {
     var folder = path
     var status = statvfs()
     while unsafe statvfs(folder, &status) != 0 {
-      let parent = (folder as NSString).deletingLastPathComponent
+      let parent = folder.directory
       guard parent != folder else { return nil }
-      folder = parent.isEmpty ? "." : parent
+      folder = parent
     }
     return Int(status.f_bavail) * Int(status.f_frsize)
   }

@@ -66,6 +66,13 @@ package struct Delta: Sendable {
   package let base: [Base]
   package let files: [File]
 
+  /// Where the last piece of the data section ends.
+  package var storedBytes: Int {
+    files.flatMap(\.pieces).reduce(0) { end, piece in
+      if case .data(let range) = piece { max(end, range.upperBound) } else { end }
+    }
+  }
+
   /// Bytes up to the data section.
   package func serialised() throws(RegateError) -> [UInt8] {
     let json: JSONValue = [

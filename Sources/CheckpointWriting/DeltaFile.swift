@@ -38,6 +38,13 @@ package struct DeltaFile: Sendable {
     let json = try JSONValue(parsing: bytes, file: path, origin: origin)
     let header = HeaderReader(path: path, dataCount: reader.remaining)
     delta = try header.delta(json)
+    let stored = delta.storedBytes
+    guard stored == header.dataCount else {
+      throw RegateError(
+        .malformed, file: path,
+        "has \(header.dataCount) bytes of data, but its pieces end at \(stored)",
+        advice: "the delta is damaged: make or fetch it again")
+    }
     self.file = file
   }
 

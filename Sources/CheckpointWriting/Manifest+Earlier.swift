@@ -1,25 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Architectures
+package import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
+import OrderedCollections
 
 extension Manifest {
   /// The manifest of `model`, if that is an output of Regate itself; nil where none lies beside it.
   static func earlier(of model: Model) -> JSONValue? {
     let original = OutputDestination(besideOriginal: model, severalFiles: false)
-    let name = original.manifestName
-    // That of a split GGUF may be named after the whole.
-    let part = GGUFSplit.ending(0, of: model.checkpoint.files.count).deletingExtension
-    return [name, name.replacing(part + ".", with: ".")].lazy.compactMap {
-      read(original.folder + "/" + $0)
-    }.first
-  }
-
-  private static func read(_ path: String) -> JSONValue? {
+    let path = original.folder + "/" + original.manifestName
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
     let bytes = Array(text.utf8)
     return isManifest(bytes) ? try? JSONValue(parsing: bytes, file: path) : nil
+  }
+
+  /// What makes the experts of `model` lie otherwise than its original's, so that counts of the
+  /// original are not counts of it. nil where nothing beside it says so.
+  package static func movedExperts(of model: Model) -> String? {
+    var next = earlier(of: model)
+    while let json = next {
+      let moved = (json["layers"]?.arrayValue ?? []).contains { layer in
+        let map = (layer["physical_to_logical"]?.arrayValue ?? []).map(\.intValue)
+        return map != map.indices.map { $0 }
+      }
+      if moved {
+        return json["router"]?.stringValue == "unchanged" ? "renumbered experts" : "clones"
+      }
+      next = json["before"]
+    }
+    return nil
   }
 }

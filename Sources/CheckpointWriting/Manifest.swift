@@ -63,8 +63,8 @@ package struct Manifest: Sendable {
   /// The name of what was done to the routers, as options name it.
   package var router: String {
     switch deed {
-    case .conversion: form.rawValue
-    case .placement: "unchanged"
+    case .conversion where !layers.isEmpty: form.rawValue
+    case .conversion, .placement: "unchanged"
     }
   }
 

@@ -74,9 +74,9 @@ enum ModelCard {
     let parts = parts(manifest)
     var lines = [
       begin, "## Balanced routing", "",
-      "Made from `\(manifest.source)` by Regate \(RegateVersion.current): \(parts.deed) Every other "
+      "Made from \(code(manifest.source)) by Regate \(RegateVersion.current): \(parts.deed) Every other "
         + "tensor has the original's bytes.",
-      "", "| | |", "|---|---|", "| base model | `\(manifest.source)` |",
+      "", "| | |", "|---|---|", "| base model | \(code(manifest.source)) |",
     ]
     lines += parts.rows.map { "| \($0.0) | \($0.1) |" }
     lines += ["", "### How to load", "", manifest.form.output.howToLoad, end, ""]
@@ -127,7 +127,7 @@ enum ModelCard {
     _ origin: FitOrigin, _ form: RouterForm, _ file: String?
   ) -> [(String, String)] {
     let budget = origin.budget.field
-    var rows = file.map { [("fit", $0)] } ?? []
+    var rows = file.map { [("fit", code($0))] } ?? []
     rows.append(
       (budget.name.replacingOccurrences(of: "_", with: " "), "\(budget.value)"))
     if form == .lpr { rows += [("encoder", origin.encoder), ("similarity", origin.similarity)] }
@@ -139,13 +139,24 @@ enum ModelCard {
     }
     rows.append(("seed", String(origin.seed)))
     if origin.mtp { rows.append(("mtp", "true")) }
-    func names(_ files: [String]) -> String { files.map { "`\($0)`" }.joined(separator: ", ") }
+    func names(_ files: [String]) -> String { files.map(code).joined(separator: ", ") }
     rows.append(("calibration", names(origin.calibration)))
     if !origin.weights.isEmpty {
       rows.append(("weights", origin.weights.map { "\($0)" }.joined(separator: ", ")))
     }
     if !origin.protected.isEmpty { rows.append(("protect", names(origin.protected))) }
     return rows
+  }
+
+  /// A name as code that neither ends nor divides a cell of the table: entities and not backquotes,
+  /// since a backslash before a bar is only taken away inside of tables.
+  private static func code(_ name: String) -> String {
+    let special: [Character: String] = ["&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"]
+    guard name.contains(where: { special[$0] != nil || $0 == "`" || $0.isNewline }) else {
+      return "`\(name)`"
+    }
+    let text = name.map { $0.isNewline ? " " : special[$0] ?? String($0) }.joined()
+    return "<code>\(text.replacingOccurrences(of: "`", with: "&#96;"))</code>"
   }
 
   private static func figures(_ fit: ModelFit, _ form: RouterForm) -> [(String, String)] {

@@ -44,7 +44,7 @@ package struct OutputDestination: Sendable {
 
   /// Name of the manifest beside the output.
   package var manifestName: String {
-    isDirectory ? "regate.json" : name.deletingExtension + ".regate.json"
+    isDirectory ? "regate.json" : GGUFSplit.stem(of: name) + ".regate.json"
   }
 
   private func requireContainer(

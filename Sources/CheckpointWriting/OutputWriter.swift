@@ -79,10 +79,14 @@ package struct OutputWriter {
     var methods: [OutputMethod: Int] = [:]
     for file in contents.files {
       try progress.requireWanted()
-      let method = try file.write(to: stage.path(file.name), linking: links) {
-        progress.advance($0)
+      do throws(RegateError) {
+        let method = try file.write(to: stage.path(file.name), linking: links) {
+          progress.advance($0)
+        }
+        methods[method, default: 0] += 1
+      } catch {
+        throw stage.located(error)
       }
-      methods[method, default: 0] += 1
     }
     progress.end()
     let verified = try Verification(

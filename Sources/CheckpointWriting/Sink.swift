@@ -54,6 +54,7 @@ public enum Written: Sendable, JSONRepresentable {
       ]
     case .delta(let byteCount): return ["Wrote a delta of \(Format.bytes(byteCount))."]
     case .inPlace(let change):
+      guard !change.files.isEmpty else { return ["Nothing changes: no file was written."] }
       return [
         "Changed \(Format.bytes(change.byteCount)) in place in \(change.files.count) files; "
           + "\(change.undo) (\(Format.bytes(change.undoBytes))) takes it back (`Reversion`)."
@@ -86,7 +87,8 @@ public enum Written: Sendable, JSONRepresentable {
     case .delta(let byteCount): members["delta_bytes"] = .integer(byteCount)
     case .inPlace(let change):
       members["in_place"] = [
-        "bytes": .integer(change.byteCount), "undo": .string(change.undo),
+        "bytes": .integer(change.byteCount),
+        "undo": change.files.isEmpty ? .null : .string(change.undo),
         "undo_bytes": .integer(change.undoBytes),
       ]
     }
@@ -114,7 +116,7 @@ public struct InPlaceSummary: Sendable {
   public let files: [String]
   /// Bytes that were written.
   public let byteCount: Int
-  /// Path of the undo delta.
+  /// Path of the undo delta; none is written where no file changes.
   public let undo: String
   /// Bytes of the undo delta.
   public let undoBytes: Int

@@ -90,7 +90,7 @@ package struct ClonePlan: Sendable, Equatable {
     _ group: Range<Int>, values: [Double], rule: RoutingRule, keeping: Set<Int>,
     to copies: inout [Int]
   ) {
-    let limit = rule.experts / rule.topK
+    let limit = rule.clonesLimit
     let best = group.sorted { (-values[$0], $0) < (-values[$1], $1) }
       .prefix(logicalPerGroup(rule))
     let kept = keeping.intersection(group).union(best)

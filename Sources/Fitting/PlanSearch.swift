@@ -142,7 +142,7 @@ package struct PlanSearch: Sendable {
       for giver in group where copies[giver] > (keeping.contains(giver) ? 1 : 0) {
         // To prune one must leave enough logical experts, unless the taker is a new one.
         let isLast = copies[giver] == 1 && keptInGroup <= ClonePlan.logicalPerGroup(rule)
-        for taker in group where taker != giver && copies[taker] < rule.experts / rule.topK {
+        for taker in group where taker != giver && copies[taker] < rule.clonesLimit {
           if isLast && copies[taker] > 0 { continue }
           let tried = tries[giver * rule.experts + taker] ?? 0
           let gain = prices[giver] - prices[taker]

@@ -23,6 +23,7 @@ extension Model {
       return .prototype(try PrototypeRouterFormat.router(of: layer, form: form, in: checkpoint))
     }
     let (gate, gateBias, selectionBias) = try layer.router(from: checkpoint)
+    _ = try RouterValues.checked(gate.values, file: checkpoint.path, name: layer.gate.name)
     return .family(
       FamilyRouter(
         gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule))
@@ -57,7 +58,7 @@ package enum LayerRouter: Sendable {
     case .family(let router):
       try GateStatistics(gate: gate, bias: router.selectionBias ?? router.logitBias)
     case .prototype(let router):
-      try GateStatistics(gate: gate, bias: router.selectionBias.filter(\.isFinite))
+      try GateStatistics(gate: gate, bias: router.selectionBias)
     }
   }
 }

@@ -42,7 +42,7 @@ package struct OfficialOutput: OutputForm {
 
   package var sideFiles: OrderedDictionary<String, [UInt8]> { [:] }
 
-  package func headline(_ container: Container) -> String {
+  package func headline(_ container: Container, onlyStock: Bool) -> String {
     "Writing the router of the official LPR code (`router` lpr-official): loads in that code for "
       + "further training; it is a distillation of the prototype router, and no other runtime "
       + "loads it. Choose `router` lpr for the prototype router, `router` stock for an output that "

@@ -60,7 +60,8 @@ extension OfficialRouterFormat {
           "has shape \(tensor.shape), expected \(shape)",
           advice: "the checkpoint is damaged, or its config.json belongs to another one")
       }
-      return try checkpoint.floats(of: tensor)
+      return try RouterValues.checked(
+        checkpoint.floats(of: tensor), file: checkpoint.path, name: tensor.name)
     }
   }
 }

@@ -35,8 +35,9 @@ package protocol OutputForm: Sendable {
   /// Files beside the weights, by name.
   var sideFiles: OrderedDictionary<String, [UInt8]> { get }
 
-  /// What is written, what loads it, and how to choose another form.
-  func headline(_ container: Container) -> String
+  /// What is written, what loads it, and how to choose another form; `onlyStock`: where the output
+  /// can hold no other one.
+  func headline(_ container: Container, onlyStock: Bool) -> String
 
   /// How an output is loaded, in Markdown for a model card.
   var howToLoad: String { get }

@@ -57,7 +57,7 @@ package struct PrototypeOutput: OutputForm {
 
   package var sideFiles: OrderedDictionary<String, [UInt8]> { Self.modellingFiles }
 
-  package func headline(_ container: Container) -> String {
+  package func headline(_ container: Container, onlyStock: Bool) -> String {
     "Writing the prototype router (`router` lpr): loads in transformers with trust_remote_code, in "
       + "vLLM in float32 too, in SGLang for Qwen3-MoE only; llama.cpp and MLX refuse it. Choose "
       + "`router` stock for an output that loads wherever the original did."

@@ -14,12 +14,9 @@ extension PrototypeRouterFormat {
     let experts = layer.rule.experts
     let reader = Reader(checkpoint: checkpoint, prefix: prefix(of: layer.gate.name))
     let (weight, latent) = try reader.encoder(form.encoder, hiddenSize: layer.hiddenSize)
-    let logicals = try reader.integers(physicalToLogical, count: experts)
-    guard logicals.allSatisfy({ (0..<experts).contains($0) }) else {
-      throw RegateError(
-        .malformed, file: checkpoint.path, subject: reader.prefix + physicalToLogical,
-        "names an expert outside 0..<\(experts)", advice: "the checkpoint is damaged")
-    }
+    let logicals = try RouterValues.checkedMap(
+      reader.integers(physicalToLogical, count: experts), rule: layer.rule,
+      file: checkpoint.path, name: reader.prefix + physicalToLogical)
     let (similarity, scale) = try LatentFormTensors.similarity(
       form.similarity, experts: experts, latent: latent, from: reader)
     return PrototypeRouter(
@@ -57,7 +54,8 @@ extension PrototypeRouterFormat {
     func floats(_ name: String, shape: [Int]) throws(RegateError) -> [Float] {
       let tensor = try checkpoint.tensor(prefix + name)
       guard tensor.shape == shape else { throw mismatch(tensor, "\(shape)") }
-      return try checkpoint.floats(of: tensor)
+      return try RouterValues.checked(
+        checkpoint.floats(of: tensor), file: checkpoint.path, name: tensor.name)
     }
 
     func integers(_ name: String, count: Int) throws(RegateError) -> [Int] {

@@ -66,15 +66,16 @@ package struct StockOutput: OutputForm {
 
   package var sideFiles: OrderedDictionary<String, [UInt8]> { [:] }
 
-  package func headline(_ container: Container) -> String {
+  package func headline(_ container: Container, onlyStock: Bool) -> String {
     switch container {
     case .gguf:
       "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
         + "that loaded the original."
     case .safetensors:
       "Writing the stock router (`router` stock): loads in transformers, vLLM, SGLang and "
-        + "everything else that loaded the original. Choose `router` lpr for better balance at "
-        + "less loss, in the prototype form."
+        + "everything else that loaded the original."
+        + (onlyStock
+          ? "" : " Choose `router` lpr for better balance at less loss, in the prototype form.")
     }
   }
 

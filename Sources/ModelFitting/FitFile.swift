@@ -7,7 +7,7 @@
 //    checkpoint of the prototype form), `layers` (the numbers of the layers that it holds, with
 //    commas), `unchanged` (those for which nothing was asked: they stay as they are), `origin` (JSON:
 //    what the fit was asked for, and what held-out tokens say of the whole model) and, for each layer
-//    i, `figures.{i}` (JSON: balance and agreement of each form).
+//    i, `figures.{i}` (JSON: balance and agreement of each form); `sha256`: see FitDigest.swift.
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
@@ -52,6 +52,7 @@ package enum FitFile {
     var metadata = try self.metadata(fit.layers)
     metadata["family"] = fit.family
     metadata["origin"] = try RecordedFigures.text(fit.origin)
+    metadata[FitDigest.key] = FitDigest.of(tensors, metadata: metadata)
     try SafetensorsWriter.write(tensors, metadata: metadata, to: path, overwrite: overwrite)
   }
 
@@ -129,6 +130,7 @@ package enum FitFile {
   package static func read(_ path: String, for model: Model) throws(RegateError) -> ModelFit {
     let container = try ArrayContainer.openSafetensors(path)
     _ = try form(of: container)
+    try FitDigest.verify(container)
     guard container.metadata["family"] == model.layout.family.name else {
       throw RegateError(
         .mismatch, file: path, subject: "family",

@@ -90,13 +90,9 @@ struct FitLayerReader: RouterTensorSource {
   }
 
   private func physicalToLogical() throws(RegateError) -> [Int] {
-    let values = try container.array(name("physical_to_logical")).integers()
-    guard values.count == experts, values.allSatisfy({ (0..<experts).contains($0) }) else {
-      throw RegateError(
-        .malformed, file: container.path, subject: name("physical_to_logical"),
-        "must name one of \(experts) logical experts for each of \(experts) physical ones")
-    }
-    return values
+    let name = name("physical_to_logical")
+    return try RouterValues.checkedMap(
+      container.array(name).integers(), rule: layer.rule, file: container.path, name: name)
   }
 
   private func name(_ tensor: String) -> String { "layers.\(layer.index).\(tensor)" }
@@ -108,7 +104,8 @@ struct FitLayerReader: RouterTensorSource {
   func floats(_ tensor: String, shape: [Int]) throws(RegateError) -> [Float] {
     let array = try container.array(name(tensor))
     guard array.shape == shape else { throw wrongShape(array, "\(shape)") }
-    return try array.floats(rows: 0..<shape[0])
+    return try RouterValues.checked(
+      array.floats(rows: 0..<shape[0]), file: container.path, name: array.name)
   }
 
   /// The encoder's matrix and the latent size R.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Foundation
 import Synchronization
 
@@ -9,6 +10,8 @@ package final class ProgressLine: Sendable {
   private struct State {
     var label = ""
     var stage = ""
+    /// Stages that came to their end in this run: how long one takes is not known before.
+    var stagesDone = 0
     var total = 0
     var done = 0
     /// Part of `done` that an earlier run did: it says nothing about this one's speed.
@@ -42,7 +45,12 @@ package final class ProgressLine: Sendable {
   }
 
   /// Notes what is being done now.
-  package func enter(_ stage: String) { state.withLock { $0.stage = stage } }
+  package func enter(_ stage: String) {
+    state.withLock { state in
+      if !state.stage.isEmpty, state.stage != stage { state.stagesDone += 1 }
+      state.stage = stage
+    }
+  }
 
   /// Notes that `count` more units are done.
   package func advance(_ count: Int = 1) {
@@ -85,21 +93,27 @@ package final class ProgressLine: Sendable {
     let elapsed = Double((now - state.start) / .milliseconds(1)) / 1000
     let text = ProgressLine.text(
       label: state.label, stage: state.stage, done: state.done, skipped: state.skipped,
-      total: state.total, tokens: state.tokens, elapsed: elapsed)
+      total: state.total, tokens: state.tokens, elapsed: elapsed,
+      stagesDone: state.stagesDone)
     write(terminal ? "\r\u{1B}[2K\(text)" : "\(text)\n")
     state.open = terminal
   }
 
+  /// Part of the work that must be done before the speed says when all will be.
+  private static let telling = 0.02
+
   /// The line: what is done, how much of it, the time left and the tokens per second at this run's
-  /// speed so far.
+  /// speed so far. Parts of a stage differ in speed, so that no time is told before one was ended.
   package static func text(
     label: String, stage: String, done: Int, skipped: Int, total: Int, tokens: Int,
-    elapsed: Double
+    elapsed: Double, stagesDone: Int
   ) -> String {
     let share = min(1, Double(done) / Double(total))
     let own = share - Double(skipped) / Double(total)
-    let left = own > 0 ? elapsed * (1 - share) / own : .infinity
-    var parts = [Format.percent(share), "\(Format.duration(left)) left"]
+    var parts = [Format.percent(share)]
+    if own >= telling, stage.isEmpty || stagesDone > 0 {
+      parts.append("\(Format.duration(elapsed * (1 - share) / own)) left")
+    }
     if !stage.isEmpty { parts.insert(stage, at: 0) }
     if tokens > 0, elapsed > 0 {
       parts.append("\(Format.number(own * Double(tokens) / elapsed, decimals: 0)) tokens/s")
@@ -112,7 +126,5 @@ package final class ProgressLine: Sendable {
     state.open = false
   }
 
-  private func write(_ text: String) {
-    FileHandle.standardError.write(Data(text.utf8))
-  }
+  private func write(_ text: String) { StandardStream.say(text) }
 }

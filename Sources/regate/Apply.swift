@@ -33,8 +33,8 @@ struct Apply: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    common.show(
-      try DeltaApplication.run(
+    try common.show(
+      DeltaApplication.run(
         DeltaApplication.Request(
           delta: delta, checkpoint: checkpoint, output: output, overwrite: overwrite,
           threads: common.threads),

@@ -55,8 +55,8 @@ struct Capture: CommonCommand {
   func run() throws {
     var options = tokens.options(length, seed: seed.seed)
     options.perplexity = pplProtocol
-    common.show(
-      try CaptureRun.run(
+    try common.show(
+      CaptureRun.run(
         CaptureRun.Request(
           checkpoint: checkpoint, calibration: calibration, output: output, tokens: options,
           type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,

@@ -31,7 +31,7 @@ struct CheckCommand: BasicCommand {
   func run() throws {
     let check = try Check.run(
       Check.Request(checkpoint: checkpoint, runtimes: target?.runtimes ?? Runtime.allCases))
-    basic.show(check)
+    try basic.show(check)
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)
     }

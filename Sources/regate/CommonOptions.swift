@@ -3,7 +3,6 @@
 import ArgumentParser
 import ByteStorage
 import Checkpoints
-import Foundation
 package import RegateKit
 import Reports
 
@@ -19,12 +18,12 @@ struct BasicOptions: ParsableArguments {
   var io = FileAccess.map
 
   /// Prints a report to standard output in the form that was asked for.
-  func show(_ report: some Report) {
+  func show(_ report: some Report) throws(RegateError) {
     let bytes =
       json
       ? OptionNames.spelled(report.json).serialised(.pretty)
       : Array(OptionNames.spelled(report.text).utf8) + [0x0A]
-    FileHandle.standardOutput.write(Data(bytes))
+    try StandardStream.output.write(bytes, "the report")
   }
 }
 
@@ -47,12 +46,12 @@ struct CommonOptions: ParsableArguments {
   /// Where the progress of long work is shown.
   var progress: ProgressLine { ProgressLine(quiet: quiet) }
 
-  func show(_ report: some Report) { basic.show(report) }
+  func show(_ report: some Report) throws(RegateError) { try basic.show(report) }
 
   /// Says something before long work begins.
   func announce(_ text: String) {
     guard !basic.json, !quiet else { return }
-    FileHandle.standardError.write(Data((OptionNames.spelled(text) + "\n").utf8))
+    StandardStream.say(OptionNames.spelled(text) + "\n")
   }
 }
 
@@ -101,7 +100,10 @@ struct PageArguments: ParsableArguments {
 
 /// Continuing a long run.
 struct ResumeArguments: ParsableArguments {
-  @Flag(help: "Continue an interrupted run from the state that it kept beside the output.")
+  @Flag(
+    help: ArgumentHelp(
+      "Continue an interrupted run from the state that it kept beside the output (validate: beside "
+        + "PATCHED)."))
   var resume = false
 
   func options(_ interval: ResumeInterval) -> ResumeOptions {
@@ -123,7 +125,7 @@ struct ResumeInterval: ParsableArguments {
   var isStandard: Bool { resumeEvery == Self.standard }
 
   func validate() throws {
-    guard resumeEvery >= 0 else {
+    guard resumeEvery >= 0, resumeEvery.isFinite else {
       throw ValidationError("--resume-every must be 0 or more, not \(resumeEvery).")
     }
   }

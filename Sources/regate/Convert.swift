@@ -121,7 +121,7 @@ struct Convert: CommonCommand {
 
   func run() throws {
     guard !dryRun, let source, let output = outputs.first else {
-      common.show(
+      try common.show(
         try ConversionPlan.run(
           ConversionPlan.Request(
             checkpoint: checkpoint, source: source, output: outputs.first, form: router.router,
@@ -134,6 +134,6 @@ struct Convert: CommonCommand {
         threads: common.threads),
       progress: common.progress)
     common.announce(conversion.plan.introduction)
-    common.show(try conversion.run())
+    try common.show(conversion.run())
   }
 }

@@ -52,8 +52,8 @@ struct Fit: CommonCommand {
   }
 
   func run() throws {
-    common.show(
-      try FitRun.run(
+    try common.show(
+      FitRun.run(
         FitRun.Request(
           checkpoint: checkpoint,
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),

@@ -37,6 +37,12 @@ struct Inspect: CommonCommand {
   @OptionGroup var page: PageArguments
   @OptionGroup var common: CommonOptions
 
+  func validate() throws {
+    if ranks != nil, load.counts == nil, load.files.isEmpty {
+      throw ValidationError("--ep goes with --calibration or --counts.")
+    }
+  }
+
   func run() throws {
     let file = try page.file()
     let inspection = try Inspection.run(
@@ -45,6 +51,6 @@ struct Inspect: CommonCommand {
         ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
       progress: common.progress)
     try file?.write(inspection.page, spelled: OptionNames.spelled)
-    common.show(inspection)
+    try common.show(inspection)
   }
 }

@@ -99,8 +99,8 @@ struct Place: CommonCommand {
 
   func run() throws {
     guard let request = load.request(tokens.options(length, seed: seed.seed)) else { return }
-    common.show(
-      try PlacementRun.run(
+    try common.show(
+      PlacementRun.run(
         PlacementRun.Request(
           checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
           mtp: mtp.includes, threads: common.threads),

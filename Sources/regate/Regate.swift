@@ -36,26 +36,36 @@ struct Regate: ParsableCommand {
 
   func run() throws {
     guard version else { throw CleanExit.helpRequest(self) }
-    print(RegateVersion.current)
+    try StandardStream.output.write(Array("\(RegateVersion.current)\n".utf8), "the version")
   }
 
   /// Like ArgumentParser's `main()`, with this tool's exit codes and one-line errors.
   static func main() {
     FreedMemory.returnAtOnce()
+    StandardStream.reserveClosed()
     do {
       var command = try parseAsRoot()
       let access = (command as? any BasicCommand)?.basic.io ?? .map
       try FileAccess.$current.withValue(access) { try command.run() }
     } catch let error as RegateError {
-      FileHandle.standardError.write(
-        Data("regate: \(OptionNames.spelled(error.description))\n".utf8))
-      Foundation.exit(1)
+      fail(error)
     } catch {
       let message = fullMessage(for: error)
       let code = exitCode(for: error)
-      let stream = code == .success ? FileHandle.standardOutput : .standardError
-      if !message.isEmpty { stream.write(Data("\(message)\n".utf8)) }
-      Foundation.exit(code == .success ? 0 : (code == .validationFailure ? 2 : 1))
+      guard code == .success else {
+        if !message.isEmpty { StandardStream.say(message + "\n") }
+        Foundation.exit(code == .validationFailure ? 2 : 1)
+      }
+      do throws(RegateError) {
+        try StandardStream.output.write(Array((message + "\n").utf8), "the help")
+      } catch {
+        fail(error)
+      }
     }
+  }
+
+  private static func fail(_ error: RegateError) -> Never {
+    StandardStream.say("regate: \(OptionNames.spelled(error.description))\n")
+    Foundation.exit(1)
   }
 }

@@ -22,8 +22,8 @@ struct Revert: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    common.show(
-      try Reversion.run(
+    try common.show(
+      Reversion.run(
         Reversion.Request(checkpoint: checkpoint, threads: common.threads),
         progress: common.progress))
   }

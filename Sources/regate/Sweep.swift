@@ -54,6 +54,6 @@ struct SweepCommand: CommonCommand {
         form: router.router, threads: common.threads),
       progress: common.progress, announce: common.announce)
     try file?.write(sweep.page, spelled: OptionNames.spelled)
-    common.show(sweep)
+    try common.show(sweep)
   }
 }

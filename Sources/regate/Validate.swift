@@ -77,6 +77,17 @@ struct Validate: CommonCommand {
   @OptionGroup var interval: ResumeInterval
   @OptionGroup var common: CommonOptions
 
+  func validate() throws {
+    for (name, limit) in [
+      ("--max-gini", maxGini), ("--max-layer-gini", maxLayerGini), ("--min-ratio", minRatio),
+      ("--max-output-error", maxOutputError), ("--max-perplexity-increase", maxPerplexityIncrease),
+    ] {
+      if let limit, !limit.isFinite {
+        throw ValidationError("\(name) must be a number, not \(limit).")
+      }
+    }
+  }
+
   private var tokenOptions: TokenOptions {
     var options = tokens.options(length, seed: seed.seed)
     options.perplexity = pplProtocol
@@ -95,7 +106,7 @@ struct Validate: CommonCommand {
         resume: resuming.options(interval)),
       progress: common.progress)
     try file?.write(validation.page, spelled: OptionNames.spelled)
-    common.show(validation)
+    try common.show(validation)
     if !validation.passed { throw ExitCode(1) }
   }
 }

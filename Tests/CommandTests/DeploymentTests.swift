@@ -128,3 +128,71 @@ extension Bench {
     says: "--mtp: a map is for the model's own layers", "mtp")
   #expect(try fileTree(directory.url) == before)
 }
+
+@Test func `rank counts that the experts cannot be on are refused`() throws {
+  let bench = try Bench(.qwen3, .init(.single), tokens: 64)
+  let fragment = "--ep: 64 ranks cannot share the 16 experts of"
+  for arguments in [
+    ["inspect", bench.source], ["validate", bench.source, bench.source],
+    ["place", bench.source, "-o", bench.path("out")],
+  ] {
+    let outcome = try Tool.run(arguments + ["--calibration", bench.capture, "--ep", "2,64", "-q"])
+    requireRefusal(outcome, naming: bench.source, says: fragment, arguments[0])
+  }
+}
+
+@Test func `the manifest of a split output has the name of the whole`() throws {
+  let bench = try Bench(gguf: .init(.f16, split: true), .mixtral)
+  let delta = bench.path("my.delta")
+  #expect(try bench.place(["--ep", "2", "--delta", delta]).code == 0)
+  #expect(try bench.place(["--ep", "2", "-o", bench.path("placed.gguf")]).code == 0)
+  let name = bench.path("applied-00001-of-00002.gguf")
+  #expect(try Tool.run("apply", delta, bench.source, "-o", name).code == 0)
+  for stem in ["placed", "applied"] {
+    let files = try fileTree(bench.folder).keys.filter { $0.hasPrefix(stem) }
+    #expect(
+      files.sorted() == [
+        "\(stem)-00001-of-00002.gguf", "\(stem)-00002-of-00002.gguf", "\(stem).regate.json",
+      ])
+  }
+}
+
+@Test func `a delta with bytes that belong to nothing is refused`() throws {
+  let bench = try Bench(.mixtral, .init(.single), tokens: 64)
+  let delta = bench.path("my.delta")
+  #expect(try bench.place(["--ep", "2", "--delta", delta]).code == 0)
+  var bytes = try Data(contentsOf: URL(filePath: delta))
+  bytes.append(0)
+  try bytes.write(to: URL(filePath: delta))
+  requireRefusal(
+    try Tool.run("apply", delta, bench.source, "-o", bench.path("out")), naming: delta,
+    says: "but its pieces end at", "trailing byte")
+}
+
+@Test func `a change in place that changes nothing promises no way back`() throws {
+  let bench = try Bench(.qwen3, .init(.single), tokens: 64)
+  let none = ["--calibration", bench.capture, "--strength", "0"]
+  let text = try Tool.run(["convert", bench.source, "--in-place", "-q"] + none)
+  #expect(text.code == 0)
+  #expect(text.output.contains("Nothing changes: no file was written."))
+  #expect(!text.output.contains("takes it back"))
+  let report = try Tool.run(["convert", bench.source, "--in-place", "-q", "--json"] + none).json()
+  #expect((report["in_place"] as? [String: Any])?["undo"] is NSNull)
+  #expect(try Tool.run(["convert", bench.source, "-o", bench.path("out"), "-q"] + none).code == 0)
+  let manifest = try JSONSerialization.jsonObject(
+    with: Data(contentsOf: bench.folder.appending(path: "out/regate.json")))
+  #expect((manifest as? [String: Any])?["router"] as? String == "unchanged")
+}
+
+@Test func `an output that only the stock router can have names no other choice`() throws {
+  let bench = try Bench(.qwen3, .init(.single), tokens: 64)
+  let plan = try bench.convert("--calibration", bench.capture, "--in-place", "--dry-run")
+  #expect(plan.output.contains("In place: routers ") && plan.output.contains("are written over"))
+  #expect(!plan.output.contains("Choose --router lpr") && !plan.output.contains("Output:"))
+  let lora = try bench.convert(
+    "--calibration", bench.capture, "--lora", bench.path("l"), "--dry-run")
+  #expect(lora.output.contains("Adapter: ") && !lora.output.contains("Choose --router lpr"))
+  let copy = try bench.convert(
+    "--calibration", bench.capture, "--router", "stock", "-o", bench.path("out"), "--dry-run")
+  #expect(copy.output.contains("Choose --router lpr") && copy.output.contains("Output: "))
+}

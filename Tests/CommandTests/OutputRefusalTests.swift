@@ -133,7 +133,8 @@ extension Bench {
   let outcome = try Tool.run(
     ["convert", bench.source, "--calibration", bench.capture, "--output", bench.path("out"), "-q"],
     through: "trap '' XFSZ\nulimit -f 8")
-  requireRefusal(outcome, naming: "model-", says: "cannot be written", "file size limit")
+  requireRefusal(
+    outcome, naming: bench.path("out/model-"), says: "cannot be written", "file size limit")
   #expect(try fileTree(bench.folder) == before)
 }
 

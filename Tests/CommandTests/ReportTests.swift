@@ -162,7 +162,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(other["held_out_gini"] as? Double != own["held_out_gini"] as? Double)
   for layer in objects(other["layers"]) { #expect(layer["output_error"] is NSNull) }
   #expect(!otherText.contains("Figures are on"))
-  #expect(otherText.contains("The strength was chosen by the routers of the form lpr"))
+  #expect(otherText.contains("The fit was judged by the routers of the form lpr"))
 }
 
 @Test func `convert says what it writes and what came of it`() throws {

@@ -28,6 +28,7 @@ private let misuses: [([String], String)] = [
   (["inspect", "m", "--threads", "many"], "--threads"),
   (["inspect", "m", "--ep", "2,x"], "--ep"),
   (["inspect", "m", "--ep", "0"], "--ep"),
+  (["inspect", "m", "--ep", "4"], "--ep"),
   (["inspect", "m", "--counts", "i", "--calibration", "c"], "--counts"),
   (["inspect", "m", "--imatrix", "i", "--calibration", "c"], "--counts"),
   (["capture", "m", "--output", "o"], "--calibration"),
@@ -118,6 +119,17 @@ private let misuses: [([String], String)] = [
   (["validate", "a"], "<patched>"),
   (["validate", "a", "b"], "--calibration"),
   (["validate", "a", "b", "--calibration", "c", "--max-gini", "low"], "--max-gini"),
+  (["validate", "a", "b", "--calibration", "c", "--max-gini", "nan"], "--max-gini"),
+  (["validate", "a", "b", "--calibration", "c", "--max-layer-gini", "nan"], "--max-layer-gini"),
+  (["validate", "a", "b", "--calibration", "c", "--min-ratio", "inf"], "--min-ratio"),
+  (
+    ["validate", "a", "b", "--calibration", "c", "--max-output-error", "nan"], "--max-output-error"
+  ),
+  (
+    ["validate", "a", "b", "--calibration", "c", "--max-perplexity-increase", "nan"],
+    "--max-perplexity-increase"
+  ),
+  (["validate", "a", "b", "--calibration", "c", "--resume-every", "inf"], "--resume-every"),
   (["check"], "<checkpoint>"),
   (["check", "m", "--target", "vllm,"], "--target"),
   (["check", "m", "--threads", "2"], "--threads"),

@@ -92,7 +92,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     var metadata = metadata
     change(&tensors, &metadata)
     let path = bench.directory.path("damaged.safetensors")
-    try writeSafetensorsFile(
+    try writeFitFile(
       tensors.sorted { $0.key < $1.key }.map { ($0, $1.type, $1.shape, $1.bytes) },
       metadata: metadata, to: path)
     let error = #expect(throws: RegateError.self) {
@@ -185,4 +185,15 @@ private func keys(_ value: JSONValue?) -> Set<String> {
       try JSONDecoder().decode(Budget.self, from: Data(wrong.utf8))
     }
   }
+}
+
+@Test func `a fit file has the digest that the format documents`() throws {
+  let bench = try Workbench(sample, tokens: 192)
+  let path = bench.directory.path("my.safetensors")
+  try bench.convert(to: nil) { $0.output = .checkpoint(.delta(to: bench.output("d"))) }
+    .fit.write(to: path)
+  let plain = try PlainCheckpoint(safetensors: URL(filePath: path))
+  let metadata = try #require(plain.metadata["my.safetensors"])
+  let tensors = plain.tensors.map { ($0.key, $0.value.type, $0.value.shape, $0.value.bytes) }
+  #expect(metadata["sha256"] == fitDigest(tensors: tensors, metadata: metadata))
 }

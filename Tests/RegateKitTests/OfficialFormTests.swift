@@ -152,3 +152,22 @@ func `routing that the official code has not is refused with the reason`(_ index
   }
   #expect(error?.description.contains("out_proj.weight") == true)
 }
+
+@Test func `an official checkpoint is run as its configuration says`() throws {
+  let directory = try TemporaryDirectory()
+  let model = TinyModel.qwen3
+  var draft = ConversionDraft(
+    model.path, calibration: [model.data("heldout.capture.safetensors")],
+    to: directory.path("out"))
+  draft.form = .lprOfficial
+  draft.settings.refinementSteps = 0
+  draft.settings.clones = false
+  _ = try draft.run()
+  let ids = [model.ids("heldout")]
+  let inspection = try Inspection.run(
+    .init(
+      checkpoint: directory.path("out"), load: .traffic(ids, .init()), ranks: [2], threads: 2))
+  let validation = try Validation.run(
+    .init(original: model.path, patched: directory.path("out"), calibration: ids, threads: 2))
+  #expect(inspection.layers.map { $0.load?.load } == validation.layers.map(\.patched.load))
+}

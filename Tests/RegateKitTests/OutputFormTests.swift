@@ -33,6 +33,18 @@ private let original =
     }
   }
 
+  @Test func `a name that would break the table is written as entities`() throws {
+    let bench = try Workbench(Sample.mixtralByLayer, tokens: 192)
+    let source = bench.directory.path("a|b`c")
+    try FileManager.default.moveItem(atPath: bench.source, toPath: source)
+    _ = try bench.convertKnown(to: "out") { $0.checkpoint = source }
+    let card = try String(
+      contentsOf: bench.folder("out").appending(path: "README.md"), encoding: .utf8)
+    let name = "<code>a&#124;b&#96;c</code>"
+    #expect(card.contains("| base model | \(name) |") && card.contains("Made from \(name) by"))
+    #expect(card.contains("| fit | `known.fit` |"))
+  }
+
   /// Forms of a fitted output, and what their card says of loading it.
   @Test(arguments: [
     (RouterForm.lpr, "trust_remote_code=True", ["| similarity | dot |", "| latent | auto |"]),

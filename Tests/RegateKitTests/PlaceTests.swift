@@ -310,7 +310,9 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   let layer = try #require(model.layout.layers.first)
   let counts = (0..<layer.rule.experts).map { Float(1000 / ($0 + 1) * layer.rule.topK) }
   let path = try directory.write(
-    imatrix(layers: model.layout.layers.map(\.index), counts: counts), to: "load.gguf")
+    importanceMatrix(
+      layers: model.layout.layers.map(\.index), counts: counts, hidden: layer.hiddenSize,
+      width: layer.expertWidth), to: "load.gguf")
   func place(_ output: PlacementRun.Output) throws -> PlacementRun {
     try PlacementRun.run(
       .init(checkpoint: gguf, load: .imatrix(path), ranks: [2], output: output, threads: 2))
@@ -333,30 +335,4 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
     #expect(Set(experts) == Set(0..<layer.rule.experts))
     #expect(experts.count { $0 == 0 } > 1, "the hottest expert is doubled")
   }
-}
-
-/// A GGUF importance matrix with the same counts in every layer.
-private func imatrix(layers: [Int], counts: [Float]) -> [UInt8] {
-  var draft = GGUFDraft(keys: [
-    GGUFDraft.pair("general.type", 8, GGUFDraft.string("imatrix")),
-    GGUFDraft.pair("imatrix.chunk_count", 4, GGUFDraft.number(UInt32(1))),
-    GGUFDraft.pair("imatrix.chunk_size", 4, GGUFDraft.number(UInt32(512))),
-  ])
-  var data: [UInt8] = []
-  for layer in layers {
-    for part in ["gate", "up", "down"] {
-      for (suffix, shape, values) in [
-        ("in_sum2", [Int64(1), Int64(counts.count)], counts.map { _ in Float(1) }),
-        ("counts", [1, Int64(counts.count)], counts),
-      ] {
-        draft.tensors.append(
-          GGUFDraft.tensor(
-            "blk.\(layer).ffn_\(part)_exps.weight.\(suffix)", shape, type: 0,
-            offset: UInt64(data.count)))
-        data += PlainType.f32.bytes(values)
-        data += [UInt8](repeating: 0, count: (32 - data.count % 32) % 32)
-      }
-    }
-  }
-  return draft.bytes + data
 }

@@ -141,7 +141,7 @@ extension Workbench {
       }
     }
     let path = directory.path("known.fit")
-    try writeSafetensorsFile(tensors, metadata: fit.metadata, to: path)
+    try writeFitFile(tensors, metadata: fit.metadata, to: path)
     return (path, stock, fit.maps)
   }
 
@@ -168,6 +168,13 @@ func integers(_ bytes: [UInt8]) -> [Int] {
         $0 | UInt64(bytes[start + $1]) << UInt64(8 * $1)
       })
   }
+}
+
+/// Writes a fit file with the digest of what it holds.
+func writeFitFile(_ tensors: [FitTensor], metadata: [String: String], to path: String) throws {
+  var metadata = metadata
+  metadata["sha256"] = fitDigest(tensors: tensors, metadata: metadata)
+  try writeSafetensorsFile(tensors, metadata: metadata, to: path)
 }
 
 /// Writes a plain safetensors file.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ByteStorage
-import Foundation
 package import OrderedCollections
 import Tensors
 
@@ -19,7 +18,7 @@ package struct ArrayContainer: Sendable {
   /// Opens `path`, by its suffix.
   package static func open(_ path: String) throws(RegateError) -> ArrayContainer {
     if CheckpointDirectory.isDirectory(path) { return try openFolder(path) }
-    switch (path as NSString).pathExtension.lowercased() {
+    switch path.pathExtension.lowercased() {
     case "npy": return try openNPY(path)
     case "npz": return try openNPZ(path)
     case "safetensors": return try openSafetensors(path)
@@ -55,7 +54,7 @@ package struct ArrayContainer: Sendable {
 
   private static func readNPY(_ path: String) throws(RegateError) -> NumericArray {
     let file = try MappedFile(path: path)
-    let name = ((path as NSString).lastPathComponent as NSString).deletingPathExtension
+    let name = path.lastPathComponent.deletingExtension
     return try NumericArray(name: name, npy: ArrayStorage(file, .plain(0..<file.count)))
   }
 

@@ -75,6 +75,11 @@ package struct NumericArray: Sendable {
   /// Throws where something wrote to the array's file since it was opened.
   package func requireUnchanged() throws(RegateError) { try storage.file.requireUnchanged() }
 
+  /// Calls `body` with all elements as little-endian bytes, first dimension slowest.
+  package func withBytes(_ body: (RawSpan) -> Void) throws(RegateError) {
+    try withRowMajorBytes(of: 0..<rowCount, body)
+  }
+
   /// Says that `rows` will not be needed again, so that memory stays bounded on a pass over a large
   /// array. A compressed array is forgotten as a whole and would be inflated anew.
   package func discard(rows: Range<Int>) {

@@ -103,6 +103,12 @@ package struct GGUFSplit {
     return integer
   }
 
+  /// The name of a model's file without its extension and, for a part, without what numbers it.
+  package static func stem(of name: String) -> String {
+    name.firstMatch(of: /-[0-9]{5}-of-[0-9]{5}\.gguf$/).map { String(name[..<$0.range.lowerBound]) }
+      ?? name.deletingExtension
+  }
+
   /// What ends the name of part `index`, counted from 0.
   package static func ending(_ index: Int, of count: Int) -> String {
     func fiveDigits(_ number: Int) -> String {

@@ -61,7 +61,11 @@ struct ImatrixCounts {
       var rows: Int?
       if let tensor = tensors[router], tensor.elementCount == 1 { rows = try counts(tensor)[0] }
       layers.append(
-        ImatrixFile.Layer(index: index, counts: try expertCounts(of: index), routerRows: rows))
+        ImatrixFile.Layer(
+          index: index, counts: try expertCounts(of: index), routerRows: rows,
+          hiddenSize: ImatrixCounts.expertWeights.dropLast().lazy
+            .compactMap { width($0, of: index) }.first,
+          expertWidth: width("ffn_down_exps", of: index)))
     }
     guard !layers.isEmpty else {
       throw RegateError(
@@ -69,6 +73,15 @@ struct ImatrixCounts {
         advice: "make the importance matrix from a Mixture-of-Experts model")
     }
     return layers
+  }
+
+  /// Inputs of each expert's part of a weight: `checkPair` saw that its sums are as many for each.
+  private func width(_ weight: String, of layer: Int) -> Int? {
+    let name = "blk.\(layer).\(weight).weight"
+    guard let sums = tensors[name + ImatrixCounts.sumsSuffix],
+      let counts = tensors[name + ImatrixCounts.countsSuffix]
+    else { return nil }
+    return sums.elementCount / counts.elementCount
   }
 
   private func expertLayers() -> [Int] {

@@ -36,6 +36,9 @@ package struct ImatrixFile: Sendable {
     /// Rows that the router itself was seen to read, where recorded. Batches below 16 tokens are
     /// missing from it, so it can be smaller than the number of tokens.
     package let routerRows: Int?
+    /// H and I, the widths of what the experts and their last matrices read, where recorded.
+    package let hiddenSize: Int?
+    package let expertWidth: Int?
     /// Tokens times experts per token.
     package var assignments: Int { counts.reduce(0, +) }
     /// Whether the counts are exact: they are stored as F32, which rounds beyond 2^24.

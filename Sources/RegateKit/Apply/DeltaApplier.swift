@@ -45,6 +45,7 @@ struct DeltaApplier {
 
   /// Checks the base files' hashes, writes the output and checks it, and gives it its name.
   func run() throws(RegateError) -> DeltaApplication {
+    progress.warnOfLeftovers(beside: request.output)
     let base = try openBase()
     var files: [OutputFile] = []
     for entry in delta.delta.files {
@@ -61,7 +62,11 @@ struct DeltaApplier {
     progress.begin("Writing", total: byteCount)
     for file in files {
       try progress.requireWanted()
-      try file.write(to: stage.path(file.name)) { progress.advance($0) }
+      do throws(RegateError) {
+        try file.write(to: stage.path(file.name)) { progress.advance($0) }
+      } catch {
+        throw stage.located(error)
+      }
     }
     progress.end()
     var written: [MappedFile] = []

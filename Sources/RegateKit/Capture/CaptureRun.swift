@@ -89,6 +89,7 @@ public struct CaptureRun: Report {
         .refused, file: request.calibration.first, "is a capture already",
         advice: "give text or token ids")
     }
+    progress.warnOfLeftovers(beside: request.output)
     let folder = request.output.directory
     try StagedOutput.requireVacant(
       request.output, isDirectory: false, overwrite: request.overwrite)
@@ -122,6 +123,8 @@ public struct CaptureRun: Report {
     } catch {
       // Nothing to continue from: nothing is left behind.
       if !point.isSaved { point.discard() }
+      var error = error
+      if error.file == point.folder + "/" + partialName { error.file = request.output }
       throw error
     }
   }

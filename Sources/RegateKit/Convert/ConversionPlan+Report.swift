@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import CheckpointWriting
 public import Checkpoints
 import OrderedCollections
 import Reports
@@ -19,17 +20,29 @@ extension ConversionPlan {
         clones ? String(layer.cloneLimit) : "-",
       ])
     }
-    let routers = layers.reduce(0) { $0 + $1.routerBytes }
-    let most = layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes }
     var lines = [
       headline, "", "\(checkpoint): \(layout.family.title), \(container)", table.render(), "",
-      "Output: \(Format.bytes(outputBytes)), of which routers \(Format.bytes(routers))"
-        + (clones ? ", clones at most \(Format.bytes(most))" : "") + "; the rest byte-identical.",
+      extent,
     ]
     lines += layout.extraRouters.map(\.notice)
     lines += workLines
     lines.append("Loading (`Check` says why): \(check.summary).")
     return lines.joined(separator: "\n")
+  }
+
+  /// How much is written where.
+  private var extent: String {
+    let routers = Format.bytes(layers.reduce(0) { $0 + $1.routerBytes })
+    let most = Format.bytes(layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes })
+    let changes = "routers \(routers)" + (clones ? ", clones at most \(most)" : "")
+    switch output {
+    case .checkpoint(.inPlace):
+      return "In place: \(changes) are written over; an undo delta keeps what stood there."
+    case .checkpoint(.delta): return "Delta: \(changes)."
+    case .adapter: return "Adapter: the differences of routers of \(routers)."
+    case .checkpoint(.copy), nil:
+      return "Output: \(Format.bytes(outputBytes)), of which \(changes); the rest byte-identical."
+    }
   }
 
   private var workLines: [String] {

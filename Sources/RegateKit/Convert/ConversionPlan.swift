@@ -92,15 +92,21 @@ public struct ConversionPlan: Report {
   public let layers: [Layer]
   /// Gates of multi-token prediction that do not change, by name.
   public var leftAlone: [String] { layout.extraRouters.map(\.gate.name) }
-  /// Bytes of the whole output.
+  /// Bytes of the whole checkpoint, and of a copy.
   public let outputBytes: Int
   /// nil where nothing is fitted.
   public let work: Work?
   /// Whether a fit is taken that was made before.
   let takesFit: Bool
+  /// nil: a copy, or still open.
+  let output: Conversion.Output?
+
+  /// Whether the output has no files of its own, which other forms need.
+  private var onlyStock: Bool { output.map { $0.isInPlace || $0.isAdapter } ?? false }
 
   init(
-    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool
+    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool,
+    output: Conversion.Output?
   ) {
     checkpoint = model.checkpoint.path
     layout = model.layout
@@ -109,6 +115,7 @@ public struct ConversionPlan: Report {
     self.check = check
     self.work = work
     self.takesFit = takesFit
+    self.output = output
     layers = model.layout.layers.map { layer in
       Layer(
         index: layer.index, tensors: layer.routerTensors.map(\.name),
@@ -120,7 +127,7 @@ public struct ConversionPlan: Report {
   }
 
   /// The form that is written, what loads it, and how to choose another.
-  package var headline: String { form.output.headline(layout.container) }
+  package var headline: String { form.output.headline(layout.container, onlyStock: onlyStock) }
 
   /// What is said before the work begins: the form, and the memory that several candidates need.
   package var introduction: String {

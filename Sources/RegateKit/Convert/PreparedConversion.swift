@@ -71,7 +71,7 @@ public struct PreparedConversion {
     }
     plan = ConversionPlan(
       model: model, form: form, check: check, clones: clones, work: work,
-      takesFit: givenFit != nil)
+      takesFit: givenFit != nil, output: request.output)
   }
 
   /// With the layers of multi-token prediction where the fit has them.
@@ -169,6 +169,7 @@ public struct PreparedConversion {
     guard let output = request.output else {
       throw RegateError(.missing, subject: "`output`", "nothing is to be written")
     }
+    if let path = output.path { progress.warnOfLeftovers(beside: path) }
     let fit = try makeFit(for: output)
     var written: Written?
     var adapter: AdapterSummary?

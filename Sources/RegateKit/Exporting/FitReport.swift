@@ -49,9 +49,10 @@ struct FitReport {
 
   /// In the place of `verdict` where the fit was judged by another form.
   private var otherForm: String {
-    "The strength was chosen by the routers of the form \(fit.origin.form.rawValue): what is known of "
-      + "the form \(form.rawValue) is the table above. Judge the finished model with `Validation` "
-      + "on text of its own, or make a fit that is judged by this form."
+    (fit.origin.budget.isJudged ? "The strength was chosen" : "The fit was judged")
+      + " by the routers of the form \(fit.origin.form.rawValue): what is known of the form "
+      + "\(form.rawValue) is the table above. Judge the finished model with `Validation` on text "
+      + "of its own, or make a fit that is judged by this form."
   }
 
   private var table: TextTable {

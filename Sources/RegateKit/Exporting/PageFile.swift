@@ -16,7 +16,7 @@ public struct PageFile: Sendable {
     self.path = path
     self.overwrite = overwrite
     // So that no slip of a path can replace a checkpoint's file.
-    guard ["html", "htm"].contains((path as NSString).pathExtension.lowercased()) else {
+    guard ["html", "htm"].contains(path.pathExtension.lowercased()) else {
       throw RegateError(
         .refused, file: path, subject: "`html`", "is no name for a page",
         advice: "let it end in .html")

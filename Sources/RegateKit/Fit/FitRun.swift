@@ -86,6 +86,7 @@ public struct FitRun: Report {
     let fitting = try FittingTask(
       model, request, form: form, forms: [form, .lpr, .stock], keepsBiasType: false,
       progress: progress)
+    if let output = request.output { progress.warnOfLeftovers(beside: output.path) }
     let fit = try fitting.run(command: "fit", stateBeside: request.output)
     if let output = request.output {
       try FitFile.write(fit, to: output.path, overwrite: output.overwrite)

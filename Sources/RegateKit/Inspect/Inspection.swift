@@ -114,9 +114,15 @@ public struct Inspection: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> Inspection {
     let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    try model.requireRanks(request.ranks)
+    guard request.load != nil || request.ranks.isEmpty else {
+      throw RegateError(
+        .refused, subject: "`ranks`", "are about a load, and none is given",
+        advice: "give `calibration` or `counts` too")
+    }
     let load = try request.load.map { (source) throws(RegateError) in
-      try source.source(for: model, threads: request.threads, progress: progress)
-        .load(ranks: request.ranks)
+      try source.load(
+        of: model, ranks: request.ranks, threads: request.threads, progress: progress)
     }
     var layers: [Layer] = []
     var closest: (layer: Int, gate: Matrix, cosine: Double)?

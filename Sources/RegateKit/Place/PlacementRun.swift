@@ -85,9 +85,9 @@ public struct PlacementRun: Report {
     let model = try Model.open(request.checkpoint, mtp: request.mtp)
     try model.requireConvertible()
     try request.requirePossible(model)
-    let source = try request.load.source(
-      for: model, threads: request.threads, progress: progress)
-    let load = try source.load(ranks: request.ranks)
+    if let path = request.output.path { progress.warnOfLeftovers(beside: path) }
+    let load = try request.load.load(
+      of: model, ranks: request.ranks, threads: request.threads, progress: progress)
     let counts = load.layers.map(\.load)
     let map: ExpertMap
     var written: Written?
@@ -114,6 +114,16 @@ public struct PlacementRun: Report {
   }
 }
 
+extension PlacementRun.Output {
+  /// The path of what is written; nil in place.
+  fileprivate var path: String? {
+    switch self {
+    case .checkpoint(let sink): sink.path
+    case .map(_, let path, _, _, _): path
+    }
+  }
+}
+
 extension PlacementRun.Request {
   /// Refuses, before any long work, what cannot be written.
   fileprivate func requirePossible(_ model: Model) throws(RegateError) {
@@ -123,6 +133,7 @@ extension PlacementRun.Request {
     }
     switch output {
     case .checkpoint(let sink):
+      try model.requireRanks(ranks)
       try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
       switch sink {
       case .copy(let path, _, let overwrite):

@@ -86,8 +86,8 @@ struct Comparison {
   private func compare(_ place: Int, _ walk: LayerWalk) throws(RegateError) -> Validation.Layer {
     let (original, patched) = pair.layers[place]
     let map = maps[place]
-    let before = walk.route(try pair.original.router(of: original).router, stream: 0)
-    let after = walk.route(try pair.patched.router(of: patched).router, stream: 1)
+    let before = try route(original, of: pair.original, walk, stream: 0)
+    let after = try route(patched, of: pair.patched, walk, stream: 1)
     // A single set is all tokens: its error need not be measured twice.
     let groups = traffic.parts.count == 1 ? [] : traffic.parts.map(\.heldOut)
     let errors = try walk.finish(
@@ -105,6 +105,20 @@ struct Comparison {
           before, map: map.original, patched: after, patchedMap: map.patched,
           rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1])
       })
+  }
+
+  /// Where a checkpoint's own router sends the tokens of its stream. Weights that are no numbers are
+  /// its doing, which later layers could not tell: the experts are the original's.
+  private func route(
+    _ layer: MoELayer, of model: Model, _ walk: LayerWalk, stream: Int
+  ) throws(RegateError) -> Assignment {
+    let assignment = walk.route(try model.router(of: layer).router, stream: stream)
+    guard assignment.weights.allSatisfy(\.isFinite) else {
+      throw RegateError(
+        .malformed, file: model.checkpoint.path, subject: "the router of layer \(layer.index)",
+        "gives NaN or infinite weights", advice: "check the checkpoint's router tensors")
+    }
+    return assignment
   }
 
   private func quality(

@@ -127,6 +127,7 @@ public struct Validation: Report {
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
+    try pair.original.requireRanks(request.ranks)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
     guard traffic.calibration.isRun || !request.resume.resumes else {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+package import Routing
+
+/// What a router that is read must be for anything to be computed with it.
+package enum RouterValues {
+  /// Norms and similarities are sums of squares: Float32 holds the square of what is below.
+  private static let limit: Float = 0x1p63
+
+  /// `values` of the tensor `name`, refused where one is not finite or absurdly large.
+  package static func checked(
+    _ values: [Float], file: String, name: String
+  ) throws(RegateError) -> [Float] {
+    guard let place = values.firstIndex(where: { !($0.magnitude < limit) }) else { return values }
+    throw RegateError(
+      .malformed, file: file, subject: name,
+      "holds \(values[place]) at \(place), expected finite values of a router",
+      advice: "the file is damaged: make it again")
+  }
+
+  /// `map`, the logical expert of each physical one, refused where no clone plan makes it.
+  package static func checkedMap(
+    _ map: [Int], rule: RoutingRule, file: String, name: String
+  ) throws(RegateError) -> [Int] {
+    guard let problem = rule.problem(physicalToLogical: map) else { return map }
+    throw RegateError(
+      .malformed, file: file, subject: name, problem,
+      advice: "the file is damaged: make it again")
+  }
+}

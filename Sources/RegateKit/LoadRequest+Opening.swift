@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import CheckpointWriting
+import Checkpoints
+import Traffic
+
+extension LoadRequest {
+  /// The load of `model`'s experts. Counts do not say of which checkpoint they are: that is said once
+  /// where experts of this one lie otherwise than in its original.
+  func load(
+    of model: Model, ranks: [Int], threads: Int, progress: any ProgressSink
+  ) throws(RegateError) -> ExpertLoad {
+    let source = try source(for: model, threads: threads, progress: progress)
+    if case .imatrix(let path) = self, let moved = Manifest.movedExperts(of: model) {
+      progress.warn(
+        "\(model.checkpoint.path) has \(moved), and \(path) does not say whether it was counted on it "
+          + "or on its original, whose counts are wrong here")
+    }
+    return try source.load(ranks: ranks)
+  }
+}
