@@ -124,10 +124,22 @@ struct LayerTensors {
     tensors(of: layer).first { names.isGate($0.name) }?.tensor
   }
 
-  /// Routers of layers from `count` on, and under other prefixes.
-  func extraRouters(beyond count: Int) -> [ExtraRouter] {
-    layers.keys.filter { $0 >= count }.sorted().compactMap { layer in
+  /// Routers of layers from `count` on, `surplus` ones left out, and under other prefixes.
+  func extraRouters(beyond count: Int, butNot surplus: [Int]) -> [ExtraRouter] {
+    layers.keys.filter { $0 >= count && !surplus.contains($0) }.sorted().compactMap { layer in
       gate(of: layer).map { ExtraRouter(layer: layerName(layer), index: layer, gate: $0) }
     } + strays
+  }
+
+  /// Layers from `count` on that are not for multi-token prediction: more than the configuration
+  /// says. Those for prediction project a token's embedding and hidden state (`eh_proj`); where
+  /// none does, they are the last of as many as there should be.
+  func surplus(beyond count: Int, mtpLayers: Int?) -> [Int] {
+    let beyond = layers.keys.filter { $0 >= count }.sorted()
+    let predicting = beyond.filter { layer in
+      tensors(of: layer).contains { $0.name.hasSuffix("eh_proj.weight") }
+    }
+    return predicting.isEmpty
+      ? beyond.dropLast(mtpLayers ?? 0) : beyond.filter { !predicting.contains($0) }
   }
 }

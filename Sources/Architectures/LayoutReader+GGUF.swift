@@ -16,6 +16,7 @@ extension LayoutReader {
     let nextn = try settings.required(Key("nextn_predict_layers", default: 0))
     let blocks = try settings.required(Key("block_count", default: nil))
     layerCount = try Self.checkedLayerCount(blocks - nextn, "block_count", settings)
+    mtpLayers = nextn
     experts = try settings.required(Key("expert_count", default: nil), minimum: 1)
     let topKKey = Key<Int>("expert_used_count", default: nil)
     guard let topK = try settings.perLayer(topKKey) else { throw settings.missing(topKKey) }
@@ -57,10 +58,14 @@ extension LayoutReader {
   ) throws(RegateError) -> PerLayer {
     let key = Key<Int>("expert_feed_forward_length", default: nil)
     let fallback = Key<Int>("feed_forward_length", default: nil)
-    if settings.has(key.names[0]), let width = try settings.perLayer(key) { return width }
-    guard traits.expertWidthFallback != .required else { throw settings.missing(key) }
+    if traits.expertWidth != .feedForward, settings.has(key.names[0]),
+      let width = try settings.perLayer(key)
+    {
+      return width
+    }
+    guard traits.expertWidth != .own else { throw settings.missing(key) }
     guard let width = try settings.perLayer(fallback) else { throw settings.missing(fallback) }
-    guard traits.expertWidthFallback == .feedForwardOverTopK else { return width }
+    guard traits.expertWidth == .ownOrFeedForwardOverTopK else { return width }
     switch width {
     case .all(let value): return .all(value / topK)
     case .each(let values): return .each(values.map { $0 / topK })

@@ -22,10 +22,16 @@ extension LayoutReader {
     let traits = family.huggingFace
     var settings = Settings(json: object, scope: scope, file: file)
 
-    hiddenSize = try settings.required(Key("hidden_size", default: nil), minimum: 1)
-    let layersKey = Key<Int>("num_hidden_layers", default: nil)
+    let defaults = traits.defaults
+    hiddenSize = try settings.required(
+      Key("hidden_size", default: defaults.hiddenSize), minimum: 1)
+    let layersKey = Key("num_hidden_layers", default: defaults.layers)
     layerCount = try Self.checkedLayerCount(
       try settings.required(layersKey), layersKey.names[0], settings)
+    // A spelling that another one overrules is a field all the same, whose type is checked.
+    for name in traits.experts.names {
+      _ = try settings.integer(Key(name, default: nil), minimum: 1)
+    }
     experts = try settings.required(traits.experts, minimum: 1)
     guard let topK = try settings.perLayer(traits.topK) else {
       throw settings.missing(traits.topK)
@@ -34,6 +40,9 @@ extension LayoutReader {
       throw settings.missing(traits.expertWidth)
     }
     sharedExperts = try traits.sharedExperts.map { key throws(RegateError) in
+      try settings.required(key)
+    }
+    mtpLayers = try traits.mtpLayers.map { key throws(RegateError) in
       try settings.required(key)
     }
     hiddenActivation = try settings.string(Key("hidden_act", default: "silu")) ?? "silu"

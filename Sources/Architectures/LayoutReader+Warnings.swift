@@ -23,16 +23,14 @@ extension LayoutReader {
     for caveat in traits.caveats {
       if let warning = try caveat(&subject) { warnings.append(warning) }
     }
-    return warnings + (try layerFrequency(&subject.settings))
+    return warnings + layerFrequency(subject.settings)
   }
 
   /// transformers never reads `moe_layer_freq`; the models' original code and vLLM do.
-  private static func layerFrequency(_ settings: inout Settings) throws(RegateError) -> [String] {
+  private static func layerFrequency(_ settings: Settings) -> [String] {
     let key = "moe_layer_freq"
-    guard settings.has(key), case .all(let value)? = try settings.perLayer(Key(key, default: nil)),
-      value != 1
-    else { return [] }
-    return ["\(key) is \(value): transformers ignores it, vLLM and the original code do not"]
+    guard let text = settings.text(of: key), let value = Double(text), value != 1 else { return [] }
+    return ["\(key) is \(text): transformers ignores it, vLLM and the original code do not"]
   }
 
   /// Of a GGUF file.
@@ -70,6 +68,14 @@ extension LayoutReader {
       warnings.append(
         "\(settings.scope)expert_weights_scale is \(value), but llama.cpp does not read it for"
           + " \(family.title)")
+    }
+    for (key, constant) in [("yarn_beta_fast", 32.0), ("yarn_beta_slow", 1.0)] {
+      let name = "rope.scaling." + key
+      if let value = try settings.number(Key(name, default: nil)), value != constant {
+        warnings.append(
+          "\(settings.scope)\(name) is \(value), but llama.cpp always takes \(constant) for"
+            + " \(family.title); transformers computes with what the configuration says")
+      }
     }
     if case .fixed(let constant) = traits.scoring,
       let value = try settings.integer(Key("expert_gating_func", default: nil)), value != 0,

@@ -22,6 +22,8 @@ struct LayoutReader {
   /// I, for each layer; nil: whatever the tensors say.
   let expertWidth: PerLayer
   let sharedExperts: Int?
+  /// Layers for multi-token prediction after the model's own; nil: the family has none.
+  let mtpLayers: Int?
   let moeLayers: [Int]
   /// The rule of all layers, but for K.
   let rule: RoutingRule
@@ -47,12 +49,14 @@ struct LayoutReader {
     try checkDenseLayers()
     var layers: [MoELayer] = []
     var warnings = containerWarnings
-    let extra = tensors.extraRouters(beyond: layerCount)
+    let surplus = tensors.surplus(beyond: layerCount, mtpLayers: mtpLayers)
+    let extra = tensors.extraRouters(beyond: layerCount, butNot: surplus)
     let included = mtp ? extra.compactMap(\.index) : []
+    warnings += surplusWarning(surplus)
     guard !mtp || !included.isEmpty else {
       throw RegateError(
         .missing, file: checkpoint.path, subject: "`mtp`",
-        "no layer from \(layerCount) on has a router, so there is none of multi-token prediction",
+        "no layer from \(layerCount) on has a router for multi-token prediction",
         advice: "leave `mtp` out")
     }
     for index in moeLayers + included {
@@ -73,6 +77,19 @@ struct LayoutReader {
       config: config, prefix: tensors.prefix, scaleBlock: scaleBlock, prototypeForm: prototypeForm,
       hasOfficialRouter: officialLatentSize != nil,
       undecodable: undecodable(layers))
+  }
+
+  private func surplusWarning(_ surplus: [Int]) -> [String] {
+    guard let first = surplus.first, let last = surplus.last else { return [] }
+    let isGGUF = checkpoint.container == .gguf
+    let key = settings.scope + (isGGUF ? "block_count" : "num_hidden_layers")
+    let names = [first, last].map { tensors.layerName($0).dropLast() }
+    return [
+      "\(key) says \(layerCount) layers, and \(surplus.count) more are stored ("
+        + (first == last ? "\(names[0])" : "\(names[0]) to \(names[1])")
+        + "): they are left out"
+        + (isGGUF ? ", and llama.cpp does not load such a file" : ", as transformers does")
+    ]
   }
 
   /// A router in a layer that the configuration makes dense: one of the two is wrong.

@@ -24,6 +24,8 @@ package enum SettingValue: Sendable, Equatable {
   case bool(Bool)
   case string(String)
   case integers([Int])
+  case numbers([Double])
+  case null
   /// Of a kind that no key asks for; the text names the kind.
   case other(String)
 
@@ -34,6 +36,8 @@ package enum SettingValue: Sendable, Equatable {
     case .bool(let value): String(value)
     case .string(let value): "\"\(value)\""
     case .integers(let values): "[\(values.map(String.init).joined(separator: ", "))]"
+    case .numbers(let values): "a list of \(values.count) numbers"
+    case .null: "null"
     case .other(let kind): kind
     }
   }

@@ -10,6 +10,8 @@ package struct Settings {
   package let file: String
   /// What messages and `Setting.key` put before a key: `text_config.`, `deepseek2.`.
   package let scope: String
+  /// Whether there is no key.
+  package let isEmpty: Bool
   /// Objects inside a `config.json`, by key.
   private let objects: (String) -> JSONValue?
   private let lists: (String) -> [JSONValue]?
@@ -19,18 +21,20 @@ package struct Settings {
   /// Counts above this are corrupt files, not models: products of two stay within Int.
   static let limit = Int(Int32.max)
 
-  /// `null` counts as absent, as in transformers.
+  /// The values of a `config.json`, or of an object in it.
   init(json object: JSONValue, scope: String, file: String) {
     self.file = file
     self.scope = scope
+    isEmpty = object.objectValue?.isEmpty ?? true
     objects = { key in object[key].flatMap { $0.objectValue == nil ? nil : $0 } }
     lists = { key in object[key]?.arrayValue }
-    lookUp = { key in object[key].flatMap(SettingValue.init) }
+    lookUp = { key in object[key].map(SettingValue.init) }
   }
 
   init(gguf checkpoint: GGUFCheckpoint) {
     file = checkpoint.path
     scope = checkpoint.architecture + "."
+    isEmpty = checkpoint.metadata.isEmpty
     objects = { _ in nil }
     lists = { _ in nil }
     let (metadata, scope) = (checkpoint.metadata, scope)
@@ -50,7 +54,11 @@ package struct Settings {
     return nil
   }
 
+  /// Whether the file has the key, be it as null.
   package func has(_ name: String) -> Bool { lookUp(name) != nil }
+
+  /// The value as text, `null` too; nil where it is absent.
+  package func text(of name: String) -> String? { lookUp(name)?.text }
 
   /// The value of `key`, converted by `convert`; `expected` says in words what that accepts.
   private mutating func value<Value>(
@@ -62,9 +70,15 @@ package struct Settings {
       }
       return key.fallback
     }
+    if found == .null, case .means(let meant) = key.null {
+      read[scope + name] = Setting(key: scope + name, value: "null", isDefault: false)
+      return meant
+    }
     guard let value = convert(found) else {
+      let null = found == .null ? ", which transformers does not load" : ""
       throw RegateError(
-        .malformed, file: file, subject: scope + name, "is \(found.text), expected \(expected)")
+        .malformed, file: file, subject: scope + name,
+        "is \(found.text)\(null), expected \(expected)")
     }
     read[scope + name] = Setting(key: scope + name, value: found.text, isDefault: false)
     return value
@@ -105,7 +119,10 @@ package struct Settings {
 
   /// One value for all layers, or one per layer.
   package mutating func perLayer(_ key: Key<Int>) throws(RegateError) -> PerLayer? {
-    let wrapped = Key<PerLayer>(key.names, default: key.fallback.map(PerLayer.all))
+    let null: Key<PerLayer>.Null =
+      if case .means(let value) = key.null { .means(value.map(PerLayer.all)) } else { .refused }
+    let wrapped = Key<PerLayer>(
+      key.names, default: key.fallback.map(PerLayer.all), null: null)
     return try value(of: wrapped, "whole numbers from 0 to \(Settings.limit)") {
       switch $0 {
       case .integer(let value) where value >= 0 && value <= Settings.limit: .all(value)
@@ -117,11 +134,29 @@ package struct Settings {
     }
   }
 
-  /// A list of layer numbers; empty where the key is absent.
+  /// A list of layer numbers; empty where the key is absent or null.
   package mutating func layers(_ name: String) throws(RegateError) -> [Int] {
-    try value(of: Key(name, default: []), "a list of layer numbers") {
+    try value(of: Key(name, default: [], null: .means([])), "a list of layer numbers") {
       if case .integers(let values) = $0 { values } else { nil }
     } ?? []
+  }
+
+  /// `count` numbers above 0 that must be there.
+  package mutating func factors(
+    _ name: String, count: Int
+  ) throws(RegateError) -> [Double] {
+    let key = Key<[Double]>(name, default: nil)
+    let values = try value(of: key, "\(count) numbers above 0") {
+      let numbers: [Double]
+      switch $0 {
+      case .integers(let values): numbers = values.map(Double.init)
+      case .numbers(let values): numbers = values
+      default: return nil
+      }
+      return numbers.count == count && numbers.allSatisfy { $0 > 0 && $0.isFinite } ? numbers : nil
+    }
+    guard let values else { throw missing(key) }
+    return values
   }
 
   /// A list of strings; nil where the key is absent or something else.
@@ -164,16 +199,21 @@ package enum PerLayer: Sendable, CustomStringConvertible {
 }
 
 extension SettingValue {
-  init?(_ value: JSONValue) {
+  init(_ value: JSONValue) {
     switch value {
-    case .null: return nil
+    case .null: self = .null
     case .bool(let value): self = .bool(value)
     case .integer(let value): self = .integer(value)
     case .number(let value): self = .number(value)
     case .string(let value): self = .string(value)
     case .array(let values):
       let integers = values.compactMap(\.intValue)
-      self = integers.count == values.count ? .integers(integers) : .other("a list")
+      let numbers = values.compactMap(\.doubleValue)
+      if integers.count == values.count {
+        self = .integers(integers)
+      } else {
+        self = numbers.count == values.count ? .numbers(numbers) : .other("a list")
+      }
     case .object: self = .other("an object")
     }
   }

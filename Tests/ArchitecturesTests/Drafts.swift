@@ -11,7 +11,7 @@ extension ModelDraft {
   static let byRole: Projections = ("gate_proj", "up_proj", "down_proj")
   static let numbered: Projections = ("w1", "w3", "w2")
 
-  /// A Hugging Face model with MoE layers `layers`.
+  /// A Hugging Face model with MoE layers `layers`. Keys that `settings` makes null are left out.
   static func huggingFace(
     _ type: String, _ settings: [String: JSONValue], layers: [Int] = [0, 1],
     gate: String = "mlp.gate", container: String = "mlp.experts",
@@ -19,7 +19,9 @@ extension ModelDraft {
   ) -> ModelDraft {
     var draft = ModelDraft()
     draft.config = ["model_type": .string(type), "hidden_size": 8, "num_hidden_layers": 2]
-    for (key, value) in settings.sorted(by: { $0.key < $1.key }) { draft.config[key] = value }
+    for (key, value) in settings.sorted(by: { $0.key < $1.key }) {
+      draft.config[key] = value.isNull ? nil : value
+    }
     for layer in layers {
       let name = "\(prefix)layers.\(layer)."
       draft.add("\(name)\(gate).weight", [experts, hidden])
@@ -129,6 +131,7 @@ extension ModelDraft {
     let common: [String: GGUFValue] = [
       "embedding_length": .uint32(8), "block_count": .uint32(2), "expert_count": .uint32(4),
       "expert_used_count": .uint32(2), "expert_feed_forward_length": .uint32(6),
+      "feed_forward_length": .uint32(6),
     ]
     for (key, value) in common.merging(settings, uniquingKeysWith: { $1 }).sorted(by: {
       $0.key < $1.key

@@ -41,10 +41,11 @@ struct LayoutErrorTests {
       $0.config["model_type"] = nil
     },
     Case(
-      "no hidden_size", .qwen3(["hidden_size": nil]), .missing, subject: "hidden_size", "absent"),
+      "no hidden_size, so the class's", .qwen3(["hidden_size": nil]), .mismatch,
+      subject: "mlp.gate.weight", "expected [4, 2048]"),
     Case(
-      "no layer count", .qwen3(["num_hidden_layers": nil]), .missing,
-      subject: "num_hidden_layers", "absent"),
+      "no layer count, so the class's 24", .qwen3(["num_hidden_layers": nil]), .missing,
+      subject: "model.layers.2.mlp.gate.weight", "no such tensor"),
     Case(
       "no layers", .qwen3(["num_hidden_layers": 0]), .mismatch, subject: "num_hidden_layers",
       "1 to 4096"),
@@ -64,7 +65,7 @@ struct LayoutErrorTests {
       subject: "norm_topk_prob", "expected true or false"),
     Case(
       "V2 without top-k", .deepseekV2(["num_experts_per_tok": nil]), .missing,
-      subject: "num_experts_per_tok", "also looked for"),
+      subject: "num_experts_per_tok", "absent"),
     Case(
       "more chosen than there are", .qwen3(["num_experts_per_tok": 5]), .mismatch,
       subject: "num_experts_per_tok", "expected 1 to 4"),

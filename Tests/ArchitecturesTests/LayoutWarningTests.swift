@@ -56,7 +56,7 @@ struct LayoutWarningTests {
       "V3 without any selection bias",
       .huggingFace(
         "deepseek_v3",
-        ModelDraft.deepseekSettings.merging(["n_group": 1]) { $1 }, layers: [1]),
+        ModelDraft.deepseekSettings.merging(["n_group": 1, "topk_group": 1]) { $1 }, layers: [1]),
       "starts it at zero"),
     Case(
       "an expert tensor that nobody knows",
@@ -99,6 +99,18 @@ struct LayoutWarningTests {
     Case(
       "llama with a scale", .gguf("llama", ["expert_weights_scale": .float32(2)]),
       "does not read it for Mixtral"),
+    Case(
+      "llama with YaRN's beta_fast", .gguf("llama", ["rope.scaling.yarn_beta_fast": .float32(4)]),
+      "yarn_beta_fast is 4.0, but llama.cpp always takes 32.0"),
+    Case(
+      "llama with YaRN's beta_slow", .gguf("llama", ["rope.scaling.yarn_beta_slow": .float32(2)]),
+      "yarn_beta_slow is 2.0, but llama.cpp always takes 1.0"),
+    Case(
+      "fewer layers than are stored", .qwen3(layers: [0, 1, 2, 3]),
+      "num_hidden_layers says 2 layers, and 2 more are stored (model.layers.2 to model.layers.3)"),
+    Case(
+      "fewer blocks than are stored", .gguf("qwen3moe", layers: [0, 1, 2]),
+      "block_count says 2 layers, and 1 more are stored (blk.2)"),
     Case(
       "llama with sigmoid", .gguf("llama", ["expert_gating_func": .uint32(2)]),
       "always routes Mixtral by softmax"),

@@ -60,6 +60,22 @@ struct ModelLayoutTests {
     #expect(layout.extraRouters.map(\.layer) == ["model.layers.2.", "mtp.layers.0."])
   }
 
+  @Test func `layers beyond the configured number are not taken for multi-token prediction`() throws
+  {
+    let layout = try ModelDraft.qwen3(layers: [0, 1, 2, 3]).layout()
+    #expect(layout.layers.map(\.index) == [0, 1] && layout.extraRouters.isEmpty)
+    let error = #expect(throws: RegateError.self) {
+      try ModelDraft.qwen3(layers: [0, 1, 2, 3]).layout(mtp: true)
+    }
+    #expect(error?.subject == "`mtp`")
+    // Of a family that has such layers, they are those that say so, or the last ones.
+    var draft = ModelDraft.deepseekV3()
+    for layer in 2...4 { draft.add("model.layers.\(layer).mlp.gate.weight", [4, 8]) }
+    #expect(try draft.layout().extraRouters.map(\.index) == [4])
+    draft.add("model.layers.3.eh_proj.weight", [8, 16])
+    #expect(try draft.layout().extraRouters.map(\.index) == [3])
+  }
+
   @Test func `nextn blocks of a GGUF are not model layers`() throws {
     let draft = ModelDraft.gguf(
       "glm4moe",
@@ -184,9 +200,12 @@ struct ModelLayoutTests {
   }
 
   @Test func `feed_forward_length stands in for an absent expert width`() throws {
-    var mixtral = ModelDraft.gguf("llama", ["feed_forward_length": .uint32(6)])
+    var mixtral = ModelDraft.gguf("llama")
     mixtral.metadata["llama.expert_feed_forward_length"] = nil
     #expect(try mixtral.layout().layers[0].expertWidth == 6)
+    // llama.cpp does not read the key of its own for this architecture.
+    let stated = ModelDraft.gguf("llama", ["expert_feed_forward_length": .uint32(5)])
+    #expect(try stated.layout().layers[0].expertWidth == 6)
     var qwen = ModelDraft.gguf("qwen3moe", ["feed_forward_length": .uint32(12)])
     qwen.metadata["qwen3moe.expert_feed_forward_length"] = nil
     #expect(try qwen.layout().layers[0].expertWidth == 6)

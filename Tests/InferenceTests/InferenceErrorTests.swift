@@ -116,9 +116,12 @@ import Testing
 
   @Test(arguments: [
     ("num_key_value_heads", 3 as any Sendable, "which does not divide the 4 query heads"),
-    ("clip_qkv", 8.0, "does not clip queries, keys and values"),
+    ("clip_qkv", 8.0, "computes what Regate does not"),
     ("rope_parameters", ["rope_type": "dynamic", "rope_theta": "1"], "expected a finite number"),
-    ("partial_rotary_factor", 1e300, "expected above 0, up to 1"),
+    (
+      "rope_parameters", ["rope_type": "linear", "partial_rotary_factor": "1"],
+      "expected a finite number"
+    ),
     ("head_dim", 1 << 30, "number up to 65536"),
     ("hidden_act", "gelu", "only silu is supported"),
   ])
@@ -133,11 +136,11 @@ import Testing
     let altered = try AlteredModel(
       "olmoe",
       config: {
-        $0["rope_parameters"] = ["rope_type": "longrope", "rope_theta": 100.0] as [String: Any]
+        $0["rope_parameters"] = ["rope_type": "su", "rope_theta": 100.0] as [String: Any]
       })
     #expect(
       message { _ = try altered.model() }
-        .contains("is \"longrope\", expected default, linear, yarn or llama3"))
+        .contains("is \"su\", expected default, linear, dynamic, yarn, llama3 or longrope"))
   }
 
   @Test func `llama-perplexity's windows and counted positions`() throws {

@@ -13,12 +13,14 @@ extension TensorNames {
 }
 
 extension MixerTraits {
-  static let deepSeek = MixerTraits.latent(
-    LatentAttentionTraits(
-      biases: .attentionBias(output: true),
-      rope: RopeTraits(
-        interleaved: .key(Key("rope_interleave", default: true)), ggufInterleaved: true,
-        readsYarnLogMultiplier: true)))
+  static func deepSeek(interleaved: Switch, rotatedSize: String?) -> MixerTraits {
+    .latent(
+      LatentAttentionTraits(
+        biases: .attentionBias(output: true), rotatedSize: rotatedSize,
+        rope: RopeTraits(
+          interleaved: interleaved, ggufInterleaved: true, growsSoftmax: true,
+          readsYarnLogMultiplier: true)))
+  }
 }
 
 extension GGUFTraits {
@@ -31,6 +33,7 @@ extension GGUFTraits {
       architecture: "deepseek2", recognises: recognises, sparsity: .ggufLeadingDense,
       selectionBias: .optional, fusedGateUp: true,
       routing: .llamaCppFromKeys(.gatingFunction(default: .softmax)),
+      uncomputed: [UncomputedKey("attention.temperature_scale", off: ["0", "0.0"])],
       impliedScoring: { DeepSeekGGUF.isGLM47Flash($0) ? .sigmoid : nil },
       publishedGroups: publishedGroups, caveats: caveats)
   }

@@ -8,11 +8,14 @@ import Routing
 
 extension Family {
   static let deepseekV2 = Family(
-    name: "deepseek_v2", title: "DeepSeek-V2", tier: .convertible, mixer: .deepSeek,
+    name: "deepseek_v2", title: "DeepSeek-V2", tier: .convertible,
+    mixer: .deepSeek(interleaved: .fixed(true), rotatedSize: nil),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["deepseek_v2"], architectures: ["DeepseekV2ForCausalLM"],
-      experts: .experts(default: 64), topK: .topK(default: nil),
-      expertWidth: .expertWidth(default: 1407),
+      defaults: ClassDefaults(
+        hiddenSize: 4096, layers: 32, heads: 32, vocabulary: 102_400, context: 2048, epsilon: 1e-6),
+      experts: Key("num_experts", "n_routed_experts", default: 64), topK: .topK(default: nil),
+      expertWidth: .expertWidth(default: 1407), denseWidth: .denseWidth(default: 11_008),
       sharedExperts: Key("n_shared_experts", default: 2), sparsity: .firstDense(default: 0),
       names: .deepSeek,
       routing: RoutingTraits(
@@ -27,6 +30,7 @@ extension Family {
             key: Key("topk_method", default: "greedy"), on: "group_limited_greedy", off: "greedy"
           )),
         logits: .float32),
+      uncomputed: [UncomputedKey("mlp_bias", off: ["false"])],
       caveats: [ignoredNorm, groupScore]),
     gguf: .deepseek2(
       publishedGroups: "DeepSeek-V2 uses 3 of 8 groups, V2-Lite none",
@@ -38,7 +42,10 @@ extension Family {
     runtimes: RuntimeTraits(vllm: .init(refusesStrayBias: true)))
 
   private static let ignoredNorm: Caveat = { subject throws(RegateError) in
-    guard try subject.settings.bool(Key("norm_topk_prob", default: false)) == true else {
+    guard
+      try subject.settings.bool(
+        .normTopK(default: false, null: .means(false))) == true
+    else {
       return nil
     }
     return "norm_topk_prob is true: transformers 5.23 ignores it for DeepSeek-V2, vLLM and"

@@ -8,15 +8,22 @@ import Routing
 
 extension Family {
   static let deepseekV3 = Family(
-    name: "deepseek_v3", title: "DeepSeek-V3", tier: .convertible, mixer: .deepSeek,
+    name: "deepseek_v3", title: "DeepSeek-V3", tier: .convertible,
+    mixer: .deepSeek(
+      interleaved: .key(Key("rope_interleave", default: true, null: .means(false))),
+      rotatedSize: "head_dim"),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["deepseek_v3", "kimi_k2"], unregisteredTypes: ["kimi_k2"],
       architectures: ["DeepseekV3ForCausalLM"],
-      experts: .experts(default: 256), topK: .topK(default: 8),
-      expertWidth: .expertWidth(default: 2048),
+      defaults: ClassDefaults(
+        hiddenSize: 7168, layers: 61, heads: 128, vocabulary: 129_280, context: 4096, epsilon: 1e-6),
+      experts: Key("num_local_experts", "n_routed_experts", default: 256), topK: .topK(default: 8),
+      expertWidth: .expertWidth(default: 2048), denseWidth: .denseWidth(default: 18_432),
       sharedExperts: Key("n_shared_experts", default: 1), sparsity: .firstDense(default: 3),
       names: .deepSeek, selectionBias: .expected,
-      routing: .sigmoidGroups(count: 8, kept: 4, normalise: true, scale: 2.5),
+      routing: .sigmoidGroups(
+        count: 8, kept: 4, normalise: .normTopK(default: true, null: .means(false)), scale: 2.5),
+      mtpLayers: .mtpLayers,
       caveats: [
         unreadKey("scoring_func", "sigmoid", readers: "vLLM and llama.cpp's converter"),
         unreadKey("topk_method", "noaux_tc", readers: "vLLM"),
@@ -35,7 +42,7 @@ extension Family {
   /// transformers takes `expected` whatever the key says.
   private static func unreadKey(_ key: String, _ expected: String, readers: String) -> Caveat {
     { subject throws(RegateError) in
-      let found = try subject.settings.string(Key(key, default: nil))
+      let found = try subject.settings.string(.optional(key))
       guard found != expected else { return nil }
       let state = found.map { "is \"\($0)\"" } ?? "is absent"
       return "\(key) \(state): transformers routes DeepSeek-V3 by \(expected) all the same, but"

@@ -10,7 +10,11 @@ extension Family {
     huggingFace: HuggingFaceTraits(
       modelTypes: ["ernie4_5_moe"],
       architectures: ["Ernie4_5_MoeForCausalLM", "Ernie4_5MoeForCausalLM"],
-      experts: .experts(default: 64), topK: .topK(default: 6),
+      defaults: ClassDefaults(
+        hiddenSize: 2560, layers: 28, heads: 20, vocabulary: 103_424, context: 131_072,
+        epsilon: 1e-5),
+      experts: Key("num_experts", "moe_num_experts", default: 64),
+      topK: Key("num_experts_per_tok", "moe_k", default: 6),
       expertWidth: .expertWidth(default: 1536),
       sharedExperts: Key("moe_num_shared_experts", default: 2),
       sparsity: .interval(

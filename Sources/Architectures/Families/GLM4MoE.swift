@@ -9,15 +9,22 @@ extension Family {
     name: "glm4_moe", title: "GLM-4.5", tier: .inspectable,
     mixer: .groupedQuery(
       GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 8),
         norm: .perHeadIf(Key("use_qk_norm", default: false)),
-        biases: .attentionBias(output: false), rope: RopeTraits(partialRotation: 0.5))),
+        biases: .attentionBias(output: false),
+        rope: RopeTraits(partialRotation: 0.5))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["glm4_moe"], architectures: ["Glm4MoeForCausalLM"],
-      experts: .experts(default: 128), topK: .topK(default: 8),
-      expertWidth: .expertWidth(default: 1408),
+      defaults: ClassDefaults(
+        hiddenSize: 4096, layers: 46, heads: 96, vocabulary: 151_552, context: 131_072,
+        epsilon: 1e-5),
+      experts: Key("num_local_experts", "n_routed_experts", default: 128), topK: .topK(default: 8),
+      expertWidth: .expertWidth(default: 1408), denseWidth: .denseWidth(default: 10_944),
       sharedExperts: Key("n_shared_experts", default: 1), sparsity: .firstDense(default: 1),
       names: .deepSeek, selectionBias: .expected,
-      routing: .sigmoidGroups(count: 1, kept: 1, normalise: true, scale: 1)),
+      routing: .sigmoidGroups(
+        count: 1, kept: 1, normalise: .normTopK(default: true), scale: 1),
+      mtpLayers: .mtpLayers),
     gguf: GGUFTraits(
       architecture: "glm4moe", sparsity: .ggufLeadingDense, selectionBias: .expected,
       feedForwardNorm: "post_attention_norm",

@@ -9,7 +9,10 @@ extension Family {
     name: "gpt_oss", title: "GPT-OSS", tier: .inspectable, activation: .clampedSwiGLU,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["gpt_oss"], architectures: ["GptOssForCausalLM"],
-      experts: .experts(default: 128), topK: .topK(default: 4),
+      defaults: ClassDefaults(
+        hiddenSize: 2880, layers: 36, heads: 64, vocabulary: 201_088, context: 131_072,
+        epsilon: 1e-5),
+      experts: Key("num_experts", "num_local_experts", default: 128), topK: .topK(default: 4),
       expertWidth: .denseWidth(default: 2880), sharedExperts: nil, sparsity: .all,
       names: TensorNames(
         gate: ["mlp.router.weight"], gateBias: ["mlp.router.bias"], containers: ["mlp.experts"],

@@ -10,7 +10,9 @@ extension Family {
     huggingFace: HuggingFaceTraits(
       modelTypes: ["granitemoe", "granitemoeshared"],
       architectures: ["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
-      experts: .experts(default: 8), topK: .topK(default: 2),
+      defaults: ClassDefaults(
+        hiddenSize: 4096, layers: 32, heads: 32, vocabulary: 32_000, context: 2048, epsilon: 1e-6),
+      experts: Key("num_local_experts", default: 8), topK: .topK(default: 2),
       expertWidth: .denseWidth(default: 11008), sharedExperts: nil, sparsity: .all,
       names: TensorNames(
         gate: ["block_sparse_moe.router.layer.weight", "block_sparse_moe.router.weight"],
@@ -21,6 +23,6 @@ extension Family {
         shared: ["shared_mlp"], published: .fused),
       routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false))),
     gguf: GGUFTraits(
-      architecture: "granitemoe", expertWidthFallback: .feedForward, convertsFused: true,
+      architecture: "granitemoe", expertWidth: .feedForward, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
 }

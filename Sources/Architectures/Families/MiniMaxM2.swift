@@ -9,7 +9,10 @@ extension Family {
     name: "minimax_m2", title: "MiniMax-M2", tier: .inspectable,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["minimax_m2"], architectures: ["MiniMaxM2ForCausalLM"],
-      experts: .experts(default: 256), topK: .topK(default: 8),
+      defaults: ClassDefaults(
+        hiddenSize: 3072, layers: 62, heads: 48, vocabulary: 200_064, context: 196_608,
+        epsilon: 1e-6),
+      experts: Key("num_experts", "num_local_experts", default: 256), topK: .topK(default: 8),
       expertWidth: .denseWidth(default: 1536), sharedExperts: nil, sparsity: .all,
       names: TensorNames(
         gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],

@@ -9,17 +9,24 @@ extension Family {
     name: "mixtral", title: "Mixtral", tier: .convertible,
     mixer: .groupedQuery(
       GroupedQueryTraits(
-        window: .key, rope: RopeTraits(ggufInterleaved: true, defaultTheta: 1_000_000))),
+        keyHeads: Key("num_key_value_heads", default: 8),
+        headSize: Key("head_dim", default: nil, null: .means(nil)),
+        window: .always(.optional("sliding_window")),
+        rope: RopeTraits(
+          ggufInterleaved: true, ggufRotatesWholeHeads: true, defaultTheta: 1_000_000))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["mixtral"], architectures: ["MixtralForCausalLM"],
-      experts: .experts(default: 8), topK: .topK(default: 2),
+      defaults: ClassDefaults(
+        hiddenSize: 4096, layers: 32, heads: 32, vocabulary: 32_000, context: 131_072, epsilon: 1e-5
+      ),
+      experts: Key("num_experts", "num_local_experts", default: 8), topK: .topK(default: 2),
       expertWidth: .denseWidth(default: 14336), sharedExperts: nil, sparsity: .all,
       names: TensorNames(
         gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
         containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
       routing: .softmax(normalise: .fixed(true))),
     gguf: GGUFTraits(
-      architecture: "llama", expertWidthFallback: .feedForward,
+      architecture: "llama", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))),
     forms: FormTraits(
       classPrefix: "RegateMixtral",

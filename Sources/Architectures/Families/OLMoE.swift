@@ -8,17 +8,22 @@ extension Family {
   static let olmoe = Family(
     name: "olmoe", title: "OLMoE", tier: .inspectable,
     mixer: .groupedQuery(
-      GroupedQueryTraits(norm: .wholeWidth, biases: .attentionBias(output: true))),
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: nil, null: .means(nil)), norm: .wholeWidth,
+        biases: .attentionBias(output: true))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["olmoe"], architectures: ["OlmoeForCausalLM"],
-      experts: .experts(default: 64), topK: .topK(default: 8),
+      defaults: ClassDefaults(
+        hiddenSize: 2048, layers: 16, heads: 16, vocabulary: 50_304, context: 4096, epsilon: 1e-5),
+      experts: Key("num_local_experts", "num_experts", default: 64), topK: .topK(default: 8),
       expertWidth: .denseWidth(default: 2048), sharedExperts: nil, sparsity: .all,
       names: TensorNames(gate: ["mlp.gate.weight"], containers: ["mlp.experts"]),
-      routing: .softmax(normalise: .key(Key("norm_topk_prob", default: false))),
+      routing: .softmax(normalise: .key(.normTopK(default: false))),
+      uncomputed: [UncomputedKey("clip_qkv", off: ["null"])],
       caveats: [
         SharedCaveats.llamaCppNormalises(false), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
-      architecture: "olmoe", expertWidthFallback: .feedForward,
+      architecture: "olmoe", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false))))
 }

@@ -9,7 +9,10 @@ extension Family {
     name: "phimoe", title: "Phi-3.5-MoE", tier: .inspectable,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["phimoe"], architectures: ["PhiMoEForCausalLM", "PhimoeForCausalLM"],
-      experts: .experts(default: 16), topK: .topK(default: 2),
+      defaults: ClassDefaults(
+        hiddenSize: 4096, layers: 32, heads: 32, vocabulary: 32_064, context: 131_072, epsilon: 1e-5
+      ),
+      experts: Key("num_local_experts", default: 16), topK: .topK(default: 2),
       expertWidth: .denseWidth(default: 6400), sharedExperts: nil, sparsity: .all,
       names: TensorNames(
         gate: ["block_sparse_moe.gate.weight", "mlp.router.weight"],
@@ -19,7 +22,7 @@ extension Family {
         jitter: Key("router_jitter_noise", default: 0.01)),
       caveats: [otherRule]),
     gguf: GGUFTraits(
-      architecture: "phimoe", expertWidthFallback: .feedForward,
+      architecture: "phimoe", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
 
   private static let otherRule: Caveat = { _ in

@@ -9,21 +9,27 @@ extension Family {
     name: "qwen2_moe", title: "Qwen2-MoE", tier: .inspectable,
     mixer: .groupedQuery(
       GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 16),
         biases: ProjectionBiases(key: Key("qkv_bias", default: true)),
-        window: .switchedOnEvenLayers)),
+        window: .switchedOnEvenLayers(Key("sliding_window", default: 4096)))),
     gatesSharedExpert: true,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["qwen2_moe"], architectures: ["Qwen2MoeForCausalLM"],
-      experts: .experts(default: 60), topK: .topK(default: 4),
-      expertWidth: .expertWidth(default: 1408), sharedExperts: nil, sparsity: .qwen,
+      defaults: ClassDefaults(
+        hiddenSize: 2048, layers: 24, heads: 16, vocabulary: 151_936, context: 32_768, epsilon: 1e-6
+      ),
+      experts: Key("num_experts", default: 60), topK: .topK(default: 4),
+      expertWidth: .expertWidth(default: 1408), denseWidth: .denseWidth(default: 5632),
+      sharedExperts: nil,
+      sharedWidth: Key("shared_expert_intermediate_size", default: 5632), sparsity: .qwen,
       names: TensorNames(
         gate: ["mlp.gate.weight"], containers: ["mlp.experts"],
         shared: ["mlp.shared_experts", "mlp.shared_expert", "mlp.shared_expert_gate"]),
-      routing: .softmax(normalise: .key(Key("norm_topk_prob", default: false))),
+      routing: .softmax(normalise: .key(.normTopK(default: false))),
       caveats: [
         SharedCaveats.llamaCppNormalises(false), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
-      architecture: "qwen2moe", expertWidthFallback: .feedForwardOverTopK, convertsFused: true,
+      architecture: "qwen2moe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false))))
 }

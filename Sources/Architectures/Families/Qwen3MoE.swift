@@ -9,18 +9,24 @@ extension Family {
     name: "qwen3_moe", title: "Qwen3-MoE", tier: .convertible,
     mixer: .groupedQuery(
       GroupedQueryTraits(
-        norm: .perHead, biases: .attentionBias(output: true), window: .switched)),
+        keyHeads: Key("num_key_value_heads", default: 4), norm: .perHead,
+        biases: .attentionBias(output: true),
+        window: .switched(Key("sliding_window", default: 4096, null: .means(nil))))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["qwen3_moe"], architectures: ["Qwen3MoeForCausalLM"],
-      experts: .experts(default: 128), topK: .topK(default: 8),
-      expertWidth: .expertWidth(default: 768), sharedExperts: nil, sparsity: .qwen,
+      defaults: ClassDefaults(
+        hiddenSize: 2048, layers: 24, heads: 32, vocabulary: 151_936, context: 32_768, epsilon: 1e-6
+      ),
+      experts: Key("num_local_experts", "num_experts", default: 128), topK: .topK(default: 8),
+      expertWidth: .expertWidth(default: 768), denseWidth: .denseWidth(default: 6144),
+      sharedExperts: nil, sparsity: .qwen,
       names: TensorNames(gate: ["mlp.gate.weight"], containers: ["mlp.experts"]),
-      routing: .softmax(normalise: .key(Key("norm_topk_prob", default: false))),
+      routing: .softmax(normalise: .key(.normTopK(default: false))),
       caveats: [
         SharedCaveats.llamaCppNormalises(true), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
-      architecture: "qwen3moe", expertWidthFallback: .feedForwardOverTopK, convertsFused: true,
+      architecture: "qwen3moe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))),
     forms: FormTraits(
       classPrefix: "RegateQwen3Moe",

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Config keys, routing and caveats that several families share. Order and defaults are those of
-// transformers 5.23 and llama.cpp 0.5.0-dev (ggml 0.25).
+// transformers 5.23 and llama.cpp 0.5.0-dev (ggml 0.25). Of two spellings that a configuration
+// class knows, the one that is not its field wins: transformers sets it last.
 
 import Routing
 
 extension Key where Value == Int {
-  /// `num_experts` was Qwen3-MoE's published spelling, transformers 5 saves `num_local_experts`.
-  static func experts(default fallback: Int?) -> Key {
-    Key(
-      "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", default: fallback)
-  }
-
   static func topK(default fallback: Int?) -> Key {
-    Key(
-      "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_k", "moe_topk",
-      default: fallback)
+    Key("num_experts_per_tok", default: fallback)
   }
 
   /// Families whose experts have a width of their own.
@@ -23,7 +16,11 @@ extension Key where Value == Int {
     Key("moe_intermediate_size", default: fallback)
   }
 
-  /// Families all of whose FFNs are experts.
+  static var mtpLayers: Key {
+    Key("num_nextn_predict_layers", "num_mtp_layers", default: 1, null: .means(0))
+  }
+
+  /// Families all of whose FFNs are experts, and others' dense layers.
   static func denseWidth(default fallback: Int?) -> Key {
     Key("intermediate_size", default: fallback)
   }
@@ -49,10 +46,10 @@ extension RoutingTraits {
 
   /// DeepSeek-V3's `noaux_tc`: sigmoid, expert groups by the sum of their two best biased scores.
   static func sigmoidGroups(
-    count: Int, kept: Int, normalise: Bool, scale: Double
+    count: Int, kept: Int, normalise: Key<Bool>, scale: Double
   ) -> RoutingTraits {
     RoutingTraits(
-      scoring: .fixed(.sigmoid), normalise: .key(Key("norm_topk_prob", default: normalise)),
+      scoring: .fixed(.sigmoid), normalise: .key(normalise),
       guarding: .fixed(.add(1e-20)),
       scale: .key(Key("routed_scaling_factor", default: scale), zeroIsOne: false),
       groups: Groups(
@@ -71,7 +68,7 @@ extension RoutingTraits {
       groups: Groups(
         count: Key("expert_group_count", default: 0),
         kept: Key("expert_group_used_count", default: 0),
-        score: .topTwoSum, mask: .negativeInfinity),
+        score: .topTwoSum, mask: .negativeInfinity, mayBeAbsent: true),
       logits: .float32)
   }
 
@@ -99,6 +96,12 @@ enum SharedCaveats {
     guard subject.moeLayers < subject.layerCount else { return nil }
     return "\(subject.layerCount - subject.moeLayers) of \(subject.layerCount) layers are dense:"
       + " llama.cpp cannot load \(subject.title) with dense layers"
+  }
+}
+
+extension Key where Value == Bool {
+  static func normTopK(default fallback: Bool, null: Null = .refused) -> Key {
+    Key("norm_topk_prob", default: fallback, null: null)
   }
 }
 

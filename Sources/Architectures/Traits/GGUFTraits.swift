@@ -9,8 +9,7 @@ package struct GGUFTraits: Sendable {
   /// Tells the family's files from those of others with the same architecture; nil: they are the
   /// family's where no other one recognises them.
   package var recognises: (@Sendable (GGUFCheckpoint) -> Bool)?
-  /// What stands in for an absent `expert_feed_forward_length`.
-  package var expertWidthFallback: WidthFallback = .required
+  package var expertWidth: ExpertWidth = .own
   package var sparsity: Sparsity = .all
   package var selectionBias: BiasSupport = .ignored
   package var gateBias = false
@@ -21,6 +20,9 @@ package struct GGUFTraits: Sendable {
   /// Whether the converter takes safetensors whose experts are fused.
   package var convertsFused = false
   package var routing: RoutingTraits
+  /// Keys with which llama.cpp computes what Regate does not, beside those that it reads for every
+  /// architecture.
+  package var uncomputed: [UncomputedKey] = []
   /// A scoring that llama.cpp takes for a file that names none, before the architecture's default.
   package var impliedScoring: (@Sendable (GGUFCheckpoint) -> RoutingRule.Scoring?)?
   /// The groups of the published models, in words, where old files left their keys out.
@@ -28,9 +30,13 @@ package struct GGUFTraits: Sendable {
   /// What llama.cpp does with the family's files that a user might not expect.
   var caveats: [Caveat] = []
 
-  package enum WidthFallback: Sendable {
-    case required
+  /// Where llama.cpp takes the experts' width from.
+  package enum ExpertWidth: Sendable {
+    /// `expert_feed_forward_length`, which must be there.
+    case own
+    /// `feed_forward_length` alone.
     case feedForward
-    case feedForwardOverTopK
+    /// The former, or the latter shared out among the chosen experts.
+    case ownOrFeedForwardOverTopK
   }
 }

@@ -9,17 +9,26 @@ package struct HuggingFaceTraits: Sendable {
   package var unregisteredTypes: Set<String> = []
   /// `architectures` values.
   package var architectures: [String]
+  package var defaults: ClassDefaults
   package var experts: Key<Int>
   package var topK: Key<Int>
   package var expertWidth: Key<Int>
+  /// Width of dense layers, where it is not that of the experts.
+  package var denseWidth: Key<Int>?
   /// Number of shared experts; without a key, 1 where shared tensors are found.
   package var sharedExperts: Key<Int>?
+  /// Width of the shared expert, where it is not the experts' width times their number.
+  package var sharedWidth: Key<Int>?
   package var sparsity: Sparsity
   package var names: TensorNames
   /// The published experts' matrices are stored [in,out].
   package var transposesExperts = false
   package var selectionBias: BiasSupport = .ignored
   package var routing: RoutingTraits
+  /// Keys with which transformers computes what Regate does not, wherever they are set.
+  package var uncomputed: [UncomputedKey] = []
+  /// The number of layers for multi-token prediction after the model's own; nil: there are none.
+  package var mtpLayers: Key<Int>?
   /// Where the runtimes disagree about the family's checkpoints.
   var caveats: [Caveat] = []
 }

@@ -23,14 +23,18 @@ package struct GroupedQueryTraits: Sendable {
 
   package enum SlidingWindow: Sendable {
     case none
-    /// `sliding_window` wherever it is set.
-    case key
-    /// `sliding_window` where `use_sliding_window` is set.
-    case switched
+    /// Wherever the key is set.
+    case always(Key<Int>)
+    /// The key's where `use_sliding_window` is set.
+    case switched(Key<Int>)
     /// The same, on even layers below `max_window_layers`, or on those that `layer_types` names.
-    case switchedOnEvenLayers
+    case switchedOnEvenLayers(Key<Int>)
   }
 
+  /// The number of key and value heads; nothing: that of the query heads.
+  package var keyHeads: Key<Int>
+  /// Nothing: the hidden size, shared out among the query heads.
+  package var headSize = Key<Int>("head_dim", default: nil)
   package var norm = QueryKeyNorm.none
   package var biases = ProjectionBiases()
   package var window = SlidingWindow.none
@@ -41,6 +45,8 @@ package struct GroupedQueryTraits: Sendable {
 /// and a part of each head alone is rotated.
 package struct LatentAttentionTraits: Sendable {
   package var biases = ProjectionBiases()
+  /// A second key that transformers takes the size of the rotated part from.
+  package var rotatedSize: String?
   package var rope = RopeTraits()
 }
 
@@ -58,9 +64,13 @@ package struct RopeTraits: Sendable {
   package var interleaved = Switch.fixed(false)
   /// The same in GGUF files, whose converter may have moved the rows.
   package var ggufInterleaved = false
+  /// llama.cpp stops where `rope.dimension_count` is not the key length.
+  package var ggufRotatesWholeHeads = false
   package var defaultTheta = 10_000.0
-  /// The part of a head that is rotated.
-  package var partialRotation = 1.0
+  /// The part of a head that is rotated where no key says so; nil: always whole heads.
+  package var partialRotation: Double?
+  /// transformers multiplies the attention's scores by YaRN's scale for `mscale_all_dim`.
+  package var growsSoftmax = false
   /// llama.cpp reads `rope.scaling.yarn_log_multiplier` for this architecture.
   package var readsYarnLogMultiplier = false
 }

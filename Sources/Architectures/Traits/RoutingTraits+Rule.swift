@@ -90,8 +90,8 @@ extension RoutingTraits {
     _ experts: Int, _ topK: Int, _ settings: inout Settings
   ) throws(RegateError) -> RoutingRule.Groups? {
     guard let groups, try usesGroups(groups, &settings) else { return nil }
-    let count = try settings.required(groups.count)
-    guard count > 1 else { return nil }
+    let count = try settings.required(groups.count, minimum: groups.mayBeAbsent ? 0 : 1)
+    if count <= 1, groups.mayBeAbsent { return nil }
     let kept = try settings.required(groups.kept)
     guard experts % count == 0 else {
       throw settings.mismatch(

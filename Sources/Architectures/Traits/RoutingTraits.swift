@@ -36,6 +36,8 @@ package struct RoutingTraits: Sendable {
     package var kept: Key<Int>
     package var score: RoutingRule.Groups.Score
     package var mask: RoutingRule.Groups.Mask
+    /// 0 and 1 group are none, however many are kept of them.
+    package var mayBeAbsent = false
     /// A string key that switches groups on, and the values that it may have.
     package var method: (key: Key<String>, on: String, off: String)?
   }

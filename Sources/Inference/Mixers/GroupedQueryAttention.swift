@@ -46,7 +46,7 @@ struct GroupedQueryAttention: TokenMixer {
   func load(
     layer: Int, from reader: WeightReader, ropes: RopeTables, threads: Int
   ) throws(RegateError) -> any LoadedMixer {
-    try Layer(self, layer: layer, reader, ropes.table(of: rope), threads: threads)
+    try Layer(self, layer: layer, reader, ropes.table(of: rope, reader), threads: threads)
   }
 }
 
@@ -58,7 +58,7 @@ extension GroupedQueryAttention {
     _ traits: GroupedQueryTraits, _ source: inout MixerSettings
   ) throws(RegateError) -> [GroupedQueryAttention] {
     let heads = try source.heads()
-    let (keyHeads, size) = try sizes(heads: heads, &source)
+    let (keyHeads, size) = try sizes(traits, heads: heads, &source)
     let rope = try Rope.read(traits.rope, headSize: size, &source).rope
     let keyHeadsKey = source.isGGUF ? "attention.head_count_kv" : "num_key_value_heads"
     guard keyHeads > 0, heads % keyHeads == 0 else {
@@ -79,13 +79,12 @@ extension GroupedQueryAttention {
   }
 
   private static func sizes(
-    heads: Int, _ source: inout MixerSettings
+    _ traits: GroupedQueryTraits, heads: Int, _ source: inout MixerSettings
   ) throws(RegateError) -> (keyHeads: Int, size: Int) {
     let usual = source.hiddenSize / heads
     guard source.isGGUF else {
-      let keyHeads = try source.settings.integer(
-        Key("num_key_value_heads", default: nil), minimum: 1)
-      let size = try source.settings.integer(Key("head_dim", default: nil), minimum: 1)
+      let keyHeads = try source.settings.integer(traits.keyHeads, minimum: 1)
+      let size = try source.settings.integer(traits.headSize, minimum: 1)
       return (keyHeads ?? heads, size ?? usual)
     }
     let keyHeads = try source.uniform(Key("attention.head_count_kv", default: heads)) ?? heads
@@ -122,20 +121,46 @@ extension GroupedQueryAttention {
     let count = source.layerCount
     let none = [Int?](repeating: nil, count: count)
     guard !source.isGGUF else { return none }
+    let switchKey = Key("use_sliding_window", default: false)
     switch kind {
     case .none: return none
-    case .key: break
-    case .switched, .switchedOnEvenLayers:
-      let key = Key("use_sliding_window", default: false)
-      guard try source.settings.bool(key) == true else { return none }
+    case .always(let key):
+      let size = try source.settings.integer(key, minimum: 1)
+      return none.map { _ in size }
+    case .switched(let key):
+      let isOn = try source.settings.bool(switchKey) == true
+      let size = try source.settings.integer(key, minimum: 1)
+      return none.map { _ in isOn ? size : nil }
+    case .switchedOnEvenLayers(let key):
+      let isOn = try source.settings.bool(switchKey) == true
+      let size = isOn ? try source.settings.integer(key, minimum: 1) : nil
+      let isWindowed = try windowedLayers(isOn: isOn, &source)
+      guard size != nil || !isWindowed.contains(true) else {
+        throw source.settings.mismatch(
+          "layer_types", "has sliding_attention, but use_sliding_window is false",
+          advice: "transformers then hides every token from every other")
+      }
+      return isWindowed.map { $0 ? size : nil }
     }
-    let size = try source.settings.integer(Key("sliding_window", default: nil), minimum: 1)
-    guard let size else { return none }
-    guard case .switchedOnEvenLayers = kind else { return none.map { _ in size } }
-    if let types = source.settings.strings("layer_types"), types.count == count {
-      return types.map { $0 == "sliding_attention" ? size : nil }
-    }
+  }
+
+  /// Which layers have a window: those of `layer_types`, or even ones below `max_window_layers`.
+  private static func windowedLayers(
+    isOn: Bool, _ source: inout MixerSettings
+  ) throws(RegateError) -> [Bool] {
+    let count = source.layerCount
     let below = try source.settings.required(Key("max_window_layers", default: 28))
-    return (0..<count).map { $0 % 2 == 0 && $0 < below ? size : nil }
+    let text = source.settings.text(of: "layer_types") ?? "null"
+    guard text != "null" else {
+      return (0..<count).map { isOn && $0 % 2 == 0 && $0 < below }
+    }
+    let types = source.settings.strings("layer_types") ?? []
+    guard types.count == count,
+      types.allSatisfy({ ["sliding_attention", "full_attention"].contains($0) })
+    else {
+      throw source.settings.mismatch(
+        "layer_types", "expected sliding_attention or full_attention for each of \(count) layers")
+    }
+    return types.map { $0 == "sliding_attention" }
   }
 }

@@ -15,6 +15,7 @@ struct MixerSettings {
   var hiddenSize: Int { layout.hiddenSize }
   var layerCount: Int { layout.layerCount }
   var isGGUF: Bool { layout.container == .gguf }
+  var defaults: ClassDefaults { layout.family.huggingFace.defaults }
 
   /// Which projections have biases: GGUF files tell by what they hold.
   mutating func biases(
@@ -47,7 +48,8 @@ struct MixerSettings {
   /// The number of query heads.
   mutating func heads() throws(RegateError) -> Int {
     guard isGGUF else {
-      return try settings.required(Key("num_attention_heads", default: nil), minimum: 1)
+      let key = Key("num_attention_heads", default: defaults.heads)
+      return try settings.required(key, minimum: 1)
     }
     let key = Key<Int>("attention.head_count", default: nil)
     guard let heads = try uniform(key) else { throw settings.missing(key) }

@@ -51,7 +51,7 @@ struct MultiHeadLatentAttention: TokenMixer {
   func load(
     layer: Int, from reader: WeightReader, ropes: RopeTables, threads: Int
   ) throws(RegateError) -> any LoadedMixer {
-    try Layer(self, layer: layer, reader, ropes.table(of: rope), threads: threads)
+    try Layer(self, layer: layer, reader, ropes.table(of: rope, reader), threads: threads)
   }
 }
 
@@ -70,10 +70,18 @@ extension MultiHeadLatentAttention {
     _ traits: LatentAttentionTraits, _ source: inout MixerSettings
   ) throws(RegateError) -> MultiHeadLatentAttention {
     let heads = try source.heads()
+    try checkKeyHeads(heads, &source)
     let nope = try source.settings.required(Key("qk_nope_head_dim", default: 128), minimum: 1)
     let rotated = try source.settings.required(Key("qk_rope_head_dim", default: 64), minimum: 1)
-    let queryRank = try source.settings.integer(Key("q_lora_rank", default: nil), minimum: 1)
+    let queryRank = try source.settings.integer(
+      Key("q_lora_rank", default: 1536, null: .means(nil)), minimum: 1)
     let keyRank = try source.settings.required(Key("kv_lora_rank", default: 512), minimum: 1)
+    if let key = traits.rotatedSize {
+      let size = try source.settings.required(Key(key, default: rotated))
+      guard size == rotated else {
+        throw source.settings.mismatch(key, "is \(size), but qk_rope_head_dim is \(rotated)")
+      }
+    }
     let (rope, growth) = try Rope.read(traits.rope, headSize: rotated, &source)
     let valueSize = try source.settings.required(Key("v_head_dim", default: 128), minimum: 1)
     let (biases, outputBias) = try source.biases(traits.biases)
@@ -83,6 +91,18 @@ extension MultiHeadLatentAttention {
       // transformers builds these norms without the model's epsilon.
       rope: rope, queryRank: queryRank, keyRank: keyRank, nope: nope, epsilon: 1e-6,
       biases: biases, outputBias: outputBias)
+  }
+
+  /// transformers repeats keys for as many query heads as there are to each of these heads,
+  /// although every query head has keys of its own.
+  private static func checkKeyHeads(
+    _ heads: Int, _ source: inout MixerSettings
+  ) throws(RegateError) {
+    let key = Key("num_key_value_heads", default: heads, null: .means(heads))
+    let keyHeads = try source.settings.required(key, minimum: 1)
+    guard heads / keyHeads > 1 else { return }
+    throw source.settings.mismatch(
+      key.names[0], "is \(keyHeads), expected \(heads) as of num_attention_heads")
   }
 
   private static func gguf(

@@ -7,7 +7,8 @@
 //   YaRN      (1-r) f_i / factor + r f_i,  r = 1 - clamp((i-low)/(high-low), 0, 1)
 //             low, high = floor, ceil of d ln(n0 / (2 pi beta)) / (2 ln theta), beta = 32 and 1
 //   llama-3   f_i where the wavelength is below n0/high, f_i / factor above n0/low, a mix between
-//   factors   f_i / rope_freqs_i (how GGUF files store llama-3's)
+//   factors   f_i / c_i: LongRoPE's short factors, and rope_freqs (how GGUF files store llama-3's)
+//   dynamic   as default within the trained context
 //
 // cos and sin are multiplied by `multiplier` (YaRN's attention factor). Frequencies are rounded to
 // Float, and so is the angle, as transformers 5.23 computes them; cos and sin are rounded once.
@@ -16,11 +17,19 @@ import Foundation
 import Tensors
 
 struct Rope: Sendable, Hashable {
+  /// How long sequences may be, where longer ones are rotated otherwise.
+  struct Limit: Sendable, Hashable {
+    var positions: Int
+    /// The kind of scaling, as files call it.
+    var kind: String
+  }
+
   /// f [d/2].
   var frequencies: [Float]
   var multiplier: Double
   /// Pairs are (2i, 2i + 1) instead of (i, i + d/2).
   var interleaved: Bool
+  var limit: Limit?
 
   /// d, the rotated part of a head.
   var dimensions: Int { 2 * frequencies.count }
@@ -35,7 +44,7 @@ struct Rope: Sendable, Hashable {
 
   init(
     dimensions: Int, theta: Double, scaling: Scaling, divisors: [Float]? = nil,
-    multiplier: Double = 1, interleaved: Bool
+    multiplier: Double = 1, interleaved: Bool, limit: Limit? = nil
   ) {
     precondition(dimensions % 2 == 0 && (divisors?.count ?? dimensions / 2) == dimensions / 2)
     let plain = (0..<dimensions / 2).map { pow(theta, -2 * Double($0) / Double(dimensions)) }
@@ -43,6 +52,7 @@ struct Rope: Sendable, Hashable {
     frequencies = scaled.indices.map { Float(scaled[$0] / Double(divisors?[$0] ?? 1)) }
     self.multiplier = multiplier
     self.interleaved = interleaved
+    self.limit = limit
   }
 
   private static func scaled(

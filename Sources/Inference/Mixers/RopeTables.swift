@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
+import Checkpoints
 import Synchronization
 import Tensors
 
@@ -29,8 +31,17 @@ package final class RopeTables: Sendable {
   /// Tables for positions below `positions`.
   init(positions: Int) { self.positions = positions }
 
-  func table(of rope: Rope) -> RopeTable {
-    tables.withLock { tables in
+  /// The table of `rope` for a layer of the model that `reader` reads; throws where the pass is
+  /// longer than what the rotation holds for.
+  func table(of rope: Rope, _ reader: WeightReader) throws(RegateError) -> RopeTable {
+    if let limit = rope.limit, positions > limit.positions {
+      throw RegateError(
+        .unsupported, file: reader.checkpoint.path, subject: "rope_type",
+        "is \(limit.kind), which rotates otherwise beyond \(limit.positions) tokens, but a sequence"
+          + " has \(positions)",
+        advice: "give a `length` of at most \(limit.positions)")
+    }
+    return tables.withLock { tables in
       if let table = tables[rope] { return table }
       let table = RopeTable(rope, positions: positions)
       tables[rope] = table

@@ -41,24 +41,24 @@ package struct InferenceModel: Sendable {
     let settings = try Settings.ofModel(checkpoint)
     var source = MixerSettings(
       settings: settings, weights: WeightReader(checkpoint, layout: layout),
-      epsilon: try Self.epsilon(settings, isGGUF: isGGUF))
+      epsilon: try Self.epsilon(settings, isGGUF: isGGUF, layout.family))
     let experts = Dictionary(uniqueKeysWithValues: layout.layers.map { ($0.index, $0) })
     layers = try mixer.layers(&source).enumerated().map { index, mixer in
       ModelLayer(mixer: mixer, feedForward: experts[index].map { .experts($0) } ?? .dense)
     }
-    try Self.refuseClipping(&source.settings)
+    try Self.refuseUncomputed(source.settings, layout)
+    if !isGGUF { try Self.checkWidths(&source, experts: experts) }
     self.checkpoint = checkpoint
     self.layout = layout
     self.activation = activation
     epsilon = source.epsilon
     weights = source.weights
     hiddenSize = layout.hiddenSize
-    embedding = try weights.embedding()
-    vocabularySize = embedding.shape[0]
-    try Self.checkVocabulary(vocabularySize, embedding, checkpoint, &source.settings)
     let isTied =
-      isGGUF ? nil : try source.settings.bool(Key("tie_word_embeddings", default: false))
-    head = try weights.head(embedding: embedding, isTied: isTied)
+      isGGUF ? true : try source.settings.bool(Key("tie_word_embeddings", default: false)) == true
+    (embedding, head) = try weights.vocabulary(isTied: isTied)
+    vocabularySize = embedding.shape[0]
+    try Self.checkVocabulary(vocabularySize, embedding, &source)
   }
 
   /// The same model with another token mixer in layer `index`.
@@ -75,45 +75,15 @@ package struct InferenceModel: Sendable {
   }
 
   private static func epsilon(
-    _ settings: Settings, isGGUF: Bool
+    _ settings: Settings, isGGUF: Bool, _ family: Family
   ) throws(RegateError) -> Float {
     var settings = settings
     let key =
       isGGUF
       ? Key<Double>("attention.layer_norm_rms_epsilon", default: nil)
-      : Key<Double>("rms_norm_eps", default: 1e-6)
+      : Key("rms_norm_eps", default: family.huggingFace.defaults.epsilon)
     guard let epsilon = try settings.number(key) else { throw settings.missing(key) }
     return Float(epsilon)
   }
 
-  /// OLMoE's `clip_qkv`, which no published checkpoint sets.
-  private static func refuseClipping(_ settings: inout Settings) throws(RegateError) {
-    for name in ["clip_qkv", "attention.clamp_kqv"] {
-      guard let limit = try settings.number(Key(name, default: nil)), limit != 0 else { continue }
-      throw RegateError(
-        .unsupported, file: settings.file, subject: settings.scope + name,
-        "is \(limit), but Regate does not clip queries, keys and values")
-    }
-  }
-
-  private static func checkVocabulary(
-    _ rows: Int, _ embedding: TensorInfo, _ checkpoint: any Checkpoint, _ settings: inout Settings
-  ) throws(RegateError) {
-    let stated: (key: String, size: Int)?
-    switch checkpoint.format {
-    case .gguf(let gguf):
-      stated = gguf.metadata["tokenizer.ggml.tokens"]?.array.map {
-        (key: "tokenizer.ggml.tokens", size: $0.count)
-      }
-    case .safetensors:
-      stated = try settings.integer(Key("vocab_size", default: nil)).map {
-        (key: "vocab_size", size: $0)
-      }
-    }
-    guard let stated, stated.size != rows else { return }
-    throw RegateError(
-      .mismatch, file: checkpoint.path, subject: embedding.name,
-      "has \(rows) rows, but \(stated.key) says \(stated.size) tokens",
-      advice: "fetch the checkpoint again")
-  }
 }

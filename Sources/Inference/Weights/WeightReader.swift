@@ -152,29 +152,31 @@ package struct WeightReader: Sendable {
 
   // MARK: The model's
 
-  func embedding() throws(RegateError) -> TensorInfo {
-    let name = isGGUF ? "token_embd.weight" : layout.prefix + "embed_tokens.weight"
-    guard let tensor = checkpoint.tensors[name] else { throw missing(name) }
-    guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] == layout.hiddenSize else {
-      throw RegateError(
-        .mismatch, file: checkpoint.files[tensor.file].path, subject: name,
-        "has shape \(tensor.shape), expected [vocabulary, \(layout.hiddenSize)]")
-    }
-    return tensor
-  }
-
-  /// The output head; `isTied` nil: the file tells by what it holds.
-  func head(embedding: TensorInfo, isTied: Bool?) throws(RegateError) -> TensorInfo {
-    if isTied == true { return embedding }
+  /// The embedding [V,H] and the output head of the same shape. Of tied ones, each stands in for
+  /// the other where it is not stored; where both are and differ, transformers 5 does not tie them.
+  func vocabulary(isTied: Bool) throws(RegateError) -> (embedding: TensorInfo, head: TensorInfo) {
     let wrapped =
       layout.prefix.hasSuffix("model.") ? String(layout.prefix.dropLast(6)) : layout.prefix
+    let name = isGGUF ? "token_embd.weight" : layout.prefix + "embed_tokens.weight"
     let names = isGGUF ? ["output.weight"] : ["lm_head.weight", wrapped + "lm_head.weight"]
-    guard let tensor = names.lazy.compactMap({ checkpoint.tensors[$0] }).first else {
-      guard isTied == nil else { throw missing(names[0]) }
-      return embedding
+    let stored = (
+      embedding: checkpoint.tensors[name],
+      head: names.lazy.compactMap { checkpoint.tensors[$0] }.first
+    )
+    // llama.cpp always needs the embedding.
+    guard let embedding = stored.embedding ?? (isTied && !isGGUF ? stored.head : nil) else {
+      throw missing(name)
     }
-    try check(tensor, [embedding.shape])
-    return tensor
+    guard let head = stored.head ?? (isTied ? embedding : nil) else { throw missing(names[0]) }
+    guard embedding.shape.count == 2, embedding.shape[0] > 0,
+      embedding.shape[1] == layout.hiddenSize
+    else {
+      throw RegateError(
+        .mismatch, file: checkpoint.files[embedding.file].path, subject: embedding.name,
+        "has shape \(embedding.shape), expected [vocabulary, \(layout.hiddenSize)]")
+    }
+    try check(head, [embedding.shape])
+    return (embedding, head)
   }
 
   func finalNorm() throws(RegateError) -> [Float] {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Foundation
+
+extension Rope {
+  /// The rotation of heads of `headSize` dimensions, and the factor by which YaRN grows the softmax
+  /// scale of latent attention.
+  static func read(
+    _ traits: RopeTraits, headSize: Int, _ source: inout MixerSettings
+  ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
+    guard source.isGGUF else {
+      return try HuggingFaceRope(traits, headSize: headSize, source).rope()
+    }
+    return try read(
+      gguf: &source.settings, headSize: headSize, traits: traits,
+      divisors: try source.weights.ropeDivisors())
+  }
+
+  /// Wider heads are corrupt files: published models have up to 576.
+  static let sizeLimit = 1 << 16
+
+  /// What GGUF metadata says, as llama.cpp applies it. `divisors` are the values of
+  /// `rope_freqs.weight`.
+  private static func read(
+    gguf settings: inout Settings, headSize: Int, traits: RopeTraits, divisors: [Float]?
+  ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
+    // llama.cpp does not load a file without it.
+    let contextKey = Key<Double>("context_length", default: nil)
+    guard let context = try settings.number(contextKey) else { throw settings.missing(contextKey) }
+    let dimensions = try ggufDimensions(&settings, headSize: headSize, traits, divisors)
+    let theta = try settings.number(Key("rope.freq_base", default: 10_000)) ?? 10_000
+    guard theta > 1 else {
+      throw settings.mismatch("rope.freq_base", "is \(theta), expected above 1")
+    }
+    let kind = try settings.string(Key("rope.scaling.type", default: "linear")) ?? "linear"
+    let key = Key<Double>("rope.scaling.factor", "rope.scale_linear", default: 0)
+    let stated = try settings.number(key) ?? 0
+    guard stated >= 0 else {
+      throw settings.mismatch(key.names[0], "is \(stated), expected above 0, or 0 for none")
+    }
+    let factor = stated == 0 ? 1 : stated
+    let attention = try settings.number(Key("rope.scaling.attn_factor", default: 1)) ?? 1
+    // A tenth of mscale_all_dim; mscale is taken to equal it.
+    let logKey = Key<Double>("rope.scaling.yarn_log_multiplier", default: 0)
+    let all = traits.readsYarnLogMultiplier ? (try settings.number(logKey) ?? 0) / 0.1 : 0
+    var scaling = Scaling.none
+    var multiplier = attention
+    var growth = attention
+    switch kind {
+    case "none": break
+    case "linear":
+      scaling = .linear(factor: factor)
+      // llama.cpp takes back here what it took from the attention factor, which it did for YaRN.
+      if traits.readsYarnLogMultiplier {
+        growth *= (1 + 0.1 * log(factor)) * (1 + 0.1 * all * log(factor))
+      }
+    case "yarn":
+      scaling = .yarn(
+        factor: factor, original: try ggufOriginal(&settings, context: context), fast: 32, slow: 1,
+        truncate: true)
+      if all == 0 { multiplier *= yarnScale(factor) }
+      growth = multiplier * yarnScale(factor, all)
+    default:
+      throw RegateError(
+        .unsupported, file: settings.file, subject: settings.scope + "rope.scaling.type",
+        "is \"\(kind)\", expected none, linear or yarn")
+    }
+    let rope = Rope(
+      dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors,
+      multiplier: multiplier, interleaved: traits.ggufInterleaved)
+    return (rope, growth * growth)
+  }
+
+  private static func ggufDimensions(
+    _ settings: inout Settings, headSize: Int, _ traits: RopeTraits, _ divisors: [Float]?
+  ) throws(RegateError) -> Int {
+    let key = Key("rope.dimension_count", default: headSize)
+    let dimensions = try settings.required(key)
+    guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
+      throw settings.mismatch(
+        key.names[0], "is \(dimensions), expected an even number up to \(headSize)")
+    }
+    guard dimensions == headSize || !traits.ggufRotatesWholeHeads else {
+      throw settings.mismatch(
+        key.names[0], "is \(dimensions), expected \(headSize), without which llama.cpp stops")
+    }
+    if let divisors, divisors.count != dimensions / 2 {
+      throw settings.mismatch(
+        key.names[0],
+        "is \(dimensions), but rope_freqs.weight has \(divisors.count) values")
+    }
+    return dimensions
+  }
+
+  /// The context that the model was trained with before YaRN; 0 counts as absent.
+  private static func ggufOriginal(
+    _ settings: inout Settings, context: Double
+  ) throws(RegateError) -> Double {
+    let key = Key("rope.scaling.original_context_length", default: context)
+    let stated = try settings.number(key) ?? 0
+    let original = stated == 0 ? context : stated
+    guard original > 0 else {
+      throw settings.mismatch(key.names[0], "is \(original), expected above 0")
+    }
+    return original
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a configuration says beside what a pass computes with: sizes that tensors tell too, and
+// computations that Regate does not have.
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import OrderedCollections
+
+extension InferenceModel {
+  /// Keys that change what transformers or llama.cpp compute, in a way that Regate does not know.
+  static func refuseUncomputed(
+    _ settings: Settings, _ layout: ModelLayout
+  ) throws(RegateError) {
+    let family = layout.family
+    let keys =
+      layout.container == .gguf
+      ? family.gguf.uncomputed + [.causal] : family.huggingFace.uncomputed
+    for key in keys {
+      guard let text = settings.text(of: key.name), !key.off.contains(text) else { continue }
+      throw RegateError(
+        .unsupported, file: settings.file, subject: settings.scope + key.name,
+        "is \(text), with which \(family.title) computes what Regate does not")
+    }
+  }
+
+  /// The widths of dense layers and shared experts, which their tensors tell and transformers
+  /// takes from the configuration.
+  static func checkWidths(
+    _ source: inout MixerSettings, experts: [Int: MoELayer]
+  ) throws(RegateError) {
+    let traits = source.layout.family.huggingFace
+    let weights = source.weights
+    let dense = try traits.denseWidth.map { key throws(RegateError) in
+      (key.names[0], try source.settings.required(key))
+    }
+    let shared = try traits.sharedWidth.map { key throws(RegateError) in
+      (key.names[0], try source.settings.required(key))
+    }
+    for layer in 0..<source.layerCount {
+      guard let layout = experts[layer] else {
+        if let dense { try check(dense, weights, .gate, layer, source.settings) }
+        continue
+      }
+      guard !layout.shared.isEmpty else { continue }
+      // Both are at most Settings.limit, so that the product fits.
+      let width =
+        shared ?? ("n_shared_experts", layout.expertWidth * layout.sharedExperts)
+      try check(width, weights, .sharedGate, layer, source.settings)
+    }
+  }
+
+  private static func check(
+    _ width: (key: String, value: Int), _ weights: WeightReader, _ name: WeightName, _ layer: Int,
+    _ settings: Settings
+  ) throws(RegateError) {
+    let rows = try weights.rows(of: name, layer: layer)
+    guard rows != width.value else { return }
+    throw settings.mismatch(
+      width.key,
+      "makes \(width.value) rows of layer \(layer)'s \(name.huggingFace[0]), but it has \(rows)")
+  }
+
+  /// The number of tokens that the file states.
+  static func checkVocabulary(
+    _ rows: Int, _ embedding: TensorInfo, _ source: inout MixerSettings
+  ) throws(RegateError) {
+    let checkpoint = source.weights.checkpoint
+    let stated: (key: String, size: Int)?
+    switch checkpoint.format {
+    case .gguf(let gguf):
+      stated = gguf.metadata["tokenizer.ggml.tokens"]?.array.map {
+        (key: "tokenizer.ggml.tokens", size: $0.count)
+      }
+    case .safetensors:
+      let key = Key("vocab_size", default: source.defaults.vocabulary)
+      stated = (key: "vocab_size", size: try source.settings.required(key))
+    }
+    guard let stated, stated.size != rows else { return }
+    throw RegateError(
+      .mismatch, file: checkpoint.path, subject: embedding.name,
+      "has \(rows) rows, but \(stated.key) says \(stated.size) tokens",
+      advice: "fetch the checkpoint again")
+  }
+}

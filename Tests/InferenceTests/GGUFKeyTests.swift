@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import ByteStorage
+import Checkpoints
+import Foundation
+import Inference
+import OrderedCollections
+import Tensors
+import TestSupport
+import Testing
+
+/// What llama.cpp 0.5.0-dev reads of a file's metadata (its source; perplexities:
+/// `tools/interop/gguf_keys.py`).
+@Suite("GGUF keys as llama.cpp reads them") struct GGUFKeyTests {
+  private static let yarn: OrderedDictionary<String, GGUFValue> = [
+    "deepseek2.rope.scaling.type": .string("yarn"),
+    "deepseek2.rope.scaling.factor": .float32(4),
+    "deepseek2.rope.scaling.original_context_length": .uint32(16),
+  ]
+
+  /// Mean NLL of a variant whose metadata have `keys` too; nil leaves one out.
+  private func nll(_ keys: OrderedDictionary<String, GGUFValue?>) throws -> Double {
+    let variant = try Variant("gguf-deepseek-v3-legacy")
+    let source = try GGUFCheckpoint(path: variant.model.checkpoint.path)
+    var header = GGUFHeader(source.parts[0])
+    for (key, value) in keys { header.metadata[key] = value }
+    let encoded = try header.encoded()
+    var file = encoded.bytes
+    for (tensor, range) in zip(source.parts[0].tensors, encoded.ranges) {
+      file += [UInt8](repeating: 0, count: range.lowerBound - file.count)
+      file += try source.withBytes(of: try #require(source.tensors[tensor.name])) {
+        [UInt8](copying: $0)
+      }
+    }
+    file += [UInt8](repeating: 0, count: max(0, encoded.fileBytes - file.count))
+    let directory = try TemporaryDirectory()
+    let checkpoint = try GGUFCheckpoint(path: try directory.write(file, to: "model.gguf"))
+    let model = try InferenceModel(checkpoint, layout: try ModelLayout.read(checkpoint))
+    let pass = try ForwardPass(model, sequences: variant.sequences, threads: 1)
+    try pass.finish()
+    return try pass.scores()[0].meanNLL
+  }
+
+  private func nll(
+    _ keys: OrderedDictionary<String, GGUFValue>,
+    and more: OrderedDictionary<String, GGUFValue?>
+  ) throws -> Double {
+    try nll(keys.mapValues { .some($0) }.merging(more) { $1 })
+  }
+
+  @Test(arguments: [
+    "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor",
+    "rope.scaling.yarn_attn_factor", "attention.clamp_kqv", "attention.scale",
+  ])
+  func `a key that is not read for the architecture changes nothing`(key: String) throws {
+    let plain = try nll(Self.yarn, and: [:])
+    #expect(try nll(Self.yarn, and: ["deepseek2." + key: .float32(3)]) == plain)
+    #expect(try nll([:]) != plain)
+  }
+
+  @Test func `an original context of 0 is that of the model`() throws {
+    let key = "deepseek2.rope.scaling.original_context_length"
+    #expect(
+      try nll(Self.yarn, and: [key: .uint32(0)]) == nll(Self.yarn, and: [key: nil]))
+  }
+
+  @Test func `latent attention grows with a linear scaling too`() throws {
+    let linear: OrderedDictionary<String, GGUFValue> = [
+      "deepseek2.rope.scaling.type": .string("linear"),
+      "deepseek2.rope.scaling.factor": .float32(4),
+    ]
+    let log = "deepseek2.rope.scaling.yarn_log_multiplier"
+    #expect(try nll(linear, and: [:]) != nll(linear, and: [log: .float32(0.1)]))
+  }
+
+  @Test(arguments: [
+    ("attention.causal", GGUFValue.bool(false) as GGUFValue?, "computes what Regate does not"),
+    ("attention.temperature_scale", .float32(0.5), "computes what Regate does not"),
+    ("context_length", nil, "the key is absent"),
+    ("rope.scaling.factor", .float32(-2), "expected above 0, or 0 for none"),
+  ])
+  func `what llama.cpp computes otherwise, or does not load, is refused`(
+    key: String, value: GGUFValue?, text: String
+  ) throws {
+    let error = #expect(throws: RegateError.self) {
+      _ = try nll(["deepseek2." + key: value])
+    }
+    let message = String(describing: error)
+    #expect(message.contains(key) && message.contains(text))
+  }
+}
