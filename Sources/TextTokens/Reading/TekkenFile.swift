@@ -28,7 +28,7 @@ struct TekkenFile {
         "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for JSON",
         advice: "check that this is the right file")
     }
-    var reader = try JSONReader(file.bytes(in: 0..<file.count), file: path)
+    var reader = try JSONReader(try file.bytes(in: 0..<file.count), file: path)
     try read(&reader)
     try reader.finish()
   }

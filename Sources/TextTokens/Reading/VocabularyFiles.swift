@@ -70,6 +70,6 @@ struct VocabularyFiles {
         "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for a vocabulary",
         advice: "check that this is the right file")
     }
-    return file.bytes(in: 0..<file.count)
+    return try file.bytes(in: 0..<file.count)
   }
 }
