@@ -12,7 +12,8 @@ package enum Calibration: Sendable {
   case captures(Captures)
   case tokens(TokenSet)
 
-  /// Opens `paths`, all of one kind; `progress` can stop it between documents of text.
+  /// Opens `paths`, all of one kind. `progress` can stop it between documents of text, and hears what
+  /// was left out or mended.
   package init(
     _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true,
     progress: any ProgressSink
@@ -21,17 +22,12 @@ package enum Calibration: Sendable {
     var texts: [String] = []
     var arrays: [ArrayContainer] = []
     for path in paths {
-      if TokenSet.isText(path) {
+      guard ArrayContainer.isNamed(path) else {
         texts.append(path)
         continue
       }
-      let container = try Self.arrays(at: path)
-      // Arrays of numbers with a fraction are activations, well named or not.
-      if container.arrays.values.contains(where: \.isFloatingPoint) {
-        captures.append(path)
-      } else {
-        arrays.append(container)
-      }
+      let container = try ArrayContainer.open(path)
+      if Self.isCapture(container) { captures.append(path) } else { arrays.append(container) }
     }
     guard !captures.isEmpty else {
       guard !paths.isEmpty else {
@@ -39,9 +35,10 @@ package enum Calibration: Sendable {
           .missing, subject: "`calibration`", "nothing was given",
           advice: "give text, token ids, or a capture of `CaptureRun`")
       }
-      self = .tokens(
-        try TokenSet(texts: texts, arrays: arrays, for: model, options: options, progress: progress)
-      )
+      let set = try TokenSet(
+        texts: texts, arrays: arrays, for: model, options: options, progress: progress)
+      for note in set.notes { progress.warn(note) }
+      self = .tokens(set)
       return
     }
     guard texts.isEmpty, arrays.isEmpty else {
@@ -52,16 +49,9 @@ package enum Calibration: Sendable {
     self = .captures(try Captures(captures, for: model, checkingGates: checkingGates))
   }
 
-  /// The arrays of a path that is no text by its name.
-  private static func arrays(at path: String) throws(RegateError) -> ArrayContainer {
-    do throws(RegateError) {
-      return try ArrayContainer.open(path)
-    } catch {
-      guard error.code == .unsupported, error.subject == nil else { throw error }
-      throw RegateError(
-        .unsupported, file: path, "is not a file of arrays, nor text by its name",
-        advice: "give text (.txt, .jsonl, .gz), token ids or a capture (.npy, .npz, .safetensors)")
-    }
+  /// Whether the arrays are activations of layers, complete or not; ids may stand beside them.
+  private static func isCapture(_ container: ArrayContainer) -> Bool {
+    container.arrays.values.contains { $0.isFloatingPoint && $0.name.hasPrefix("layers.") }
   }
 
   /// Where a load comes from, in words.

@@ -7,17 +7,21 @@ package import Architectures
 package import ByteStorage
 package import Checkpoints
 package import Inference
-import OrderedCollections
 import TextTokens
 
 package struct TokenSet: Sendable {
   package let sequences: [[Int]]
   /// The model as it is run; where it cannot be run at all, that is said when it is to be.
   package let runnable: Result<InferenceModel, RegateError>
+  /// What in the files was left out, mended or not as they say, a sentence for each.
+  package let notes: [String]
 
-  package init(sequences: [[Int]], runnable: Result<InferenceModel, RegateError>) {
+  package init(
+    sequences: [[Int]], runnable: Result<InferenceModel, RegateError>, notes: [String] = []
+  ) {
     self.sequences = sequences
     self.runnable = runnable
+    self.notes = notes
   }
 
   package var tokens: Int { sequences.reduce(0) { $0 + $1.count } }
@@ -38,16 +42,20 @@ package struct TokenSet: Sendable {
       try InferenceModel(model.checkpoint, layout: model.layout)
     }
     let vocabulary = (try? runnable.get().vocabularySize) ?? .max
+    var notes: [String] = []
     if !texts.isEmpty {
       let tokenizer = try TokenSet.tokenizer(of: model)
+      notes += tokenizer.notes
       var encoder = DocumentEncoder(tokenizer)
       for path in texts {
         WorkLog.current?.note(.tokenisation)
-        var documents = try TextDocuments(path: path, field: options.field)
+        var documents = try TextDocuments(
+          path: path, field: options.field, limit: TokenSet.textLimit(options))
         while let document = try documents.next() {
           try progress.requireWanted()
           sequences += TokenSet.sequences(document, &encoder, bos: tokenizer.prefix.first, options)
         }
+        notes += documents.notes
       }
       if let id = sequences.joined().first(where: { $0 >= vocabulary }) {
         throw RegateError(
@@ -57,7 +65,7 @@ package struct TokenSet: Sendable {
       }
     }
     for container in arrays {
-      sequences += try TokenSet.ids(of: container, below: vocabulary).flatMap {
+      sequences += try TokenIDs(container, below: vocabulary).sequences.flatMap {
         options.perplexity == .llama
           ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)
           : TokenSet.cut($0, options.length)
@@ -79,5 +87,6 @@ package struct TokenSet: Sendable {
         advice: "give more text, or a shorter `length`")
     }
     self.sequences = TokenSet.chosen(sequences, options)
+    self.notes = notes
   }
 }

@@ -26,7 +26,7 @@ struct Capture: CommonCommand {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz) or token ids (.npy, .npz, .safetensors). Repeatable.",
+      "Text (.txt, .jsonl, .json, .gz) or token ids (.npy, .npz, .safetensors). Repeatable.",
       valueName: "file"))
   var calibration: [String]
 

@@ -31,7 +31,7 @@ struct Validate: CommonCommand {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Text (.txt, .jsonl, .gz), token ids (.npy, .npz, .safetensors) or captured activations of "
+      "Text (.txt, .jsonl, .json, .gz), token ids (.npy, .npz, .safetensors) or captured activations of "
         + "the original, held out from the fit. Repeatable.", valueName: "file"))
   var calibration: [String]
 

@@ -20,7 +20,7 @@ extension ModelDraft {
     var draft = ModelDraft()
     draft.config = ["model_type": .string(type), "hidden_size": 8, "num_hidden_layers": 2]
     for (key, value) in settings.sorted(by: { $0.key < $1.key }) {
-      draft.config[key] = value.isNull ? nil : value
+      draft.config[key] = value.isNull ? JSONValue?.none : value
     }
     for layer in layers {
       let name = "\(prefix)layers.\(layer)."

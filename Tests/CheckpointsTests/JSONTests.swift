@@ -171,3 +171,14 @@ func `JSON texts have their values`(text: String, value: JSONValue) throws {
   try reader.finish()
   #expect(kept == 7)
 }
+
+@Test func `a lenient reader takes what Python takes`() throws {
+  let text = #"{"a": [NaN, -Infinity, 1e999], "b": "x\ud83d\u0041\ud83d\ude00\ude00"}"#
+  var reader = try JSONReader(Array(text.utf8), file: "t.json", lenient: true)
+  let value = try reader.readValue()
+  try reader.finish()
+  #expect(
+    value["a"]?.arrayValue?.compactMap(\.doubleValue).map(\.isFinite) == [false, false, false])
+  #expect(value["b"] == "x\u{FFFD}A\u{1F600}\u{FFFD}" && reader.replacedSurrogates == 2)
+  #expect(throws: RegateError.self) { try parse(text) }
+}

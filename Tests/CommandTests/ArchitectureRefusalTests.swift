@@ -48,7 +48,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
       $0["model_type"] = "llama"
       $0["architectures"] = ["LlamaForCausalLM"]
     },
-    Refusal("no hidden size", says: "hidden_size") { $0["hidden_size"] = nil },
+    Refusal("no hidden size", says: "expected [8, 4096]") { $0["hidden_size"] = nil },
     setting("hidden_size", "64", says: "is \"64\", expected a whole number"),
     setting("hidden_size", 0, says: "hidden_size: is 0, expected"),
     setting("hidden_size", 128, says: "expected [8, 128]"),

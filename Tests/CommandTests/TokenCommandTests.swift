@@ -70,12 +70,20 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
       try $0.write(
         npyBytes(npyDictionary("<i4", "(1, 1, 2)"), data: [1, 0, 0, 0, 2, 0, 0, 0]), to: "i.npy")
     },
-    file(
-      "text.log", says: "is not a file of arrays, nor text by its name", Array("hello there".utf8)),
-    set("floats", says: "layers.0.router_input: no such array") {
+    file("text.log", says: "is a GGUF file, not text", Array("GGUF\u{3}".utf8)),
+    file("text.jsonl.zst", says: "decompress it with `zstd -d`", [0x28, 0xB5, 0x2F, 0xFD, 0]),
+    file("rows.parquet", says: "is a Parquet file, not text", Array("PAR1".utf8)),
+    file("ids.bin", says: "or arrays (.npy, .npz, .safetensors)", [1, 0, 0xFF, 0, 7, 0]),
+    set("floats", says: "holds F32 values, where token ids are integers") {
       try $0.write(
         npyBytes(npyDictionary("<f4", "(1, 2)"), data: [UInt8](repeating: 0, count: 8)),
         to: "i.npy")
+    },
+    set("labels", says: "labels: holds labels, where token ids are needed") {
+      try $0.writeIDs([[5, 6, -100]], to: "labels.npy")
+    },
+    set("a mask alone", says: "holds nothing but 0 and 1, as a mask does") {
+      try $0.writeIDs([[Int](repeating: 1, count: 60) + [0, 0, 0, 0]], to: "i.npy")
     },
     set("no rows", says: "holds no sequence of two tokens or more") {
       try $0.write(npyBytes(npyDictionary("<i4", "(0, 4)"), data: []), to: "i.npy")

@@ -127,6 +127,30 @@ private func capture(
     #expect(try captured.sequences() == [[5, 6, 7], [9, 10, 11, 12]])
   }
 
+  @Test func `masked places are no tokens, wherever they are`() throws {
+    let scratch = try TemporaryDirectory()
+    func ids(_ values: [Int32]) -> [UInt8] {
+      values.flatMap { littleEndian(UInt32(bitPattern: $0)) }
+    }
+    let rows: [Int32] = [5, 6, 7, 0, 0, 0, 8, 9, 10, 4000, 11, 12]
+    let mask: [Int32] = [1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 1, 1]
+    let shape = npyDictionary("<i4", "(3, 4)")
+    func path(_ name: String, _ mask: [Int32]) throws -> String {
+      try scratch.write(
+        zipBytes([
+          ZipMember("input_ids.npy", npyBytes(shape, data: ids(rows))),
+          ZipMember("attention_mask.npy", npyBytes(shape, data: ids(mask))),
+        ]), to: name)
+    }
+    let captured = try capture(TinyModel.mixtral.path, [try path("m.npz", mask)], in: scratch)
+    #expect(try captured.sequences() == [[5, 6, 7], [8, 9], [10, 11, 12]])
+    let error = #expect(throws: RegateError.self) {
+      try capture(
+        TinyModel.mixtral.path, [try path("bad.npz", rows)], in: scratch, name: "bad")
+    }
+    #expect(error?.description.contains("attention_mask: holds other values than 0") == true)
+  }
+
   // MARK: Captures
 
   @Test(arguments: TinyModel.all)

@@ -40,6 +40,8 @@ struct VocabularyDraft {
   var scores: [Float]?
   var ids: [String: UInt32] = [:]
   var flags: [String: Bool] = [:]
+  /// The model's name.
+  var name: String?
 
   /// The 256 bytes, and what `extra` adds.
   static func bytes(_ extra: [String] = []) -> [String] {
@@ -60,6 +62,7 @@ struct VocabularyDraft {
       GGUFDraft.pair("tokenizer.ggml." + name, type, value)
     }
     var keys = [pair("model", 8, GGUFDraft.string(model)), pair("tokens", 9, strings(tokens))]
+    if let name { keys.append(GGUFDraft.pair("general.name", 8, GGUFDraft.string(name))) }
     if let pre { keys.append(pair("pre", 8, GGUFDraft.string(pre))) }
     if let merges { keys.append(pair("merges", 9, strings(merges))) }
     if let types {

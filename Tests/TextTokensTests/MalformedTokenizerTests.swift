@@ -30,8 +30,6 @@ import TextTokens
     (json() + "x", "the end of the JSON text"), (json(model: #", "type": "BPE""#), "duplicate key"),
     (#"{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}"#, "only BPE models are supported"),
     (#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "\"WordPiece\"; only BPE"),
-    (json(vocab: #"{"a": 0, "a": 1}"#), "\"a\" is there twice"),
-    (json(vocab: #"{"a": 0, "b": 0}"#), "two tokens have the id 0"),
     (json(vocab: #"{"a": -1}"#), "the id -1, outside"),
     (json(vocab: #"{"a": 99999999}"#), "the id 99999999, outside"),
     (json(vocab: #"{"a": "x"}"#), "where a digit is expected"),
@@ -47,7 +45,6 @@ import TextTokens
     (json(model: #", "end_of_word_suffix": "</w>""#), "end_of_word_suffix"),
     (json(rest: #", "added_tokens": 3"#), "added_tokens: is an integer"),
     (json(rest: #", "added_tokens": [{"content": "x"}]"#), "added_tokens[0]"),
-    (json(rest: #", "added_tokens": [{"content": "a", "id": 5}]"#), "but 0 in the vocabulary"),
     (json(rest: #", "normalizer": {"type": "Lowercase"}"#), "normalizer: is \"Lowercase\""),
     (json(rest: #", "normalizer": {"type": "Sequence"}"#), "normalizers must be an array"),
     (json(rest: #", "normalizer": {"type": "Prepend"}"#), "prepend must be a string"),
@@ -103,20 +100,16 @@ import TextTokens
   }
 
   static let vocabularies: [(draft: VocabularyDraft, says: String)] = [
-    (VocabularyDraft(model: "bert", tokens: ["a"]), "is \"bert\"; only"),
+    (VocabularyDraft(model: "bert", tokens: ["a"]), "is \"bert\"; only \"gpt2\", \"gemma4\" and"),
     (VocabularyDraft(tokens: [], merges: []), "holds no vocabulary"),
     (VocabularyDraft(tokens: ["a"]), "needs its merges"),
     (VocabularyDraft(pre: "odd", tokens: ["a"], merges: []), "\"odd\" is a pre-tokenizer"),
     (VocabularyDraft(tokens: ["a", "a"], merges: []), "\"a\" is there twice"),
-    (VocabularyDraft(tokens: ["a", "b"], merges: ["a b"]), "not two tokens that make a third"),
-    (VocabularyDraft(tokens: ["a", "b"], merges: ["ab"]), "\"ab\" is not two tokens"),
     (VocabularyDraft(tokens: ["a", "b"], types: [1], merges: []), "an integer for each of the 2"),
-    (VocabularyDraft(tokens: ["a"], merges: [], ids: ["bos_token_id": 9]), "bos_token_id: must be"),
     (
       VocabularyDraft(tokens: ["a"], merges: [], flags: ["add_eos_token": true]),
       "add_eos_token asks for a token that is not named"
     ),
-    (VocabularyDraft(model: "llama", tokens: ["a"]), "tokenizer.ggml.scores"),
     (VocabularyDraft(model: "llama", tokens: ["a"], scores: [.nan]), "a score that is no number"),
     (
       VocabularyDraft(model: "llama", tokens: ["a", "b"], scores: [1]), "a number for each of the 2"
@@ -135,9 +128,47 @@ import TextTokens
     #expect(error?.description.contains(says) == true, "\(error?.description ?? "")")
   }
 
+  static let tekkens: [(json: String, says: String)] = [
+    (#"{"vocab": []}"#, "config.pattern: there is no pattern"),
+    (#"{"config": {"pattern": "a"}}"#, "special_tokens: an older version keeps them in code"),
+    (#"{"vocab": [{"rank": 0}]}"#, "token 0 of the vocabulary has no token_bytes"),
+    (#"{"vocab": [{"token_bytes": "*"}]}"#, "token 0 of the vocabulary has no token_bytes"),
+    (#"{"special_tokens": [{"rank": 1, "token_str": "x"}]}"#, "the ranks from 0 on"),
+    (
+      #"{"config": {"pattern": "a", "default_num_special_tokens": -1}, "special_tokens": []}"#,
+      "is -1, but there are 0"
+    ),
+    (#"{"config": {"pattern": "a"}, "special_tokens": []}"#, "the byte 0 has no token"),
+  ]
+
+  @Test(arguments: tekkens)
+  func `A defect of a tekken.json is named`(json: String, says: String) throws {
+    let directory = try TemporaryDirectory()
+    try directory.write(Array(json.utf8), to: "tekken.json")
+    let error = #expect(throws: RegateError.self) { try Tokenizer(directory: directory.path("")) }
+    #expect(error?.description.contains(says) == true, "\(error?.description ?? "")")
+  }
+
+  @Test(arguments: [
+    (#"{"a": 0}"#, "#version: 0.2\na b c", "qwen2_moe", "merges.txt: line 2: is not two tokens"),
+    (#"{"a": 0}"#, "a b", "qwen2_moe", "the two together are not in the vocabulary"),
+    ("{}", "", "qwen2_moe", "vocab.json: there is no vocabulary"),
+    (#"{"a": 0}"#, "", "mixtral", "no `tokenizer_class` that is known says how text is cut"),
+  ])
+  func `A defect of vocab.json and merges.txt is named`(
+    vocabulary: String, merges: String, model: String, says: String
+  ) throws {
+    let directory = try TemporaryDirectory()
+    try directory.write(Array(vocabulary.utf8), to: "vocab.json")
+    try directory.write(Array(merges.utf8), to: "merges.txt")
+    try directory.write(Array(#"{"model_type": "\#(model)"}"#.utf8), to: "config.json")
+    let error = #expect(throws: RegateError.self) { try Tokenizer(directory: directory.path("")) }
+    #expect(error?.description.contains(says) == true, "\(error?.description ?? "")")
+  }
+
   static let ranks: [(text: String, says: String)] = [
     ("", "holds no tokens"), ("YQ== 1", "line 1: must be"), ("YQ==", "line 1: must be"),
-    ("*** 0", "line 1: must be"), ("YQ== 0\nYQ== 1", "line 2: the token is there twice"),
+    ("*** 0", "line 1: must be"), ("YQ== 0\nYQ== 1", "rank 1: the token is there twice"),
     ("YQ== 0\nYg== 1", "the byte 0 has no token"),
   ]
 

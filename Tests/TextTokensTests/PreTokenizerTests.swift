@@ -6,8 +6,18 @@ import TextTokens
 
 @Suite struct PreTokenizerTests {
   static let names = [
-    "gpt-2", "llama-bpe", "qwen2", "qwen35", "gpt-4o", "kimi-k2", "deepseek-v3", "deepseek-coder",
-    "bailingmoe2", "starcoder", "falcon", "default",
+    "afmoe", "bailingmoe2", "bloom", "chameleon", "deepseek-coder", "deepseek-llm", "deepseek-v3",
+    "default", "exaone-moe", "falcon", "gpt-2", "gpt-4o", "granite-embed-multi-97m", "jais-2",
+    "kimi-k2", "laguna", "llama-bpe", "minicpm5", "qwen2", "qwen35", "seed-coder", "spark2_5",
+    "starcoder", "superbpe", "tekken", "tiny_aya", "ufakzeka", "viking", "youtu",
+  ]
+  /// Others with the cuts of one above.
+  static let alike = [
+    "jina-v5-nano": "llama-bpe", "dbrx": "llama-bpe", "glm4": "llama-bpe", "hunyuan": "qwen2",
+    "solar-open": "qwen2", "grok-2": "qwen2", "hy_v4": "deepseek-v3", "jina-v2-code": "gpt-2",
+    "roberta-bpe": "gpt-2", "modern-bert": "gpt-2", "poro-chat": "bloom",
+    "gpt3-finnish": "bloom", "cohere2moe": "tiny_aya", "talkie": "gpt-4o",
+    "minimax-m2": "gpt-4o", "mellum2": "starcoder",
   ]
 
   private func tokenizer(_ name: String?) throws -> Tokenizer {
@@ -18,7 +28,7 @@ import TextTokens
   }
 
   @Test(arguments: names)
-  func `Text is cut as Oniguruma cuts it`(name: String) throws {
+  func `Text is cut as llama.cpp cuts it`(name: String) throws {
     let tokenizer = try tokenizer(name)
     let wanted = try #require(try Goldens.lists("pieces.json")[name])
     for (text, lengths) in zip(try Goldens.texts(), wanted) {
@@ -26,6 +36,14 @@ import TextTokens
       #expect(pieces.map(\.utf8.count) == lengths, "\(text.debugDescription): \(pieces)")
       #expect(pieces.joined() == text)
       #expect(tokenizer.encode(text, addSpecial: false) == text.utf8.map { Int($0) })
+    }
+  }
+
+  @Test func `Names of one pre-tokenizer cut alike`() throws {
+    let texts = try Goldens.texts()
+    for (name, other) in PreTokenizerTests.alike {
+      let (named, known) = (try tokenizer(name), try tokenizer(other))
+      #expect(texts.allSatisfy { named.pieces(of: $0) == known.pieces(of: $0) }, "\(name)")
     }
   }
 
@@ -42,7 +60,7 @@ import TextTokens
       pieces == ["Ab", " Ǆ", "1234", ",", " ok", " ", "\n", " ", "你好한국", "  "])
   }
 
-  @Test(arguments: names + ["deepseek-llm"])
+  @Test(arguments: names)
   func `Long runs take time in proportion to their length`(name: String) throws {
     let tokenizer = try tokenizer(name)
     for character in [" ", "\n", "a", "A", "1", "中", "!", "\u{301}", "é"] {

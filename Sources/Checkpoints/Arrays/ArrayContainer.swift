@@ -15,6 +15,12 @@ package struct ArrayContainer: Sendable {
   /// `__metadata__` of a safetensors file; empty otherwise.
   package let metadata: OrderedDictionary<String, String>
 
+  /// Whether `path` is a folder or has a suffix that `open` knows.
+  package static func isNamed(_ path: String) -> Bool {
+    CheckpointDirectory.isDirectory(path)
+      || ["npy", "npz", "safetensors"].contains(path.pathExtension.lowercased())
+  }
+
   /// Opens `path`, by its suffix.
   package static func open(_ path: String) throws(RegateError) -> ArrayContainer {
     if CheckpointDirectory.isDirectory(path) { return try openFolder(path) }

@@ -2,61 +2,85 @@
 
 package import ByteStorage
 
-/// gzip files (RFC 1952): one or more members, one after the other; zeros may follow the last.
-package enum Gzip {
-  /// The format's length field has 32 bits; a calibration set has megabytes.
-  package static let sizeLimit = Int(UInt32.max)
+/// The contents of a gzip file (RFC 1952), piece by piece: one or more members, one after the other;
+/// zeros may follow the last.
+package struct Gzip {
+  /// What a gzip file begins with.
+  package static let magic: [UInt8] = [0x1F, 0x8B]
+  /// Largest piece, in bytes.
+  private static let piece = 1 << 18
 
-  /// The contents of the gzip file at `path`.
-  package static func contents(
-    of path: String, sizeLimit: Int = sizeLimit
-  ) throws(RegateError) -> [UInt8] {
-    let file = try MappedFile(path: path)
+  private let file: MappedFile
+  private var position = 0
+  private var memberStart = 0
+  private var inflater: Inflater?
+
+  package init(_ file: MappedFile) throws(RegateError) {
     guard file.count > 0 else {
       throw RegateError(
-        .malformed, file: path, "is empty", advice: "the file may be damaged: fetch it again")
+        .malformed, file: file.path, "is empty", advice: "the file may be damaged: fetch it again")
     }
-    guard file.count >= 2, try file.bytes(in: 0..<2) == magic else {
+    guard file.count >= 2, try file.bytes(in: 0..<2) == Gzip.magic else {
       throw RegateError(
-        .malformed, file: path, "does not begin as a gzip file",
+        .malformed, file: file.path, "does not begin as a gzip file",
         advice: "check that this is a .gz file")
     }
-    var output: [UInt8] = []
-    var start = 0
-    while start < file.count {
-      if try isPadding(file, from: start) { break }
-      start += try member(of: file, at: start, into: &output, sizeLimit: sizeLimit)
-    }
-    file.discard(0..<file.count)
-    return output
+    self.file = file
   }
 
-  private static let magic: [UInt8] = [0x1F, 0x8B]
+  /// The next piece, which is not empty, or nil after the last.
+  package mutating func next() throws(RegateError) -> [UInt8]? {
+    while position < file.count || inflater != nil {
+      if inflater == nil {
+        if try isPadding(from: position) { break }
+        memberStart = position
+      }
+      let made = try inflate()
+      if !made.isEmpty { return made }
+    }
+    return nil
+  }
 
-  /// Inflates one member and returns its length in the file.
-  private static func member(
-    of file: MappedFile, at start: Int, into output: inout [UInt8], sizeLimit: Int
-  ) throws(RegateError) -> Int {
-    let room = sizeLimit - output.count
-    let (taken, ended) = try file.withBytes(in: start..<file.count) {
-      (bytes) throws(RegateError) in
+  /// Inflates up to one piece of the member at hand.
+  private mutating func inflate() throws(RegateError) -> [UInt8] {
+    let offered = position..<min(position + Gzip.piece, file.count)
+    let inflater = try begunInflater()
+    let step = try file.withBytes(in: offered) { (bytes) throws(RegateError) in
       do throws(Inflater.Failure) {
-        return try Inflater(.gzip).run(bytes, into: &output, limit: room)
+        return try inflater.step(bytes, from: 0, room: Gzip.piece)
       } catch {
-        throw RegateError(
-          .malformed, file: file.path, subject: "member at byte \(start)", error.problem,
-          advice: "the file may be damaged: fetch it again")
+        throw failure(error)
       }
     }
-    if ended { return taken }
-    throw RegateError(
-      .unsupported, file: file.path, "inflates to more than \(sizeLimit) bytes",
-      advice: "decompress it, and use a part of it")
+    guard step.ended || step.taken > 0 || !step.made.isEmpty else {
+      throw failure(Inflater.Failure(problem: "the compressed data end too early"))
+    }
+    file.discard(position..<position + step.taken)
+    position += step.taken
+    if step.ended { self.inflater = nil }
+    return step.made
+  }
+
+  private mutating func begunInflater() throws(RegateError) -> Inflater {
+    if let inflater { return inflater }
+    do throws(Inflater.Failure) {
+      let begun = try Inflater(.gzip)
+      inflater = begun
+      return begun
+    } catch {
+      throw failure(error)
+    }
+  }
+
+  private func failure(_ failure: Inflater.Failure) -> RegateError {
+    RegateError(
+      .malformed, file: file.path, subject: "member at byte \(memberStart)", failure.problem,
+      advice: "the file may be damaged: fetch it again")
   }
 
   /// Whether only zeros follow, as on a tape; anything but them and a member is refused.
-  private static func isPadding(_ file: MappedFile, from start: Int) throws(RegateError) -> Bool {
-    if start + 2 <= file.count, try file.bytes(in: start..<start + 2) == magic { return false }
+  private func isPadding(from start: Int) throws(RegateError) -> Bool {
+    if start + 2 <= file.count, try file.bytes(in: start..<start + 2) == Gzip.magic { return false }
     let padding = try file.withBytes(in: start..<file.count) { $0.isZero }
     guard padding else {
       throw RegateError(

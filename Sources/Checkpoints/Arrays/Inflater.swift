@@ -64,7 +64,8 @@ final class Inflater {
     }
   }
 
-  private func step(
+  /// Inflates what `room` bytes hold of `input` from `start` on.
+  func step(
     _ input: RawSpan, from start: Int, room: Int
   ) throws(Failure) -> (taken: Int, made: [UInt8], ended: Bool) {
     let offered = min(input.byteCount - start, 1 << 24)

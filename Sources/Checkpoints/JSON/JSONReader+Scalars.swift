@@ -64,18 +64,22 @@ extension JSONReader {
 
   /// The scalar after `\u`; a second escape follows where the first is a high surrogate.
   private mutating func readCodePoint(_ start: Int) throws(RegateError) -> Character {
-    var value = try readHex(start)
-    if (0xD800...0xDBFF).contains(value), take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) {
+    let value = try readHex(start)
+    if let scalar = Unicode.Scalar(value) { return Character(scalar) }
+    let next = position
+    if value < 0xDC00, take(UInt8(ascii: "\\")), take(UInt8(ascii: "u")) {
       let low = try readHex(start)
-      guard (0xDC00...0xDFFF).contains(low) else {
-        throw error("has half of a surrogate pair in a string", at: start)
+      if (0xDC00...0xDFFF).contains(low),
+        let scalar = Unicode.Scalar(0x10000 + (value - 0xD800) << 10 + (low - 0xDC00))
+      {
+        return Character(scalar)
       }
-      value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00)
     }
-    guard let scalar = Unicode.Scalar(value) else {
-      throw error("has half of a surrogate pair in a string", at: start)
-    }
-    return Character(scalar)
+    guard isLenient else { throw error("has half of a surrogate pair in a string", at: start) }
+    // What follows is read for itself.
+    position = next
+    replacedSurrogates += 1
+    return "\u{FFFD}"
   }
 
   private mutating func readHex(_ start: Int) throws(RegateError) -> UInt32 {
@@ -96,6 +100,7 @@ extension JSONReader {
     skipWhitespace()
     let start = position
     let negative = take(UInt8(ascii: "-"))
+    if isLenient, let value = takeNonFinite() { return .double(negative ? -value : value) }
     let digits = try skipDigits()
     guard digits.count == 1 || bytes[digits.lowerBound] != UInt8(ascii: "0") else {
       throw error("has a number with a leading zero", at: start)
@@ -112,7 +117,7 @@ extension JSONReader {
     }
     if integral, let value = integer(digits, negative: negative) { return .integer(value) }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
-    guard let value = Double(text), value.isFinite else {
+    guard let value = Double(text), value.isFinite || isLenient else {
       throw error("has a number too large for a Double", at: start)
     }
     return .double(value)
@@ -127,6 +132,16 @@ extension JSONReader {
       throw error("has \(text) where a 64-bit integer is expected", at: start)
     }
     return value
+  }
+
+  /// `NaN` or `Infinity`, if one is next.
+  private mutating func takeNonFinite() -> Double? {
+    for (word, value) in [("NaN", Double.nan), ("Infinity", .infinity)]
+    where bytes[position...].starts(with: word.utf8) {
+      position += word.utf8.count
+      return value
+    }
+    return nil
   }
 
   private mutating func skipDigits() throws(RegateError) -> Range<Int> {

@@ -7,6 +7,9 @@ package import ByteStorage
 /// Used directly where a file's structure is fixed (safetensors headers), so that nothing but the
 /// expected values is ever built, and by `JSONValue` for everything else. Errors name the file and
 /// the byte offset. Keys are handed out as they come: whoever reads an object rejects duplicates.
+///
+/// A lenient reader takes what Python's json module takes: `NaN`, `Infinity` and halves of surrogate
+/// pairs, which become U+FFFD.
 package struct JSONReader {
   /// Mirrors the recursion limit of serde_json, which the official safetensors reader uses.
   package static let depthLimit = 128
@@ -15,6 +18,9 @@ package struct JSONReader {
 
   package let file: String
   let bytes: [UInt8]
+  package let isLenient: Bool
+  /// Halves of surrogate pairs that a lenient reader has read so far.
+  package internal(set) var replacedSurrogates = 0
   /// Offset in the file of `bytes[0]`.
   let origin: Int
   var position = 0
@@ -23,9 +29,12 @@ package struct JSONReader {
   private var depth = 0
 
   /// A reader of `bytes`, which begin `origin` bytes into `file`. All of them must be UTF-8.
-  package init(_ bytes: [UInt8], file: String, origin: Int = 0) throws(RegateError) {
+  package init(
+    _ bytes: [UInt8], file: String, origin: Int = 0, lenient: Bool = false
+  ) throws(RegateError) {
     self.file = file
     self.bytes = bytes
+    isLenient = lenient
     self.origin = origin
     if let invalid = firstInvalidUTF8(in: bytes) {
       throw error("is not valid UTF-8", at: invalid)
@@ -55,6 +64,9 @@ package struct JSONReader {
     case let digit? where digit >= UInt8(ascii: "0") && digit <= UInt8(ascii: "9"): return .number
     case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
     case UInt8(ascii: "n"): return .null
+    case UInt8(ascii: "N"), UInt8(ascii: "I"):
+      guard isLenient else { throw unexpected("a value") }
+      return .number
     default: throw unexpected("a value")
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A token that is found in the text itself, before anything else is done to it.
-struct AddedToken: Sendable {
+struct AddedToken: Sendable, Equatable {
   var content: [UInt8]
   var id: UInt32
   /// A control token; the others stand for text.
@@ -11,6 +11,8 @@ struct AddedToken: Sendable {
   /// Takes the white space before it, after it.
   var stripsLeft = false
   var stripsRight = false
+  /// Looked for in the normalized text.
+  var isNormalized = false
 }
 
 /// Finds added tokens: at the leftmost place where one begins, the longest.

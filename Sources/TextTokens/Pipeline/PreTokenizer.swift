@@ -3,6 +3,8 @@
 /// One step of cutting text into pieces.
 enum PreTokenizerStep: Sendable {
   case split(Pattern, SplitBehavior, inverted: Bool)
+  /// As a split by a pattern that matches these groups.
+  case groups(DigitGroups, SplitBehavior)
   /// Puts a space before a piece that does not begin with one.
   case spacePrefix
   /// Spells spaces as `marker`, puts one before the piece, and may cut before each.
@@ -25,14 +27,15 @@ enum MetaspacePrefix: String, Sendable { case always, first, never }
 /// is kept per piece.
 struct PreTokenizer {
   private let steps: [PreTokenizerStep]
-  private var matchers: [PatternMatcher?]
+  private var finders: [PieceFinder?]
 
   init(_ steps: [PreTokenizerStep]) {
     self.steps = steps
-    matchers = steps.map {
+    finders = steps.map {
       switch $0 {
-      case .split(let pattern, _, _): PatternMatcher(pattern)
-      case .metaspace(_, _, let pattern): pattern.map { PatternMatcher($0) }
+      case .split(let pattern, _, _): PieceFinder(matcher: PatternMatcher(pattern))
+      case .groups(let groups, _): PieceFinder(groups: groups)
+      case .metaspace(_, _, let pattern): pattern.map { PieceFinder(matcher: PatternMatcher($0)) }
       case .spacePrefix: nil
       }
     }
@@ -55,6 +58,8 @@ struct PreTokenizer {
     switch steps[step] {
     case .split(_, let behavior, let inverted):
       split(text, range, first: first, step: step, behavior, inverted, body)
+    case .groups(_, let behavior):
+      split(text, range, first: first, step: step, behavior, false, body)
     case .spacePrefix:
       if text[range.lowerBound] == UInt8(ascii: " ") {
         return cut(text, range, first: first, step: step + 1, body)
@@ -85,18 +90,18 @@ struct PreTokenizer {
     return spelled
   }
 
-  /// Cuts by the pattern of `step`. Runs between matches are no matches; `held` is what may still
+  /// Cuts by what the finder of `step` finds. Runs between matches are no matches; `held` is what may still
   /// grow, by the behavior.
   private mutating func split(
     _ text: [UInt8], _ range: Range<Int>, first: Bool, step: Int, _ behavior: SplitBehavior,
     _ inverted: Bool, _ body: (_ text: [UInt8], _ piece: Range<Int>) -> Void
   ) {
     // Taken out, so that its stack is not copied when it grows.
-    var matcher = matchers[step].take()
+    var finder = finders[step].take()
     var joiner = PieceJoiner(behavior)
     var done = range.lowerBound
     while done < range.upperBound {
-      let match = matcher?.next(in: text, range: range, from: done)
+      let match = finder?.next(in: text, range: range, from: done)
       let gap = done..<(match?.lowerBound ?? range.upperBound)
       if !gap.isEmpty, let piece = joiner.add(gap, isMatch: inverted) {
         cut(text, piece, first: first && piece.lowerBound == range.lowerBound, step: step + 1, body)
@@ -109,7 +114,18 @@ struct PreTokenizer {
     if let piece = joiner.held {
       cut(text, piece, first: first && piece.lowerBound == range.lowerBound, step: step + 1, body)
     }
-    matchers[step] = matcher
+    finders[step] = finder
+  }
+}
+
+/// Finds what a step cuts at.
+private struct PieceFinder {
+  var matcher: PatternMatcher?
+  var groups: DigitGroups?
+
+  mutating func next(in text: [UInt8], range: Range<Int>, from start: Int) -> Range<Int>? {
+    matcher?.next(in: text, range: range, from: start)
+      ?? groups?.next(in: text, range: range, from: start)
   }
 }
 

@@ -18,9 +18,9 @@ package struct Tokenizer: Sendable {
   /// The token that ends a document, where the tokenizer names one.
   package internal(set) var endID: Int?
   /// What `encode` puts before a document.
-  package let prefix: [Int]
+  package internal(set) var prefix: [Int]
   /// What `encode` puts after a document.
-  package let suffix: [Int]
+  package internal(set) var suffix: [Int]
 
   let model: BytePairModel
   let added: AddedTokens
@@ -28,6 +28,8 @@ package struct Tokenizer: Sendable {
   let normalizers: [Normalizer]
   let steps: [PreTokenizerStep]
   let pieces: TokenPieces
+  /// What in the files is not as they say, a sentence for each.
+  package internal(set) var notes: [String] = []
 
   /// The token ids of one document. Added tokens in it are recognised; `special: false` takes
   /// control tokens as plain text.

@@ -43,33 +43,10 @@ struct TiktokenFile {
   }
 
   func tokenizer(config: JSONValue?) throws(RegateError) -> Tokenizer {
-    var table = TokenTable(capacity: tokens.count)
-    for (id, token) in tokens.enumerated() {
-      guard table.insert(token, id: UInt32(id)) else {
-        throw .tokenizer(.malformed, path, "line \(id + 1)", "the token is there twice")
-      }
-    }
-    for byte in UInt8.min...UInt8.max where table.id(of: [byte]) == nil {
-      throw .tokenizer(.malformed, path, nil, "the byte \(byte) has no token")
-    }
-    let controls = controlTokens(config)
-    let count = tokens.count + controls.count
-    var pieces = TokenPieces(count: count)
-    for (id, token) in tokens.enumerated() { pieces.set(id, token) }
-    for control in controls { pieces.set(Int(control.id), control.content) }
-    let model = try ConcatenationMerges(table, unit: .bytes, path: path).model(
-      ranks: tokens.indices.map { UInt32($0) }, count: count, byteTokens: [], unknown: nil,
-      ignoresMerges: true)
-    let pattern: Pattern
-    do throws(PatternProblem) {
-      pattern = try Pattern(GGUFPreTokenizer.kimiK2)
-    } catch {
-      throw .tokenizer(.unsupported, path, nil, error.problem)
-    }
-    return Tokenizer(
-      path: path, vocabularySize: count, beginningID: nil, endID: nil, prefix: [], suffix: [],
-      model: model, added: AddedTokens(controls), addedAfterNormalization: AddedTokens([]),
-      normalizers: [], steps: [.split(pattern, .isolated, inverted: false)], pieces: pieces)
+    try RankedVocabulary(
+      path: path, tokens: tokens, firstID: 0, controls: controlTokens(config),
+      pattern: ModelPatterns.kimiK2
+    ).tokenizer()
   }
 
   private func controlTokens(_ config: JSONValue?) -> [AddedToken] {

@@ -120,7 +120,7 @@ extension TokenizerJSON {
     case "ByteLevel":
       if try component.flag("add_prefix_space", default: true) { steps.append(.spacePrefix) }
       if try component.flag("use_regex", default: true) {
-        steps.append(.split(try builtIn(GGUFPreTokenizer.gpt2), .isolated, inverted: false))
+        steps.append(.split(try builtIn(GGUFPatterns.gpt2), .isolated, inverted: false))
       }
       byteLevel = true
     default: throw component.unsupported

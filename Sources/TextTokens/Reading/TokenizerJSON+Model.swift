@@ -4,31 +4,36 @@ import ByteStorage
 import Checkpoints
 
 extension TokenizerJSON {
-  /// The tokenizer that the file describes.
-  func tokenizer() throws(RegateError) -> Tokenizer {
+  /// The tokenizer that the file describes, with the tokens that others beside it declare.
+  func tokenizer(_ declared: DeclaredTokens) throws(RegateError) -> Tokenizer {
     try checkModel()
     let (steps, byteLevel) = try preTokenizer()
     let normalizers = try normalizers()
-    let table = try vocabulary()
-    let added = try addedTokens(table)
-    let largest = (tokens.map(\.id) + added.map(\.token.id)).max() ?? 0
+    let table = vocabulary()
+    var vocabulary = try addedTokens(table)
+    declared.add(to: &vocabulary)
+    let added = vocabulary.tokens
+    let largest = (tokens.map(\.id) + added.map(\.id)).max() ?? 0
     let template = try template()
     guard (template.prefix + template.suffix).allSatisfy({ $0 <= Int(largest) }) else {
       throw .tokenizer(
         .malformed, path, "post_processor", "a template's id is beyond the last token, \(largest)")
     }
-    let late = added.filter(\.normalized).map { (token, _) in
+    let found = declared.splitsSpecial ? added.filter { !$0.isSpecial } : added
+    let late = found.filter(\.isNormalized).map { (token) in
       var token = token
       token.content = normalizers.reduce(token.content) { $1.apply($0) }
       return token
     }
-    return Tokenizer(
+    var tokenizer = Tokenizer(
       path: path, vocabularySize: Int(largest) + 1, beginningID: nil, endID: nil,
       prefix: template.prefix, suffix: template.suffix,
       model: try model(table, count: largest + 1, byteLevel: byteLevel),
-      added: AddedTokens(added.filter { !$0.normalized }.map(\.token)),
+      added: AddedTokens(found.filter { !$0.isNormalized }),
       addedAfterNormalization: AddedTokens(late), normalizers: normalizers, steps: steps,
-      pieces: pieces(added.map(\.token), count: Int(largest) + 1, byteLevel: byteLevel))
+      pieces: pieces(added, count: Int(largest) + 1, byteLevel: byteLevel))
+    tokenizer.notes = vocabulary.note(on: path)
+    return tokenizer
   }
 
   private func modelError(_ key: String, _ problem: String) -> RegateError {
@@ -58,38 +63,37 @@ extension TokenizerJSON {
     }
   }
 
-  /// The ids of all tokens by their text, which must differ, as must their ids.
-  private func vocabulary() throws(RegateError) -> TokenTable {
+  /// The ids of all tokens by their text. Of equal texts the last counts; different ones may have
+  /// one id.
+  private func vocabulary() -> TokenTable {
     var table = TokenTable(capacity: tokens.count)
-    var seen: Set<UInt32> = []
-    for (text, id) in tokens {
-      guard table.insert(text.utf8, id: id) else {
-        throw .tokenizer(.malformed, path, "model.vocab", "the token \"\(text)\" is there twice")
-      }
-      guard seen.insert(id).inserted else {
-        throw .tokenizer(.malformed, path, "model.vocab", "two tokens have the id \(id)")
-      }
-    }
+    for (text, id) in tokens.reversed() { _ = table.insert(text.utf8, id: id) }
     return table
   }
 
   private func model(
     _ table: TokenTable, count: UInt32, byteLevel: Bool
   ) throws(RegateError) -> BytePairModel {
+    let bytes = byteLevel ? byteTable() : table
+    let byteTokens =
+      try modelFlag("byte_fallback") ? ByteToken.names.map { table.id(of: $0.utf8) } : []
     var unknown: UInt32?
     if let name = self.model["unk_token"]?.stringValue {
-      guard let id = table.id(of: name.utf8) else {
+      unknown = table.id(of: name.utf8)
+      let spellsAll =
+        byteLevel
+        ? (UInt8.min...UInt8.max).allSatisfy { bytes.id(of: [$0]) != nil }
+        : !byteTokens.isEmpty && byteTokens.allSatisfy { $0 != nil }
+      // Where every byte has a token it is never needed.
+      guard unknown != nil || spellsAll else {
         throw .tokenizer(
           .malformed, path, "model.unk_token", "\"\(name)\" is not in the vocabulary")
       }
-      unknown = id
     }
-    let byteTokens =
-      try modelFlag("byte_fallback") ? ByteToken.names.map { table.id(of: $0.utf8) } : []
     let merges = try mergeTable(table)
     return BytePairModel(
-      unit: byteLevel ? .bytes : .characters, tokens: byteLevel ? byteTable() : table,
-      merges: merges.table, ignoresMerges: try modelFlag("ignore_merges"),
+      unit: byteLevel ? .bytes : .characters, tokens: bytes,
+      merges: merges.table, wholePieces: try modelFlag("ignore_merges") ? .all : .none,
       byteTokens: byteTokens, unknown: unknown, fusesUnknown: try modelFlag("fuse_unk"),
       bareSymbols: [], firstBareSymbol: count,
       cutsAtMarker: !byteLevel && !merges.crossesMarker
@@ -120,7 +124,7 @@ extension TokenizerJSON {
   /// The tokens that spell bytes, by these bytes.
   private func byteTable() -> TokenTable {
     var table = TokenTable(capacity: tokens.count)
-    for (text, id) in tokens {
+    for (text, id) in tokens.reversed() {
       if let bytes = ByteAlphabet.bytes(of: text.unicodeScalars) { _ = table.insert(bytes, id: id) }
     }
     return table
@@ -137,38 +141,21 @@ extension TokenizerJSON {
     return pieces
   }
 
-  /// The added tokens, and whether they are looked for in the normalized text. An added token that
-  /// is in the vocabulary has the id that it has there; the others follow the vocabulary in order.
-  private func addedTokens(
-    _ table: TokenTable
-  ) throws(RegateError) -> [(token: AddedToken, normalized: Bool)] {
-    guard let list = parts["added_tokens"], !list.isNull else { return [] }
+  /// The added tokens of the file itself.
+  private func addedTokens(_ table: TokenTable) throws(RegateError) -> AddedVocabulary {
+    var added = AddedVocabulary(beside: table)
+    guard let list = parts["added_tokens"], !list.isNull else { return added }
     guard let entries = list.arrayValue else {
       throw .tokenizer(.malformed, path, "added_tokens", "is \(list.kindName), must be an array")
     }
-    var found: [(token: AddedToken, normalized: Bool)] = []
     for (index, entry) in entries.enumerated() {
-      let place = "added_tokens[\(index)]"
-      guard let content = entry["content"]?.stringValue, let id = entry["id"]?.intValue,
-        id >= 0, id < VocabularyLimit.id
-      else {
+      guard let token = DeclaredTokens.token(entry), let id = entry["id"]?.intValue else {
         throw .tokenizer(
-          .malformed, path, place, "must have a content and an id below \(VocabularyLimit.id)")
+          .malformed, path, "added_tokens[\(index)]", "must have a content and an id")
       }
-      if let known = table.id(of: content.utf8), known != UInt32(id) {
-        throw .tokenizer(
-          .malformed, path, place,
-          "\"\(content)\" has the id \(id), but \(known) in the vocabulary")
-      }
-      let special = entry["special"]?.boolValue ?? false
-      let token = AddedToken(
-        content: Array(content.utf8), id: UInt32(id), isSpecial: special,
-        singleWord: entry["single_word"]?.boolValue ?? false,
-        stripsLeft: entry["lstrip"]?.boolValue ?? false,
-        stripsRight: entry["rstrip"]?.boolValue ?? false)
-      found.append((token, entry["normalized"]?.boolValue ?? !special))
+      added.add(token, declared: id)
     }
-    return found
+    return added
   }
 }
 

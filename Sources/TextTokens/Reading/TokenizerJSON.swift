@@ -26,6 +26,17 @@ struct TokenizerJSON {
   var parts: [String: JSONValue] = [:]
   let path: String
 
+  /// A vocabulary and its merges, with the `parts` that cut text.
+  init(
+    path: String, tokens: [(text: String, id: UInt32)], merges: [(left: String, right: String)],
+    parts: [String: JSONValue]
+  ) {
+    self.path = path
+    self.tokens = tokens
+    self.merges = merges
+    self.parts = parts
+  }
+
   init(path: String) throws(RegateError) {
     self.path = path
     let file = try MappedFile(path: path)
@@ -64,7 +75,7 @@ struct TokenizerJSON {
     try reader.readObject { (reader, key) throws(RegateError) in
       guard known.insert(key).inserted else { throw reader.duplicate(key) }
       switch key {
-      case "vocab": try tokenizer.readVocabulary(&reader)
+      case "vocab": tokenizer.tokens = try TokenizerJSON.vocabulary(&reader)
       case "merges": try tokenizer.readMerges(&reader)
       default: tokenizer.model[key] = try reader.readValue()
       }
@@ -72,10 +83,13 @@ struct TokenizerJSON {
     self = tokenizer
   }
 
-  private mutating func readVocabulary(_ reader: inout JSONReader) throws(RegateError) {
+  /// A table of tokens and ids, in the order of the file.
+  static func vocabulary(
+    _ reader: inout JSONReader
+  ) throws(RegateError) -> [(text: String, id: UInt32)] {
     guard try reader.kind() == .object else {
       throw .tokenizer(
-        .unsupported, path, "model.vocab", "is no table of tokens and ids",
+        .unsupported, reader.file, "model.vocab", "is no table of tokens and ids",
         advice: "only BPE models are supported; give token ids instead of text")
     }
     var tokens: [(text: String, id: UInt32)] = []
@@ -86,7 +100,7 @@ struct TokenizerJSON {
       }
       tokens.append((key, UInt32(id)))
     }
-    self.tokens = tokens
+    return tokens
   }
 
   private mutating func readMerges(_ reader: inout JSONReader) throws(RegateError) {

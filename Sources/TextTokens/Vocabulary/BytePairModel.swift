@@ -14,22 +14,34 @@
 /// A vocabulary with its merges.
 struct BytePairModel: Sendable {
   enum Unit: Sendable { case bytes, characters }
+  /// Pieces that are taken as the token that they are, whatever the merges would make of them.
+  enum WholePieces: Sendable {
+    case none
+    /// Runs of line feeds.
+    case newlines
+    case all
+  }
 
   let unit: Unit
   let tokens: TokenTable
   let merges: MergeTable
-  /// Takes a piece that is a token as that token, whatever the merges would make of it.
-  let ignoresMerges: Bool
+  let wholePieces: WholePieces
   /// The tokens <0x00>...<0xFF>, or none.
   let byteTokens: [UInt32?]
   let unknown: UInt32?
   /// Neighbouring unknown units become one unknown token.
   let fusesUnknown: Bool
-  /// Symbols from here on are characters without a token that occur inside of tokens.
-  let bareSymbols: [[UInt8]]
+  /// What takes part in merges without being a token, with the tokens that it ends as.
+  let bareSymbols: [BareSymbol]
+  /// Symbols from here on are those.
   let firstBareSymbol: UInt32
   /// No merge goes from another character into a "▁": text can be cut before each run of them.
   let cutsAtMarker: Bool
+
+  struct BareSymbol: Sendable {
+    let content: [UInt8]
+    let tokens: [UInt32]
+  }
 
   /// "▁", by which SentencePiece spells a space.
   static let marker: [UInt8] = [0xE2, 0x96, 0x81]
@@ -53,8 +65,8 @@ struct BytePairEncoder {
     self.model = model
     cache = PieceCache(slots: cacheSlots)
     shortTokens = (UInt8.min...UInt8.max).map { model.tokens.id(of: [$0]) }
-    for (index, character) in model.bareSymbols.enumerated() {
-      _ = bareSymbols.insert(character, id: model.firstBareSymbol + UInt32(index))
+    for (index, symbol) in model.bareSymbols.enumerated() {
+      _ = bareSymbols.insert(symbol.content, id: model.firstBareSymbol + UInt32(index))
     }
   }
 
@@ -98,7 +110,7 @@ struct BytePairEncoder {
   /// Leaves the merged symbols of the piece in `symbols`.
   private mutating func merge(_ text: [UInt8], _ range: Range<Int>) {
     symbols.removeAll(keepingCapacity: true)
-    if model.ignoresMerges, let whole = model.tokens.id(of: text[range]) {
+    if takesWhole(text[range]), let whole = model.tokens.id(of: text[range]) {
       symbols.append(whole)
       return
     }
@@ -107,6 +119,14 @@ struct BytePairEncoder {
       mergeByScanning()
     } else {
       chain.merge(&symbols, by: model.merges)
+    }
+  }
+
+  private func takesWhole(_ piece: ArraySlice<UInt8>) -> Bool {
+    switch model.wholePieces {
+    case .none: false
+    case .newlines: piece.allSatisfy { $0 == UInt8(ascii: "\n") }
+    case .all: true
     }
   }
 
@@ -184,14 +204,8 @@ struct BytePairEncoder {
         ids.append(Int(symbol))
         continue
       }
-      // A character without a token that nothing took up.
-      let character = model.bareSymbols[Int(symbol - model.firstBareSymbol)]
-      let spelled = character.map { model.byteTokens.isEmpty ? nil : model.byteTokens[Int($0)] }
-      if spelled.allSatisfy({ $0 != nil }) {
-        for case let id? in spelled { ids.append(Int(id)) }
-      } else if let unknown = model.unknown {
-        ids.append(Int(unknown))
-      }
+      let bare = model.bareSymbols[Int(symbol - model.firstBareSymbol)]
+      for id in bare.tokens { ids.append(Int(id)) }
     }
   }
 }

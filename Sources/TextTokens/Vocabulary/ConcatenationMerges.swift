@@ -29,7 +29,8 @@ struct ConcatenationMerges {
 
   /// The model of `count` tokens of these ranks.
   func model(
-    ranks: [UInt32], count: Int, byteTokens: [UInt32?], unknown: UInt32?, ignoresMerges: Bool
+    ranks: [UInt32], count: Int, byteTokens: [UInt32?], unknown: UInt32?,
+    wholePieces: BytePairModel.WholePieces
   ) throws(RegateError) -> BytePairModel {
     var symbols = tokens
     let bare = bareCharacters(&symbols, from: UInt32(count))
@@ -52,9 +53,20 @@ struct ConcatenationMerges {
       }
     }
     return BytePairModel(
-      unit: unit, tokens: tokens, merges: merges, ignoresMerges: ignoresMerges,
-      byteTokens: byteTokens, unknown: unknown, fusesUnknown: false, bareSymbols: bare,
+      unit: unit, tokens: tokens, merges: merges, wholePieces: wholePieces,
+      byteTokens: byteTokens, unknown: unknown, fusesUnknown: false,
+      bareSymbols: bare.map { content in
+        BytePairModel.BareSymbol(
+          content: content, tokens: spelling(content, byteTokens) ?? unknown.map { [$0] } ?? [])
+      },
       firstBareSymbol: UInt32(count), cutsAtMarker: unit == .characters && !crosses)
+  }
+
+  /// The byte tokens that spell `character`, where there are all of them.
+  private func spelling(_ character: [UInt8], _ byteTokens: [UInt32?]) -> [UInt32]? {
+    guard !byteTokens.isEmpty else { return nil }
+    let tokens = character.compactMap { byteTokens[Int($0)] }
+    return tokens.count == character.count ? tokens : nil
   }
 
   /// The characters inside of tokens that are no tokens themselves. They take part in merges.
