@@ -16,6 +16,7 @@ The capture file (format `regate.capture.v1`) is one safetensors file:
 3. `__metadata__` (strings)
    format             regate.capture.v1
    model_fingerprint  see below
+   weights_layout, weights_sample   see below; only for checkpoints in safetensors
    model_type         the config's model_type
    model, source      the names (no folders) of the checkpoint and of the calibration file
    sequences, tokens  S and T in decimal
@@ -27,6 +28,15 @@ transformers runs (no multi-token-prediction layers), in ascending order, two th
 the ASCII line `layers.{i}.router {E} {H}\\n`, and the gate weight [E, H], row-major, as
 little-endian float32. Widening BF16 and F16 is exact, hence a BF16 checkpoint, its F32 copy and
 the GGUF made of it (which stores gates in F32) have the same fingerprint. Biases are not hashed.
+
+weights_layout and weights_sample tell a fine-tune that left the gates alone from its base, whatever
+the shards. Tensors are taken in the order of their names' bytes.
+
+- weights_layout is the SHA-256 over one line `{name} {dtype} {d0},{d1},..\n` for each.
+- weights_sample is the SHA-256 over samples of their bytes. Tensors whose names differ only in
+  numbers are one group; of a group of n > 512 those at places i * n // 512 are sampled, of a smaller
+  one all. A tensor of B bytes has c = min(8, 1 + B // 2**26) samples of at most 4096 bytes, from byte
+  B // (2 * c) * (2 * i + 1) on.
 """
 
 import argparse
@@ -207,7 +217,70 @@ def fingerprint(routers):
     return digest.hexdigest()
 
 
+def weight_files(model):
+    """The safetensors files that hold the weights of a folder or of a downloaded model."""
+    folder = Path(model)
+    if not folder.is_dir():
+        from transformers.utils import cached_file
+
+        folder = Path(cached_file(model, "config.json")).parent
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    if index.exists():
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [folder / name for name in sorted(set(names))]
+    return sorted(folder.glob("*.safetensors"))
+
+
+def weights_identity(files):
+    """`weights_layout` and `weights_sample`, as defined at the top of this file; nothing without files."""
+    tensors = []
+    for path in files:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            tensors.append((name.encode(), entry, path, 8 + length + start, end - start))
+    if not tensors:
+        return {}
+    tensors.sort(key=lambda tensor: tensor[0])
+    layout, groups = hashlib.sha256(), {}
+    for number, (name, entry, *_) in enumerate(tensors):
+        layout.update(name + f" {entry['dtype']} {','.join(map(str, entry['shape']))}\n".encode())
+        groups.setdefault(re.sub(rb"[0-9]+", b"#", name), []).append(number)
+    chosen = []
+    for group in groups.values():
+        count = min(len(group), 512)
+        chosen += [group[place * len(group) // count] for place in range(count)]
+    sample = hashlib.sha256()
+    for number in sorted(chosen):
+        _, _, path, start, size = tensors[number]
+        count = min(8, 1 + size // 2**26)
+        with open(path, "rb") as file:
+            for place in range(count):
+                offset = size // (2 * count) * (2 * place + 1)
+                file.seek(start + offset)
+                sample.update(file.read(min(4096, size - offset)))
+    return {"weights_layout": layout.hexdigest(), "weights_sample": sample.hexdigest()}
+
+
 # ---------------------------------------------------------------- the capture file
+
+
+def is_capture(path):
+    """Whether a capture, and no link or device, stands at `path`."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(length, 100_000_000)))
+            return header["__metadata__"]["format"].startswith("regate.capture.v")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
 
 
 class CaptureFile:
@@ -305,8 +378,11 @@ def capture(args):
 
     transformers.utils.logging.disable_progress_bar()
     output = Path(args.output)
-    if output.exists() and not args.overwrite:
-        raise CaptureError(f"{output} exists already; give --overwrite to replace it")
+    if os.path.lexists(output):
+        if not args.overwrite:
+            raise CaptureError(f"{output} exists already; give --overwrite to replace it")
+        if not is_capture(output):
+            raise CaptureError(f"{output} is no capture; choose another output")
     if not output.parent.is_dir():
         raise CaptureError(f"{output.parent} is not a folder")
 
@@ -333,6 +409,7 @@ def capture(args):
     metadata = {
         "format": "regate.capture.v1",
         "model_fingerprint": identity,
+        **weights_identity(weight_files(args.model)),
         "model_type": model.config.model_type,
         "model": Path(args.model).name,
         "source": Path(args.calibration).name,

@@ -3,6 +3,8 @@
 // Paths as POSIX reads them: bytes between slashes. Not by way of Foundation's NSString, which traps
 // on some relative paths of one character.
 
+import Foundation
+
 extension String {
   /// The last component of a path, without slashes after it; `/` for the root.
   package var lastPathComponent: String {
@@ -33,6 +35,14 @@ extension String {
 
   /// A path without the extension of its last component.
   package var deletingExtension: String { extensionSplit.rest }
+
+  /// The path without links and dots of what is there; of anything else, the path as it is.
+  var resolved: String {
+    guard let path = unsafe realpath(self, nil) else { return self }
+    // SAFETY: `realpath` gave a text that ends in 0 and is ours to free; it is copied first.
+    defer { unsafe free(path) }
+    return unsafe String(cString: path)
+  }
 
   private var lastSlash: Index? { utf8.lastIndex(of: UInt8(ascii: "/")) }
 

@@ -6,7 +6,7 @@ import Foundation
 /// name or names only when it is whole, and leaves nothing behind otherwise.
 package struct StagedOutput: ~Copyable {
   /// What will stand at the destination.
-  package enum Kind: Sendable {
+  private enum Kind {
     /// The staged directory itself.
     case directory
     /// The staged files of these names, beside each other; the last one to appear is the first
@@ -21,24 +21,34 @@ package struct StagedOutput: ~Copyable {
   package let stage: String
   private let destination: String
   private let kind: Kind
+  private let claims: [OutputClaim]
 
-  /// Stages an output: `destination` is the final path of the directory, or the folder that the
-  /// files go into. What is there already is refused unless `overwrite` says otherwise.
-  package init(destination: String, kind: Kind, overwrite: Bool) throws(RegateError) {
-    let path = destination.withoutTrailingSlashes
-    for (path, isDirectory) in StagedOutput.results(path, kind) {
-      try StagedOutput.requireVacant(path, isDirectory: isDirectory, overwrite: overwrite)
-    }
+  /// Stages a directory.
+  package init(directory claim: OutputClaim) throws(RegateError) {
+    try self.init([claim], .directory, at: claim.path, stage: claim.path)
+  }
+
+  /// Stages files of one folder.
+  package init(files claims: [OutputClaim]) throws(RegateError) {
+    let folder = claims.first?.path.directory ?? "."
+    precondition(claims.allSatisfy { $0.path.directory == folder })
+    try self.init(
+      claims, .files(claims.map(\.path.lastPathComponent)), at: folder, stage: folder + "/")
+  }
+
+  private init(
+    _ claims: [OutputClaim], _ kind: Kind, at destination: String, stage prefix: String
+  ) throws(RegateError) {
+    for claim in claims { try claim.verify() }
     let number = "\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-    let stage: String
-    switch kind {
-    case .directory: stage = "\(path)\(Self.mark)\(number).partial"
-    case .files: stage = "\(path)/\(Self.mark)\(number).partial"
+    let stage = "\(prefix)\(Self.mark)\(number).partial"
+    guard unsafe mkdir(stage, 0o755) == 0 else {
+      throw .system("cannot be written to", path: destination)
     }
-    guard unsafe mkdir(stage, 0o755) == 0 else { throw .system("cannot be written to", path: path) }
-    self.destination = path
+    self.destination = destination
     self.stage = stage
     self.kind = kind
+    self.claims = claims
   }
 
   deinit { try? FileManager.default.removeItem(atPath: stage) }
@@ -70,8 +80,9 @@ package struct StagedOutput: ~Copyable {
   }
 
   /// Gives the output its final name or names. A directory that it replaces is moved aside first
-  /// and removed afterwards.
+  /// and removed afterwards. What has come in the way since the claims were made stays.
   package consuming func commit() throws(RegateError) {
+    for claim in claims { try claim.verify() }
     StagedOutput.sync(stage)
     switch kind {
     case .directory:
@@ -93,30 +104,6 @@ package struct StagedOutput: ~Copyable {
         try StagedOutput.move("\(stage)/\(name)", to: "\(destination)/\(name)")
       }
       StagedOutput.sync(destination)
-    }
-  }
-
-  private static func results(_ destination: String, _ kind: Kind) -> [(String, Bool)] {
-    switch kind {
-    case .directory: [(destination, true)]
-    case .files(let names): names.map { ("\(destination)/\($0)", false) }
-    }
-  }
-
-  /// Refuses a path at which something stands that must not be replaced.
-  package static func requireVacant(
-    _ path: String, isDirectory: Bool, overwrite: Bool
-  ) throws(RegateError) {
-    guard let kind = FileKind(of: path, followingLinks: false) else { return }
-    guard overwrite else {
-      throw RegateError(
-        .refused, file: path, "exists already",
-        advice: "choose another output or pass `overwrite`")
-    }
-    guard (kind == .directory) == isDirectory else {
-      throw RegateError(
-        .refused, file: path, isDirectory ? "is not a directory" : "is not a file",
-        advice: "choose another output")
     }
   }
 

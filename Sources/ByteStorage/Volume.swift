@@ -34,4 +34,25 @@ package enum Volume {
     guard unsafe stat(path, &status) == 0 else { return nil }
     return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
   }
+
+  /// Identities of the folder that the name `path` stands in, of the one above, and so on.
+  static func folders(above path: String) -> [FileIdentity] {
+    var folder = path.directory.resolved
+    var folders: [FileIdentity] = []
+    while let identity = identity(of: folder) {
+      folders.append(identity)
+      guard folder != folder.directory, folder != "/" else { break }
+      folder = folder.directory
+    }
+    return folders
+  }
+
+  /// Size of a regular file in bytes; nil for anything else, also for a link to one.
+  package static func byteCount(of path: String) -> Int? {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0, FileKind(mode: status.st_mode) == .file else {
+      return nil
+    }
+    return Int(status.st_size)
+  }
 }

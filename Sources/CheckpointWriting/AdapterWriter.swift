@@ -63,8 +63,8 @@ package struct AdapterWriter {
       advice: "give at most \(limit)")
   }
 
-  /// Writes the adapter to `path`.
-  package func write(to path: String, overwrite: Bool) throws(RegateError) -> AdapterSummary {
+  /// Writes the adapter.
+  package func write(to claim: OutputClaim) throws(RegateError) -> AdapterSummary {
     var entries: [GGUFTensorEntry] = []
     var tensors: [Matrix] = []
     var largest = 0.0
@@ -91,8 +91,8 @@ package struct AdapterWriter {
         "regate.version": .string(RegateVersion.current),
         "regate.source": .string(model.checkpoint.path.lastPathComponent),
       ], tensors: entries)
-    let encoded = try header.encoded(file: path)
-    var file = OutputFile(name: path.lastPathComponent, segments: [.bytes(encoded.bytes)])
+    let encoded = try header.encoded(file: claim.path)
+    var file = OutputFile(name: claim.path.lastPathComponent, segments: [.bytes(encoded.bytes)])
     for (tensor, range) in zip(tensors, encoded.ranges) {
       file.append([
         .bytes([UInt8](repeating: 0, count: range.lowerBound - file.byteCount)),
@@ -100,7 +100,7 @@ package struct AdapterWriter {
       ])
     }
     file.append([.bytes([UInt8](repeating: 0, count: encoded.fileBytes - file.byteCount))])
-    try AtomicFile.write(to: path, overwrite: overwrite) { (writer) throws(RegateError) in
+    try AtomicFile.write(to: claim) { (writer) throws(RegateError) in
       try file.write(into: &writer)
     }
     return AdapterSummary(rank: used, byteCount: file.byteCount, largestError: largest)

@@ -38,12 +38,9 @@ package struct DeltaWriter {
   /// SHA-256 of each source, in hexadecimal.
   package let digests: [String]
 
-  /// Writes the delta of `targets` to `path`, which takes its name only when it is whole. Returns
-  /// its size.
+  /// Writes the delta of `targets`, which takes its name only when it is whole. Returns its size.
   @discardableResult
-  package func write(_ targets: [Target], to path: String, overwrite: Bool) throws(RegateError)
-    -> Int
-  {
+  package func write(_ targets: [Target], to claim: OutputClaim) throws(RegateError) -> Int {
     var literals: [Segment] = []
     var stored = 0
     var files: [Delta.File] = []
@@ -70,9 +67,9 @@ package struct DeltaWriter {
         Delta.Base(name: $0.name, byteCount: $0.file.count, sha256: $1, part: $0.part)
       }, files: files)
     let header = try delta.serialised()
-    try Volume.requireFree(header.count + stored, near: path.directory, for: "the delta")
-    let file = OutputFile(name: path.lastPathComponent, segments: [.bytes(header)] + literals)
-    try AtomicFile.write(to: path, overwrite: overwrite) { (writer) throws(RegateError) in
+    try Volume.requireFree(header.count + stored, near: claim.path.directory, for: "the delta")
+    let file = OutputFile(name: claim.path.lastPathComponent, segments: [.bytes(header)] + literals)
+    try AtomicFile.write(to: claim) { (writer) throws(RegateError) in
       try file.write(into: &writer)
       // What was written must read back as what was meant.
       _ = try DeltaFile(path: writer.path)

@@ -51,28 +51,34 @@ package struct InPlaceWriter {
         .refused, file: undo, "exists already: the checkpoint was changed in place before",
         advice: "go back to the original first, with `Reversion`")
     }
-    _ = try manifest(at: destination)
+    _ = try undoClaim(undo)
+    _ = try manifestClaim(destination)
     for file in model.checkpoint.files {
       try InPlaceFile.requireSingleName(file.path)
       try InPlaceFile.requireWritable(file.path)
     }
   }
 
+  // What is written beside the checkpoint's own files can be none of them: the undo delta is new, and
+  // the manifest takes the place of a manifest only.
+
+  private static func undoClaim(_ path: String) throws(RegateError) -> OutputClaim {
+    try OutputClaim(path, as: .delta, overwrite: false, apartFrom: RunInputs())
+  }
+
+  private static func manifestClaim(
+    _ destination: OutputDestination
+  ) throws(RegateError) -> OutputClaim {
+    try OutputClaim(
+      destination.folder + "/" + destination.manifestName, as: .manifest, overwrite: true,
+      apartFrom: RunInputs())
+  }
+
   /// What an output of Regate says of itself already; nil where nothing does. It comes back when the
   /// change is taken back.
-  private static func manifest(
-    at destination: OutputDestination
-  ) throws(RegateError) -> String? {
-    let path = destination.folder + "/" + destination.manifestName
-    guard FileManager.default.fileExists(atPath: path) else { return nil }
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8),
-      Manifest.isManifest(Array(text.utf8))
-    else {
-      throw RegateError(
-        .refused, file: path, "is in the way: it is no manifest that Regate wrote",
-        advice: "move it elsewhere")
-    }
-    return text
+  private func manifestBefore() throws(RegateError) -> String? {
+    let path = try Self.manifestClaim(destination).path
+    return FileKind(of: path) == nil ? nil : try? String(contentsOfFile: path, encoding: .utf8)
   }
 
   /// Writes the undo delta, then the changes, then the manifest.
@@ -129,12 +135,12 @@ package struct InPlaceWriter {
       about: [
         "regate": .string(RegateVersion.current),
         "manifest": .string(destination.manifestName),
-        "manifest_before": .optional(try Self.manifest(at: destination)),
+        "manifest_before": .optional(try manifestBefore()),
       ],
       sources: changes.map {
         DeltaWriter.Source(name: name($0), part: $0.number, file: $0.file)
       }, digests: after)
-    return try delta.write(targets, to: path, overwrite: false)
+    return try delta.write(targets, to: Self.undoClaim(path))
   }
 
   private func name(_ change: Change) -> String {
@@ -190,9 +196,7 @@ package struct InPlaceWriter {
         Manifest.File(name: name(change), byteCount: change.file.count, sha256: digest)
       })
     json["undo"] = .string(UndoFile.path(for: path).lastPathComponent)
-    try AtomicFile.write(
-      json.serialised(.pretty), to: destination.folder + "/" + destination.manifestName,
-      overwrite: true)
+    try AtomicFile.write(json.serialised(.pretty), to: Self.manifestClaim(destination))
   }
 }
 

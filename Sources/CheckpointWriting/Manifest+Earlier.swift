@@ -12,8 +12,8 @@ extension Manifest {
     let original = OutputDestination(besideOriginal: model, severalFiles: false)
     let path = original.folder + "/" + original.manifestName
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
-    let bytes = Array(text.utf8)
-    return isManifest(bytes) ? try? JSONValue(parsing: bytes, file: path) : nil
+    guard let json = try? JSONValue(parsing: Array(text.utf8), file: path) else { return nil }
+    return isManifest(json) ? json : nil
   }
 
   /// What makes the experts of `model` lie otherwise than its original's, so that counts of the

@@ -86,10 +86,9 @@ package struct Manifest: Sendable {
     return json
   }
 
-  /// Whether these are the bytes of a manifest, of any version.
-  package static func isManifest(_ bytes: [UInt8]) -> Bool {
-    let json = try? JSONValue(parsing: bytes, file: "")
-    return json?["regate"]?.stringValue != nil && json?["manifest"]?.intValue != nil
+  /// Whether this is a manifest, of any version.
+  package static func isManifest(_ json: JSONValue) -> Bool {
+    json["regate"]?.stringValue != nil && json["manifest"]?.intValue != nil
   }
 
   /// The manifest with size and hash of every file.

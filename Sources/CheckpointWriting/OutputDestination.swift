@@ -11,9 +11,11 @@ package struct OutputDestination: Sendable {
   package let folder: String
   /// For files, the name of the model file.
   package let name: String
+  /// For files, the names of those that hold the weights: the parts of a split model.
+  private let weightNames: [String]
   package let isDirectory: Bool
 
-  /// Reads `output` as an output path for `model`, and refuses what could harm the original.
+  /// Reads `output` as an output path for `model`.
   ///
   /// `severalFiles`: the output needs a directory, since it has more weight files than one.
   package init(
@@ -24,10 +26,9 @@ package struct OutputDestination: Sendable {
     let file = ["gguf", "safetensors"].first { url.pathExtension.lowercased() == $0 }
     isDirectory = file == nil
     name = url.lastPathComponent
-    folder = isDirectory ? path : url.deletingLastPathComponent().path(percentEncoded: false)
+    folder = isDirectory ? path : path.directory
+    weightNames = Self.weightNames(name, model)
     try requireContainer(file, model, severalFiles: severalFiles)
-    try requireApart(from: model)
-    try requireFolder()
   }
 
   /// Where an output would have the names of the original: for a delta, which says what each file
@@ -40,11 +41,20 @@ package struct OutputDestination: Sendable {
       && (severalFiles || !checkpoint.path.lowercased().hasSuffix(".safetensors"))
     name = path.lastPathComponent
     folder = checkpoint.directory
+    weightNames = Self.weightNames(name, model)
   }
 
-  /// Name of the manifest beside the output.
+  private static func weightNames(_ name: String, _ model: Model) -> [String] {
+    let count = model.checkpoint.files.count
+    return (0..<count).map { GGUFOutput.partName($0, of: count, name: name) }
+  }
+
+  /// Name of the manifest in an output directory.
+  package static let manifestName = "regate.json"
+
+  /// Name of the manifest in or beside the output.
   package var manifestName: String {
-    isDirectory ? "regate.json" : GGUFSplit.stem(of: name) + ".regate.json"
+    isDirectory ? Self.manifestName : GGUFSplit.stem(of: name) + ".regate.json"
   }
 
   private func requireContainer(
@@ -69,72 +79,26 @@ package struct OutputDestination: Sendable {
     }
   }
 
-  /// The original and the output must not share a file or lie inside each other.
-  private func requireApart(from model: Model) throws(RegateError) {
-    let sources = Set(model.checkpoint.files.map(\.identity))
-    let target = isDirectory ? folder : folder + "/" + name
-    if let identity = Volume.identity(of: target), sources.contains(identity) {
-      throw RegateError(
-        .refused, file: target, "is the original itself", advice: "choose another output")
+  /// Claims everything that the output will be: its directory, or each of its files.
+  package func claims(
+    overwrite: Bool, apartFrom inputs: RunInputs
+  ) throws(RegateError) -> [OutputClaim] {
+    func claim(_ name: String?, _ kind: OutputKind) throws(RegateError) -> OutputClaim {
+      try OutputClaim(
+        name.map { folder + "/" + $0 } ?? folder, as: kind, overwrite: overwrite,
+        apartFrom: inputs)
     }
-    guard isDirectory else { return }
-    let output = OutputDestination.resolved(folder) + "/"
-    if case .safetensors(let checkpoint) = model.checkpoint.format {
-      let source = OutputDestination.resolved(checkpoint.directory)
-      guard !output.hasPrefix(source + "/") else {
-        throw RegateError(
-          .refused, file: folder, "lies inside the original's directory",
-          advice: "choose another output")
-      }
+    guard !isDirectory else { return [try claim(nil, .checkpointDirectory)] }
+    var claims: [OutputClaim] = []
+    for name in weightNames {
+      claims.append(try claim(name, .checkpointFile(manifest: manifestName)))
     }
-    for file in model.checkpoint.files {
-      let source = OutputDestination.resolved(file.path)
-      let given = URL(filePath: file.path).standardizedFileURL.path(percentEncoded: false)
-      guard !source.hasPrefix(output), !given.hasPrefix(output) else {
-        throw RegateError(
-          .refused, file: folder, "holds the original", advice: "choose another output")
-      }
-    }
+    return claims + [try claim(manifestName, .manifest)]
   }
 
-  /// `path` without symbolic links. What is not there yet is resolved as far as its folder, since
-  /// `resolvingSymlinksInPath` leaves the path of a missing file alone.
-  private static func resolved(_ path: String) -> String {
-    let url = URL(filePath: path).standardizedFileURL
-    guard !FileManager.default.fileExists(atPath: url.path(percentEncoded: false)) else {
-      return url.resolvingSymlinksInPath().path(percentEncoded: false).withoutTrailingSlashes
-    }
-    let folder = url.deletingLastPathComponent().resolvingSymlinksInPath()
-    return folder.path(percentEncoded: false).withoutTrailingSlashes + "/" + url.lastPathComponent
-  }
-
-  /// Refuses a destination at which something stands.
-  package func requireVacant() throws(RegateError) {
-    let path = isDirectory ? folder : folder + "/" + name
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    throw RegateError(
-      .refused, file: path, "exists already",
-      advice: "choose another output or pass `overwrite`")
-  }
-
-  /// Overwriting replaces a whole directory: only one that Regate wrote, or an empty one.
-  package func requireReplaceable() throws(RegateError) {
-    guard isDirectory,
-      let names = try? FileManager.default.contentsOfDirectory(atPath: folder),
-      !names.isEmpty, !names.contains(manifestName)
-    else { return }
-    throw RegateError(
-      .refused, file: folder, "holds files that Regate did not write",
-      advice: "choose another output")
-  }
-
-  private func requireFolder() throws(RegateError) {
-    let parent =
-      isDirectory
-      ? URL(filePath: folder).deletingLastPathComponent().path(percentEncoded: false) : folder
-    guard FileKind(of: parent) == .directory else {
-      throw RegateError(
-        .missing, file: parent, "is no directory", advice: "make it, or choose another output")
-    }
+  /// Stages what was claimed.
+  package func stage(_ claims: [OutputClaim]) throws(RegateError) -> StagedOutput {
+    guard isDirectory, let claim = claims.first else { return try StagedOutput(files: claims) }
+    return try StagedOutput(directory: claim)
   }
 }

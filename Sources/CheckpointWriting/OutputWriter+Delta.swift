@@ -9,7 +9,7 @@ import Tensors
 
 extension OutputWriter {
   /// Writes what `write` would change as a delta, and returns its size in bytes.
-  func writeDelta(to path: String, overwrite: Bool) throws(RegateError) -> Int {
+  func writeDelta(to claim: OutputClaim) throws(RegateError) -> Int {
     let destination = besideOriginal
     let contents = try contents(destination)
     let sources = deltaSources(contents)
@@ -44,7 +44,7 @@ extension OutputWriter {
         sha256: try [Segment.bytes(json)].sha256()))
     let writer = DeltaWriter(
       kind: .conversion, about: manifest.json, sources: sources, digests: digests)
-    return try writer.write(targets, to: path, overwrite: overwrite)
+    return try writer.write(targets, to: claim)
   }
 
   /// The files of the original that an output is made of.

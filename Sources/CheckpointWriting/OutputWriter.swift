@@ -40,13 +40,12 @@ package struct OutputWriter {
   }
 
   /// Writes the output to `sink`.
-  package func write(to sink: Sink) throws(RegateError) -> Written {
+  package func write(to sink: ClaimedSink) throws(RegateError) -> Written {
     switch sink {
-    case .copy(let path, let links, let overwrite):
-      let destination = try OutputDestination(path, for: model, severalFiles: severalFiles)
-      return .copy(try copy(to: destination, links: links, overwrite: overwrite))
-    case .delta(let path, let overwrite):
-      return .delta(byteCount: try writeDelta(to: path, overwrite: overwrite))
+    case .copy(let destination, let claims, let links):
+      return .copy(try copy(to: destination, claims, links: links))
+    case .delta(let claim):
+      return .delta(byteCount: try writeDelta(to: claim))
     case .inPlace:
       return .inPlace(try InPlaceWriter(self).write())
     }
@@ -63,18 +62,13 @@ package struct OutputWriter {
   // MARK: A copy
 
   private func copy(
-    to destination: OutputDestination, links: Bool, overwrite: Bool
+    to destination: OutputDestination, _ claims: [OutputClaim], links: Bool
   ) throws(RegateError) -> CopySummary {
     let contents = try contents(destination)
     let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
     try Volume.requireFree(byteCount, near: destination.folder)
-    try destination.requireReplaceable()
     let manifestName = destination.manifestName
-    let stage = try StagedOutput(
-      destination: destination.folder,
-      kind: destination.isDirectory
-        ? .directory : .files(contents.weights.map(\.name) + [manifestName]),
-      overwrite: overwrite)
+    let stage = try destination.stage(claims)
     progress.begin("Writing", total: byteCount)
     var methods: [OutputMethod: Int] = [:]
     for file in contents.files {

@@ -35,7 +35,8 @@ import Routing
 import Tensors
 
 package enum FitFile {
-  static let format = "regate.fit.v\(RegateVersion.fitFile)"
+  fileprivate static let formats = "regate.fit.v"
+  static let format = formats + "\(RegateVersion.fitFile)"
   /// Before the names of the official form's tensors.
   static let official = "official_"
   /// Before a layer's number, in the metadata.
@@ -43,17 +44,15 @@ package enum FitFile {
 
   // MARK: Writing
 
-  /// Writes `fit` to `path`.
-  package static func write(
-    _ fit: ModelFit, to path: String, overwrite: Bool
-  ) throws(RegateError) {
+  /// Writes `fit`.
+  package static func write(_ fit: ModelFit, to claim: OutputClaim) throws(RegateError) {
     var tensors: [SafetensorsWriter.Tensor] = []
     for layer in fit.layers { tensors += try self.tensors(of: layer.fitted) }
     var metadata = try self.metadata(fit.layers)
     metadata["family"] = fit.family
     metadata["origin"] = try RecordedFigures.text(fit.origin)
     metadata[FitDigest.key] = FitDigest.of(tensors, metadata: metadata)
-    try SafetensorsWriter.write(tensors, metadata: metadata, to: path, overwrite: overwrite)
+    try SafetensorsWriter.write(tensors, metadata: metadata, to: claim)
   }
 
   /// What the container of `layers` says of them.
@@ -200,5 +199,13 @@ package enum FitFile {
         advice: "the fit is damaged: make it again")
     }
     return numbers
+  }
+}
+
+extension OutputKind {
+  /// A fit file, of any version.
+  package static let fit = OutputKind(file: "fit file") { path in
+    let format = (try? SafetensorsFile(path: path))?.metadata?["format"]
+    return format?.hasPrefix(FitFile.formats) ?? false
   }
 }

@@ -22,6 +22,7 @@ package final class ResumePoint {
   }
 
   package let folder: String
+  private let claim: OutputClaim
   private let key: ResumeKey
   private let options: ResumeOptions
   private let progress: any ProgressSink
@@ -40,6 +41,8 @@ package final class ResumePoint {
     progress: any ProgressSink
   ) throws(RegateError) {
     folder = ResumeOptions.folder(for: output)
+    // A folder of another content is not this run's to write into, less to remove.
+    claim = try OutputClaim(folder, as: .resumeFolder, overwrite: true, apartFrom: RunInputs())
     self.key = key
     self.options = options
     self.progress = progress
@@ -83,6 +86,7 @@ package final class ResumePoint {
 
   /// Makes the folder, for a file that is no state but belongs to the run.
   package func makeFolder() throws(RegateError) {
+    try claim.verify()
     try Folder.make(folder)
     isOwned = true
   }
@@ -111,13 +115,13 @@ package final class ResumePoint {
     for (layer, records) in records {
       for (number, record) in records.enumerated() {
         try record.write(
-          to: folder + "/" + ResumeState.recordName(layer: layer, number))
+          to: own(ResumeState.recordName(layer: layer, number)))
       }
     }
     let old = state.hidden
     changed.hidden = nil
     if let pass {
-      let name = "hidden-\(changed.layer).bin"
+      let name = ResumeState.hiddenName(layer: changed.layer)
       changed.hidden = name
       changed.streams = pass.distinctStreams
       try? FileManager.default.removeItem(atPath: folder + "/" + name)
@@ -130,8 +134,7 @@ package final class ResumePoint {
       try file.sync()
     }
     try AtomicFile.write(
-      changed.json(key: key).serialised(.pretty), to: folder + "/" + ResumeState.fileName,
-      overwrite: true)
+      changed.json(key: key).serialised(.pretty), to: own(ResumeState.fileName))
     state = changed
     isSaved = true
     if let old, old != changed.hidden {
@@ -139,9 +142,15 @@ package final class ResumePoint {
     }
   }
 
-  /// Removes the folder: the run is done, or left nothing that it could be continued from.
+  private func own(_ name: String) throws(RegateError) -> OutputClaim {
+    try OutputClaim(
+      folder + "/" + name, as: .ownFile, overwrite: true, apartFrom: RunInputs())
+  }
+
+  /// Removes the folder: the run is done, or left nothing that it could be continued from. One that
+  /// somebody put files into stays.
   package func discard() {
-    guard isOwned else { return }
+    guard isOwned, (try? claim.verify()) != nil else { return }
     try? FileManager.default.removeItem(atPath: folder)
     (isSaved, isOwned) = (false, false)
   }

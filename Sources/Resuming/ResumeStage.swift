@@ -18,9 +18,8 @@ package struct ResumeRecord: Sendable {
     self.metadata = metadata
   }
 
-  package func write(to path: String) throws(RegateError) {
-    try SafetensorsWriter.write(
-      tensors, metadata: metadata, to: path, overwrite: true)
+  package func write(to claim: OutputClaim) throws(RegateError) {
+    try SafetensorsWriter.write(tensors, metadata: metadata, to: claim)
   }
 }
 

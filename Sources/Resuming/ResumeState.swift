@@ -38,6 +38,13 @@ package struct ResumeState: Sendable {
     "layer-\(layer)-\(number).safetensors"
   }
 
+  package static func hiddenName(layer: Int) -> String {
+    "hidden-\(layer).bin"
+  }
+
+  /// A capture that grows from layer to layer, until it takes its final name.
+  package static let partialName = "capture.partial"
+
   package init() {}
 
   package func json(key: ResumeKey) -> JSONValue {

@@ -46,7 +46,9 @@ package enum Calibration: Sendable {
         .refused, file: captures[0], "captured activations and tokens cannot be mixed",
         advice: "give all calibration sets in one form")
     }
-    self = .captures(try Captures(captures, for: model, checkingGates: checkingGates))
+    self = .captures(
+      try Captures(
+        captures, for: model, checkingGates: checkingGates, progress: progress))
   }
 
   /// Whether the arrays are activations of layers, complete or not; ids may stand beside them.

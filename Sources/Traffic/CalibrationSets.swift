@@ -20,4 +20,7 @@ public struct CalibrationSets: Sendable, Hashable {
     self.protected = protected
     self.tokens = tokens
   }
+
+  /// Every file that is read.
+  package var allFiles: [String] { files + protected }
 }

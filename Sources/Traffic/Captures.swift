@@ -12,7 +12,8 @@ package import Tensors
 
 /// One or more captures, taken as one calibration set.
 package struct Captures: Sendable {
-  package static let format = "regate.capture.v1"
+  fileprivate static let formats = "regate.capture.v"
+  package static let format = formats + "1"
 
   private let containers: [ArrayContainer]
   private let layers: [Int]
@@ -21,10 +22,10 @@ package struct Captures: Sendable {
   /// T, over all captures.
   package var tokens: Int { tokensPerFile.reduce(0, +) }
 
-  /// Opens the captures and checks them against the model: layers, hidden size, fingerprint.
+  /// Opens the captures and checks them against the model: layers, hidden size, origin.
   /// Without `checkingGates`, headers are all that is read.
   package init(
-    _ paths: [String], for model: Model, checkingGates: Bool = true
+    _ paths: [String], for model: Model, checkingGates: Bool = true, progress: any ProgressSink
   ) throws(RegateError) {
     guard !paths.isEmpty else {
       throw RegateError(
@@ -38,7 +39,7 @@ package struct Captures: Sendable {
     var tokens: [Int] = []
     for container in containers { tokens.append(try Captures.tokens(of: container, for: model)) }
     tokensPerFile = tokens
-    if checkingGates { try requireGates(of: model) }
+    if checkingGates { try requireOrigin(in: model, progress: progress) }
   }
 
   /// Several lots of captures of one model, one after the other, as one.
@@ -56,6 +57,10 @@ package struct Captures: Sendable {
     }
     return files
   }
+
+  /// Keys of the weights' identity in the metadata.
+  package static let layoutKey = "weights_layout"
+  package static let sampleKey = "weights_sample"
 
   package static func name(ofLayer index: Int) -> String { "layers.\(index).router_input" }
 
@@ -106,10 +111,18 @@ package struct Captures: Sendable {
     return tokens ?? 0
   }
 
-  /// A capture that names the gates that it was made with must name this model's; those of
-  /// multi-token prediction do not count.
-  package func requireGates(of model: Model) throws(RegateError) {
+  /// Captures that say which gates and weights they were made with must name this model's. Patched
+  /// models are not looked at: what they are made from is captured.
+  package func requireOrigin(
+    in model: Model, progress: any ProgressSink
+  ) throws(RegateError) {
     guard !model.layout.hasPrototypeRouter else { return }
+    try requireGates(of: model)
+    try requireWeights(of: model, progress: progress)
+  }
+
+  /// Gates of multi-token prediction do not count.
+  private func requireGates(of model: Model) throws(RegateError) {
     let named = containers.compactMap { container in
       container.metadata["model_fingerprint"].map { (container.path, $0) }
     }
@@ -126,5 +139,47 @@ package struct Captures: Sendable {
         "was captured from a model with other routers than \(model.checkpoint.path)",
         advice: "capture again from this checkpoint, or give the one that was captured")
     }
+  }
+
+  /// Routers that a fine-tune left alone do not tell it from its base: weights do, where both are
+  /// stored in the same form.
+  private func requireWeights(
+    of model: Model, progress: any ProgressSink
+  ) throws(RegateError) {
+    let named = containers.filter { $0.metadata["model_fingerprint"] != nil }
+    guard !named.isEmpty else { return }
+    let expected = try WeightsIdentity(model.checkpoint)
+    for container in named {
+      let path = container.path
+      let found = (container.metadata[Captures.layoutKey], container.metadata[Captures.sampleKey])
+      guard let layout = found.0, let sample = found.1 else {
+        progress.warn(
+          "\(path) does not say which weights it was captured with, only that their routers are "
+            + "those of \(model.checkpoint.path)")
+        continue
+      }
+      guard layout == expected.layout else {
+        progress.warn(
+          "\(path) was captured with weights stored in another form than those of "
+            + "\(model.checkpoint.path): it is right for a quantisation or a copy of the same model, "
+            + "and wrong for a fine-tune that left the routers alone")
+        continue
+      }
+      guard sample == expected.sample else {
+        throw RegateError(
+          .mismatch, file: path, subject: Captures.sampleKey,
+          "was captured with other weights than those of \(model.checkpoint.path), though the "
+            + "routers are the same: with those of its base model or of a fine-tune",
+          advice: "capture again from this checkpoint, or give the one that was captured")
+      }
+    }
+  }
+}
+
+extension OutputKind {
+  /// A capture, of any version.
+  package static let capture = OutputKind(file: "capture") { path in
+    let format = (try? SafetensorsFile(path: path))?.metadata?["format"]
+    return format?.hasPrefix(Captures.formats) ?? false
   }
 }

@@ -92,7 +92,7 @@ package struct TrafficSample: Sendable {
     } else if sets.isEmpty {
       let captures = Captures(
         joining: opened.compactMap { if case .captures(let lot) = $0 { lot } else { nil } })
-      if checkingGates { try captures.requireGates(of: model) }
+      if checkingGates { try captures.requireOrigin(in: model, progress: progress) }
       calibration = .captures(captures)
       parts = try splitter.captures(captures, sources)
     } else {

@@ -42,7 +42,7 @@ struct Capture: CommonCommand {
       valueName: "all|llama"))
   var pplProtocol = PerplexityProtocol.all
 
-  @Flag(help: "Replace an existing file.")
+  @Flag(help: "Replace a capture that exists already.")
   var overwrite = false
 
   @OptionGroup var tokens: TokenArguments

@@ -87,15 +87,19 @@ struct PageArguments: ParsableArguments {
     help: ArgumentHelp("Write the report as a self-contained page.", valueName: "file.html"))
   var html: String?
 
-  @Flag(help: "Replace a file at --html that is no page of Regate.")
+  @Flag(help: "Replace a page of Regate at --html.")
   var overwrite = false
 
   func validate() throws {
     if overwrite, html == nil { throw ValidationError("--overwrite goes with --html.") }
   }
 
-  /// The page's place, checked before the work; nil without.
-  func file() throws -> PageFile? { try html.map { try PageFile($0, overwrite: overwrite) } }
+  /// The page's place, checked before the work on what is given; nil without.
+  func file(checkpoints: [String], inputs: [String]) throws -> PageFile? {
+    try html.map {
+      try PageFile($0, overwrite: overwrite, checkpoints: checkpoints, inputs: inputs)
+    }
+  }
 }
 
 /// Continuing a long run.

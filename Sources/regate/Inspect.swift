@@ -44,7 +44,8 @@ struct Inspect: CommonCommand {
   }
 
   func run() throws {
-    let file = try page.file()
+    let file = try page.file(
+      checkpoints: [checkpoint], inputs: load.files + [load.counts].compactMap { $0 })
     let inspection = try Inspection.run(
       Inspection.Request(
         checkpoint: checkpoint, load: load.request(tokens.options(length, seed: seed.seed)),

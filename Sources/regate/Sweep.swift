@@ -45,7 +45,8 @@ struct SweepCommand: CommonCommand {
   }
 
   func run() throws {
-    let file = try page.file()
+    let file = try page.file(
+      checkpoints: [checkpoint], inputs: calibration.files + calibration.protected)
     let sweep = try Sweep.run(
       Sweep.Request(
         checkpoint: checkpoint,

@@ -95,7 +95,7 @@ struct Validate: CommonCommand {
   }
 
   func run() throws {
-    let file = try page.file()
+    let file = try page.file(checkpoints: [original, patched], inputs: calibration)
     let validation = try Validation.run(
       Validation.Request(
         original: original, patched: patched, calibration: calibration, tokens: tokenOptions,

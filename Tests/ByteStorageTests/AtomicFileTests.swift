@@ -12,14 +12,14 @@ import Testing
 
   @Test func `a file has its name and bytes, and nothing stands beside it`() throws {
     let folder = try TemporaryDirectory()
-    try AtomicFile.write([1, 2, 3], to: folder.path("out"), overwrite: false)
+    try AtomicFile.write([1, 2, 3], to: .file(folder.path("out")))
     #expect(try MappedFile(path: folder.path("out")).bytes(in: 0..<3) == [1, 2, 3])
     #expect(try contents(folder) == ["out"])
   }
 
   @Test func `what the body writes can be read back before it takes its name`() throws {
     let folder = try TemporaryDirectory()
-    try AtomicFile.write(to: folder.path("out"), overwrite: false) { (file) throws(RegateError) in
+    try AtomicFile.write(to: .file(folder.path("out"))) { (file) throws(RegateError) in
       try file.write([7])
       try file.write(floats: [1])
       #expect(try MappedFile(path: file.path).bytes(in: 0..<5) == [7, 0, 0, 0x80, 0x3F])
@@ -32,7 +32,7 @@ import Testing
     let folder = try TemporaryDirectory()
     let path = try folder.write([9], to: "out")
     #expect(throws: RegateError(.io, "stop")) {
-      try AtomicFile.write(to: path, overwrite: true) { (file) throws(RegateError) in
+      try AtomicFile.write(to: .file(path, overwrite: true)) { (file) throws(RegateError) in
         try file.write([1])
         throw RegateError(.io, "stop")
       }
@@ -45,9 +45,9 @@ import Testing
     let folder = try TemporaryDirectory()
     let path = try folder.write([9, 9], to: "out")
     #expect {
-      try AtomicFile.write([1], to: path, overwrite: false)
+      try AtomicFile.write([1], to: .file(path))
     } throws: { ($0 as? RegateError)?.problem == "exists already" }
-    try AtomicFile.write([1], to: path, overwrite: true)
+    try AtomicFile.write([1], to: .file(path, overwrite: true))
     #expect(try MappedFile(path: path).count == 1)
   }
 }
@@ -78,6 +78,17 @@ import Testing
     #expect(FileKind(of: folder.path("lost")) == nil)
     #expect(FileKind(of: folder.path("lost"), followingLinks: false) == .link)
     #expect(FileKind(of: folder.path("missing"), followingLinks: false) == nil)
-    #expect(FileKind(of: "/dev/null") == .other)
+    #expect(FileKind(of: "/dev/null") == .characterDevice)
+  }
+}
+
+@Suite("Folders of paths") struct PathTests {
+  @Test(arguments: [
+    ("a/b", "a"), ("a", "."), ("/a", "/"), ("/", "/"), ("a/b/", "a"), ("a//b", "a"), (".", "."),
+    ("/a/b", "/a"),
+  ])
+  func `the folder of a path is what stands before its last name`(_ path: String, _ folder: String)
+  {
+    #expect(path.directory == folder)
   }
 }

@@ -42,8 +42,7 @@ import Testing
   @Test func `an output that is not committed leaves nothing behind`() throws {
     let folder = try TemporaryDirectory()
     do {
-      let output = try StagedOutput(
-        destination: folder.path("model"), kind: .directory, overwrite: false)
+      let output = try StagedOutput(directory: .directory(folder.path("model")))
       var writer = try FileWriter(creating: output.path("deep/file"))
       try writer.write([1])
       #expect(try names(folder).count == 1)
@@ -53,8 +52,7 @@ import Testing
 
   @Test func `a committed directory has its final name and contents`() throws {
     let folder = try TemporaryDirectory()
-    let output = try StagedOutput(
-      destination: folder.path("model") + "/", kind: .directory, overwrite: false)
+    let output = try StagedOutput(directory: .directory(folder.path("model") + "/"))
     do {
       var writer = try FileWriter(creating: output.path("deep/file"))
       try writer.write([7])
@@ -72,12 +70,10 @@ import Testing
       at: folder.url.appending(path: "model"), withIntermediateDirectories: false)
     try folder.write([1], to: "model/old")
     #expect {
-      _ = try StagedOutput(
-        destination: folder.path("model"), kind: .directory, overwrite: false)
+      _ = try StagedOutput(directory: .directory(folder.path("model")))
     } throws: { ($0 as? RegateError)?.problem == "exists already" }
 
-    let output = try StagedOutput(
-      destination: folder.path("model"), kind: .directory, overwrite: true)
+    let output = try StagedOutput(directory: .directory(folder.path("model"), overwrite: true))
     try output.commit()
     #expect(try names(folder) == ["model"])
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("model")).isEmpty)
@@ -85,8 +81,7 @@ import Testing
 
   @Test func `staged files take their names beside each other`() throws {
     let folder = try TemporaryDirectory()
-    let output = try StagedOutput(
-      destination: folder.path(""), kind: .files(["a", "b"]), overwrite: false)
+    let output = try StagedOutput(files: [.file(folder.path("a")), .file(folder.path("b"))])
     for (name, byte) in [("a", UInt8(1)), ("b", 2)] {
       var writer = try FileWriter(creating: output.path(name))
       try writer.write([byte])
@@ -101,8 +96,7 @@ import Testing
     try FileManager.default.createDirectory(
       at: folder.url.appending(path: "model"), withIntermediateDirectories: false)
     #expect {
-      _ = try StagedOutput(
-        destination: folder.path(""), kind: .files(["model"]), overwrite: true)
+      _ = try StagedOutput(files: [.file(folder.path("model"), overwrite: true)])
     } throws: { ($0 as? RegateError)?.code == .refused }
   }
 }

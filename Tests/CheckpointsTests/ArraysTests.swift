@@ -118,7 +118,7 @@ func `archives of numpy are read`(name: String) throws {
         name: "bf16", type: .bf16, shape: [3, 4],
         bytes: values.flatMap { littleEndian(UInt16($0.bitPattern >> 16)) }),
       .init(name: "ids", type: .u32, shape: [2], bytes: littleEndian(UInt64(7) << 32 | 5)),
-    ], metadata: ["format": "regate.capture.v1"], to: file)
+    ], metadata: ["format": "regate.capture.v1"], to: .file(file))
   let container = try ArrayContainer.open(file)
   #expect(container.metadata == ["format": "regate.capture.v1"])
   #expect(try container.array("f64").floats(rows: 2..<12) == Array(values[2...]))

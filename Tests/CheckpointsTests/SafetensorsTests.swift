@@ -77,7 +77,7 @@ func `tensors read back as they were written`(seed: Int) throws {
   let path = directory.path("x.safetensors")
   try SafetensorsWriter.write(
     tensors.map { .init(name: $0.name, type: $0.type, shape: $0.shape, bytes: $0.bytes) },
-    metadata: metadata, order: order, to: path)
+    metadata: metadata, order: order, to: .file(path))
   let file = try SafetensorsFile(path: path, index: 3)
   #expect(file.metadata == metadata)
   #expect(metadata.map { Array($0.keys) } == file.metadata.map { Array($0.keys) })
@@ -124,7 +124,7 @@ func `tensors read back as they were written`(seed: Int) throws {
   let path = directory.path("x.safetensors")
   let error = #expect(throws: RegateError.self) {
     try SafetensorsWriter.write(
-      [.init(name: "a", type: .f32, shape: [2], bytes: [1, 2, 3])], to: path)
+      [.init(name: "a", type: .f32, shape: [2], bytes: [1, 2, 3])], to: .file(path))
   }
   #expect(error?.description.contains("F32 [2] needs 8 bytes, but 3 were made") == true)
   #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path("")).isEmpty)
@@ -135,7 +135,8 @@ func `tensors read back as they were written`(seed: Int) throws {
   let path = directory.path("x.safetensors")
   func write(_ byte: UInt8, overwrite: Bool) throws {
     try SafetensorsWriter.write(
-      [.init(name: "a", type: .u8, shape: [1], bytes: [byte])], to: path, overwrite: overwrite)
+      [.init(name: "a", type: .u8, shape: [1], bytes: [byte])],
+      to: .file(path, overwrite: overwrite))
   }
   try write(1, overwrite: false)
   let mapped = try SafetensorsFile(path: path)

@@ -43,7 +43,8 @@ extension Bench {
   try bench.requireRefused(bench.path("taken"), says: "exists already")
   try bench.requireRefused(
     bench.path("taken"), says: "holds files that Regate did not write", "--overwrite")
-  try bench.requireRefused(bench.path("taken/mine.txt"), says: "exists already")
+  try bench.requireRefused(
+    bench.path("taken/mine.txt"), says: "is a file, where a directory is to be written")
   try bench.requireRefused(bench.path("absent/out"), says: "is no directory")
   try bench.requireRefused(bench.path("out.gguf"), says: "the checkpoint is safetensors")
   try bench.requireRefused(bench.path("out.safetensors"), says: "has more than one file")
@@ -106,10 +107,103 @@ extension Bench {
   requireRefusal(
     try bench.convert("--fit", bench.path("my.fit"), "--output", bench.path("second"), "-q"),
     naming: bench.path("my.fit"), says: "header", "no fit file")
+  requireRefusal(
+    try fit("my.fit", "--overwrite"), naming: bench.path("my.fit"),
+    says: "exists already and is no fit file of Regate", "somebody's file")
+  try FileManager.default.removeItem(atPath: bench.path("my.fit"))
+  #expect(try fit("my.fit").code == 0)
   #expect(try fit("my.fit", "--overwrite").code == 0)
   #expect(
     try Data(contentsOf: bench.folder.appending(path: "my.fit"))
       == Data(contentsOf: bench.folder.appending(path: "new.fit")))
+}
+
+@Test func `no output takes the place of what the run reads, or of somebody's file`() throws {
+  let bench = try Bench(.mixtral, .init(.byLayer))
+  let fit = try bench.fit()
+  let shard = try #require(
+    try fileTree(bench.folder.appending(path: "source")).keys.sorted()
+      .first { $0.hasSuffix(".safetensors") })
+  let original = bench.source + "/" + shard
+  try FileManager.default.linkItem(atPath: original, toPath: bench.path("hard.bin"))
+  try FileManager.default.createSymbolicLink(
+    atPath: bench.path("soft.bin"), withDestinationPath: original)
+  try Data("notes".utf8).write(to: bench.folder.appending(path: "notes.txt"))
+  try Data("{}".utf8).write(to: bench.folder.appending(path: "some.json"))
+  let convert = ["convert", bench.source, "--fit", fit]
+  let place = ["place", bench.source, "--calibration", bench.capture, "--ep", "2"]
+  let writers: [[String]] = [
+    convert + ["--delta"], place + ["--delta"],
+    ["fit", bench.source, "--calibration", bench.capture, "--output"],
+    ["capture", bench.source, "--calibration", bench.path("notes.txt"), "--output"],
+  ]
+  let before = try fileTree(bench.folder)
+  func require(_ arguments: [String], _ path: String, _ words: String) throws {
+    let outcome = try Tool.run(arguments + ["--overwrite", "-q"])
+    requireRefusal(outcome, naming: nil, says: words, "\(arguments) \(path)")
+  }
+  for writer in writers {
+    for (path, words) in [
+      (original, "is the original itself"), (bench.path("hard.bin"), "is the original itself"),
+      (bench.path("soft.bin"), "is the original itself"),
+      (bench.source + "/config.json", "lies inside the original's directory"),
+      (bench.source + "/new", "lies inside the original's directory"),
+      (bench.path("some.json"), "exists already and is no"),
+    ] { try require(writer + [path], path, words) }
+  }
+  try require(convert + ["--delta", fit], fit, "is an input of this run")
+  try require(
+    writers[3] + [bench.path("notes.txt")], "notes.txt", "is an input of this run")
+  for (path, words) in [
+    (bench.source + "/config.json", "lies inside the original's directory"),
+    (bench.path("some.json"), "is no expert map of Regate"),
+    (bench.capture, "is an input of this run"),
+  ] { try require(place + ["--map", "sglang:" + path], path, words) }
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `a directory with files beside ours, or changed ones, is not replaced`() throws {
+  let bench = try Bench()
+  let fit = try bench.fit()
+  let out = bench.path("out")
+  func convert() throws -> Tool.Outcome {
+    try bench.convert("--fit", fit, "--output", out, "--overwrite", "-q")
+  }
+  #expect(try convert().code == 0)
+  try Data([1]).write(to: bench.folder.appending(path: "out/results.csv"))
+  requireRefusal(try convert(), naming: out, says: "holds results.csv", "a file beside")
+  try FileManager.default.removeItem(atPath: out + "/results.csv")
+  try Data("{}".utf8).write(to: bench.folder.appending(path: "out/config.json"))
+  let before = try fileTree(bench.folder)
+  requireRefusal(try convert(), naming: out, says: "holds config.json", "another model's file")
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `a GGUF that Regate did not write is not replaced, nor one changed in place`() throws {
+  let bench = try Bench(gguf: .init(.f16), .mixtral)
+  let fit = try bench.fit()
+  func convert(_ name: String) throws -> Tool.Outcome {
+    try bench.convert("--fit", fit, "--output", bench.path(name), "--overwrite", "-q")
+  }
+  #expect(try convert("out.gguf").code == 0)
+  #expect(try convert("out.gguf").code == 0)
+  // Its own manifest beside it, but another file.
+  try FileManager.default.removeItem(atPath: bench.path("out.gguf"))
+  try Data([1]).write(to: bench.folder.appending(path: "out.gguf"))
+  try FileManager.default.copyItem(atPath: bench.source, toPath: bench.path("other.gguf"))
+  #expect(
+    try Tool.run("convert", bench.path("other.gguf"), "--fit", fit, "--in-place", "-q").code == 0)
+  let before = try fileTree(bench.folder)
+  for name in ["out.gguf", "other.gguf"] {
+    requireRefusal(
+      try convert(name), naming: bench.path(name), says: "is no output of Regate", name)
+  }
+  // The way back is never written over.
+  requireRefusal(
+    try bench.convert(
+      "--fit", fit, "--delta", bench.path("other.regate-undo.delta"), "--overwrite", "-q"),
+    naming: "other.regate-undo.delta", says: "is no delta of Regate", "undo")
+  #expect(try fileTree(bench.folder) == before)
 }
 
 @Test func `a converted checkpoint is not converted again`() throws {

@@ -97,7 +97,7 @@ private func classes(of load: [Int]) -> [String] {
     atPath: bench.path("folder.html"), withIntermediateDirectories: false)
   let before = try fileTree(bench.folder)
   for (path, words) in [
-    (bench.path("mine.html"), "is no page of Regate"),
+    (bench.path("mine.html"), "exists already"),
     (bench.path("folder.html"), "is a directory"),
     (bench.path("none/page.html"), "is no directory"),
     (bench.source + "/config.json", "let it end in .html"),
@@ -105,19 +105,23 @@ private func classes(of load: [Int]) -> [String] {
     requireRefusal(
       try bench.inspect("--html", path), naming: nil, says: words, path)
   }
-  requireRefusal(
-    try bench.inspect("--html", bench.path("folder.html"), "--overwrite"), naming: nil,
-    says: "is a directory", "folder")
+  for (name, words) in [
+    ("folder.html", "is a directory"), ("mine.html", "is no page of Regate"),
+    ("source/page.html", "lies inside the checkpoint's directory"),
+  ] {
+    requireRefusal(
+      try bench.inspect("--html", bench.path(name), "--overwrite"), naming: bench.path(name),
+      says: words, name)
+  }
   // What fails leaves no page.
   requireRefusal(
     try Tool.run("inspect", bench.path("missing"), "--html", bench.path("page.html")), naming: nil,
     says: "no such file", "missing")
   #expect(try fileTree(bench.folder) == before)
 
-  #expect(try bench.inspect("--html", bench.path("mine.html"), "--overwrite").code == 0)
+  #expect(try bench.inspect("--html", bench.path("page.html")).code == 0)
   let first = try fileTree(bench.folder)
-  #expect(try bench.page("mine.html").all("h1").count == 1)
-  // A page of its own gives way without a word, and is the same again.
-  #expect(try bench.inspect("--html", bench.path("mine.html")).code == 0)
+  #expect(try bench.page("page.html").all("h1").count == 1)
+  #expect(try bench.inspect("--html", bench.path("page.html"), "--overwrite").code == 0)
   #expect(try fileTree(bench.folder) == first)
 }

@@ -99,7 +99,7 @@ struct AlteredModel {
       guard change(tensorName, &type, &shape, &bytes) else { continue }
       tensors.append(.init(name: tensorName, type: type, shape: shape, bytes: bytes))
     }
-    try SafetensorsWriter.write(tensors, to: directory.path("model.safetensors"))
+    try SafetensorsWriter.write(tensors, to: .file(directory.path("model.safetensors")))
   }
 
   func model() throws -> InferenceModel { try Variant.model(in: directory.url.path) }

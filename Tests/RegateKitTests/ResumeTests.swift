@@ -221,6 +221,53 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     #expect(!folder.exists("out"))
   }
 
+  @Test func `a state of other weights with the same routers is refused, of a copy it is not`()
+    throws
+  {
+    let folder = try Folder(.mixtral)
+    let path = folder.path("model")
+    try FileManager.default.copyItem(atPath: folder.model.path, toPath: path)
+    func convert(_ resume: ResumeOptions) throws {
+      try folder.convert(to: "out", resume) { $0.checkpoint = path }
+    }
+    try requireStopped { try convert(Stopped.after(1)) }
+    // The sign of one attention weight in the middle, and nothing else.
+    func flip() throws {
+      let info = try SafetensorsFile(path: path + "/model.safetensors").tensors
+        .first { $0.name == "model.layers.0.self_attn.q_proj.weight" }
+      let range = try #require(info).range
+      let file = try FileHandle(forUpdating: URL(filePath: path + "/model.safetensors"))
+      let place = UInt64(range.lowerBound + range.count / 2 + 3)
+      try file.seek(toOffset: place)
+      let byte = try #require(try file.read(upToCount: 1)?.first)
+      try file.seek(toOffset: place)
+      try file.write(contentsOf: [byte ^ 0x80])
+      try file.close()
+    }
+    try flip()
+    #expect(message { try convert(resumed) }.contains("the interrupted run had another checkpoint"))
+    #expect(folder.exists("out.regate-resume/state.json"))
+    // Fetched again, byte for byte: only its times are others.
+    try flip()
+    try convert(resumed)
+    #expect(folder.exists("out"))
+  }
+
+  @Test func `a folder of somebody else's in the place of the state is left alone`() throws {
+    let folder = try Folder(.mixtral)
+    try FileManager.default.createDirectory(
+      atPath: folder.path("out.regate-resume"), withIntermediateDirectories: false)
+    try folder.directory.write([1], to: "out.regate-resume/mine.txt")
+    let before = try folder.files("")
+    for overwrite in [false, true] {
+      let text = message {
+        try folder.convert(to: "out", .init(interval: 0)) { $0.overwrite = overwrite }
+      }
+      #expect(text.contains("is in the way") && text.contains("holds mine.txt"), "\(text)")
+    }
+    #expect(try folder.files("") == before)
+  }
+
   @Test(arguments: ["hidden", "layer", "state"])
   func `a damaged state is refused`(_ part: String) throws {
     let folder = try Folder(.deepseek)

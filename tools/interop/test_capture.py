@@ -177,6 +177,27 @@ def test_the_fingerprint_is_the_documented_hash_of_the_gates_on_disk(qwen, tmp_p
     assert prints == [digest.hexdigest()] * 3
 
 
+def test_the_weights_are_told_apart_where_the_gates_are_the_same(qwen, tmp_path):
+    network, folder = qwen
+    np.save(tmp_path / "ids.npy", np.arange(10))
+    weight = network.model.layers[1].self_attn.q_proj.weight
+
+    def captured(name, **options):
+        network.save_pretrained(tmp_path / name, **options)
+        assert run_capture(tmp_path / name, tmp_path / "ids.npy", "-o", tmp_path / f"{name}.safetensors") == 0
+        metadata = metadata_of(tmp_path / f"{name}.safetensors")
+        return [metadata[key] for key in ("model_fingerprint", "weights_layout", "weights_sample")]
+
+    base = captured("base")
+    assert captured("shards", max_shard_size="20KB") == base
+    with torch.no_grad():
+        weight.mul_(1.5)
+    tuned = captured("tuned")
+    with torch.no_grad():
+        weight.div_(1.5)
+    assert tuned[:2] == base[:2] and tuned[2] != base[2]
+
+
 def test_kimi_k2_is_read_as_deepseek_v3(tmp_path):
     make_model("deepseek_v3", tmp_path / "kimi")
     np.save(tmp_path / "ids.npy", ragged_ids())
@@ -259,6 +280,8 @@ def test_an_existing_file_is_kept_unless_told_otherwise(qwen, tmp_path, capsys):
     (tmp_path / "c").write_text("precious")
     assert run_capture(folder, tmp_path / "ids.npy", "-o", tmp_path / "c") == 1
     assert "--overwrite" in capsys.readouterr().err and (tmp_path / "c").read_text() == "precious"
+    assert run_capture(folder, tmp_path / "ids.npy", "-o", tmp_path / "c", "--overwrite") == 1
+    assert "no capture" in capsys.readouterr().err and (tmp_path / "c").read_text() == "precious"
 
 
 def test_overflow_in_f16_is_refused(qwen, tmp_path, capsys):

@@ -21,24 +21,24 @@ package enum SafetensorsWriter {
     }
   }
 
-  /// Writes `tensors` to `path`, which takes its name only when the whole file is on the disk.
+  /// Writes `tensors` to a file that takes the claimed name only when all of it is on the disk.
   /// They are written in the order of the header: `given` keeps the caller's.
   package static func write(
     _ tensors: [Tensor], metadata: OrderedDictionary<String, String>? = nil,
-    order: SafetensorsHeader.Order = .official, to path: String, overwrite: Bool = false
+    order: SafetensorsHeader.Order = .official, to claim: OutputClaim
   ) throws(RegateError) {
     let header = try SafetensorsHeader(
       tensors.map { ($0.name, $0.type, $0.shape) }, metadata: metadata, order: order)
     let sources = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
     let opening = try header.serialised()
-    try AtomicFile.write(to: path, overwrite: overwrite) { (file) throws(RegateError) in
+    try AtomicFile.write(to: claim) { (file) throws(RegateError) in
       try file.write(opening)
       for entry in header.entries {
         try file.write(sources[entry.name]?.bytes ?? [])
         let written = file.offset - opening.count - entry.range.lowerBound
         guard written == entry.range.count else {
           throw RegateError(
-            .mismatch, file: path, subject: entry.name,
+            .mismatch, file: claim.path, subject: entry.name,
             "\(entry.type.rawValue) \(entry.shape) needs \(entry.range.count) bytes, but "
               + "\(written) were made")
         }

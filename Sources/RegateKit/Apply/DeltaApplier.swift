@@ -11,6 +11,7 @@ struct DeltaApplier {
   private let delta: DeltaFile
   private let model: Model
   private let destination: OutputDestination
+  private let claims: [OutputClaim]
   private let progress: any ProgressSink
 
   /// Opens delta and checkpoint; refuses what does not fit together.
@@ -27,14 +28,15 @@ struct DeltaApplier {
     // One file can hold an output of one.
     let parts = delta.delta.files.count { $0.part != nil }
     destination = try OutputDestination(request.output, for: model, severalFiles: parts > 1)
+    claims = try destination.claims(
+      overwrite: request.overwrite, apartFrom: RunInputs(model.checkpoint, [request.delta]))
     try requireKind()
-    if !request.overwrite { try destination.requireVacant() }
   }
 
   /// A delta of a directory makes a directory, one of files makes files.
   private func requireKind() throws(RegateError) {
     let manifest = delta.delta.files.last?.name ?? ""
-    guard (manifest == "regate.json") != destination.isDirectory else { return }
+    guard (manifest == OutputDestination.manifestName) != destination.isDirectory else { return }
     throw RegateError(
       .mismatch, file: request.output,
       destination.isDirectory
@@ -54,11 +56,7 @@ struct DeltaApplier {
     }
     let byteCount = files.reduce(0) { $0 + $1.byteCount }
     try Volume.requireFree(byteCount, near: destination.folder)
-    try destination.requireReplaceable()
-    let stage = try StagedOutput(
-      destination: destination.folder,
-      kind: destination.isDirectory ? .directory : .files(files.map(\.name)),
-      overwrite: request.overwrite)
+    let stage = try destination.stage(claims)
     progress.begin("Writing", total: byteCount)
     for file in files {
       try progress.requireWanted()

@@ -81,6 +81,9 @@ public struct CaptureRun: Report {
         .unsupported, file: request.checkpoint,
         "has prototype routers, and a capture is of the original", advice: "capture from that")
     }
+    let claim = try OutputClaim(
+      request.output, as: .capture, overwrite: request.overwrite,
+      apartFrom: RunInputs(model.checkpoint, request.calibration))
     guard
       case .tokens(let set) = try Calibration(
         request.calibration, for: model, options: request.tokens, progress: progress)
@@ -90,9 +93,6 @@ public struct CaptureRun: Report {
         advice: "give text or token ids")
     }
     progress.warnOfLeftovers(beside: request.output)
-    let folder = request.output.directory
-    try StagedOutput.requireVacant(
-      request.output, isDirectory: false, overwrite: request.overwrite)
     let traffic = Calibration.tokens(set)
     var key = try ResumeKey(
       "capture", checkpoint: model.checkpoint, traffic: try traffic.digest())
@@ -109,10 +109,9 @@ public struct CaptureRun: Report {
       let counted = request.tokens.perplexity
       let scores = try walk.scores(counted)[0]
       progress.end()
-      let name = request.output.lastPathComponent
-      let staged = try StagedOutput(
-        destination: folder, kind: .files([name]), overwrite: request.overwrite)
-      try staged.adopt(point.folder + "/" + partialName, as: name)
+      let staged = try StagedOutput(files: [claim])
+      try staged.adopt(
+        point.folder + "/" + ResumeState.partialName, as: claim.path.lastPathComponent)
       try staged.commit()
       point.discard()
       return CaptureRun(
@@ -124,13 +123,10 @@ public struct CaptureRun: Report {
       // Nothing to continue from: nothing is left behind.
       if !point.isSaved { point.discard() }
       var error = error
-      if error.file == point.folder + "/" + partialName { error.file = request.output }
+      if error.file == point.folder + "/" + ResumeState.partialName { error.file = request.output }
       throw error
     }
   }
-
-  /// The capture while it grows, in the folder of the run's state.
-  private static let partialName = "capture.partial"
 
   private static func header(
     _ request: Request, _ model: Model, _ set: TokenSet
@@ -140,6 +136,7 @@ public struct CaptureRun: Report {
       gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
     }
     let length = set.sequences.map(\.count).max() ?? 0
+    let weights = try WeightsIdentity(model.checkpoint)
     return try SafetensorsHeader(
       [(idName, ElementType.i32, [set.sequences.count, length])]
         + model.layout.layers.map {
@@ -147,6 +144,7 @@ public struct CaptureRun: Report {
         },
       metadata: [
         "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
+        Captures.layoutKey: weights.layout, Captures.sampleKey: weights.sample,
         "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
         "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
         "sequences": String(set.sequences.count), "tokens": String(set.tokens),
@@ -162,7 +160,7 @@ public struct CaptureRun: Report {
     _ = try walk.restore()
     let opening = try header.serialised()
     try point.makeFolder()
-    let path = point.folder + "/" + partialName
+    let path = point.folder + "/" + ResumeState.partialName
     var file: FileWriter
     if point.isSaved {
       // Entries whose layer was done lie before the first byte of what is still to come.

@@ -25,6 +25,15 @@ public struct Conversion: Report {
     case file(String)
     /// A fit that was made before.
     case fit(ModelFit)
+
+    /// Every file that is read.
+    var files: [String] {
+      switch self {
+      case .traffic(let sets, _, _, _): sets.allFiles
+      case .file(let path): [path]
+      case .fit: []
+      }
+    }
   }
 
   /// What is written.

@@ -23,6 +23,8 @@ public struct PreparedConversion {
   /// nil where a fit is taken.
   private let fitting: FittingTask?
   private let givenFit: ModelFit?
+  /// nil where nothing is to be written.
+  private let target: ClaimedOutput?
   private let check: Check
   private let progress: any ProgressSink
   /// What the conversion will write and need.
@@ -41,7 +43,7 @@ public struct PreparedConversion {
     check = Check(
       CheckSubject(planned: model, form: form, keepsBiasType: request.output?.isInPlace ?? false))
     try Self.requireNothingLost(check, form, model)
-    try Self.requireVacant(request, model, form)
+    target = try Self.claimed(request, model, form)
     let clones: Bool
     var work: ConversionPlan.Work?
     switch request.source {
@@ -124,18 +126,26 @@ public struct PreparedConversion {
     }
   }
 
-  private static func requireVacant(
+  /// An output with the leave to write it.
+  private enum ClaimedOutput {
+    case checkpoint(ClaimedSink)
+    case adapter(OutputClaim, rank: Int?)
+  }
+
+  private static func claimed(
     _ request: ConversionPlan.Request, _ model: Model, _ form: RouterForm
-  ) throws(RegateError) {
+  ) throws(RegateError) -> ClaimedOutput? {
+    let inputs = RunInputs(model.checkpoint, request.source?.files ?? [])
     switch request.output {
-    case .checkpoint(.copy(let path, _, let overwrite)):
-      let destination = try OutputDestination(
-        path, for: model, severalFiles: form.output.replacesGate)
-      if !overwrite { try destination.requireVacant() }
-    case .checkpoint(.delta(let path, let overwrite)), .adapter(let path, _, let overwrite):
-      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
-    case .checkpoint(.inPlace): try InPlaceWriter.requirePossible(model)
-    case nil: return
+    case .checkpoint(let sink):
+      return .checkpoint(
+        try sink.claimed(
+          for: model, severalFiles: form.output.replacesGate, apartFrom: inputs))
+    case .adapter(let path, let rank, let overwrite):
+      return .adapter(
+        try OutputClaim(path, as: .adapter, overwrite: overwrite, apartFrom: inputs),
+        rank: rank)
+    case nil: return nil
     }
   }
 
@@ -166,17 +176,16 @@ public struct PreparedConversion {
   /// Fits where that is asked for, and writes the output.
   public func run() throws(RegateError) -> Conversion {
     let start = ContinuousClock.now
-    guard let output = request.output else {
+    guard let output = request.output, let target else {
       throw RegateError(.missing, subject: "`output`", "nothing is to be written")
     }
     if let path = output.path { progress.warnOfLeftovers(beside: path) }
     let fit = try makeFit(for: output)
     var written: Written?
     var adapter: AdapterSummary?
-    switch output {
+    switch target {
     case .checkpoint(let sink): written = try write(fit, to: sink)
-    case .adapter(let path, let rank, let overwrite):
-      adapter = try writeAdapter(fit, to: path, rank: rank, overwrite: overwrite)
+    case .adapter(let claim, let rank): adapter = try writeAdapter(fit, to: claim, rank: rank)
     }
     fitting?.discardState()
     return Conversion(
@@ -199,7 +208,7 @@ public struct PreparedConversion {
       stateBeside: FitRun.Output(path, overwrite: output.overwrites, resume: resume))
   }
 
-  private func write(_ fit: ModelFit, to sink: Sink) throws(RegateError) -> Written {
+  private func write(_ fit: ModelFit, to sink: ClaimedSink) throws(RegateError) -> Written {
     var patches: [LayerPatch] = []
     for (layer, fitted) in zip(model.layout.layers, fit.layers) where !fitted.fitted.isUnchanged {
       let routers = fitted.fitted.routers
@@ -225,7 +234,7 @@ public struct PreparedConversion {
   }
 
   private func writeAdapter(
-    _ fit: ModelFit, to path: String, rank: Int?, overwrite: Bool
+    _ fit: ModelFit, to claim: OutputClaim, rank: Int?
   ) throws(RegateError) -> AdapterSummary {
     var gates: [Matrix] = []
     for (layer, fitted) in zip(model.layout.layers, fit.layers) {
@@ -237,7 +246,7 @@ public struct PreparedConversion {
       gates.append(stock.gate)
     }
     return try AdapterWriter(model: model, gates: gates, rank: rank)
-      .write(to: path, overwrite: overwrite)
+      .write(to: claim)
   }
 
   private var fitPath: String? {

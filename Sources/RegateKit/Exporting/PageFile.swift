@@ -7,26 +7,23 @@ public import Reports
 /// Where a page goes. Checked before any long work; written whole or not at all.
 public struct PageFile: Sendable {
   /// Where the page goes.
-  public let path: String
-  private let overwrite: Bool
+  public var path: String { claim.path }
+  private let claim: OutputClaim
 
-  /// Refuses a `path` that does not end in .html, whose folder is missing, or at which something
-  /// other than a page of Regate stands, unless `overwrite` allows to replace that file.
-  public init(_ path: String, overwrite: Bool = false) throws(RegateError) {
-    self.path = path
-    self.overwrite = overwrite
-    // So that no slip of a path can replace a checkpoint's file.
+  /// Refuses a `path` that does not end in .html, whose folder is missing, that is one of the
+  /// `inputs` or lies in the directory of one of the `checkpoints`, or at which something stands,
+  /// unless that is a page of Regate and `overwrite` allows to replace it.
+  public init(
+    _ path: String, overwrite: Bool = false, checkpoints: [String] = [], inputs: [String] = []
+  ) throws(RegateError) {
     guard ["html", "htm"].contains(path.pathExtension.lowercased()) else {
       throw RegateError(
         .refused, file: path, subject: "`html`", "is no name for a page",
         advice: "let it end in .html")
     }
-    let folder = path.directory
-    guard FileKind(of: folder) == .directory else {
-      throw RegateError(
-        .missing, file: folder, "is no directory", advice: "make it, or choose another `html`")
-    }
-    try requireReplaceable()
+    var read = RunInputs(inputs)
+    for checkpoint in checkpoints { read.add(checkpoint, as: .checkpoint) }
+    claim = try OutputClaim(path, as: .page, overwrite: overwrite, apartFrom: read)
   }
 
   /// Writes `page`, which takes its name when the whole file is on the disk. `spelled` puts a tool's
@@ -34,28 +31,17 @@ public struct PageFile: Sendable {
   public func write(
     _ page: Page, spelled: (String) -> String = { $0 }
   ) throws(RegateError) {
-    try requireReplaceable()
-    try AtomicFile.write(Array(spelled(page.render()).utf8), to: path, overwrite: true)
+    try AtomicFile.write(Array(spelled(page.render()).utf8), to: claim)
   }
+}
 
-  private func requireReplaceable() throws(RegateError) {
-    guard let kind = FileKind(of: path) else { return }
-    guard kind != .directory else {
-      throw RegateError(
-        .refused, file: path, "is a directory", advice: "choose another `html`")
+extension OutputKind {
+  /// A file that begins as every page does.
+  fileprivate static let page = OutputKind(file: "page") { path in
+    let signature = Array(Page.signature.utf8)
+    guard let file = try? MappedFile(path: path), file.count >= signature.count else {
+      return false
     }
-    guard overwrite || isPage else {
-      throw RegateError(
-        .refused, file: path, "exists already and is no page of Regate",
-        advice: "choose another `html` or pass `overwrite`")
-    }
-  }
-
-  /// Whether the file begins as every page does.
-  private var isPage: Bool {
-    let signature = Data(Page.signature.utf8)
-    guard let handle = FileHandle(forReadingAtPath: path) else { return false }
-    defer { try? handle.close() }
-    return (try? handle.read(upToCount: signature.count)) == signature
+    return (try? file.bytes(in: 0..<signature.count)) == signature
   }
 }

@@ -77,19 +77,19 @@ public struct FitRun: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> FitRun {
     let start = ContinuousClock.now
-    if let output = request.output {
-      try StagedOutput.requireVacant(
-        output.path, isDirectory: false, overwrite: output.overwrite)
-    }
     let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
+    let inputs = RunInputs(model.checkpoint, request.calibration.allFiles)
+    let claim = try request.output.map { (output) throws(RegateError) in
+      try OutputClaim(output.path, as: .fit, overwrite: output.overwrite, apartFrom: inputs)
+    }
     let form = request.form ?? model.defaultForm
     let fitting = try FittingTask(
       model, request, form: form, forms: [form, .lpr, .stock], keepsBiasType: false,
       progress: progress)
     if let output = request.output { progress.warnOfLeftovers(beside: output.path) }
     let fit = try fitting.run(command: "fit", stateBeside: request.output)
-    if let output = request.output {
-      try FitFile.write(fit, to: output.path, overwrite: output.overwrite)
+    if let claim {
+      try FitFile.write(fit, to: claim)
       fitting.discardState()
     }
     return FitRun(
@@ -99,9 +99,10 @@ public struct FitRun: Report {
 
 extension ModelFit {
   /// Writes the fit to a file, which serves every copy of the model: the original and all its
-  /// quantisations, in both containers.
+  /// quantisations, in both containers. `overwrite` replaces a fit file, and nothing else.
   public func write(to path: String, overwrite: Bool = false) throws(RegateError) {
-    try FitFile.write(self, to: path, overwrite: overwrite)
+    try FitFile.write(
+      self, to: OutputClaim(path, as: .fit, overwrite: overwrite, apartFrom: RunInputs()))
   }
 
   /// Reads the fit at `path` for the checkpoint at `checkpoint`, whose gates it must have been made

@@ -84,7 +84,7 @@ public struct PlacementRun: Report {
     let start = ContinuousClock.now
     let model = try Model.open(request.checkpoint, mtp: request.mtp)
     try model.requireConvertible()
-    try request.requirePossible(model)
+    let target = try request.claimed(model)
     if let path = request.output.path { progress.warnOfLeftovers(beside: path) }
     let load = try request.load.load(
       of: model, ranks: request.ranks, threads: request.threads, progress: progress)
@@ -93,19 +93,19 @@ public struct PlacementRun: Report {
     var written: Written?
     var mapPath: String?
     var extra = 0
-    switch request.output {
+    switch target {
     case .checkpoint(let sink):
       map = try ExpertMap.renumbering(
         load: counts, groups: model.movableGroups, ranks: request.ranks)
       written = try request.write(map, source: load.source, of: model, to: sink, progress)
-    case .map(.sglang, let path, let redundant, let machines, let overwrite):
+    case .map(.sglang, let claim, let redundant, let machines):
       map = try ExpertMap.replicating(
         load: counts, groups: model.layout.layers.first?.rule.groups?.count ?? 1,
         ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
       let bytes = map.sglang(
         layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try AtomicFile.write(bytes, to: path, overwrite: overwrite)
-      mapPath = path
+      try AtomicFile.write(bytes, to: claim)
+      mapPath = claim.path
       extra = redundant
     }
     return PlacementRun(
@@ -124,26 +124,27 @@ extension PlacementRun.Output {
   }
 }
 
+/// An output with the leave to write it.
+private enum ClaimedOutput {
+  case checkpoint(ClaimedSink)
+  case map(PlacementRun.MapFormat, OutputClaim, redundant: Int, machines: Int)
+}
+
 extension PlacementRun.Request {
   /// Refuses, before any long work, what cannot be written.
-  fileprivate func requirePossible(_ model: Model) throws(RegateError) {
+  fileprivate func claimed(_ model: Model) throws(RegateError) -> ClaimedOutput {
     guard !ranks.isEmpty, ranks.allSatisfy({ $0 > 0 }) else {
       throw RegateError(
         .refused, subject: "`ranks`", "are \(ranks), expected numbers above 0")
     }
+    let inputs = RunInputs(model.checkpoint, load.files)
     switch output {
     case .checkpoint(let sink):
       try model.requireRanks(ranks)
       try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
-      switch sink {
-      case .copy(let path, _, let overwrite):
-        let destination = try OutputDestination(path, for: model, severalFiles: false)
-        if !overwrite { try destination.requireVacant() }
-      case .delta(let path, let overwrite):
-        try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
-      case .inPlace: try InPlaceWriter.requirePossible(model)
-      }
-    case .map(_, let path, let redundant, let machines, let overwrite):
+      return .checkpoint(
+        try sink.claimed(for: model, severalFiles: false, apartFrom: inputs))
+    case .map(let format, let path, let redundant, let machines, let overwrite):
       guard (0...65_536).contains(redundant), machines > 0 else {
         throw RegateError(
           .refused, subject: "`redundant`, `machines`",
@@ -154,12 +155,15 @@ extension PlacementRun.Request {
           .refused, subject: "`mtp`", "a map is for the model's own layers",
           advice: "leave `mtp` out")
       }
-      try StagedOutput.requireVacant(path, isDirectory: false, overwrite: overwrite)
+      return .map(
+        format,
+        try OutputClaim(path, as: .sglangMap, overwrite: overwrite, apartFrom: inputs),
+        redundant: redundant, machines: machines)
     }
   }
 
   fileprivate func write(
-    _ map: ExpertMap, source: String, of model: Model, to sink: Sink,
+    _ map: ExpertMap, source: String, of model: Model, to sink: ClaimedSink,
     _ progress: any ProgressSink
   ) throws(RegateError) -> Written {
     var patches: [LayerPatch] = []

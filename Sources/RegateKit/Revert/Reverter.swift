@@ -44,6 +44,7 @@ struct Reverter {
   /// was interrupted is simply run again.
   func run() throws(RegateError) -> Reversion {
     let entries = undo.delta.files
+    let manifest = try manifestClaim()
     var files: [MappedFile] = []
     for entry in entries {
       let path = folder + "/" + entry.name
@@ -75,19 +76,28 @@ struct Reverter {
     }
     try require(
       try hashes(files.map { [.range($0, 0..<$0.count)] }, "Verifying"), of: entries)
-    try restoreManifest()
+    try restore(manifest)
     try Removal.remove(undoPath)
     return Reversion(checkpoint: path, files: entries.map(\.name), byteCount: byteCount)
   }
 
+  /// The place of the manifest that the change wrote, where nothing else may stand by now.
+  private func manifestClaim() throws(RegateError) -> OutputClaim? {
+    guard let name = undo.delta.about["manifest"]?.stringValue, !name.contains("/") else {
+      return nil
+    }
+    return try OutputClaim(
+      folder + "/" + name, as: .manifest, overwrite: true, apartFrom: RunInputs())
+  }
+
   /// The manifest that the change wrote goes; one that it wrote over comes back.
-  private func restoreManifest() throws(RegateError) {
-    guard let name = undo.delta.about["manifest"]?.stringValue, !name.contains("/") else { return }
-    let path = folder + "/" + name
+  private func restore(_ manifest: OutputClaim?) throws(RegateError) {
+    guard let manifest else { return }
     if let before = undo.delta.about["manifest_before"]?.stringValue {
-      try AtomicFile.write(Array(before.utf8), to: path, overwrite: true)
+      try AtomicFile.write(Array(before.utf8), to: manifest)
     } else {
-      try Removal.remove(path)
+      try manifest.verify()
+      try Removal.remove(manifest.path)
     }
   }
 

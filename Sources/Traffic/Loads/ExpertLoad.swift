@@ -21,6 +21,14 @@ public enum LoadRequest: Sendable, Hashable {
   case traffic([String], TokenOptions)
   /// llama.cpp's importance matrix, which holds exact counts.
   case imatrix(String)
+
+  /// Every file that is read.
+  package var files: [String] {
+    switch self {
+    case .traffic(let files, _): files
+    case .imatrix(let file): [file]
+    }
+  }
 }
 
 /// Something that the load of a model's experts can be taken from.
