@@ -58,8 +58,8 @@ package enum CheckpointFormat: Sendable {
   case safetensors(SafetensorsCheckpoint)
   case gguf(GGUFCheckpoint)
 
-  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a `.gguf`
-  /// file, split or not. Reads headers only.
+  /// Opens a Hugging Face directory, a `.safetensors` file with `config.json` beside it, or a GGUF
+  /// file of any name, split or not. Reads headers only.
   package static func open(_ path: String) throws(RegateError) -> any Checkpoint {
     WorkLog.current?.note(.opening)
     guard FileManager.default.fileExists(atPath: path) else {
@@ -67,8 +67,17 @@ package enum CheckpointFormat: Sendable {
         .missing, file: path, "no such file or directory",
         advice: "give a checkpoint directory, a .safetensors file or a .gguf file")
     }
-    return path.lowercased().hasSuffix(".gguf")
+    return try isGGUF(path)
       ? try GGUFCheckpoint(path: path) : try SafetensorsCheckpoint(path: path)
+  }
+
+  /// By the suffix, or else by the first bytes: caches keep files under names of their own.
+  private static func isGGUF(_ path: String) throws(RegateError) -> Bool {
+    if path.lowercased().hasSuffix(".gguf") { return true }
+    guard FileKind(of: path) == .file else { return false }
+    let (file, magic) = (try MappedFile(path: path), Array("GGUF".utf8))
+    guard file.count >= magic.count else { return false }
+    return try file.bytes(in: 0..<magic.count) == magic
   }
 }
 

@@ -27,6 +27,15 @@ import Testing
     }
   }
 
+  @Test func `a file is told by its first bytes where its name says nothing`() throws {
+    let directory = try TemporaryDirectory()
+    let file = try MappedFile(path: GGUFFileTests.sample("split-00001-of-00002.gguf"))
+    let blob = try directory.write(try file.bytes(in: 0..<4) + [3, 0, 0, 0], to: "sha256-0123")
+    let error = #expect(throws: RegateError.self) { try CheckpointFormat.open(blob) }
+    // It is read as GGUF: the header goes on with the number of tensors.
+    #expect(error?.subject?.contains("tensor") == true, "\(String(describing: error))")
+  }
+
   @Test func `parts are found beside a link, by the link's name`() throws {
     let directory = try TemporaryDirectory()
     for part in 1...2 {
