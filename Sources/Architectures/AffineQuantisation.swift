@@ -7,8 +7,8 @@
 //   scales  F [out, in / group]            value = scale * q + bias
 //   biases  F [out, in / group]
 //
-// `config.json` says `quantization: {bits, group_size, mode}`, with objects of their own for modules
-// that differ (mlx-lm gives Qwen3-MoE's gates 8 bits).
+// `config.json` says `quantization: {bits, group_size, mode}`, with objects of their own for
+// modules that differ (mlx-lm gives Qwen3-MoE's gates 8 bits).
 
 package import ByteStorage
 package import Checkpoints

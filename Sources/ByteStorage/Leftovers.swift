@@ -2,8 +2,8 @@
 
 import Foundation
 
-/// What runs that were killed left beside an output. It is named, never removed: a process of another
-/// machine or container, which may still be writing, cannot be told from a dead one.
+/// What runs that were killed left beside an output. It is named, never removed: a process of
+/// another machine or container, which may still be writing, cannot be told from a dead one.
 package enum Leftovers {
   /// The stages beside `output` whose processes are gone, by path: folders of this user, named as
   /// StagedOutput names them.

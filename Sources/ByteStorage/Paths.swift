@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Paths as POSIX reads them: bytes between slashes. Not by way of Foundation's NSString, which traps
-// on some relative paths of one character.
+// Paths as POSIX reads them: bytes between slashes. Not by way of Foundation's NSString, which
+// traps on some relative paths of one character.
 
 import Foundation
 

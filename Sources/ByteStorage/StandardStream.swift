@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// Standard output and standard error. Foundation's handles trap where a write fails: on a full disk,
-/// on a stream that was closed.
+/// Standard output and standard error. Foundation's handles trap where a write fails: on a full
+/// disk, on a stream that was closed.
 package enum StandardStream: Int32 {
   case output = 1
   case error = 2
 
-  /// Writes all of `bytes`; `what` names them in an error. A reader that has gone ends the process by
-  /// SIGPIPE, as it does any filter.
+  /// Writes all of `bytes`; `what` names them in an error. A reader that has gone ends the process
+  /// by SIGPIPE, as it does any filter.
   package func write(_ bytes: [UInt8], _ what: String) throws(RegateError) {
     var done = 0
     while done < bytes.count {

@@ -59,8 +59,8 @@ package struct InPlaceWriter {
     }
   }
 
-  // What is written beside the checkpoint's own files can be none of them: the undo delta is new, and
-  // the manifest takes the place of a manifest only.
+  // What is written beside the checkpoint's own files can be none of them: the undo delta is new,
+  // and the manifest takes the place of a manifest only.
 
   private static func undoClaim(_ path: String) throws(RegateError) -> OutputClaim {
     try OutputClaim(path, as: .delta, overwrite: false, apartFrom: RunInputs())
@@ -74,8 +74,8 @@ package struct InPlaceWriter {
       apartFrom: RunInputs())
   }
 
-  /// What an output of Regate says of itself already; nil where nothing does. It comes back when the
-  /// change is taken back.
+  /// What an output of Regate says of itself already; nil where nothing does. It comes back when
+  /// the change is taken back.
   private func manifestBefore() throws(RegateError) -> String? {
     let path = try Self.manifestClaim(destination).path
     return FileKind(of: path) == nil ? nil : try? String(contentsOfFile: path, encoding: .utf8)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What `regate.json` says beside an output: who made it of what, with which options, what held-out
-// tokens said, which expert lies where, what the original said of itself if it was an output too, and
-// the size and hash of every file.
+// tokens said, which expert lies where, what the original said of itself if it was an output too,
+// and the size and hash of every file.
 
 package import Architectures
 import ByteStorage
@@ -15,7 +15,8 @@ package import OrderedCollections
 package struct Manifest: Sendable {
   /// What was done to the checkpoint.
   package enum Deed: Sendable {
-    /// New routers, and clones where the fit has some. `fitFile`: the file that the fit was read from.
+    /// New routers, and clones where the fit has some. `fitFile`: the file that the fit was read
+    /// from.
     case conversion(ModelFit, form: RouterForm, fitFile: String?)
     /// Experts were renumbered by a load that came from `source`.
     case placement(ExpertMap, source: String)

@@ -53,7 +53,8 @@ enum ModelCard {
     return (old.section, section(manifest))
   }
 
-  /// Where an earlier section lies in `text`, its line feed included, and where its end mark begins.
+  /// Where an earlier section lies in `text`, its line feed included, and where its end mark
+  /// begins.
   private static func place(in text: [UInt8]) -> (section: Range<Int>, end: Int)? {
     func find(_ mark: String, from start: Int) -> Int? {
       let mark = Array(mark.utf8)

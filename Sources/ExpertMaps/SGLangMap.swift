@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A map for SGLang's `--init-expert-location`: one JSON object with one key, since SGLang passes every
-// key on.
+// A map for SGLang's `--init-expert-location`: one JSON object with one key, since SGLang passes
+// every key on.
 //
 //   physical_to_logical_map [L][P]   the expert in each physical place of each of the model's L layers,
 //                                    dense ones included (where it means nothing)
@@ -13,7 +13,8 @@ import OrderedCollections
 extension ExpertMap {
   fileprivate static let sglangKey = "physical_to_logical_map"
 
-  /// The file's bytes, for a model of `layerCount` layers whose MoE layers have the numbers `indices`.
+  /// The file's bytes, for a model of `layerCount` layers whose MoE layers have the numbers
+  /// `indices`.
   package func sglang(layerCount: Int, indices: [Int]) -> [UInt8] {
     let places = Dictionary(uniqueKeysWithValues: zip(indices, layers))
     let physical = layers.first?.count ?? 0

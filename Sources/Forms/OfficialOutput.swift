@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The form of the official LPR code (`RouterForm.lprOfficial`): its names of tensors, its model type
-// and classes, and the keys of its routers and losses, which are those of its published
+// The form of the official LPR code (`RouterForm.lprOfficial`): its names of tensors, its model
+// type and classes, and the keys of its routers and losses, which are those of its published
 // configurations.
 
 package import Architectures

@@ -14,7 +14,8 @@ package enum ExpertIdentity {
   /// Bytes hashed between two looks at the clock and the page cache.
   private static let chunk = 16 << 20
 
-  /// The digest of each expert [E] of a layer; `progress` gets the bytes done, and may stop the work.
+  /// The digest of each expert [E] of a layer; `progress` gets the bytes done, and may stop the
+  /// work.
   package static func digests(
     of layer: MoELayer, in checkpoint: any Checkpoint, threads: Int,
     progress: any ProgressSink
@@ -51,7 +52,8 @@ package enum ExpertIdentity {
     return hash.finalize()
   }
 
-  /// The logical expert of each physical one of the original: the lowest number with the same bytes.
+  /// The logical expert of each physical one of the original: the lowest number with the same
+  /// bytes.
   package static func logicalExperts(of digests: [SHA256.Digest]) -> [Int] {
     var first: [SHA256.Digest: Int] = [:]
     return digests.enumerated().map { expert, digest in

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The digest of a fit file: SHA-256 over its metadata and tensors, both in the order of their names.
-// Of each entry of the metadata, but for the digest itself, the name and the value; of each tensor
-// its name, its type, its shape with commas, and its bytes. Each text ends in a zero byte.
+// The digest of a fit file: SHA-256 over its metadata and tensors, both in the order of their
+// names. Of each entry of the metadata, but for the digest itself, the name and the value; of each
+// tensor its name, its type, its shape with commas, and its bytes. Each text ends in a zero byte.
 
 import ByteStorage
 import Checkpoints

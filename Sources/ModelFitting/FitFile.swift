@@ -115,8 +115,8 @@ package enum FitFile {
 
   // MARK: Reading
 
-  /// Whether the fit at `path` has layers beyond those of `model` itself, of multi-token prediction:
-  /// then the model is to be opened with them.
+  /// Whether the fit at `path` has layers beyond those of `model` itself, of multi-token
+  /// prediction: then the model is to be opened with them.
   package static func includesMTP(_ path: String, for model: Model) throws(RegateError) -> Bool {
     let container = try ArrayContainer.openSafetensors(path)
     _ = try form(of: container)

@@ -8,8 +8,8 @@ import OrderedCollections
 import Routing
 
 extension ModelFit {
-  /// The figures of the fit as one object, about the routers of `form`; those of the whole model are
-  /// null where the fit was judged by another form.
+  /// The figures of the fit as one object, about the routers of `form`; those of the whole model
+  /// are null where the fit was judged by another form.
   public func json(_ form: RouterForm) -> JSONValue {
     let judged = isJudged(by: form)
     let quality = judged ? quality?.json : nil

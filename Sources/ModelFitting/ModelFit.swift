@@ -6,8 +6,8 @@ package import Inference
 public import Measures
 import Routing
 
-/// The new routers of a whole model, and what is known of them: a value that can be kept, written and
-/// used for any copy of the model.
+/// The new routers of a whole model, and what is known of them: a value that can be kept, written
+/// and used for any copy of the model.
 public struct ModelFit: Sendable {
   /// One MoE layer with the evidence for it.
   package struct Layer: Sendable {
@@ -84,8 +84,8 @@ public struct ModelFit: Sendable {
     ).mean
   }
 
-  /// Whether the figures of the whole model are about the routers of `form`: the budget, the sets and
-  /// the patched stream know one form, `origin.form`.
+  /// Whether the figures of the whole model are about the routers of `form`: the budget, the sets
+  /// and the patched stream know one form, `origin.form`.
   package func isJudged(by form: RouterForm) -> Bool { origin.form == form }
 
   /// The fit on the curve of balance against quality; nil where nothing was held out.

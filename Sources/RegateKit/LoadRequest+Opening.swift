@@ -7,8 +7,8 @@ import Checkpoints
 import Traffic
 
 extension LoadRequest {
-  /// The load of `model`'s experts. Counts do not say of which checkpoint they are: that is said once
-  /// where experts of this one lie otherwise than in its original.
+  /// The load of `model`'s experts. Counts do not say of which checkpoint they are: that is said
+  /// once where experts of this one lie otherwise than in its original.
   func load(
     of model: Model, ranks: [Int], threads: Int, progress: any ProgressSink
   ) throws(RegateError) -> ExpertLoad {

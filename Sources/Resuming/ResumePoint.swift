@@ -8,8 +8,8 @@ import OrderedCollections
 
 /// The folder in which a long run keeps its state, saved now and then at the end of a layer.
 ///
-/// A save costs one write of the hidden states, so that it waits for `ResumeOptions.interval` seconds
-/// of work: short runs never write one. A state that cannot be saved does not end the run.
+/// A save costs one write of the hidden states, so that it waits for `ResumeOptions.interval`
+/// seconds of work: short runs never write one. A state that cannot be saved does not end the run.
 package final class ResumePoint {
   /// What is done about a state that is there when none is to be continued.
   package enum Leftover {

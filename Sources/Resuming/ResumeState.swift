@@ -7,9 +7,9 @@
 //    "name", "layers": [0, 1, ..], "records": 2, "summary": null or what was found in all,
 //    "layer": 12, "streams": 3, "hidden": "hidden-12.bin" or null}
 //
-// The pass over the layers called `name` goes on at `layer` with the hidden states [streams,T,H] F32
-// of `hidden`, or is done if there is a summary. For each of its `layers` there are `records` files
-// `layer-L-N.safetensors`.
+// The pass over the layers called `name` goes on at `layer` with the hidden states [streams,T,H]
+// F32 of `hidden`, or is done if there is a summary. For each of its `layers` there are `records`
+// files `layer-L-N.safetensors`.
 
 package import ByteStorage
 package import Checkpoints

@@ -101,8 +101,8 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
 }
 
 extension Assignment {
-  /// The mean over all full batches of `tokens` consecutive tokens of max/mean expert load; nil when
-  /// there is no full batch.
+  /// The mean over all full batches of `tokens` consecutive tokens of max/mean expert load; nil
+  /// when there is no full batch.
   public func batchImbalance(experts: Int, batch: Int) -> Double? {
     meanOverBatches(experts: experts, batch: batch) { LoadMetrics(load: $0).maxOverMean }
   }

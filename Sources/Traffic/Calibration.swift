@@ -7,13 +7,14 @@ import Crypto
 import OrderedCollections
 import Resuming
 
-/// What `calibration` of a request names: captured activations, or tokens that Regate runs the model on.
+/// What `calibration` of a request names: captured activations, or tokens that Regate runs the
+/// model on.
 package enum Calibration: Sendable {
   case captures(Captures)
   case tokens(TokenSet)
 
-  /// Opens `paths`, all of one kind. `progress` can stop it between documents of text, and hears what
-  /// was left out or mended.
+  /// Opens `paths`, all of one kind. `progress` can stop it between documents of text, and hears
+  /// what was left out or mended.
   package init(
     _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true,
     progress: any ProgressSink

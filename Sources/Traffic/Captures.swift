@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Captured router inputs, `layers.{i}.router_input` [T,H] in F32, F16 or BF16, as `tools/capture.py`
-// writes them (safetensors), or the same names in an .npz file or a folder of .npy files.
+// Captured router inputs, `layers.{i}.router_input` [T,H] in F32, F16 or BF16, as
+// `tools/capture.py` writes them (safetensors), or the same names in an .npz file or a folder of
+// .npy files.
 
 package import Architectures
 package import ByteStorage

@@ -5,9 +5,9 @@ import Checkpoints
 import OrderedCollections
 import Tensors
 
-// Token ids in arrays: [sequences, tokens] or [tokens], named `token_ids` or `input_ids`, or the only
-// array. Places are no tokens where the id is negative, or where `attention_mask` of the same shape
-// is 0.
+// Token ids in arrays: [sequences, tokens] or [tokens], named `token_ids` or `input_ids`, or the
+// only array. Places are no tokens where the id is negative, or where `attention_mask` of the same
+// shape is 0.
 
 /// The sequences of ids in a file of arrays.
 struct TokenIDs {

@@ -2,8 +2,8 @@
 
 package import ByteStorage
 
-/// The contents of a gzip file (RFC 1952), piece by piece: one or more members, one after the other;
-/// zeros may follow the last.
+/// The contents of a gzip file (RFC 1952), piece by piece: one or more members, one after the
+/// other; zeros may follow the last.
 package struct Gzip {
   /// What a gzip file begins with.
   package static let magic: [UInt8] = [0x1F, 0x8B]

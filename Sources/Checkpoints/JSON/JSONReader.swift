@@ -8,8 +8,8 @@ package import ByteStorage
 /// expected values is ever built, and by `JSONValue` for everything else. Errors name the file and
 /// the byte offset. Keys are handed out as they come: whoever reads an object rejects duplicates.
 ///
-/// A lenient reader takes what Python's json module takes: `NaN`, `Infinity` and halves of surrogate
-/// pairs, which become U+FFFD.
+/// A lenient reader takes what Python's json module takes: `NaN`, `Infinity` and halves of
+/// surrogate pairs, which become U+FFFD.
 package struct JSONReader {
   /// Mirrors the recursion limit of serde_json, which the official safetensors reader uses.
   package static let depthLimit = 128

@@ -39,8 +39,8 @@ public struct DeltaApplication: Report {
   /// Their bytes in all.
   public let byteCount: Int
 
-  /// Checks that the original is the one that the delta was made of, writes the output and checks it,
-  /// and gives it its name.
+  /// Checks that the original is the one that the delta was made of, writes the output and checks
+  /// it, and gives it its name.
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> DeltaApplication {

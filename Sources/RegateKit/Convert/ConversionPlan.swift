@@ -166,8 +166,8 @@ extension ConversionPlan.Work {
     hiddenStateBytes = run?.hiddenBytes
   }
 
-  /// The largest layer's inputs, twice while the fitted part is taken out, a few matrices of tokens x
-  /// experts, and one decoded expert per thread.
+  /// The largest layer's inputs, twice while the fitted part is taken out, a few matrices of tokens
+  /// x experts, and one decoded expert per thread.
   private static func fitMemory(
     _ layout: ModelLayout, _ settings: FitSettings, tokens: Int, threads: Int
   ) -> Int {

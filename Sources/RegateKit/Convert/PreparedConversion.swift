@@ -13,8 +13,8 @@ import Runtimes
 import Tensors
 import Traffic
 
-/// A conversion that was checked and is ready to run: its checkpoint is open and its traffic is read,
-/// once.
+/// A conversion that was checked and is ready to run: its checkpoint is open and its traffic is
+/// read, once.
 public struct PreparedConversion {
   private let request: ConversionPlan.Request
   private let model: Model

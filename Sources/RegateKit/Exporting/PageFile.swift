@@ -26,8 +26,8 @@ public struct PageFile: Sendable {
     claim = try OutputClaim(path, as: .page, overwrite: overwrite, apartFrom: read)
   }
 
-  /// Writes `page`, which takes its name when the whole file is on the disk. `spelled` puts a tool's
-  /// own words for the fields that the page names in backquotes.
+  /// Writes `page`, which takes its name when the whole file is on the disk. `spelled` puts a
+  /// tool's own words for the fields that the page names in backquotes.
   public func write(
     _ page: Page, spelled: (String) -> String = { $0 }
   ) throws(RegateError) {

@@ -25,7 +25,8 @@ public struct FitRun: Report {
     /// What the fit may change and how its routers are made.
     public var settings: FitSettings
     /// The form that a budget is about; nil: the container's default, `lpr` for safetensors and
-    /// `stock` for GGUF. A fit always holds these two, and the official form if it is asked for here.
+    /// `stock` for GGUF. A fit always holds these two, and the official form if it is asked for
+    /// here.
     public var form: RouterForm?
     /// Threads to work on; the result does not depend on it.
     public var threads: Int

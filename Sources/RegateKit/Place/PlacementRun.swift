@@ -14,9 +14,9 @@ import Runtimes
 import Tensors
 public import Traffic
 
-/// Renumbers the experts of a checkpoint so that expert-parallel ranks carry equal load, or plans that
-/// for a runtime. Nothing is lost: the model computes what it did. Any checkpoint will do, also one
-/// that Regate wrote.
+/// Renumbers the experts of a checkpoint so that expert-parallel ranks carry equal load, or plans
+/// that for a runtime. Nothing is lost: the model computes what it did. Any checkpoint will do,
+/// also one that Regate wrote.
 public struct PlacementRun: Report {
   /// The expert map of a runtime.
   public enum MapFormat: String, Sendable, CaseIterable {
@@ -28,8 +28,8 @@ public struct PlacementRun: Report {
   public enum Output: Sendable, Hashable {
     /// A checkpoint whose experts are renumbered.
     case checkpoint(Sink)
-    /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with so
-    /// many redundant copies of busy experts, on so many machines. `overwrite` replaces a file.
+    /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with
+    /// so many redundant copies of busy experts, on so many machines. `overwrite` replaces a file.
     case map(
       MapFormat, to: String, redundant: Int = 0, machines: Int = 1, overwrite: Bool = false)
   }
@@ -184,8 +184,8 @@ extension PlacementRun.Request {
 }
 
 extension Model {
-  /// The expert groups of each layer inside which a renumbering must stay: those of the family's own
-  /// rule. A prototype router knows logical experts by number, wherever they lie.
+  /// The expert groups of each layer inside which a renumbering must stay: those of the family's
+  /// own rule. A prototype router knows logical experts by number, wherever they lie.
   fileprivate var movableGroups: [Int] {
     layout.layers.map { layout.hasPrototypeRouter ? 1 : $0.rule.groups?.count ?? 1 }
   }

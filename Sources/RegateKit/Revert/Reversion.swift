@@ -27,8 +27,8 @@ public struct Reversion: Report {
   /// Bytes that were written.
   public let byteCount: Int
 
-  /// Checks that the undo delta leads back to the original, writes, and checks again. A run that was
-  /// interrupted is simply run again.
+  /// Checks that the undo delta leads back to the original, writes, and checks again. A run that
+  /// was interrupted is simply run again.
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> Reversion {

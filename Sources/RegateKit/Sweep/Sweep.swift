@@ -54,8 +54,8 @@ public struct Sweep: Report {
   /// Calibration tokens, held-out ones included.
   public let tokens: Int
 
-  /// Fits all strengths side by side in one pass over the weights; nothing is written. `announce` gets
-  /// the memory that this needs, in words, before the long work.
+  /// Fits all strengths side by side in one pass over the weights; nothing is written. `announce`
+  /// gets the memory that this needs, in words, before the long work.
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress(),
     announce: (String) -> Void = { _ in }

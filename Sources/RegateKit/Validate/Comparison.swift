@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Original and patched model side by side. On tokens they run in one pass over the weights, and the
-// patched stream's layers read what its own earlier layers gave them; on captures both routers read the
-// original's inputs. The two checkpoints differ in routers and copies of experts only, so each expert
-// is decoded once for both.
+// patched stream's layers read what its own earlier layers gave them; on captures both routers read
+// the original's inputs. The two checkpoints differ in routers and copies of experts only, so each
+// expert is decoded once for both.
 
 import Architectures
 import ByteStorage
@@ -107,8 +107,8 @@ struct Comparison {
       })
   }
 
-  /// Where a checkpoint's own router sends the tokens of its stream. Weights that are no numbers are
-  /// its doing, which later layers could not tell: the experts are the original's.
+  /// Where a checkpoint's own router sends the tokens of its stream. Weights that are no numbers
+  /// are its doing, which later layers could not tell: the experts are the original's.
   private func route(
     _ layer: MoELayer, of model: Model, _ walk: LayerWalk, stream: Int
   ) throws(RegateError) -> Assignment {

@@ -7,8 +7,8 @@ struct JSONBoundary {
   private var escaped = false
   private var begun = false
 
-  /// The index after the value's last byte, where `bytes` from `start` on hold it. Calls go on where
-  /// the one before ended.
+  /// The index after the value's last byte, where `bytes` from `start` on hold it. Calls go on
+  /// where the one before ended.
   mutating func end(in bytes: [UInt8], from start: Int) -> Int? {
     for index in start..<bytes.count {
       let byte = bytes[index]

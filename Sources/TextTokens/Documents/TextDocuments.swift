@@ -5,7 +5,8 @@ import Checkpoints
 
 // Text to calibrate on. Each form may be compressed by gzip.
 //
-// 1. `.jsonl`, `.ndjson`, `.json`: each line that is not blank is an object with the document in one
+// 1. `.jsonl`, `.ndjson`, `.json`: each line that is not blank is an object with the document in
+//    one
 //    of its members; or objects follow each other however they are laid out; or they are elements of
 //    one array.
 // 2. Any other name: the whole file is one document.

@@ -90,8 +90,8 @@ struct PreTokenizer {
     return spelled
   }
 
-  /// Cuts by what the finder of `step` finds. Runs between matches are no matches; `held` is what may still
-  /// grow, by the behavior.
+  /// Cuts by what the finder of `step` finds. Runs between matches are no matches; `held` is what
+  /// may still grow, by the behavior.
   private mutating func split(
     _ text: [UInt8], _ range: Range<Int>, first: Bool, step: Int, _ behavior: SplitBehavior,
     _ inverted: Bool, _ body: (_ text: [UInt8], _ piece: Range<Int>) -> Void

@@ -12,8 +12,8 @@ import OrderedCollections
 //    "mask_token", then any other "..._token".
 // 3. "extra_special_tokens", or else "additional_special_tokens".
 //
-// A token is text, or an object with "content", "special", "normalized", "single_word", "lstrip" and
-// "rstrip". Named ones are control tokens.
+// A token is text, or an object with "content", "special", "normalized", "single_word", "lstrip"
+// and "rstrip". Named ones are control tokens.
 
 /// The declarations beside a vocabulary.
 struct DeclaredTokens {
@@ -68,7 +68,8 @@ struct DeclaredTokens {
   /// A setting of the tokenizer that is true or false.
   func flag(_ name: String) -> Bool { settings[name]?.boolValue ?? false }
 
-  /// Adds all to `vocabulary`. Where a tokenizer.json has tokens of its own, they were added before.
+  /// Adds all to `vocabulary`. Where a tokenizer.json has tokens of its own, they were added
+  /// before.
   func add(to vocabulary: inout AddedVocabulary) {
     let own = Set(vocabulary.tokens.map { Int($0.id) })
     let nameTexts = Set(named.map(\.content))

@@ -5,8 +5,8 @@ package import Checkpoints
 
 extension Tokenizer {
   /// Reads the tokenizer of the model in the folder `directory`: its tokenizer.json, or else its
-  /// vocab.json with merges.txt, tekken.json or tiktoken.model, and the tokens that files beside them
-  /// declare.
+  /// vocab.json with merges.txt, tekken.json or tiktoken.model, and the tokens that files beside
+  /// them declare.
   package init(directory: String) throws(RegateError) {
     self = try TokenizerFolder(directory).tokenizer()
   }

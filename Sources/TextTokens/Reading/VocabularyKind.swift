@@ -3,7 +3,8 @@
 import ByteStorage
 import Checkpoints
 
-/// The classes of transformers that read a vocab.json and merges.txt, and cut text by their own code.
+/// The classes of transformers that read a vocab.json and merges.txt, and cut text by their own
+/// code.
 enum VocabularyKind: String {
   case gpt2 = "GPT2Tokenizer"
   case neoX = "GPTNeoXTokenizer"
