@@ -105,11 +105,7 @@ package struct TextDocuments {
     guard format.isJSON else { return }
     layout = .lines
     guard try window.fill() else { return }
-    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
-    if window.bytes.starts(with: mark) {
-      beginsWithMark = true
-      window.position = mark.count
-    }
+    skipMark()
     let begin = window.position
     guard try window.skipSpace() else { return }
     if window.bytes[window.position] == UInt8(ascii: "[") {
@@ -126,6 +122,14 @@ package struct TextDocuments {
     if layout == .lines {
       number = window.bytes[begin..<window.position].count { $0 == UInt8(ascii: "\n") }
     }
+  }
+
+  /// Passes over the byte order mark that Windows tools write first.
+  private mutating func skipMark() {
+    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    guard window.bytes.starts(with: mark) else { return }
+    beginsWithMark = true
+    window.position = mark.count
   }
 
   /// The bytes of the next value, and where they begin in the text.
@@ -228,8 +232,10 @@ package struct TextDocuments {
       let line = window.bytes[..<limit].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
       end = line ?? window.bytes[..<limit].lastIndex { $0 & 0xC0 != 0x80 } ?? limit
     }
+    skipMark()
+    let origin = window.position
     let text = window.take(to: end)
-    try check(text, origin: 0)
+    try check(text, origin: origin)
     return text.isEmpty ? nil : Document(text: text, number: nil)
   }
 
