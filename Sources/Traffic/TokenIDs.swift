@@ -72,7 +72,7 @@ struct TokenIDs {
       throw RegateError(
         .mismatch, file: container.path, subject: array.name,
         "holds \(array.type.rawValue) values, where token ids are integers",
-        advice: "save the token ids as integers [S,L]")
+        advice: "save token ids as integers [S,L], and activations as layers.N.router_input")
     }
     guard (1...2).contains(array.shape.count) else {
       throw RegateError(

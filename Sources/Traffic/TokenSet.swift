@@ -44,13 +44,15 @@ package struct TokenSet: Sendable {
     let vocabulary = (try? runnable.get().vocabularySize) ?? .max
     var notes: [String] = []
     if !texts.isEmpty {
+      // What is no text is refused before the tokenizer is asked.
+      let opened = try texts.map { (path) throws(RegateError) in
+        try TextDocuments(path: path, field: options.field, limit: TokenSet.textLimit(options))
+      }
       let tokenizer = try TokenSet.tokenizer(of: model)
       notes += tokenizer.notes
       var encoder = DocumentEncoder(tokenizer)
-      for path in texts {
+      for var documents in opened {
         WorkLog.current?.note(.tokenisation)
-        var documents = try TextDocuments(
-          path: path, field: options.field, limit: TokenSet.textLimit(options))
         while let document = try documents.next() {
           try progress.requireWanted()
           sequences += TokenSet.sequences(document, &encoder, bos: tokenizer.prefix.first, options)

@@ -89,8 +89,8 @@ struct LoadArguments: ParsableArguments {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Text (.txt, .jsonl, .json, .gz), token ids (.npy, .npz, .safetensors) or captured activations to "
-        + "count the load on. Repeatable.", valueName: "file"))
+      "Text (.txt, .jsonl, .json, .gz), token ids (.npy, .npz, .safetensors) or captured "
+        + "activations to count the load on. Repeatable.", valueName: "file"))
   var files: [String] = []
 
   @Option(

@@ -31,8 +31,8 @@ struct Validate: CommonCommand {
   @Option(
     name: .customLong("calibration"),
     help: ArgumentHelp(
-      "Text (.txt, .jsonl, .json, .gz), token ids (.npy, .npz, .safetensors) or captured activations of "
-        + "the original, held out from the fit. Repeatable.", valueName: "file"))
+      "Text (.txt, .jsonl, .json, .gz), token ids (.npy, .npz, .safetensors) or captured "
+        + "activations of the original, held out from the fit. Repeatable.", valueName: "file"))
   var calibration: [String]
 
   @Option(help: ArgumentHelp("Fail if the mean Gini over layers is above this.", valueName: "g"))

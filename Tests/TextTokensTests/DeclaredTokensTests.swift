@@ -8,8 +8,7 @@ import TestSupport
 import Testing
 import TextTokens
 
-// What tools/fixtures/declared_tokens.py wrote: files beside a vocabulary, and the ids of
-// transformers.
+// What tools/fixtures/declared_tokens.py wrote: files beside a vocabulary, and transformers' ids.
 
 @Suite struct DeclaredTokensTests {
   static func cases() throws -> [JSONValue] { try Goldens.json("declared.json").arrayValue ?? [] }

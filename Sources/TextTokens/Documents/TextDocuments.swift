@@ -6,9 +6,8 @@ import Checkpoints
 // Text to calibrate on. Each form may be compressed by gzip.
 //
 // 1. `.jsonl`, `.ndjson`, `.json`: each line that is not blank is an object with the document in
-//    one
-//    of its members; or objects follow each other however they are laid out; or they are elements of
-//    one array.
+//    one of its members; or objects follow each other however they are laid out; or they are
+//    elements of one array.
 // 2. Any other name: the whole file is one document.
 //
 // JSON is read as Python reads it, and what it lacks or spoils is counted: null, or no member in
@@ -79,21 +78,18 @@ package struct TextDocuments {
 
   /// What was left out or mended in what was read so far, a sentence for each.
   package var notes: [String] {
-    let unit = unit + "s"
     var notes: [String] = []
     if beginsWithMark { notes.append("the byte order mark at its start is left out") }
-    if withoutText > 0 {
-      notes.append(
-        "\(withoutText) of \(number) \(unit) \(withoutText == 1 ? "holds" : "hold") no text in \"\(field)\""
-      )
-    }
+    if withoutText > 0 { notes.append("\(share(withoutText)) no text in \"\(field)\"") }
     if replaced > 0 {
-      notes.append(
-        "\(replaced) of \(number) \(unit) \(replaced == 1 ? "holds" : "hold") half a surrogate pair, read as U+FFFD"
-      )
+      notes.append("\(share(replaced)) half a surrogate pair, read as U+FFFD")
     }
     if isCut { notes.append("only its first \(limit >> 20) MiB of text are read") }
     return notes.map { "\(path): \($0)" }
+  }
+
+  private func share(_ count: Int) -> String {
+    "\(count) of \(number) \(unit)s \(count == 1 ? "holds" : "hold")"
   }
 
   private var unit: String { layout == .lines ? "line" : "element" }

@@ -53,8 +53,8 @@ struct TextFormat {
         + ".to_json('out.jsonl', orient='records', lines=True)\"`"),
     Foreign(
       "ARROW1", "an Arrow file",
-      "turn it into JSON lines: `python -c \"import datasets; datasets.Dataset.from_file('in.arrow')"
-        + ".to_json('out.jsonl')\"`"),
+      "turn it into JSON lines: `python -c \"import datasets; datasets.Dataset"
+        + ".from_file('in.arrow').to_json('out.jsonl')\"`"),
     Foreign("PK\u{3}\u{4}", "a ZIP archive", "unpack it; " + arrays),
     Foreign([0x93] + Array("NUMPY".utf8), "a NumPy array", "name it .npy"),
     Foreign("GGUF", "a GGUF file", "text is read from UTF-8; " + arrays),

@@ -68,8 +68,7 @@ struct DeclaredTokens {
   /// A setting of the tokenizer that is true or false.
   func flag(_ name: String) -> Bool { settings[name]?.boolValue ?? false }
 
-  /// Adds all to `vocabulary`. Where a tokenizer.json has tokens of its own, they were added
-  /// before.
+  /// Adds all to `vocabulary`, which has the tokens of tokenizer.json itself.
   func add(to vocabulary: inout AddedVocabulary) {
     let own = Set(vocabulary.tokens.map { Int($0.id) })
     let nameTexts = Set(named.map(\.content))

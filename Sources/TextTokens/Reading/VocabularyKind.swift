@@ -3,8 +3,7 @@
 import ByteStorage
 import Checkpoints
 
-/// The classes of transformers that read a vocab.json and merges.txt, and cut text by their own
-/// code.
+/// The classes of transformers that read a vocab.json and merges.txt, and cut text by their code.
 enum VocabularyKind: String {
   case gpt2 = "GPT2Tokenizer"
   case neoX = "GPTNeoXTokenizer"
