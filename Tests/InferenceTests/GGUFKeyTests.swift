@@ -19,12 +19,15 @@ import Testing
     "deepseek2.rope.scaling.original_context_length": .uint32(16),
   ]
 
-  /// Mean NLL of a variant whose metadata have `keys` too; nil leaves one out.
-  private func nll(_ keys: OrderedDictionary<String, GGUFValue?>) throws -> Double {
+  /// Mean NLL of a variant whose metadata have `keys` too, and not `dropped`.
+  private func nll(
+    _ keys: OrderedDictionary<String, GGUFValue>, without dropped: String? = nil
+  ) throws -> Double {
     let variant = try Variant("gguf-deepseek-v3-legacy")
     let source = try GGUFCheckpoint(path: variant.model.checkpoint.path)
     var header = GGUFHeader(source.parts[0])
     for (key, value) in keys { header.metadata[key] = value }
+    if let dropped { header.metadata[dropped] = nil }
     let encoded = try header.encoded()
     var file = encoded.bytes
     for (tensor, range) in zip(source.parts[0].tensors, encoded.ranges) {
@@ -42,27 +45,20 @@ import Testing
     return try pass.scores()[0].meanNLL
   }
 
-  private func nll(
-    _ keys: OrderedDictionary<String, GGUFValue>,
-    and more: OrderedDictionary<String, GGUFValue?>
-  ) throws -> Double {
-    try nll(keys.mapValues { .some($0) }.merging(more) { $1 })
-  }
-
   @Test(arguments: [
     "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor",
     "rope.scaling.yarn_attn_factor", "attention.clamp_kqv", "attention.scale",
   ])
   func `a key that is not read for the architecture changes nothing`(key: String) throws {
-    let plain = try nll(Self.yarn, and: [:])
-    #expect(try nll(Self.yarn, and: ["deepseek2." + key: .float32(3)]) == plain)
+    let plain = try nll(Self.yarn)
+    #expect(try nll(Self.yarn.merging(["deepseek2." + key: .float32(3)]) { $1 }) == plain)
     #expect(try nll([:]) != plain)
   }
 
   @Test func `an original context of 0 is that of the model`() throws {
     let key = "deepseek2.rope.scaling.original_context_length"
-    #expect(
-      try nll(Self.yarn, and: [key: .uint32(0)]) == nll(Self.yarn, and: [key: nil]))
+    let zero = Self.yarn.merging([key: .uint32(0)]) { $1 }
+    #expect(try nll(zero) == nll(Self.yarn, without: key))
   }
 
   @Test func `latent attention grows with a linear scaling too`() throws {
@@ -71,22 +67,27 @@ import Testing
       "deepseek2.rope.scaling.factor": .float32(4),
     ]
     let log = "deepseek2.rope.scaling.yarn_log_multiplier"
-    #expect(try nll(linear, and: [:]) != nll(linear, and: [log: .float32(0.1)]))
+    let more = linear.merging([log: .float32(0.1)]) { $1 }
+    #expect(try nll(linear) != nll(more))
   }
 
   @Test(arguments: [
-    ("attention.causal", GGUFValue.bool(false) as GGUFValue?, "computes what Regate does not"),
+    ("attention.causal", GGUFValue.bool(false), "computes what Regate does not"),
     ("attention.temperature_scale", .float32(0.5), "computes what Regate does not"),
-    ("context_length", nil, "the key is absent"),
     ("rope.scaling.factor", .float32(-2), "expected above 0, or 0 for none"),
   ])
-  func `what llama.cpp computes otherwise, or does not load, is refused`(
-    key: String, value: GGUFValue?, text: String
+  func `what llama.cpp computes otherwise is refused`(
+    key: String, value: GGUFValue, text: String
   ) throws {
-    let error = #expect(throws: RegateError.self) {
-      _ = try nll(["deepseek2." + key: value])
-    }
+    let error = #expect(throws: RegateError.self) { _ = try nll(["deepseek2." + key: value]) }
     let message = String(describing: error)
     #expect(message.contains(key) && message.contains(text))
+  }
+
+  @Test func `a file without context_length is refused, as llama.cpp does`() throws {
+    let error = #expect(throws: RegateError.self) {
+      _ = try nll([:], without: "deepseek2.context_length")
+    }
+    #expect(error?.subject == "deepseek2.context_length")
   }
 }

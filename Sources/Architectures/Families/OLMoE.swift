@@ -10,7 +10,8 @@ extension Family {
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: nil, null: .means(nil)), norm: .wholeWidth,
-        biases: .attentionBias(output: true))),
+        biases: .attentionBias(output: true),
+        rope: RopeTraits(ggufRotatesWholeHeads: true))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["olmoe"], architectures: ["OlmoeForCausalLM"],
       defaults: ClassDefaults(

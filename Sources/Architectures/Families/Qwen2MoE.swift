@@ -11,7 +11,8 @@ extension Family {
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 16),
         biases: ProjectionBiases(key: Key("qkv_bias", default: true)),
-        window: .switchedOnEvenLayers(Key("sliding_window", default: 4096)))),
+        window: .switchedOnEvenLayers(Key("sliding_window", default: 4096)),
+        rope: RopeTraits(ggufRotatesWholeHeads: true))),
     gatesSharedExpert: true,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["qwen2_moe"], architectures: ["Qwen2MoeForCausalLM"],

@@ -11,7 +11,8 @@ extension Family {
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 4), norm: .perHead,
         biases: .attentionBias(output: true),
-        window: .switched(Key("sliding_window", default: 4096, null: .means(nil))))),
+        window: .switched(Key("sliding_window", default: 4096, null: .means(nil))),
+        rope: RopeTraits(ggufRotatesWholeHeads: true))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["qwen3_moe"], architectures: ["Qwen3MoeForCausalLM"],
       defaults: ClassDefaults(

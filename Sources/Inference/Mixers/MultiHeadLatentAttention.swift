@@ -110,10 +110,11 @@ extension MultiHeadLatentAttention {
   ) throws(RegateError) -> MultiHeadLatentAttention {
     let heads = try source.heads()
     // Files from before the split of kv_b give the unabsorbed sizes under the plain keys.
+    let suffix = source.weights.has(.keyUp, layer: 0) ? "_mla" : ""
     let size = try source.settings.required(
-      Key("attention.key_length_mla", "attention.key_length", default: nil), minimum: 1)
+      Key("attention.key_length" + suffix, default: nil), minimum: 1)
     let valueSize = try source.settings.required(
-      Key("attention.value_length_mla", "attention.value_length", default: nil), minimum: 1)
+      Key("attention.value_length" + suffix, default: nil), minimum: 1)
     let (rope, growth) = try Rope.read(traits.rope, headSize: size, &source)
     guard rope.dimensions < size else {
       throw source.settings.mismatch(
