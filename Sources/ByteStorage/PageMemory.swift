@@ -7,13 +7,10 @@ import Foundation
 
 /// Whole pages of memory, zeroed; to be given back with the same number of bytes.
 package enum PageMemory {
-  /// Pages that belong to the process. Does not return without them.
-  package static func take(_ bytes: Int) -> UnsafeMutableRawPointer {
+  /// Pages that belong to the process; nil where the system gives no more.
+  package static func take(_ bytes: Int) -> UnsafeMutableRawPointer? {
     let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0)
-    guard let address = unsafe address, unsafe address != MAP_FAILED else {
-      fatalError("no memory for \(bytes) bytes")
-    }
-    return unsafe address
+    return unsafe address == MAP_FAILED ? nil : address
   }
 
   /// Pages of a file that has no name any more, which the kernel writes out and takes back when
@@ -30,6 +27,17 @@ package enum PageMemory {
     guard reserve(bytes, descriptor) else { return nil }
     let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
     return unsafe address == MAP_FAILED ? nil : address
+  }
+
+  /// Pages of the process, or of a file where there are no more. Ends the program with code 1 and
+  /// one line where there is room for neither: whoever asks is deep in work that cannot go on.
+  package static func takeAnywhere(_ bytes: Int) -> UnsafeMutableRawPointer {
+    if let pages = unsafe take(bytes) ?? takeFromFile(bytes) { return unsafe pages }
+    let line =
+      "regate: there is no memory for \(bytes) bytes, and no room for them in \(scratchFolder); "
+      + "allow the process more memory, or take fewer tokens\n"
+    FileHandle.standardError.write(Data(line.utf8))
+    _exit(1)
   }
 
   /// Gives pages of either kind back.

@@ -3,8 +3,8 @@
 // A map for SGLang's `--init-expert-location`: one JSON object with one key, since SGLang passes
 // every key on.
 //
-//   physical_to_logical_map [L][P]   the expert in each physical place of each of the model's L layers,
-//                                    dense ones included (where it means nothing)
+//   physical_to_logical_map [L][P]   the expert in each physical place of each of the model's L
+//                                    layers, dense ones included (where it means nothing)
 
 package import ByteStorage
 import Checkpoints

@@ -105,7 +105,7 @@ private enum FloatPool {
     let bytes = capacity * MemoryLayout<Float>.stride
     let memory =
       unsafe capacity >= pageFloats
-      ? PageMemory.take(bytes) : .allocate(byteCount: bytes, alignment: alignment)
+      ? PageMemory.takeAnywhere(bytes) : .allocate(byteCount: bytes, alignment: alignment)
     return unsafe memory.bindMemory(to: Float.self, capacity: capacity)
   }
 

@@ -15,7 +15,7 @@ import Testing
 
   @Test(arguments: [1, 4096, 100_001])
   func `pages are zero and hold what is written`(bytes: Int) throws {
-    let memory = unsafe PageMemory.take(bytes)
+    let memory = unsafe try #require(PageMemory.take(bytes))
     defer { unsafe PageMemory.giveBack(memory, bytes) }
     unsafe #expect(isUsable(memory, bytes))
     let folder = try TemporaryDirectory()
@@ -24,6 +24,10 @@ import Testing
     unsafe #expect(isUsable(file, bytes))
     // The file has no name, so that nothing is left behind even by a kill.
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("")).isEmpty)
+  }
+
+  @Test func `pages that no system has are none`() {
+    unsafe #expect(PageMemory.take(1 << 60) == nil)
   }
 
   @Test func `a folder without room gives no pages`() throws {

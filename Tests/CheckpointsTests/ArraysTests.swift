@@ -12,8 +12,22 @@ private func path(_ name: String) -> String {
   fixtures.appending(path: "arrays/\(name)").path(percentEncoded: false)
 }
 
+/// numpy's own .npy files by name.
+private let npyFiles = Result {
+  try JSONDecoder().decode(
+    [String: Data].self, from: Data(contentsOf: URL(filePath: path("npy.json"))))
+}
+
+/// The bytes of a golden file.
+private func contents(_ name: String) throws -> [UInt8] {
+  if name.hasSuffix(".npy") { return [UInt8](try #require(try npyFiles.get()[name])) }
+  return [UInt8](try Data(contentsOf: URL(filePath: path(name))))
+}
+
 private func golden(_ name: String) throws -> NumericArray {
-  try #require(try ArrayContainer.open(path(name)).arrays.values.first)
+  let directory = try TemporaryDirectory()
+  let file = try directory.write(try contents(name), to: name)
+  return try #require(try ArrayContainer.open(file).arrays.values.first)
 }
 
 /// Element k of every golden array, as tools/fixtures/containers.py makes it.
@@ -173,12 +187,12 @@ extension Gzip {
 
 @Test(arguments: ["stored.npz", "deflated.npz", "zip64.npz", "fortran-v3.npy", "text.txt.gz"])
 func `damaged array files are read or refused, never worse`(name: String) throws {
-  let bytes = try MappedFile(path: path(name))
+  let bytes = try contents(name)
   let directory = try TemporaryDirectory()
   var random = SeededGenerator(seed: 23)
   var refused = 0
   for _ in 0..<300 {
-    var damaged = try bytes.bytes(in: 0..<bytes.count)
+    var damaged = bytes
     for _ in 0..<Int.random(in: 1...4, using: &random) {
       damaged[Int.random(in: damaged.indices, using: &random)] ^=
         1
