@@ -7,7 +7,8 @@
 //    checkpoint of the prototype form), `layers` (the numbers of the layers that it holds, with
 //    commas), `unchanged` (those for which nothing was asked: they stay as they are), `origin`
 //    (JSON: what the fit was asked for, and what held-out tokens say of the whole model) and, for
-//    each layer i, `figures.{i}` (JSON: balance and agreement of each form); `sha256`: see FitDigest.swift.
+//    each layer i, `figures.{i}` (JSON: balance and agreement of each form); `sha256`: see
+//    FitDigest.swift.
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
