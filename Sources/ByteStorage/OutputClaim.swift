@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 /// The leave to write one output. Whatever gives a file or a directory its final name takes one, so
 /// that no writer can replace what it was not asked to.
 ///
@@ -46,6 +48,9 @@ package struct OutputClaim: Sendable {
     guard FileKind(of: folder) == .directory else {
       throw RegateError(
         .missing, file: folder, "is no directory", advice: "make it, or choose another output")
+    }
+    guard unsafe access(folder, W_OK) == 0 else {
+      throw .system("cannot be written to", path: folder)
     }
   }
 

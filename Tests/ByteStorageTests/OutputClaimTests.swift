@@ -37,6 +37,14 @@ import Testing
     return error?.problem ?? ""
   }
 
+  /// Root may write anywhere but to what is mounted for reading.
+  @Test(.enabled(if: getuid() != 0))
+  func `a folder that cannot be written to is refused before any work`() throws {
+    try manager.setAttributes([.posixPermissions: 0o500], ofItemAtPath: folder.path(""))
+    defer { try? manager.setAttributes([.posixPermissions: 0o700], ofItemAtPath: folder.path("")) }
+    #expect(refusal("new").contains("cannot be written to"))
+  }
+
   @Test func `what is no regular file is refused as what it is, with overwrite too`() throws {
     try make("directory")
     try folder.write([7], to: "file")
