@@ -38,6 +38,7 @@ struct Inspect: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try load.requireUse(tokens, length, seed)
     if ranks != nil, load.counts == nil, load.files.isEmpty {
       throw ValidationError("--ep goes with --calibration or --counts.")
     }

@@ -72,6 +72,7 @@ struct Place: CommonCommand {
     if load.files.isEmpty, load.counts == nil {
       throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
     }
+    try load.requireUse(tokens, length, seed)
     if map == nil, redundant != 0 || nodes != 1 {
       throw ValidationError("--redundant and --nodes go with --map.")
     }

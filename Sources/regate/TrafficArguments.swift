@@ -105,6 +105,15 @@ struct LoadArguments: ParsableArguments {
     }
   }
 
+  /// What chooses tokens goes with files that have some.
+  func requireUse(
+    _ tokens: TokenArguments, _ length: LengthArgument, _ seed: SeedArgument
+  ) throws {
+    if files.isEmpty, !(tokens.isStandard && length.isStandard && seed.isStandard) {
+      throw ValidationError("--max-tokens, --field, --length and --seed go with --calibration.")
+    }
+  }
+
   /// nil where no source is given.
   func request(_ tokens: TokenOptions) -> LoadRequest? {
     if let counts { return .imatrix(counts) }

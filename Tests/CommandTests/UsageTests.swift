@@ -31,6 +31,10 @@ private let misuses: [([String], String)] = [
   (["inspect", "m", "--ep", "4"], "--ep"),
   (["inspect", "m", "--counts", "i", "--calibration", "c"], "--counts"),
   (["inspect", "m", "--imatrix", "i", "--calibration", "c"], "--counts"),
+  (["inspect", "m", "--max-tokens", "9"], "--max-tokens"),
+  (["inspect", "m", "--counts", "i", "--field", "f"], "--field"),
+  (["inspect", "m", "--counts", "i", "--seed", "9"], "--seed"),
+  (["place", "m", "--ep", "2", "--counts", "i", "--output", "o", "--length", "9"], "--length"),
   (["capture", "m", "--output", "o"], "--calibration"),
   (["capture", "m", "--calibration", "c"], "--output"),
   (
