@@ -126,7 +126,7 @@ let package = Package(
     tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),
     tests("Routing", ["Tensors", "Checkpoints", collections]),
-    tests("ExpertMaps", ["ByteStorage", "Checkpoints", "Routing"]),
+    tests("ExpertMaps", ["ByteStorage", "Checkpoints", "Routing", collections]),
     tests("Fitting", ["Tensors", "Routing"]),
     tests("TextTokens", ["ByteStorage", "Checkpoints", collections]),
     tests(

@@ -112,7 +112,8 @@ package struct Manifest: Sendable {
       return options
     case .placement(let map, let source):
       return [
-        "ranks": .array(map.imbalance.map { .integer($0.ranks) }), "load": .string(source),
+        "ranks": .array(map.imbalance.map { .integer($0.ranks) }),
+        "redundant": .integer(map.redundant), "load": .string(source),
       ]
     }
   }

@@ -115,9 +115,10 @@ enum ModelCard {
   }
 
   private static func imbalance(_ map: ExpertMap) -> [(String, String)] {
-    map.imbalance.map {
+    let started = map.redundant > 0 ? " with \(map.redundant) redundant experts of vLLM" : ""
+    return map.imbalance.map {
       (
-        "busiest of \($0.ranks) ranks over the mean, before and after",
+        "busiest of \($0.ranks) ranks over the mean, before and after\(started)",
         "\(Format.number($0.before)), \(Format.number($0.after))"
       )
     }

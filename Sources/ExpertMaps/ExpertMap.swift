@@ -22,65 +22,113 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   /// [layers][P], P >= E: the expert in each place, places of one rank after each other. With P = E
   /// the map is a renumbering.
   public let layers: [[Int]]
+  /// Places beyond the experts in which a runtime puts experts once more: in the map itself, or,
+  /// for a renumbering, at its start.
+  public let redundant: Int
   /// For each rank count.
   public let imbalance: [Imbalance]
 
+  /// Loads [layers][E]: what a map is made from, and what its imbalance is told on.
+  package struct Loads: Sendable {
+    package let planned: [[Int]]
+    package let judged: [[Int]]
+
+    package init(planned: [[Int]], judged: [[Int]]? = nil) {
+      self.planned = planned
+      self.judged = judged ?? planned
+    }
+  }
+
   /// The renumbering of every layer that balances the rank counts `ranks` together. `groups` are
-  /// the expert groups of each layer: experts stay in their group, groups may move as a whole.
+  /// the expert groups of each layer: experts stay in their group, groups may move as a whole. With
+  /// `redundant` places it is for a runtime that fills them at its start (see `StartingReplicas`).
   package static func renumbering(
-    load: [[Int]], groups: [Int], ranks: [Int]
+    _ loads: Loads, groups: [Int], ranks: [Int], redundant: Int = 0
   ) throws(RegateError) -> ExpertMap {
-    let experts = load.map(\.count).min() ?? 1
+    let experts = loads.planned.map(\.count).min() ?? 1
     let ranks = ranks.filter { $0 <= experts }
     guard !ranks.isEmpty else {
       throw RegateError(
         .refused, subject: "`ranks`", "no rank count is at most \(experts), the number of experts")
     }
-    let layers = zip(load, groups).map {
-      Placement.balanced(load: $0, groups: $1, ranks: ranks)
+    guard redundant > 0 else {
+      let layers = zip(loads.planned, groups).map {
+        Placement.balanced(load: $0, groups: $1, ranks: ranks)
+      }
+      return ExpertMap(layers, loads, ranks: ranks) { load, order, count in
+        LoadMetrics.rankImbalance(load: order.map { load[$0] }, ranks: count)
+      }
     }
-    return ExpertMap(
-      layers: layers,
-      imbalance: ranks.map { count in
-        Imbalance(
-          ranks: count,
-          before: mean(load.map { LoadMetrics.rankImbalance(load: $0, ranks: count) }),
-          after: mean(
-            zip(layers, load).map { order, load in
-              LoadMetrics.rankImbalance(load: order.map { load[$0] }, ranks: count)
-            }))
-      })
+    for (count, load) in ranks.flatMap({ count in loads.planned.map { (count, $0) } }) {
+      try require(
+        ExpertReplication.Cluster(physical: load.count + redundant, gpus: count), load.count)
+    }
+    let layers = zip(loads.planned, groups).map { load, groups in
+      StartingReplicas(experts: load.count, redundant: redundant, groups: groups)
+        .balanced(load: load, ranks: ranks)
+    }
+    return ExpertMap(layers, loads, ranks: ranks, redundant: redundant) { load, order, count in
+      ExpertReplication.imbalance(
+        plan: StartingReplicas.places(order, redundant: redundant), load: load, gpus: count)
+    }
   }
 
   /// A map with `redundant` more places than experts in each layer, by DeepSeek's load balancer,
   /// for `ranks` ranks on `machines` machines. All layers must have the same number of experts.
+  /// `apart`: no rank holds an expert twice.
   package static func replicating(
-    load: [[Int]], groups: Int, ranks: Int, machines: Int, redundant: Int
+    _ loads: Loads, groups: Int, ranks: Int, machines: Int, redundant: Int, apart: Bool = false
   ) throws(RegateError) -> ExpertMap {
-    let experts = load.first?.count ?? 0
-    guard load.allSatisfy({ $0.count == experts }) else {
+    let experts = loads.planned.first?.count ?? 0
+    guard loads.planned.allSatisfy({ $0.count == experts }) else {
       throw RegateError(.unsupported, "the layers have different numbers of experts")
     }
     let cluster = ExpertReplication.Cluster(
       physical: experts + redundant, groups: groups, machines: machines, gpus: ranks)
-    if let problem = cluster.problem(experts: experts) {
-      throw RegateError(
-        .refused, subject: "`map`", problem,
-        advice: "choose `ranks`, `machines` and `redundant` anew")
+    try require(cluster, experts)
+    var layers: [[Int]] = []
+    for (number, load) in loads.planned.enumerated() {
+      let plan = ExpertReplication.plan(load: load, cluster: cluster)
+      guard apart else {
+        layers.append(plan)
+        continue
+      }
+      guard let separate = ExpertReplication.separated(plan, load: load, cluster: cluster) else {
+        throw RegateError(
+          .refused, subject: "`redundant`",
+          "layer \(number) of the map has more replicas of an expert than ranks, and the format "
+            + "holds one of each on a rank",
+          advice: "choose fewer redundant experts, or more ranks")
+      }
+      layers.append(separate)
     }
-    let layers = load.map { ExpertReplication.plan(load: $0, cluster: cluster) }
-    return ExpertMap(
-      layers: layers,
-      imbalance: [
-        Imbalance(
-          ranks: ranks,
-          before: mean(
-            load.map { LoadMetrics.rankImbalance(load: $0, ranks: min(ranks, experts)) }),
-          after: mean(
-            zip(layers, load).map {
-              ExpertReplication.imbalance(plan: $0, load: $1, gpus: ranks)
-            }))
-      ])
+    return ExpertMap(layers, loads, ranks: [ranks], redundant: redundant) { load, plan, count in
+      ExpertReplication.imbalance(plan: plan, load: load, gpus: count)
+    }
+  }
+
+  private static func require(
+    _ cluster: ExpertReplication.Cluster, _ experts: Int
+  ) throws(RegateError) {
+    guard let problem = cluster.problem(experts: experts) else { return }
+    throw RegateError(
+      .refused, subject: "`map`", problem, advice: "choose `ranks`, `machines` and `redundant` anew"
+    )
+  }
+
+  private init(
+    _ layers: [[Int]], _ loads: Loads, ranks: [Int], redundant: Int = 0,
+    _ after: (_ load: [Int], _ layer: [Int], _ ranks: Int) -> Double?
+  ) {
+    self.layers = layers
+    self.redundant = redundant
+    imbalance = ranks.map { count in
+      Imbalance(
+        ranks: count,
+        before: Self.mean(
+          loads.judged.map { LoadMetrics.rankImbalance(load: $0, ranks: min(count, $0.count)) }),
+        after: Self.mean(zip(loads.judged, layers).map { after($0, $1, count) }))
+    }
   }
 
   private static func mean(_ values: [Double?]) -> Double? {
@@ -91,7 +139,7 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   public var json: JSONValue {
     [
       "physical_to_logical": .array(layers.map { .array($0.map { .integer($0) }) }),
-      "rank_max_over_mean": imbalanceJSON,
+      "redundant": .integer(redundant), "rank_max_over_mean": imbalanceJSON,
     ]
   }
 

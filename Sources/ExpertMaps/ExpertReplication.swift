@@ -94,18 +94,54 @@ package enum ExpertReplication {
     return result
   }
 
+  /// `plan` with replicas exchanged between the GPUs of a machine until none holds an expert twice:
+  /// always the exchange that leaves the fuller of the two GPUs the least load. nil where there is
+  /// none.
+  package static func separated(_ plan: [Int], load: [Int], cluster: Cluster) -> [Int]? {
+    var plan = plan
+    let share = shares(plan, load)
+    let room = plan.count / cluster.gpus
+    let perMachine = cluster.gpus / cluster.machines
+    func held(_ gpu: Int) -> ArraySlice<Int> { plan[gpu * room..<(gpu + 1) * room] }
+    func sum(_ gpu: Int) -> Double { held(gpu).reduce(0) { $0 + share[$1] } }
+    func repeated() -> Int? {
+      plan.indices.first { plan[$0 / room * room..<$0].contains(plan[$0]) }
+    }
+    while let place = repeated() {
+      let (expert, gpu) = (plan[place], place / room)
+      let machine = gpu / perMachine
+      var best: (place: Int, load: Double)?
+      for other in machine * perMachine..<(machine + 1) * perMachine
+      where other != gpu && !held(other).contains(expert) {
+        for candidate in other * room..<(other + 1) * room
+        where !held(gpu).contains(plan[candidate]) {
+          let change = share[expert] - share[plan[candidate]]
+          let fuller = max(sum(gpu) - change, sum(other) + change)
+          if fuller < best?.load ?? .infinity { best = (candidate, fuller) }
+        }
+      }
+      guard let best else { return nil }
+      plan.swapAt(place, best.place)
+    }
+    return plan
+  }
+
+  /// The load of one replica of each expert [E], which share it evenly.
+  private static func shares(_ plan: [Int], _ load: [Int]) -> [Double] {
+    var replicas = [Int](repeating: 0, count: load.count)
+    for expert in plan { replicas[expert] += 1 }
+    return zip(load, replicas).map { Double($0) / Double(max($1, 1)) }
+  }
+
   /// Max/mean load over GPUs under a plan, replicas of an expert sharing its load evenly; nil when
   /// no token was counted.
   package static func imbalance(plan: [Int], load: [Int], gpus: Int) -> Double? {
     let total = load.reduce(0, +)
     guard total > 0 else { return nil }
-    var replicas = [Int](repeating: 0, count: load.count)
-    for expert in plan { replicas[expert] += 1 }
+    let share = shares(plan, load)
     let room = plan.count / gpus
     let sums = (0..<gpus).map { gpu in
-      plan[gpu * room..<(gpu + 1) * room].reduce(0.0) {
-        $0 + Double(load[$1]) / Double(replicas[$1])
-      }
+      plan[gpu * room..<(gpu + 1) * room].reduce(0.0) { $0 + share[$1] }
     }
     return (sums.max() ?? 0) * Double(gpus) / Double(total)
   }

@@ -7,12 +7,14 @@ import Checkpoints
 import Traffic
 
 extension LoadRequest {
-  /// The load of `model`'s experts. Counts do not say of which checkpoint they are: that is said
+  /// The load of `model`'s experts, with some tokens held out where that is asked. Counts do not say of which checkpoint they are: that is said
   /// once where experts of this one lie otherwise than in its original.
   func load(
-    of model: Model, ranks: [Int], threads: Int, progress: any ProgressSink
+    of model: Model, ranks: [Int], holdingOut: Bool = false, threads: Int,
+    progress: any ProgressSink
   ) throws(RegateError) -> ExpertLoad {
-    let source = try source(for: model, threads: threads, progress: progress)
+    let source = try source(
+      for: model, holdingOut: holdingOut, threads: threads, progress: progress)
     if case .imatrix(let path) = self, let moved = Manifest.movedExperts(of: model) {
       progress.warn(
         "\(model.checkpoint.path) has \(moved), and \(path) does not say whether it was counted on it "

@@ -17,6 +17,7 @@
 @_exported public import protocol Checkpoints.JSONRepresentable
 @_exported public import enum Checkpoints.JSONValue
 @_exported public import struct ExpertMaps.ExpertMap
+@_exported public import enum ExpertMaps.ExpertMapFormat
 @_exported public import enum Forms.RouterForm
 @_exported public import enum Inference.PerplexityProtocol
 @_exported public import struct Measures.BalancePoint

@@ -9,11 +9,14 @@ struct Place: CommonCommand {
     discussion: """
       The model computes what it did; only the numbers of its experts change, and with them the \
       rank that holds each. Any checkpoint will do, also one that regate convert wrote. With --map, \
-      no checkpoint is written but a map for a runtime that moves the experts itself.
+      no checkpoint is written but a map for a runtime that moves the experts itself: \
+      sglang, tensorrt-llm, ascend (vLLM-Ascend), or eplb (the arrays of DeepSeek's EPLB). Figures \
+      are on an eighth of the tokens, which the placement has not seen.
 
       EXAMPLES
         regate place Qwen3-30B-A3B --calibration traffic.jsonl --ep 8 --output placed
         regate place model.gguf --counts model.imatrix.gguf --ep 2,4,8 -o placed.gguf
+        regate place Qwen3-30B-A3B --counts load.gguf --ep 8 --redundant 16 -o out
         regate place DeepSeek-V3 --calibration capture.safetensors --ep 64 \\
           --nodes 8 --redundant 32 --map sglang:experts.json
       """)
@@ -46,11 +49,13 @@ struct Place: CommonCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write a map for a runtime: sglang:FILE is for its --init-expert-location.",
+      "Write a map for sglang, tensorrt-llm, ascend or eplb.",
       valueName: "runtime:file"))
   var map: RuntimeMap?
 
-  @Option(help: ArgumentHelp("Redundant experts in the map.", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      "Redundant experts: in the map, or those that vLLM starts with.", valueName: "n"))
   var redundant = 0
 
   @Option(help: ArgumentHelp("Machines that the ranks of the map are on.", valueName: "n"))
@@ -73,9 +78,7 @@ struct Place: CommonCommand {
       throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
     }
     try load.requireUse(tokens, length, seed)
-    if map == nil, redundant != 0 || nodes != 1 {
-      throw ValidationError("--redundant and --nodes go with --map.")
-    }
+    if map == nil, nodes != 1 { throw ValidationError("--nodes goes with --map.") }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
     if overwrite, inPlace {
       throw ValidationError("--overwrite goes with --output, --delta or --map.")
@@ -91,10 +94,7 @@ struct Place: CommonCommand {
       output.map { .checkpoint(.copy(to: $0, links: link, overwrite: overwrite)) },
       delta.map { .checkpoint(.delta(to: $0, overwrite: overwrite)) },
       inPlace ? .checkpoint(.inPlace) : nil,
-      map.map {
-        .map(
-          $0.format, to: $0.path, redundant: redundant, machines: nodes, overwrite: overwrite)
-      },
+      map.map { .map($0.format, to: $0.path, machines: nodes, overwrite: overwrite) },
     ].compactMap { $0 }
   }
 
@@ -104,19 +104,19 @@ struct Place: CommonCommand {
       PlacementRun.run(
         PlacementRun.Request(
           checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
-          mtp: mtp.includes, threads: common.threads),
+          redundant: redundant, mtp: mtp.includes, threads: common.threads),
         progress: common.progress))
   }
 }
 
-/// `sglang:FILE`.
+/// `FORMAT:FILE`.
 struct RuntimeMap: ExpressibleByArgument {
-  let format: PlacementRun.MapFormat
+  let format: ExpertMapFormat
   let path: String
 
   init?(argument: String) {
     let parts = argument.split(separator: ":", maxSplits: 1)
-    guard parts.count == 2, let format = PlacementRun.MapFormat(rawValue: String(parts[0])) else {
+    guard parts.count == 2, let format = ExpertMapFormat(rawValue: String(parts[0])) else {
       return nil
     }
     self.format = format

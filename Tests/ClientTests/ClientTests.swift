@@ -107,15 +107,17 @@ private enum Uses {
   static func place() throws(RegateError) {
     let outputs: [PlacementRun.Output] = [
       .checkpoint(.copy(to: "out")), .checkpoint(.inPlace),
-      .map(.sglang, to: "map.json", redundant: 2, machines: 2, overwrite: true),
+      .map(.sglang, to: "map.json", machines: 2, overwrite: true),
     ]
     for output in outputs {
       let run = try PlacementRun.run(
         PlacementRun.Request(
           checkpoint: "model", load: .imatrix("imatrix.gguf"), ranks: [4, 8], output: output,
-          mtp: false, threads: 8), progress: Bar())
+          redundant: 2, mtp: false, threads: 8), progress: Bar())
       let map: ExpertMap = run.map
-      print(map.layers, map.imbalance, run.loadSource, run.tokens, run.mapPath ?? "", run.redundant)
+      print(map.layers, map.imbalance, map.redundant, run.loadSource, run.tokens)
+      let format: ExpertMapFormat? = run.mapFile?.format
+      print(run.heldOutTokens ?? 0, format?.rawValue ?? "", run.mapFile?.path ?? "")
       let values: [any JSONRepresentable] = [map] + [run.written].compactMap { $0 }
       print(values.map(\.json))
     }

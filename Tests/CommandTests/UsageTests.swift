@@ -175,7 +175,7 @@ func `misuse ends with code 2`(_ arguments: [String], _ word: String) throws {
   ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--delta", "d"],
   ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--in-place"],
   ["place", "m", "--ep", "4", "--calibration", "c", "--in-place", "--map", "sglang:m"],
-  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--redundant", "4"],
+  ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--nodes", "4"],
   ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--nodes", "2"],
   ["place", "m", "--ep", "4", "--calibration", "c", "--link", "--delta", "d"],
   ["place", "m", "--ep", "4", "--calibration", "c", "--output", "o", "--strength", "1"],

@@ -13,7 +13,7 @@ struct ExpertMapTests {
   }
 
   @Test func `a renumbering is a permutation of each layer that evens its ranks`() throws {
-    let map = try ExpertMap.renumbering(load: Self.load, groups: [1, 4], ranks: [2, 4])
+    let map = try ExpertMap.renumbering(.init(planned: Self.load), groups: [1, 4], ranks: [2, 4])
     #expect(map.layers.allSatisfy { $0.sorted() == Array(0..<16) })
     #expect(map.imbalance.map(\.ranks) == [2, 4])
     for entry in map.imbalance {
@@ -38,17 +38,17 @@ struct ExpertMapTests {
   @Test func `rank counts above the number of experts are left out, and none left is refused`()
     throws
   {
-    let map = try ExpertMap.renumbering(load: Self.load, groups: [1, 1], ranks: [4, 32])
+    let map = try ExpertMap.renumbering(.init(planned: Self.load), groups: [1, 1], ranks: [4, 32])
     #expect(map.imbalance.map(\.ranks) == [4])
     let error = #expect(throws: RegateError.self) {
-      try ExpertMap.renumbering(load: Self.load, groups: [1, 1], ranks: [32])
+      try ExpertMap.renumbering(.init(planned: Self.load), groups: [1, 1], ranks: [32])
     }
     #expect(error?.description.contains("no rank count is at most 16") == true)
   }
 
   @Test func `a map with redundant places holds every expert, the hottest most often`() throws {
     let map = try ExpertMap.replicating(
-      load: Self.load, groups: 1, ranks: 4, machines: 1, redundant: 8)
+      .init(planned: Self.load), groups: 1, ranks: 4, machines: 1, redundant: 8)
     for layer in map.layers {
       #expect(layer.count == 24)
       let copies = (0..<16).map { expert in layer.count { $0 == expert } }
@@ -64,7 +64,7 @@ struct ExpertMapTests {
     func refusal(_ load: [[Int]], ranks: Int, machines: Int, redundant: Int) -> String {
       let error = #expect(throws: RegateError.self) {
         try ExpertMap.replicating(
-          load: load, groups: 1, ranks: ranks, machines: machines, redundant: redundant)
+          .init(planned: load), groups: 1, ranks: ranks, machines: machines, redundant: redundant)
       }
       return error?.description ?? ""
     }
@@ -78,19 +78,24 @@ struct ExpertMapTests {
 
   @Test func `no load has no imbalance`() throws {
     let none = [[Int](repeating: 0, count: 8)]
-    let map = try ExpertMap.renumbering(load: none, groups: [1], ranks: [2])
+    let map = try ExpertMap.renumbering(.init(planned: none), groups: [1], ranks: [2])
     #expect(map.layers == [Array(0..<8)])
     #expect(map.imbalance.first?.before == nil && map.imbalance.first?.after == nil)
     #expect(map.json["2"]?["before"]?.doubleValue == nil)
   }
 
-  /// What `--init-expert-location` reads: one key, every layer of the model.
-  @Test func `SGLang's file names every layer, dense ones in order`() throws {
-    let load = [[9, 1, 1, 1], [1, 1, 1, 9]]
-    let map = try ExpertMap.replicating(load: load, groups: 1, ranks: 2, machines: 1, redundant: 2)
-    let rows = map.layers.map { "[" + $0.map(String.init).joined(separator: ",") + "]" }
-    let text = String(decoding: map.sglang(layerCount: 4, indices: [1, 3]), as: UTF8.self)
+  @Test func `figures are those of the loads that judge`() throws {
+    let judged = Self.load.map { Array($0.reversed()) }
+    let map = try ExpertMap.renumbering(
+      .init(planned: Self.load, judged: judged), groups: [1, 1], ranks: [4])
     #expect(
-      text == #"{"physical_to_logical_map":[[0,1,2,3,0,1],\#(rows[0]),[0,1,2,3,0,1],\#(rows[1])]}"#)
+      map.layers
+        == (try ExpertMap.renumbering(
+          .init(planned: Self.load), groups: [1, 1], ranks: [4]
+        ).layers))
+    let figures = zip(map.layers, judged).compactMap { order, load in
+      LoadMetrics.rankImbalance(load: order.map { load[$0] }, ranks: 4)
+    }
+    #expect(abs((map.imbalance[0].after ?? 0) - figures.reduce(0, +) / 2) < 1e-12)
   }
 }

@@ -40,6 +40,31 @@ struct ExpertReplicationTests {
     }
   }
 
+  @Test func `replicas are kept apart by exchanges on their machine`() throws {
+    var random = SeededGenerator(seed: 3)
+    var repeats = 0
+    for machines in [1, 2, 1, 2, 1, 2] {
+      let load = (0..<16).map { _ in 1 << Int.random(in: 0...9, using: &random) }
+      let cluster = ExpertReplication.Cluster(
+        physical: 24, groups: 2, machines: machines, gpus: 4)
+      let plan = ExpertReplication.plan(load: load, cluster: cluster)
+      guard
+        let apart = ExpertReplication.separated(plan, load: load, cluster: cluster)
+      else { continue }
+      #expect(apart.sorted() == plan.sorted())
+      for gpu in 0..<4 {
+        let (before, after) = (plan[gpu * 6..<gpu * 6 + 6], apart[gpu * 6..<gpu * 6 + 6])
+        #expect(Set(after).count == 6)
+        if Set(before).count < 6 { repeats += 1 }
+      }
+      for half in 0..<machines where machines > 1 {
+        let own = half * 12..<half * 12 + 12
+        #expect(apart[own].sorted() == plan[own].sorted())
+      }
+    }
+    #expect(repeats > 0, "no plan had anything to mend")
+  }
+
   @Test func `what does not divide is named`() {
     #expect(ExpertReplication.Cluster(physical: 30, gpus: 4).problem(experts: 32) != nil)
     #expect(ExpertReplication.Cluster(physical: 33, gpus: 4).problem(experts: 32) != nil)

@@ -86,13 +86,14 @@ func `place moves experts with their router rows and nothing else`(_ sample: Sam
   #expect(ranks.keys.elementsEqual(bench.ranks.map(String.init)))
   let four = try #require(ranks[String(bench.ranks[1])])
   #expect((four["after"]?.doubleValue ?? 9) < (four["before"]?.doubleValue ?? 0))
+  // All tokens say about what the held-out ones do.
   let inspected = try Inspection.run(
     .init(
       checkpoint: bench.first("out"), load: .traffic([bench.capture], .init()),
       ranks: [bench.ranks[1]], threads: 2))
   let measured = inspected.layers.compactMap { $0.load?.rankImbalance.first?.value }
   let mean = measured.reduce(0, +) / Double(measured.count)
-  #expect(abs(mean - (four["after"]?.doubleValue ?? 0)) < 0.02)
+  #expect(abs(mean - (four["after"]?.doubleValue ?? 0)) < 0.1)
 }
 
 @Test(arguments: [Sample.mixtral, Sample.qwen3, Sample.deepseekBF16Bias])
@@ -181,6 +182,8 @@ func `an output of a conversion is renumbered and routes to the same experts`(
   let plain = try bench.convert(to: "plain") {
     $0.form = form
     $0.settings.refinementSteps = 100
+    // What is even already is not renumbered.
+    $0.budget = .strength(0.7)
   }
   try bench.place("plain", to: "placed")
   let placements = try bench.placements("placed")
@@ -303,6 +306,27 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   for layer in report.layers { #expect(layer.agreement.overlap > 0.9999) }
 }
 
+@Test func `a placement is judged on tokens that it has not seen`() throws {
+  let directory = try TemporaryDirectory()
+  func place(_ rows: [[Int]]) throws -> (run: PlacementRun, map: Data) {
+    let map = directory.path("map.json")
+    let run = try PlacementRun.run(
+      .init(
+        checkpoint: TinyModel.qwen3.path,
+        load: .traffic([try directory.writeIDs(rows, to: "ids.npy")], .init()), ranks: [4],
+        output: .map(.eplb, to: map, overwrite: true), threads: 2))
+    return (run, try Data(contentsOf: URL(filePath: map)))
+  }
+  // The last of eight sequences is held out.
+  var rows = (0..<8).map { row in (0..<32).map { 1 + (row * 37 + $0 * 11) % 250 } }
+  let first = try place(rows)
+  #expect(first.run.tokens == 7 * 32 && first.run.heldOutTokens == 32)
+  rows[7] = (0..<32).map { 1 + $0 * 5 % 250 }
+  let other = try place(rows)
+  #expect(other.map == first.map && other.run.map.layers == first.run.map.layers)
+  #expect(other.run.map.imbalance != first.run.map.imbalance)
+}
+
 @Test func `an importance matrix is enough to renumber`() throws {
   let directory = try TemporaryDirectory()
   let gguf = TinyModel.qwen3.gguf
@@ -313,9 +337,11 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
     importanceMatrix(
       layers: model.layout.layers.map(\.index), counts: counts, hidden: layer.hiddenSize,
       width: layer.expertWidth), to: "load.gguf")
-  func place(_ output: PlacementRun.Output) throws -> PlacementRun {
+  func place(_ output: PlacementRun.Output, redundant: Int = 0) throws -> PlacementRun {
     try PlacementRun.run(
-      .init(checkpoint: gguf, load: .imatrix(path), ranks: [2], output: output, threads: 2))
+      .init(
+        checkpoint: gguf, load: .imatrix(path), ranks: [2], output: output, redundant: redundant,
+        threads: 2))
   }
   let result = try place(.checkpoint(.copy(to: directory.path("out.gguf"))))
   let ranks = result.json["rank_max_over_mean"]?["2"]
@@ -323,7 +349,7 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   #expect((ranks?["after"]?.doubleValue ?? 9) < 1.1)
 
   // The same load for SGLang, with two experts doubled.
-  _ = try place(.map(.sglang, to: directory.path("eplb.json"), redundant: 2))
+  _ = try place(.map(.sglang, to: directory.path("eplb.json")), redundant: 2)
   let map = try #require(
     JSONValue(contentsOf: directory.path("eplb.json")).objectValue)
   #expect(map.keys.elementsEqual(["physical_to_logical_map"]))

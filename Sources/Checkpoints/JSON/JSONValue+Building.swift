@@ -10,6 +10,17 @@ extension JSONValue {
 
   package static func optional(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
 
+  package static func integers(_ values: [Int]) -> JSONValue {
+    .array(values.map { .integer($0) })
+  }
+
+  package static func integers(_ rows: [[Int]]) -> JSONValue { .array(rows.map(integers)) }
+
+  /// Whether this is an array of arrays of integers.
+  package var isMatrixOfIntegers: Bool {
+    arrayValue?.allSatisfy { $0.arrayValue?.allSatisfy { $0.intValue != nil } ?? false } ?? false
+  }
+
   /// An object from numbers, written as text, to values.
   package static func byNumber(_ pairs: [(Int, Double?)]) -> JSONValue {
     var object: JSONValue = .object([:])

@@ -18,20 +18,13 @@ public import Traffic
 /// that for a runtime. Nothing is lost: the model computes what it did. Any checkpoint will do,
 /// also one that Regate wrote.
 public struct PlacementRun: Report {
-  /// The expert map of a runtime.
-  public enum MapFormat: String, Sendable, CaseIterable {
-    /// For SGLang's `--init-expert-location`.
-    case sglang
-  }
-
   /// What is written.
   public enum Output: Sendable, Hashable {
     /// A checkpoint whose experts are renumbered.
     case checkpoint(Sink)
-    /// A map for a runtime that moves the experts itself, for the largest of the rank counts, with
-    /// so many redundant copies of busy experts, on so many machines. `overwrite` replaces a file.
-    case map(
-      MapFormat, to: String, redundant: Int = 0, machines: Int = 1, overwrite: Bool = false)
+    /// A map for a runtime that moves the experts itself, for the largest of the rank counts, on so
+    /// many machines. `overwrite` replaces a file.
+    case map(ExpertMapFormat, to: String, machines: Int = 1, overwrite: Bool = false)
   }
 
   /// What a placement is asked for.
@@ -44,19 +37,23 @@ public struct PlacementRun: Report {
     public var ranks: [Int]
     /// What is written.
     public var output: Output
+    /// Places beyond the experts that the runtime fills with copies of busy ones: a map says with
+    /// which; for a checkpoint they are the first experts, as vLLM starts.
+    public var redundant: Int
     /// Include the layers of multi-token prediction.
     public var mtp: Bool
     /// Threads to work on; the result does not depend on it.
     public var threads: Int
 
     public init(
-      checkpoint: String, load: LoadRequest, ranks: [Int], output: Output, mtp: Bool = false,
-      threads: Int = Threads.all
+      checkpoint: String, load: LoadRequest, ranks: [Int], output: Output, redundant: Int = 0,
+      mtp: Bool = false, threads: Int = Threads.all
     ) {
       self.checkpoint = checkpoint
       self.load = load
       self.ranks = ranks
       self.output = output
+      self.redundant = redundant
       self.mtp = mtp
       self.threads = threads
     }
@@ -64,16 +61,25 @@ public struct PlacementRun: Report {
 
   /// Where the experts go, and what that does to the ranks.
   public let map: ExpertMap
-  /// Where the load comes from, in words, and the tokens that were counted.
+  /// Where the load comes from, in words.
   public let loadSource: String
-  /// Tokens that were counted.
+  /// Tokens that were counted, and that the placement was made for.
   public let tokens: Int
+  /// Other tokens, which the imbalances of `map` are told on; nil where there are none, and they are
+  /// told on the same.
+  public let heldOutTokens: Int?
   /// nil for a runtime's map.
   public let written: Written?
-  /// The path of a runtime's map.
-  public let mapPath: String?
-  /// Places of a runtime's map beyond the experts, in each layer; 0 for a renumbering.
-  public let redundant: Int
+  /// A runtime's map.
+  public let mapFile: MapFile?
+
+  /// A map that was written.
+  public struct MapFile: Sendable, Hashable {
+    /// Its format.
+    public let format: ExpertMapFormat
+    /// Where it lies.
+    public let path: String
+  }
   /// Wall-clock seconds.
   public let seconds: Double
 
@@ -87,30 +93,31 @@ public struct PlacementRun: Report {
     let target = try request.claimed(model)
     if let path = request.output.path { progress.warnOfLeftovers(beside: path) }
     let load = try request.load.load(
-      of: model, ranks: request.ranks, threads: request.threads, progress: progress)
-    let counts = load.layers.map(\.load)
+      of: model, ranks: request.ranks, holdingOut: true, threads: request.threads,
+      progress: progress)
+    let loads = ExpertMap.Loads(planned: load.layers.map(\.load), judged: load.heldOut?.load)
     let map: ExpertMap
     var written: Written?
-    var mapPath: String?
-    var extra = 0
+    var mapFile: MapFile?
     switch target {
     case .checkpoint(let sink):
       map = try ExpertMap.renumbering(
-        load: counts, groups: model.movableGroups, ranks: request.ranks)
+        loads, groups: model.movableGroups, ranks: request.ranks, redundant: request.redundant)
       written = try request.write(map, source: load.source, of: model, to: sink, progress)
-    case .map(.sglang, let claim, let redundant, let machines):
+    case .map(let format, let claim, let machines):
+      let ranks = request.ranks.max() ?? 1
       map = try ExpertMap.replicating(
-        load: counts, groups: model.layout.layers.first?.rule.groups?.count ?? 1,
-        ranks: request.ranks.max() ?? 1, machines: machines, redundant: redundant)
-      let bytes = map.sglang(
-        layerCount: model.layout.layerCount, indices: model.layout.layers.map(\.index))
-      try AtomicFile.write(bytes, to: claim)
-      mapPath = claim.path
-      extra = redundant
+        loads, groups: model.layout.layers.first?.rule.groups?.count ?? 1, ranks: ranks,
+        machines: machines, redundant: request.redundant, apart: format.file.keepsReplicasApart)
+      try AtomicFile.write(
+        format.file.bytes(
+          map, ranks: ranks, layerCount: model.layout.layerCount,
+          indices: model.layout.layers.map(\.index)), to: claim)
+      mapFile = MapFile(format: format, path: claim.path)
     }
     return PlacementRun(
-      map: map, loadSource: load.source, tokens: load.tokens, written: written, mapPath: mapPath,
-      redundant: extra, seconds: Duration.seconds(since: start))
+      map: map, loadSource: load.source, tokens: load.tokens, heldOutTokens: load.heldOut?.tokens,
+      written: written, mapFile: mapFile, seconds: Duration.seconds(since: start))
   }
 }
 
@@ -119,7 +126,7 @@ extension PlacementRun.Output {
   fileprivate var path: String? {
     switch self {
     case .checkpoint(let sink): sink.path
-    case .map(_, let path, _, _, _): path
+    case .map(_, let path, _, _): path
     }
   }
 }
@@ -127,7 +134,7 @@ extension PlacementRun.Output {
 /// An output with the leave to write it.
 private enum ClaimedOutput {
   case checkpoint(ClaimedSink)
-  case map(PlacementRun.MapFormat, OutputClaim, redundant: Int, machines: Int)
+  case map(ExpertMapFormat, OutputClaim, machines: Int)
 }
 
 extension PlacementRun.Request {
@@ -137,6 +144,10 @@ extension PlacementRun.Request {
       throw RegateError(
         .refused, subject: "`ranks`", "are \(ranks), expected numbers above 0")
     }
+    guard (0...65_536).contains(redundant) else {
+      throw RegateError(
+        .refused, subject: "`redundant`", "is \(redundant), expected 0 to 65536")
+    }
     let inputs = RunInputs(model.checkpoint, load.files)
     switch output {
     case .checkpoint(let sink):
@@ -144,11 +155,10 @@ extension PlacementRun.Request {
       try model.requireMovableExperts(advice: "let the runtime move them: write a map for it")
       return .checkpoint(
         try sink.claimed(for: model, severalFiles: false, apartFrom: inputs))
-    case .map(let format, let path, let redundant, let machines, let overwrite):
-      guard (0...65_536).contains(redundant), machines > 0 else {
+    case .map(let format, let path, let machines, let overwrite):
+      guard machines > 0 else {
         throw RegateError(
-          .refused, subject: "`redundant`, `machines`",
-          "are \(redundant) and \(machines), expected 0 to 65536, and 1 or more")
+          .refused, subject: "`machines`", "is \(machines), expected 1 or more")
       }
       guard !mtp else {
         throw RegateError(
@@ -157,8 +167,8 @@ extension PlacementRun.Request {
       }
       return .map(
         format,
-        try OutputClaim(path, as: .sglangMap, overwrite: overwrite, apartFrom: inputs),
-        redundant: redundant, machines: machines)
+        try OutputClaim(path, as: .expertMap, overwrite: overwrite, apartFrom: inputs),
+        machines: machines)
     }
   }
 

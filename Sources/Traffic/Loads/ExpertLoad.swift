@@ -13,6 +13,17 @@ public struct ExpertLoad: Sendable {
   public let source: String
   /// Tokens that were counted.
   public let tokens: Int
+  /// What tokens that are not among `tokens` say of the same layers, to judge a plan by; nil where
+  /// that was not asked, where only totals are known, or for want of tokens.
+  public let heldOut: HeldOut?
+
+  /// The load of held-out tokens.
+  public struct HeldOut: Sendable {
+    /// Assignments per expert [layers][E].
+    public let load: [[Int]]
+    /// Tokens that were counted.
+    public let tokens: Int
+  }
 }
 
 /// Where a load comes from.
@@ -38,17 +49,19 @@ package protocol LoadSource {
 }
 
 extension LoadRequest {
-  /// The source, opened and checked against `model`.
+  /// The source, opened and checked against `model`; `holdingOut`: with some of its tokens counted
+  /// apart, where it has tokens.
   package func source(
-    for model: Model, threads: Int, progress: any ProgressSink
+    for model: Model, holdingOut: Bool, threads: Int, progress: any ProgressSink
   ) throws(RegateError) -> any LoadSource {
     switch self {
     case .imatrix(let path): return try ImatrixLoad(path: path, layout: model.layout)
     case .traffic(let files, let options):
       return TrafficLoad(
         model: model,
-        calibration: try Calibration(files, for: model, options: options, progress: progress),
-        threads: threads, progress: progress)
+        traffic: try TrafficSample(
+          CalibrationSets(files, tokens: options), for: model, judged: false, progress: progress),
+        holdsOut: holdingOut, threads: threads, progress: progress)
     }
   }
 }

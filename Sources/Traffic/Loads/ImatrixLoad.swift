@@ -56,6 +56,6 @@ package struct ImatrixLoad: LoadSource, Sendable {
     for layer in layers {
       loads.append(LoadSummary(load: try file.layer(layer).counts, ranks: ranks))
     }
-    return ExpertLoad(layers: loads, source: "imatrix", tokens: tokens)
+    return ExpertLoad(layers: loads, source: "imatrix", tokens: tokens, heldOut: nil)
   }
 }

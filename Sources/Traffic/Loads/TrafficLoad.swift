@@ -10,25 +10,33 @@ import Routing
 /// checkpoint has, whatever their form.
 package struct TrafficLoad: LoadSource {
   package let model: Model
-  package let calibration: Calibration
+  package let traffic: TrafficSample
+  /// Whether the held-out tokens are counted apart.
+  package let holdsOut: Bool
   package let threads: Int
   package let progress: any ProgressSink
 
   package func load(ranks: [Int]) throws(RegateError) -> ExpertLoad {
+    let apart = holdsOut ? traffic.heldOutGroups.first ?? [] : []
     let walk = try LayerWalk(
-      model, calibration, streams: 1, threads: threads, label: "Counting", units: { _ in 1 },
-      progress: progress)
+      model, traffic.calibration, apart: apart, streams: 1, threads: threads, label: "Counting",
+      units: { _ in 1 }, progress: progress)
     var layers: [LoadSummary] = []
+    var heldOut: [[Int]] = []
     while let layer = try walk.next() {
-      let assignment = walk.route(try model.router(of: layer).router, stream: 0)
-      layers.append(
-        LoadSummary(assignment, experts: layer.rule.experts, ranks: ranks))
+      let all = walk.route(try model.router(of: layer).router, stream: 0)
+      let counted = apart.isEmpty ? all : all.gathering(tokens: traffic.fittedRows)
+      layers.append(LoadSummary(counted, experts: layer.rule.experts, ranks: ranks))
+      heldOut.append(all.gathering(tokens: apart).load(experts: layer.rule.experts))
       walk.advance(1)
       // What comes after the last router changes no load.
       guard layers.count < model.layout.layers.count else { break }
-      _ = try walk.finish([assignment], maps: [nil])
+      _ = try walk.finish([all], maps: [nil])
     }
     progress.end()
-    return ExpertLoad(layers: layers, source: calibration.description, tokens: calibration.tokens)
+    return ExpertLoad(
+      layers: layers, source: traffic.calibration.description,
+      tokens: traffic.tokens - apart.count,
+      heldOut: apart.isEmpty ? nil : .init(load: heldOut, tokens: apart.count))
   }
 }
