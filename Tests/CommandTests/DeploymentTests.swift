@@ -78,6 +78,8 @@ extension Bench {
   #expect(try fileTree(bench.folder) != before)
   requireRefusal(
     try map("odd.json", "--redundant", "3"), naming: nil, says: "do not divide", "odd plan")
+  requireRefusal(
+    try map("map.txt"), naming: bench.path("map.txt"), says: "ends in .json", "a name not read")
   #expect(!bench.exists("odd.json"))
 }
 

@@ -158,7 +158,7 @@ extension Bench {
     (bench.source + "/config.json", "lies inside the original's directory"),
     (bench.path("some.json"), "is no expert map of Regate"),
     (bench.capture, "is an input of this run"),
-  ] { try require(place + ["--map", "sglang:" + path], path, words) }
+  ] { try require(place + ["--map", "eplb:" + path], path, words) }
   #expect(try fileTree(bench.folder) == before)
 }
 

@@ -28,6 +28,9 @@ package protocol ExpertMapFile {
   /// Whether no rank may hold an expert twice.
   static var keepsReplicasApart: Bool { get }
 
+  /// What the file's name must end in for the runtime to read it; nil: anything.
+  static var nameEnding: String? { get }
+
   /// The file's bytes, for `ranks` ranks of a model of `layerCount` layers whose MoE layers have the
   /// numbers `indices`.
   static func bytes(
@@ -43,6 +46,7 @@ package protocol ExpertMapFile {
 
 extension ExpertMapFile {
   package static var keepsReplicasApart: Bool { false }
+  package static var nameEnding: String? { nil }
 }
 
 extension OutputKind {

@@ -11,6 +11,9 @@ import Checkpoints
 import OrderedCollections
 
 enum SGLangMap: ExpertMapFile {
+  /// Other arguments are read as the map itself.
+  static let nameEnding: String? = ".json"
+
   private static let key = "physical_to_logical_map"
 
   static func bytes(

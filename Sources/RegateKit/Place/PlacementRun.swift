@@ -160,6 +160,12 @@ extension PlacementRun.Request {
         throw RegateError(
           .refused, subject: "`machines`", "is \(machines), expected 1 or more")
       }
+      if let ending = format.file.nameEnding, !path.hasSuffix(ending) {
+        throw RegateError(
+          .refused, file: path, subject: "`map`",
+          "\(format.rawValue) reads a map only from a file whose name ends in \(ending)",
+          advice: "add \(ending) to the name")
+      }
       guard !mtp else {
         throw RegateError(
           .refused, subject: "`mtp`", "a map is for the model's own layers",
