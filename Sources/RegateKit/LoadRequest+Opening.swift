@@ -15,10 +15,12 @@ extension LoadRequest {
   ) throws(RegateError) -> ExpertLoad {
     let source = try source(
       for: model, holdingOut: holdingOut, threads: threads, progress: progress)
-    if case .imatrix(let path) = self, let moved = Manifest.movedExperts(of: model) {
-      progress.warn(
-        "\(model.checkpoint.path) has \(moved), and \(path) does not say whether it was counted on it "
-          + "or on its original, whose counts are wrong here")
+    if case .counts(let paths) = self, let moved = Manifest.movedExperts(of: model) {
+      for path in paths {
+        progress.warn(
+          "\(model.checkpoint.path) has \(moved), and \(path) does not say whether it was counted on "
+            + "it or on its original, whose counts are wrong here")
+      }
     }
     return try source.load(ranks: ranks)
   }

@@ -21,6 +21,7 @@
 @_exported public import enum Forms.RouterForm
 @_exported public import enum Inference.PerplexityProtocol
 @_exported public import struct Measures.BalancePoint
+@_exported public import struct Measures.LoadComparison
 @_exported public import struct Measures.LoadSummary
 @_exported public import struct Measures.RoutingFigures
 @_exported public import struct Measures.SetLoad

@@ -9,12 +9,13 @@ struct Inspect: CommonCommand {
     abstract: "Show a checkpoint's routers, and how even its expert load is.",
     discussion: """
       Reads headers and routers only, whatever the size of the checkpoint. Load comes from \
-      running the model on text or token ids, from captured activations, or from llama.cpp's \
-      importance matrix.
+      running the model on text or token ids, from captured activations, or from counts that a \
+      runtime made. Several files of counts are compared.
 
       EXAMPLES
         regate inspect Mixtral-8x7B-v0.1
         regate inspect model.gguf --counts model.imatrix.gguf --ep 2,4,8
+        regate inspect Qwen3-30B-A3B --counts code.csv --counts chat.csv
         regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --max-tokens 16384
         regate inspect Qwen3-30B-A3B --calibration capture.safetensors --json
         regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --html load.html
@@ -39,14 +40,14 @@ struct Inspect: CommonCommand {
 
   func validate() throws {
     try load.requireUse(tokens, length, seed)
-    if ranks != nil, load.counts == nil, load.files.isEmpty {
+    if ranks != nil, load.counts.isEmpty, load.files.isEmpty {
       throw ValidationError("--ep goes with --calibration or --counts.")
     }
   }
 
   func run() throws {
     let file = try page.file(
-      checkpoints: [checkpoint], inputs: load.files + [load.counts].compactMap { $0 })
+      checkpoints: [checkpoint], inputs: load.files + load.counts)
     let inspection = try Inspection.run(
       Inspection.Request(
         checkpoint: checkpoint, load: load.request(tokens.options(length, seed: seed.seed)),

@@ -74,7 +74,7 @@ struct Place: CommonCommand {
     guard outputs.count == 1 else {
       throw ValidationError("Give one of --output, --delta, --in-place and --map.")
     }
-    if load.files.isEmpty, load.counts == nil {
+    if load.files.isEmpty, load.counts.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
     }
     try load.requireUse(tokens, length, seed)

@@ -96,11 +96,13 @@ struct LoadArguments: ParsableArguments {
   @Option(
     name: [.customLong("counts"), .customLong("imatrix")],
     help: ArgumentHelp(
-      "llama.cpp importance matrix: exact counts, so that nothing is run.", valueName: "file"))
-  var counts: String?
+      "Counts instead of a run: llama.cpp's importance matrix, SGLang's dump (.pt), vLLM's routed "
+        + "experts (.npy, .npz), CSV or JSON of layer, expert, count. Repeatable.",
+      valueName: "file"))
+  var counts: [String] = []
 
   func validate() throws {
-    if counts != nil, !files.isEmpty {
+    if !counts.isEmpty, !files.isEmpty {
       throw ValidationError("Give either --calibration or --counts.")
     }
   }
@@ -116,7 +118,7 @@ struct LoadArguments: ParsableArguments {
 
   /// nil where no source is given.
   func request(_ tokens: TokenOptions) -> LoadRequest? {
-    if let counts { return .imatrix(counts) }
+    if !counts.isEmpty { return .counts(counts) }
     return files.isEmpty ? nil : .traffic(files, tokens)
   }
 }

@@ -112,7 +112,7 @@ private enum Uses {
     for output in outputs {
       let run = try PlacementRun.run(
         PlacementRun.Request(
-          checkpoint: "model", load: .imatrix("imatrix.gguf"), ranks: [4, 8], output: output,
+          checkpoint: "model", load: .counts(["imatrix.gguf"]), ranks: [4, 8], output: output,
           redundant: 2, mtp: false, threads: 8), progress: Bar())
       let map: ExpertMap = run.map
       print(map.layers, map.imbalance, map.redundant, run.loadSource, run.tokens)

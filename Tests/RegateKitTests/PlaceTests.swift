@@ -340,7 +340,7 @@ func `a renumbered model predicts the same`(_ model: TinyModel) throws {
   func place(_ output: PlacementRun.Output, redundant: Int = 0) throws -> PlacementRun {
     try PlacementRun.run(
       .init(
-        checkpoint: gguf, load: .imatrix(path), ranks: [2], output: output, redundant: redundant,
+        checkpoint: gguf, load: .counts([path]), ranks: [2], output: output, redundant: redundant,
         threads: 2))
   }
   let result = try place(.checkpoint(.copy(to: directory.path("out.gguf"))))

@@ -26,6 +26,17 @@ package struct NumericArray: Sendable {
     isColumnMajor = false
   }
 
+  /// An array whose elements begin at byte `start` of `storage`, row-major and little-endian.
+  init(name: String, shape: [Int], type: ElementType, in storage: ArrayStorage, from start: Int) {
+    self.name = name
+    self.shape = shape
+    self.type = type
+    self.storage = storage
+    dataStart = start
+    isBigEndian = false
+    isColumnMajor = false
+  }
+
   /// The NPY array in `storage`.
   init(name: String, npy storage: ArrayStorage) throws(RegateError) {
     let header = try NPYHeader(

@@ -21,12 +21,39 @@ extension Inspection {
     if let loadSource, let tokens {
       lines += ["", "Load from \(loadSource), \(Format.count(tokens)) tokens", loadTable.render()]
       lines += ["", "Sampling floor of the Gini: \(Format.number(samplingFloor))"]
+      if layers.contains(where: { $0.load?.batchImbalance.isEmpty == true }) {
+        lines.append("Totals only: how even single batches are is not known.")
+      }
+      if !comparisons.isEmpty { lines += ["", comparisonTable.render(), ""] + specialists }
     } else {
       lines += [
         "", "Load is not known: give `calibration` (text, token ids or a capture) or `counts`.",
       ]
     }
     return lines.joined(separator: "\n")
+  }
+
+  private var comparisonTable: TextTable {
+    var table = TextTable(["loads", "overlap", "divergence in bits"])
+    for pair in comparisons {
+      table.append([
+        pair.names.joined(separator: ", "), Format.number(pair.overlap),
+        Format.number(pair.divergence),
+      ])
+    }
+    return table
+  }
+
+  /// The experts that tell the texts apart.
+  private var specialists: [String] {
+    comparisons.filter { !$0.specialists.isEmpty }.map { pair in
+      let experts = pair.specialists.map { expert in
+        let shares = expert.shares.map { Format.number(100 * $0, decimals: 1) + " %" }
+        return "layer \(expert.layer) expert \(expert.expert) (\(shares.joined(separator: ", ")))"
+      }
+      return "Most different in \(pair.names.joined(separator: ", ")): "
+        + experts.joined(separator: "; ")
+    }
   }
 
   var headline: String {
@@ -119,6 +146,7 @@ extension Inspection {
       "load_source": .optional(loadSource),
       "tokens": tokens.map { .integer($0) } ?? .null,
       "sampling_floor": .optional(samplingFloor),
+      "comparisons": .array(comparisons.map(\.json)),
       "layers": .array(layers.map(\.json)),
       "extra_routers": .array(extraRouters.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),

@@ -79,6 +79,8 @@ public struct Inspection: Report {
   public let loadSource: String?
   /// Tokens that the load was counted on.
   public let tokens: Int?
+  /// Every two of several files of counts beside each other.
+  public let comparisons: [LoadComparison]
   /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]
   /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
@@ -140,7 +142,20 @@ public struct Inspection: Report {
     progress.end()
     return Inspection(
       path: request.checkpoint, layout: model.layout, layers: layers, loadSource: load?.source,
-      tokens: load?.tokens, warnings: model.warnings,
+      tokens: load?.tokens, comparisons: model.comparisons(load?.parts ?? []),
+      warnings: model.warnings,
       closest: closest.map { ($0.layer, GateStatistics.cosines(of: $0.gate)) })
+  }
+}
+
+extension Model {
+  fileprivate func comparisons(_ parts: [ExpertLoad.Part]) -> [LoadComparison] {
+    parts.indices.flatMap { first in
+      parts.indices.dropFirst(first + 1).map { second in
+        LoadComparison(
+          names: [parts[first].name, parts[second].name],
+          loads: [parts[first].load, parts[second].load], indices: layout.layers.map(\.index))
+      }
+    }
   }
 }

@@ -17,6 +17,29 @@ public struct ExpertLoad: Sendable {
   /// that was not asked, where only totals are known, or for want of tokens.
   public let heldOut: HeldOut?
 
+  /// What each file says, where several files of counts were given.
+  public let parts: [Part]
+
+  init(
+    layers: [LoadSummary], source: String, tokens: Int, heldOut: HeldOut?, parts: [Part] = []
+  ) {
+    self.layers = layers
+    self.source = source
+    self.tokens = tokens
+    self.heldOut = heldOut
+    self.parts = parts
+  }
+
+  /// One file's counts.
+  public struct Part: Sendable {
+    /// The file's name.
+    public let name: String
+    /// Assignments per expert [layers][E].
+    public let load: [[Int]]
+    /// Tokens that were counted.
+    public let tokens: Int
+  }
+
   /// The load of held-out tokens.
   public struct HeldOut: Sendable {
     /// Assignments per expert [layers][E].
@@ -30,14 +53,16 @@ public struct ExpertLoad: Sendable {
 public enum LoadRequest: Sendable, Hashable {
   /// Captures, or text and token ids that the model is run on; all files count together.
   case traffic([String], TokenOptions)
-  /// llama.cpp's importance matrix, which holds exact counts.
-  case imatrix(String)
+  /// Files of counts, so that nothing is run: llama.cpp's importance matrix, dumps of SGLang's
+  /// recorder (.pt), routed experts that vLLM returned (arrays), CSV or JSON of layer, expert and
+  /// count. They add up.
+  case counts([String])
 
   /// Every file that is read.
   package var files: [String] {
     switch self {
     case .traffic(let files, _): files
-    case .imatrix(let file): [file]
+    case .counts(let files): files
     }
   }
 }
@@ -55,7 +80,7 @@ extension LoadRequest {
     for model: Model, holdingOut: Bool, threads: Int, progress: any ProgressSink
   ) throws(RegateError) -> any LoadSource {
     switch self {
-    case .imatrix(let path): return try ImatrixLoad(path: path, layout: model.layout)
+    case .counts(let paths): return try CountsLoad(paths, layout: model.layout)
     case .traffic(let files, let options):
       return TrafficLoad(
         model: model,

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How differently two texts use the experts. p and q are the experts' shares of a layer's
+// assignments:
+//
+//   overlap      sum_e min(p_e, q_e)                     1: alike, 0: no expert in common
+//   divergence   (KL(p || m) + KL(q || m)) / 2, bits     m = (p + q) / 2 (Jensen and Shannon); 0 to 1
+
+public import Checkpoints
+import Foundation
+import OrderedCollections
+
+/// Two loads of one model beside each other.
+public struct LoadComparison: Sendable, JSONRepresentable {
+  /// An expert that one text uses much more than the other.
+  public struct Expert: Sendable, Hashable {
+    /// The model's number of its layer.
+    public let layer: Int
+    /// Its number.
+    public let expert: Int
+    /// Its share of the layer's assignments in the first load, and in the second.
+    public let shares: [Double]
+  }
+
+  /// What the two loads are of.
+  public let names: [String]
+  /// Mean over layers; nil where no layer was counted in both.
+  public let overlap: Double?
+  /// Bits, mean over layers; nil where no layer was counted in both.
+  public let divergence: Double?
+  /// The experts whose shares differ most, the largest difference first.
+  public let specialists: [Expert]
+
+  private static let mostSpecialists = 8
+
+  /// `loads` are assignments [layers][E] each, of the layers `indices`.
+  package init(names: [String], loads: [[[Int]]], indices: [Int]) {
+    precondition(names.count == 2 && loads.count == 2)
+    self.names = names
+    var overlaps: [Double] = []
+    var divergences: [Double] = []
+    var experts: [Expert] = []
+    for (place, index) in indices.enumerated() {
+      let totals = loads.map { $0[place].reduce(0) { $0 + Double($1) } }
+      guard totals.allSatisfy({ $0 > 0 }) else { continue }
+      let shares = zip(loads, totals).map { load, total in load[place].map { Double($0) / total } }
+      overlaps.append(zip(shares[0], shares[1]).reduce(0) { $0 + min($1.0, $1.1) })
+      divergences.append(Self.divergence(shares[0], shares[1]))
+      experts += shares[0].indices.map {
+        Expert(layer: index, expert: $0, shares: [shares[0][$0], shares[1][$0]])
+      }
+    }
+    func mean(_ values: [Double]) -> Double? {
+      values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+    }
+    overlap = mean(overlaps)
+    divergence = mean(divergences)
+    specialists = Array(
+      experts.filter { $0.difference > 0 }
+        .sorted { ($1.difference, $0.layer, $0.expert) < ($0.difference, $1.layer, $1.expert) }
+        .prefix(Self.mostSpecialists))
+  }
+
+  private static func divergence(_ p: [Double], _ q: [Double]) -> Double {
+    zip(p, q).reduce(0) { sum, pair in
+      let mean = (pair.0 + pair.1) / 2
+      return [pair.0, pair.1].reduce(sum) { $0 + ($1 > 0 ? $1 * log2($1 / mean) / 2 : 0) }
+    }
+  }
+
+  public var json: JSONValue {
+    [
+      "names": .array(names.map { .string($0) }), "overlap": .optional(overlap),
+      "divergence": .optional(divergence),
+      "specialists": .array(
+        specialists.map {
+          [
+            "layer": .integer($0.layer), "expert": .integer($0.expert),
+            "shares": .array($0.shares.map { .number($0) }),
+          ]
+        }),
+    ]
+  }
+}
+
+extension LoadComparison.Expert {
+  fileprivate var difference: Double { abs(shares[0] - shares[1]) }
+}
