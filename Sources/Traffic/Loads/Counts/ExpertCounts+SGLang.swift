@@ -8,8 +8,8 @@
 import Architectures
 import ByteStorage
 import Checkpoints
-import Routing
 import OrderedCollections
+import Routing
 
 extension ExpertCounts {
   private static let recorded = "logical_count"
