@@ -42,10 +42,8 @@ extension LayoutReader {
       do throws(RegateError) {
         guard let shape = part.matrixShape(of: layer) else { continue }
         _ = try weight.block(rows: shape[0], columns: shape[1], in: checkpoint)
-      } catch  where error.code == .unsupported {
-        return Self.words(error)
       } catch {
-        continue
+        if error.code == .unsupported { return Self.words(error) }
       }
     }
     return nil

@@ -25,7 +25,8 @@ struct QuantisedLayout: Sendable, CustomTestStringConvertible {
 
   private static func floats(_ suffix: String, _ shape: [Int], _ values: [Float]) -> Tensor {
     Tensor(
-      suffix: suffix, type: .f32, shape: shape, bytes: littleEndian(values.map(\.bitPattern)))
+      suffix: suffix, type: .f32, shape: shape,
+      bytes: values.flatMap { littleEndian($0.bitPattern) })
   }
 
   /// By IEEE's formula: 4 bits of exponent, 3 of mantissa.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import ByteStorage
 import Checkpoints
 import Foundation
 import Inference
+import OrderedCollections
 import Tensors
 import TestSupport
 import Testing
@@ -60,7 +62,7 @@ import Testing
   ) throws -> TemporaryDirectory {
     try write(layout.config) { name, tensor in
       guard isMatrix(name, tensor, of: part) else { return nil }
-      let module = name.dropLast("weight".count)
+      let module = String(name.dropLast("weight".count))
       let made = layout.make(tensor.shape[0], tensor.shape[1]).tensors
       return (made.filter { $0.suffix != left } + added).map {
         .init(name: module + $0.suffix, type: $0.type, shape: $0.shape, bytes: $0.bytes)

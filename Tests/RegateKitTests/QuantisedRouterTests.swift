@@ -2,6 +2,8 @@
 
 import ByteStorage
 import Checkpoints
+import Foundation
+import OrderedCollections
 import RegateKit
 import Tensors
 import TestSupport
@@ -27,7 +29,7 @@ import Testing
       tensors.append(
         .init(
           name: gate + "_scale", type: .f32, shape: [],
-          bytes: littleEndian([Float(0.25).bitPattern])))
+          bytes: try TensorEncoder.encode([0.25], type: .f32)))
     }
     try SafetensorsWriter.write(tensors, to: .file(path))
     return gate

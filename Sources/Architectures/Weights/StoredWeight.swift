@@ -145,10 +145,11 @@ extension StoredWeight {
       try requireNone(scale)
       try requireNone(zeroPoints)
     case .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i8:
+      if scalesMaximum, type != .i8 { return try requireNone(scale) }
       guard scale == nil else { return }
       throw refused(
         tensor, "is \(type.rawValue), and no scale stands beside it", code: .missing,
-        advice: "fetch the checkpoint again, or use its unquantised form")
+        advice: "check that all its files are there, or use its unquantised form")
     default: throw refused(tensor, "is packed as \(type.rawValue), which cannot be decoded")
     }
   }
@@ -161,7 +162,7 @@ extension StoredWeight {
       throw refused(
         weight.tensor,
         "is packed FP4 with FP8 scales, but neither weight_scale_2 nor weight_global_scale stands"
-          + " beside it", code: .missing, advice: "fetch the checkpoint again")
+          + " beside it", code: .missing, advice: "check that all its files are there")
     }
     guard !isNVFP4, let globalScale else { return }
     throw refused(

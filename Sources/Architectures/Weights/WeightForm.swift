@@ -115,7 +115,7 @@ extension StoredWeight {
     RegateError(
       .mismatch, file: file, subject: slice.tensor.name,
       "has shape \(slice.shape) beside \(weight.tensor.name) \(weight.shape), \(expected)",
-      advice: "the configuration belongs to another checkpoint, or the file is damaged")
+      advice: "the configuration belongs to another checkpoint")
   }
 
   private func values(

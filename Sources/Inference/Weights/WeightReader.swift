@@ -92,7 +92,7 @@ package struct WeightReader: Sendable {
   private func missing(_ name: String) -> RegateError {
     RegateError(
       .missing, file: checkpoint.path, subject: name, "no such tensor in the checkpoint",
-      advice: "fetch the checkpoint again")
+      advice: "check that all files of the checkpoint are there")
   }
 
   private func check(_ weight: StoredWeight, _ shapes: [[Int]]) throws(RegateError) {
