@@ -15,6 +15,12 @@ struct LayerAssembly {
   private var gateCompanions: [TensorInfo] = []
   private var shared: [TensorInfo] = []
   private var parts = ExpertParts()
+  private static let plainTypes: [ElementType] = [.f32, .f16, .bf16]
+  /// Of gates with scales beside them.
+  private static let scaledTypes: [ElementType] = [
+    .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .i8, .u8,
+  ]
+
   /// What this layer adds to the checkpoint's warnings.
   private(set) var warnings: [String] = []
 
@@ -94,10 +100,13 @@ struct LayerAssembly {
             columns: reader.hiddenSize, file: file))
       )
     }
+    guard Self.plainTypes.contains(gate.type) || Self.scaledTypes.contains(gate.type) else {
+      throw quantisedRouter(gate)
+    }
     let weight = try StoredWeight(
       TensorSlice(gate), suffix: "weight", beside: gateBeside, in: reader.checkpoint,
       scheme: reader.quantisation)
-    guard [.f32, .f16, .bf16].contains(gate.type) || weight.scale != nil else {
+    guard Self.plainTypes.contains(gate.type) || weight.scale != nil else {
       throw quantisedRouter(gate)
     }
     if let size = reader.officialLatentSize {

@@ -31,6 +31,7 @@ import Testing
           name: gate + "_scale", type: .f32, shape: [],
           bytes: try TensorEncoder.encode([0.25], type: .f32)))
     }
+    try FileManager.default.removeItem(atPath: path)
     try SafetensorsWriter.write(tensors, to: .file(path))
     return gate
   }
