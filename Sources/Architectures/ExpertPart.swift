@@ -62,6 +62,9 @@ package struct ExpertPart: Sendable {
     }
   }
 
+  /// Whether it is an expert's matrix itself.
+  package var isMatrix: Bool { kind == .weight || kind == .packedWeight }
+
   /// The shape of one expert's part.
   package func shape(expert index: Int) -> [Int] {
     switch storage {
@@ -83,6 +86,26 @@ package struct ExpertPart: Sendable {
     let (from, to) = (slice(expert: source), slice(expert: target))
     return from.tensor.type == to.tensor.type && from.bytes.count == to.bytes.count
       && shape(expert: source) == shape(expert: target)
+  }
+}
+
+extension ExpertPart {
+  /// The shape of an expert's matrix in `layer`, as it is stored; nil for what is none.
+  func matrixShape(of layer: MoELayer) -> [Int]? {
+    let shape = role.shape(width: layer.expertWidth, hiddenSize: layer.hiddenSize)
+    return transposed ? shape?.reversed() : shape
+  }
+}
+
+extension ExpertPart.Role {
+  /// The shape [out,in] of one expert's matrix.
+  func shape(width: Int, hiddenSize: Int) -> [Int]? {
+    switch self {
+    case .gate, .up: [width, hiddenSize]
+    case .gateUp: [2 * width, hiddenSize]
+    case .down: [hiddenSize, width]
+    case .other: nil
+    }
   }
 }
 

@@ -4,14 +4,8 @@ import ByteStorage
 import Checkpoints
 
 extension ExpertParts.Finder {
-  /// The shape [out,in] of one expert's matrix.
   func shape(of role: ExpertPart.Role) -> [Int]? {
-    switch role {
-    case .gate, .up: [width, hiddenSize]
-    case .gateUp: [2 * width, hiddenSize]
-    case .down: [hiddenSize, width]
-    case .other: nil
-    }
+    role.shape(width: width, hiddenSize: hiddenSize)
   }
 
   /// GPT-OSS and some multimodal checkpoints store [in,out]; llama.cpp never does.
@@ -60,7 +54,7 @@ extension ExpertParts.Finder {
   /// Every expert must have gate and up (together or apart) and down, each once.
   func requireMatrices(_ parts: [ExpertPart]) throws(RegateError) {
     func matrices(_ role: ExpertPart.Role) -> [ExpertPart] {
-      parts.filter { $0.role == role && ($0.kind == .weight || $0.kind == .packedWeight) }
+      parts.filter { $0.role == role && $0.isMatrix }
     }
     let isFusedInPrint = matrices(.gate).isEmpty && matrices(.up).isEmpty
     if case .huggingFace(let names) = names, case .fused = names.published, isFusedInPrint,

@@ -40,18 +40,30 @@ struct ExpertParts {
     entries[name, default: Entry(role: role)].tensors[expert ?? 0] = tensor
   }
 
-  /// The parts, in the order gate, up, gate and up, down, others; and what no expert owns.
-  func verified(
-    _ finder: Finder
-  ) throws(RegateError) -> (parts: [ExpertPart], unplaced: [TensorInfo]) {
+  /// What `verified` finds.
+  struct Verified {
+    /// In the order gate, up, gate and up, down, others.
+    let parts: [ExpertPart]
+    /// Single values that stand beside the matrices of all experts.
+    let common: [ExpertPart]
+    /// What no expert owns.
+    let unplaced: [TensorInfo]
+  }
+
+  func verified(_ finder: Finder) throws(RegateError) -> Verified {
     var found: [(part: ExpertPart, expected: [Int]?)] = []
+    var common: [ExpertPart] = []
     var unplaced: [TensorInfo] = []
     for (name, entry) in entries {
       let storage: ExpertPart.Storage
       if name.isFused {
         guard let tensor = entry.tensors[0] else { continue }
-        // A single value, such as one input scale for all experts, is the same for every clone.
-        if tensor.elementCount == 1, finder.experts > 1 { continue }
+        // A single value, such as one scale for all experts, is the same for every clone.
+        if tensor.elementCount == 1, finder.experts > 1 {
+          let all = [TensorInfo](repeating: tensor, count: finder.experts)
+          common.append(part(name, entry, finder, .separate(all)))
+          continue
+        }
         guard finder.isDivisible(tensor) else {
           let kind = Self.kind(name.suffix, tensor.type)
           if entry.role != .other, kind == .weight { throw finder.wrongCount(tensor) }
@@ -62,30 +74,36 @@ struct ExpertParts {
       } else {
         storage = .separate(try finder.complete(entry.tensors, name.stem, name.suffix))
       }
-      let full = name.suffix.isEmpty ? name.stem : "\(name.stem).\(name.suffix)"
-      let type = entry.tensors.values.first?.type ?? .f32
-      let part = ExpertPart(
-        role: entry.role, kind: Self.kind(name.suffix, type, role: entry.role), name: full,
-        suffix: name.suffix, experts: finder.experts, storage: storage, transposed: false)
+      let part = part(name, entry, finder, storage)
       found.append((part, part.kind == .weight ? finder.shape(of: entry.role) : nil))
     }
     try finder.requireMatrices(found.map(\.part))
     let transposed = try finder.isTransposed(found)
     let order = ExpertPart.Role.allCases
     let parts = found.map { transposed ? $0.part.transposedStorage : $0.part }
-    return (
-      order.flatMap { role in parts.filter { $0.role == role } },
-      unplaced.sorted { $0.name < $1.name }
-    )
+    return Verified(
+      parts: order.flatMap { role in parts.filter { $0.role == role } }, common: common,
+      unplaced: unplaced.sorted { $0.name < $1.name })
   }
 
-  /// What a part is: integers under a matrix's name are a packed matrix.
+  private func part(
+    _ name: Name, _ entry: Entry, _ finder: Finder, _ storage: ExpertPart.Storage
+  ) -> ExpertPart {
+    let type = entry.tensors.values.first?.type ?? .f32
+    return ExpertPart(
+      role: entry.role, kind: Self.kind(name.suffix, type, role: entry.role),
+      name: name.suffix.isEmpty ? name.stem : "\(name.stem).\(name.suffix)", suffix: name.suffix,
+      experts: finder.experts, storage: storage, transposed: false)
+  }
+
+  /// What a part is: integers under a matrix's name are a packed matrix, unless they are I8, whose
+  /// matrices have one for each value.
   private static func kind(
     _ suffix: String, _ type: ElementType, role: ExpertPart.Role = .gate
   ) -> ExpertPart.Kind {
     let kind = ExpertPart.Kind.of(suffix: suffix)
     guard role != .other else { return .companion }
-    let integers: [ElementType] = [.u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64, .bool]
+    let integers: [ElementType] = [.u8, .u16, .i16, .u32, .i32, .u64, .i64, .bool]
     return kind == .weight && integers.contains(type) ? .packedWeight : kind
   }
 }

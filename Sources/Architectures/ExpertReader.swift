@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decodes one expert's matrices to Float:
-//   plain        F32, F16, BF16, FP8 and every GGUF block type, per expert or as a slice
-//   block FP8    w[r,c] = fp8(weight[r,c]) * weight_scale_inv[r / rows, c / columns]
-//   GGUF .scale  the whole matrix times scale[e] (NVFP4's second level)
-// Fused gate and up are split by rows; [in,out] storage is transposed.
+// Decodes one expert's matrices to Float, each as any weight is (`StoredWeight`). Fused gate and up
+// are split by rows; [in,out] storage is transposed.
 
 package import ByteStorage
 package import Checkpoints
-import Tensors
+package import Tensors
 
 /// Loads single experts from a checkpoint.
 package struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
-  private let block: ModelLayout.ScaleBlock?
+  private let scheme: QuantisationScheme
   private let activation: GatedActivation
   /// Where decoded experts are noted, in whatever thread.
   private let log = WorkLog.current
@@ -28,7 +25,7 @@ package struct ExpertReader: Sendable {
     }
     self.checkpoint = checkpoint
     self.activation = activation
-    block = layout.scaleBlock
+    scheme = layout.quantisation
   }
 
   /// The matrices of expert `expert` of `layer`.
@@ -63,7 +60,7 @@ package struct ExpertReader: Sendable {
     ) throws(RegateError) -> PackedMatrix {
       try self.packed(role, of: expert, in: layer, rows: rows, of: all, columns: columns)
     }
-    let isJoined = layer.experts.contains { $0.role == .gateUp && $0.kind == .weight }
+    let isJoined = layer.matrix(.gateUp) != nil
     return PackedExpert(
       gate: isJoined
         ? try packed(.gateUp, 0..<width, of: 2 * width, columns: hidden)
@@ -74,35 +71,19 @@ package struct ExpertReader: Sendable {
       down: try packed(.down, 0..<hidden, of: hidden, columns: width), activation: activation)
   }
 
-  /// Floats that are decoded before they are packed, so that they stay in a cache: 512 KB.
-  private static let blockFloats = 1 << 17
-
   /// Rows `selection` of a matrix of `rows` rows.
   private func packed(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows selection: Range<Int>,
     of rows: Int, columns: Int
   ) throws(RegateError) -> PackedMatrix {
-    let parts = layer.experts.filter { $0.role == role }
-    guard let weight = parts.first(where: { $0.kind == .weight }), !weight.transposed else {
+    guard let part = layer.matrix(role), !part.transposed else {
       // [in,out] storage must be whole to be turned.
       let panel = try panel(role, of: expert, in: layer, rows: rows, columns: columns)
       return PackedMatrix(packing: panel[selection])
     }
-    let stored = try StoredExpert(
-      self, weight, expert: expert, rows: rows, columns: columns,
-      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" })
-    let result = PackedMatrix(
-      rows: selection.count, columns: columns, precision: stored.precision)
-    let unit = PackedMatrix.rowUnit
-    let block = max(Self.blockFloats / max(columns, 1) / unit, 1) * unit
-    for start in stride(from: 0, to: selection.count, by: block) {
-      let part = start..<min(start + block, selection.count)
-      let first = selection.lowerBound + start
-      try result.write(part) { (panel) throws(RegateError) in
-        try stored.decode(first..<first + part.count, into: panel)
-      }
-    }
-    return result
+    return try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
+      .matrix(rows: rows, columns: columns, in: checkpoint)
+      .packed(rows: selection, threads: 1)
   }
 
   private func panel(
@@ -120,106 +101,42 @@ package struct ExpertReader: Sendable {
   private func panelIfPresent(
     _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
   ) throws(RegateError) -> MatrixView? {
-    let parts = layer.experts.filter { $0.role == role }
-    guard let weight = parts.first(where: { $0.kind == .weight }) else { return nil }
+    guard let part = layer.matrix(role) else { return nil }
     // [in,out] storage is decoded as it lies, scales included, and then turned.
-    let stored =
-      weight.transposed
-      ? MatrixView(rows: columns, columns: rows) : MatrixView(rows: rows, columns: columns)
-    try StoredExpert(
-      self, weight, expert: expert, rows: stored.rows, columns: stored.columns,
-      scale: parts.first { $0.kind == .scale && $0.suffix != "input_scale" }
-    ).decode(0..<stored.rows, into: stored)
-    guard weight.transposed else { return stored }
+    let (height, width) = part.transposed ? (columns, rows) : (rows, columns)
+    let stored = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
+      .matrix(rows: height, columns: width, in: checkpoint).panel(threads: 1)
+    guard part.transposed else { return stored }
     let turned = MatrixView(rows: rows, columns: columns)
     turned.copyTransposed(stored)
     return turned
   }
+}
 
-  /// One matrix of one expert, as it lies in its file.
-  private struct StoredExpert {
-    let checkpoint: any Checkpoint
-    let tensor: TensorInfo
-    let bytes: Range<Int>
-    let rows: Int
-    let blocks: BlockScaledDecoder?
-    let factor: Float
-    let precision: ProductPrecision
-
-    init(
-      _ reader: ExpertReader, _ weight: ExpertPart, expert: Int, rows: Int, columns: Int,
-      scale: ExpertPart?
-    ) throws(RegateError) {
-      checkpoint = reader.checkpoint
-      (tensor, bytes) = weight.slice(expert: expert)
-      self.rows = rows
-      precision = ProductPrecision(of: tensor.type, scaled: scale != nil)
-      let scales = try scale.map { scale throws(RegateError) in
-        try reader.values(of: scale, expert: expert)
-      }
-      guard let scale, let scales, reader.block == nil else {
-        factor = 1
-        blocks =
-          if let scale, let scales {
-            try reader.decoder(scale, scales, expert: expert, rows: rows, columns: columns)
-          } else {
-            nil
-          }
-        return
-      }
-      guard scales.count == 1 else {
-        throw reader.wrongScale(scale.slice(expert: expert).tensor, [1])
-      }
-      (factor, blocks) = (scales[0], nil)
-    }
-
-    /// Decodes rows `selection`; rows are whole blocks of their type.
-    func decode(_ selection: Range<Int>, into target: MatrixView) throws(RegateError) {
-      guard !selection.isEmpty else { return }
-      let rowBytes = bytes.count / rows
-      let first = bytes.lowerBound + selection.lowerBound * rowBytes
-      let part = first..<first + selection.count * rowBytes
-      try checkpoint.naming(tensor) { () throws(RegateError) in
-        try checkpoint.withBytes(of: tensor, part: part) { bytes throws(RegateError) in
-          if let blocks {
-            try blocks.decode(bytes, type: tensor.type, rows: selection, into: target)
-          } else {
-            try TensorDecoder.decode(bytes, type: tensor.type, into: target)
-            if factor != 1 { target.multiply(by: factor) }
-          }
-        }
-      }
-    }
+extension MoELayer {
+  /// What is stored of an expert's matrix; nil where the layer has none of that role.
+  func matrix(_ role: ExpertPart.Role) -> ExpertPart? {
+    experts.first { $0.role == role && $0.isMatrix }
   }
 
-  private func values(of scale: ExpertPart, expert: Int) throws(RegateError) -> [Float] {
-    let (tensor, bytes) = scale.slice(expert: expert)
-    let count = scale.shape(expert: expert).reduce(1, *)
-    return try checkpoint.naming(tensor) { () throws(RegateError) in
-      try checkpoint.withBytes(of: tensor, part: bytes) { bytes throws(RegateError) in
-        try BlockScaledDecoder.scales(bytes, type: tensor.type, count: count)
-      }
-    }
+  /// The matrix `part` of `expert` with what stands beside it.
+  func weight(
+    _ part: ExpertPart, of expert: Int, in checkpoint: any Checkpoint, scheme: QuantisationScheme
+  ) throws(RegateError) -> StoredWeight {
+    let beside = (experts + common).filter { $0.role == part.role && !$0.isMatrix }
+    return try StoredWeight(
+      TensorSlice(part, expert: expert), suffix: part.suffix,
+      beside: beside.map { ($0.suffix, TensorSlice($0, expert: expert)) }, in: checkpoint,
+      scheme: scheme)
   }
 
-  private func decoder(
-    _ scale: ExpertPart, _ scales: [Float], expert: Int, rows: Int, columns: Int
-  ) throws(RegateError) -> BlockScaledDecoder? {
-    guard let block else { return nil }
-    let tensor = scale.slice(expert: expert).tensor
-    let decoder = try checkpoint.naming(tensor) { () throws(RegateError) in
-      try BlockScaledDecoder(
-        rows: rows, columns: columns, blockRows: block.rows, blockColumns: block.columns,
-        scales: scales)
-    }
-    let grid = [decoder.gridRows, decoder.gridColumns]
-    guard scale.shape(expert: expert) == grid else { throw wrongScale(tensor, grid) }
-    return decoder
-  }
-
-  private func wrongScale(_ tensor: TensorInfo, _ expected: [Int]) -> RegateError {
-    RegateError(
-      .mismatch, file: checkpoint.path, subject: tensor.name,
-      "has shape \(tensor.shape), expected \(expected) for each expert")
+  /// How exactly an expert's matrices are multiplied; as float32 where they cannot be decoded.
+  package func expertPrecision(
+    in checkpoint: any Checkpoint, scheme: QuantisationScheme
+  ) -> ProductPrecision {
+    guard let part = matrix(.down),
+      let weight = try? weight(part, of: 0, in: checkpoint, scheme: scheme)
+    else { return .full }
+    return weight.precision
   }
 }

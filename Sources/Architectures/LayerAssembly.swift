@@ -15,6 +15,12 @@ struct LayerAssembly {
   private var gateCompanions: [TensorInfo] = []
   private var shared: [TensorInfo] = []
   private var parts = ExpertParts()
+  private static let plainTypes: [ElementType] = [.f32, .f16, .bf16]
+  /// Of gates with scales beside them.
+  private static let scaledTypes: [ElementType] = [
+    .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .i8, .u8,
+  ]
+
   /// What this layer adds to the checkpoint's warnings.
   private(set) var warnings: [String] = []
 
@@ -39,7 +45,7 @@ struct LayerAssembly {
   }
 
   func layer() throws(RegateError) -> MoELayer {
-    let (gate, quantisation) = try checkedGate()
+    let (gate, form) = try checkedGate()
     guard let width = reader.expertWidth[index], width > 0 else {
       throw reader.settings.mismatch("expert width", "has no value above 0 for layer \(index)")
     }
@@ -49,7 +55,7 @@ struct LayerAssembly {
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
       experts: reader.experts, hiddenSize: reader.hiddenSize, width: width)
-    let (experts, unplaced) = try parts.verified(finder)
+    let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {
     case .routerType: logitsType = gate.type
@@ -57,20 +63,23 @@ struct LayerAssembly {
     }
     return MoELayer(
       index: index, rule: rule, hiddenSize: reader.hiddenSize, expertWidth: width,
-      activation: reader.family.activation, gate: gate, gateQuantisation: quantisation,
+      activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: reader.gateBias ? try checkedBias(gateBiases) : nil,
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
-      logitsType: logitsType, experts: experts,
+      logitsType: logitsType, experts: found.parts, common: found.common,
       sharedExperts: reader.sharedExperts ?? (shared.isEmpty ? 0 : 1), shared: shared,
-      unplaced: unplaced)
+      unplaced: found.unplaced)
   }
 
-  private func checkedGate() throws(RegateError) -> (TensorInfo, AffineQuantisation?) {
+  private func checkedGate() throws(RegateError) -> (TensorInfo, GateForm) {
     let file = reader.checkpoint.path
     let name = reader.tensors.layerName(index) + reader.tensors.names.gate
     guard let gate = gates.first else {
-      if let companion = gateCompanions.first {
-        throw quantisedRouter(companion)
+      // Of what stands for the gate, what holds its values says most.
+      if let piece = gateCompanions.first(where: { $0.name.contains("weight_packed") })
+        ?? gateCompanions.first
+      {
+        throw quantisedRouter(piece)
       }
       throw RegateError(
         .missing, file: file, subject: name,
@@ -85,12 +94,21 @@ struct LayerAssembly {
     if let config = reader.mlxQuantisation, gate.type == .u32 {
       return (
         gate,
-        try AffineQuantisation(
-          config, weight: gate, companions: gateCompanions, rows: reader.experts,
-          columns: reader.hiddenSize, file: file)
+        .mlx(
+          try AffineQuantisation(
+            config, weight: gate, companions: gateCompanions, rows: reader.experts,
+            columns: reader.hiddenSize, file: file))
       )
     }
-    guard [.f32, .f16, .bf16].contains(gate.type) else { throw quantisedRouter(gate) }
+    guard Self.plainTypes.contains(gate.type) || Self.scaledTypes.contains(gate.type) else {
+      throw quantisedRouter(gate)
+    }
+    let weight = try StoredWeight(
+      TensorSlice(gate), suffix: "weight", beside: gateBeside, in: reader.checkpoint,
+      scheme: reader.quantisation)
+    guard Self.plainTypes.contains(gate.type) || weight.scale != nil else {
+      throw quantisedRouter(gate)
+    }
     if let size = reader.officialLatentSize {
       try check(
         gate, [[2 * size, reader.hiddenSize]], "[2 x \(OfficialForm.latentSizeKey), hidden size]")
@@ -102,9 +120,28 @@ struct LayerAssembly {
           [reader.hiddenSize, outputs * $0]
         }, "[hidden size, \(outputs == 2 ? "2 x " : "")latent size]")
     } else {
-      try check(gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]")
+      try check(
+        gate, [[reader.experts, reader.hiddenSize]], "[experts, hidden size]", as: weight.shape)
     }
-    return (gate, nil)
+    return (gate, .weight(weight))
+  }
+
+  /// What stands beside the gate, without what no runtime reads. All that a router of ours has is
+  /// its own.
+  private var gateBeside: [StoredWeight.Beside] {
+    guard reader.prototypeForm == nil else { return [] }
+    return gateCompanions.compactMap { tensor in
+      guard let suffix = gateSuffix(tensor), Companion(suffix: suffix) != .unknown else {
+        return nil
+      }
+      return (suffix, TensorSlice(tensor))
+    }
+  }
+
+  /// What follows the gate's module in the name; nil for what is elsewhere.
+  private func gateSuffix(_ tensor: TensorInfo) -> String? {
+    guard let module = gates.first?.name.dropLast("weight".count) else { return nil }
+    return tensor.name.hasPrefix(module) ? String(tensor.name.dropFirst(module.count)) : nil
   }
 
   private func quantisedRouter(_ tensor: TensorInfo) -> RegateError {
@@ -131,9 +168,9 @@ struct LayerAssembly {
   }
 
   private func check(
-    _ tensor: TensorInfo, _ shapes: [[Int]], _ meaning: String
+    _ tensor: TensorInfo, _ shapes: [[Int]], _ meaning: String, as shape: [Int]? = nil
   ) throws(RegateError) {
-    guard !shapes.contains(tensor.shape) else { return }
+    guard !shapes.contains(shape ?? tensor.shape) else { return }
     throw RegateError(
       .mismatch, file: reader.checkpoint.path, subject: tensor.name,
       "has shape \(tensor.shape), expected \(shapes[0]), \(meaning), by \(reader.settings.file)")
@@ -144,8 +181,12 @@ struct LayerAssembly {
     if reader.prototypeForm != nil { return [] }
     var ignored = reader.selectionBias == .ignored ? selectionBiases : []
     if !reader.gateBias { ignored += gateBiases }
-    // MLX's scales belong to the gate.
-    if reader.mlxQuantisation == nil { ignored += gateCompanions }
+    // What belongs to a quantised gate is read with it.
+    if reader.mlxQuantisation == nil {
+      ignored += gateCompanions.filter { tensor in
+        gateSuffix(tensor).map { Companion(suffix: $0) == .unknown } ?? true
+      }
+    }
     let gguf = reader.checkpoint.container == .gguf
     return ignored.map { tensor in
       let word = tensor.name.dropFirst(reader.tensors.layerName(index).count)

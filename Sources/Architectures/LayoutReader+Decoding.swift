@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Checkpoints
+import Routing
 import Tensors
 
 extension LayoutReader {
@@ -13,37 +15,42 @@ extension LayoutReader {
       return "hidden_act is \(hiddenActivation), only silu is supported"
     }
     for layer in layers {
-      for part in layer.experts {
-        if let reason = undecodable(part) { return reason }
+      if let bias = layer.experts.first(where: { $0.kind == .bias && $0.role != .other }) {
+        return "the experts have biases (\(bias.name))\(quantisation.words)"
+      }
+      for part in layer.experts where part.isMatrix {
+        if let reason = undecodable(part, of: layer) { return reason }
       }
     }
     return nil
   }
 
-  private func undecodable(_ part: ExpertPart) -> String? {
-    let scheme = quantisation.map { " (quantised by \($0))" } ?? ""
-    switch part.kind {
-    case .packedWeight:
-      return "the experts' matrices are packed\(scheme): \(part.name) cannot be decoded"
-    case .weight:
-      let type = part.tensors.first { !TensorDecoder.supports($0.type) }?.type
-      return type.map { "\(part.name) is \($0.rawValue), which cannot be decoded\(scheme)" }
-    case .scale:
-      return isKnownScale(part) ? nil : "\(part.name) is a scale of an unknown kind\(scheme)"
-    case .bias:
-      return "the experts have biases (\(part.name))\(scheme)"
-    case .companion:
-      return part.role == .other ? nil : "\(part.name) is not understood\(scheme)"
+  /// What is not understood is told now; what does not fit, by the tensor, when it is decoded.
+  private func undecodable(_ part: ExpertPart, of layer: MoELayer) -> String? {
+    // What is stored for all experts is alike.
+    for expert in 0..<(part.isStacked ? 1 : layer.rule.experts) {
+      let weight: StoredWeight
+      do throws(RegateError) {
+        weight = try layer.weight(part, of: expert, in: checkpoint, scheme: quantisation)
+      } catch {
+        return Self.words(error)
+      }
+      // [in,out] storage does not tell what one dimension of scales is for.
+      if part.transposed, let scale = weight.scale, scale.shape.count == 1, scale.shape[0] > 1 {
+        return "\(scale.tensor.name) is a scale of an unknown kind\(quantisation.words)"
+      }
+      do throws(RegateError) {
+        guard let shape = part.matrixShape(of: layer) else { continue }
+        _ = try weight.block(rows: shape[0], columns: shape[1], in: checkpoint)
+      } catch {
+        if error.code == .unsupported { return Self.words(error) }
+      }
     }
+    return nil
   }
 
-  private func isKnownScale(_ part: ExpertPart) -> Bool {
-    switch checkpoint.container {
-    // llama.cpp multiplies an expert's output by `.scale`; `.input_scale` serves quantised inputs.
-    case .gguf: part.suffix == "scale" || part.suffix == "input_scale"
-    case .safetensors:
-      scaleBlock != nil && ["weight_scale_inv", "scale_inv"].contains(part.suffix)
-    }
+  private static func words(_ error: RegateError) -> String {
+    [error.subject, error.problem].compactMap { $0 }.joined(separator: " ")
   }
 
   /// What the tensors say that other tools should know.

@@ -47,8 +47,7 @@ extension LayoutReader {
     officialLatentSize = nil
     mlxQuantisation = nil
     tensors = LayerTensors(checkpoint, names: .gguf)
-    scaleBlock = nil
-    quantisation = nil
+    quantisation = .none
     hiddenActivation = "silu"
     try Self.checkStacked(checkpoint)
   }

@@ -52,7 +52,7 @@ extension LayoutReader {
     rule = try traits.routing.rule(
       experts: experts, topK: moeLayers.compactMap { topK[$0] }.max() ?? 1, settings: &settings,
       scoringForAbsentKey: nil)
-    let quantisation = try Self.quantisation(in: [object, config], file: file)
+    let quantisation = try QuantisationScheme(in: [object, config], file: file)
     var subject = CaveatSubject(
       family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
       settings: settings)
@@ -81,35 +81,9 @@ extension LayoutReader {
     gateBias = !traits.names.gateBias.isEmpty
     tensors = LayerTensors(
       checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
-    scaleBlock = quantisation.block
-    self.quantisation = quantisation.method
+    self.quantisation = quantisation
     mlxQuantisation =
       quantisation.method == "mlx"
       ? [object, config].lazy.compactMap { $0["quantization"] }.first : nil
-  }
-
-  /// `quantization_config` (Hugging Face), or MLX's `quantization`.
-  private static func quantisation(
-    in objects: [JSONValue], file: String
-  ) throws(RegateError) -> (method: String?, block: ModelLayout.ScaleBlock?) {
-    // MLX writes its object under Hugging Face's key too.
-    if objects.contains(where: { $0["quantization"]?.objectValue != nil }) { return ("mlx", nil) }
-    for object in objects {
-      guard let quantisation = object["quantization_config"] ?? object["compression_config"],
-        quantisation.objectValue != nil
-      else { continue }
-      let method = quantisation["quant_method"]?.stringValue ?? "unnamed"
-      guard let block = quantisation["weight_block_size"], !block.isNull else {
-        return (method, nil)
-      }
-      let sizes = block.arrayValue?.compactMap(\.intValue) ?? []
-      guard sizes.count == 2, sizes.allSatisfy({ $0 > 0 && $0 <= Settings.limit }) else {
-        throw RegateError(
-          .malformed, file: file, subject: "quantization_config.weight_block_size",
-          "expected two whole numbers above 0, such as [128, 128]")
-      }
-      return (method, ModelLayout.ScaleBlock(rows: sizes[0], columns: sizes[1]))
-    }
-    return (nil, nil)
   }
 }

@@ -34,8 +34,7 @@ struct LayoutReader {
   /// R of routers of the official LPR code; nil for others.
   let officialLatentSize: Int?
   let tensors: LayerTensors
-  let scaleBlock: ModelLayout.ScaleBlock?
-  let quantisation: String?
+  let quantisation: QuantisationScheme
   /// MLX's `quantization` object.
   let mlxQuantisation: JSONValue?
   /// `hidden_act`; llama.cpp has it in its code.
@@ -74,7 +73,8 @@ struct LayoutReader {
       layerCount: layerCount, layers: layers,
       extraRouters: mtp ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
-      config: config, prefix: tensors.prefix, scaleBlock: scaleBlock, prototypeForm: prototypeForm,
+      config: config, prefix: tensors.prefix, quantisation: quantisation,
+      prototypeForm: prototypeForm,
       hasOfficialRouter: officialLatentSize != nil,
       undecodable: undecodable(layers))
   }

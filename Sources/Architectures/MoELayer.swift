@@ -18,8 +18,8 @@ package struct MoELayer: Sendable {
   package let activation: Activation
   /// The router's matrix [E,H].
   package let gate: TensorInfo
-  /// How the gate is quantised (MLX); nil for one of plain numbers.
-  package let gateQuantisation: AffineQuantisation?
+  /// The gate with what stands beside it.
+  let gateForm: GateForm
   /// Bias on the logits [E].
   package let gateBias: TensorInfo?
   /// Bias on the scores, for selection only [E] or [1,E].
@@ -29,6 +29,8 @@ package struct MoELayer: Sendable {
   package let logitsType: ElementType
   /// Everything that belongs to the E experts.
   package let experts: [ExpertPart]
+  /// Single values that stand beside the matrices of all experts.
+  package let common: [ExpertPart]
   package let sharedExperts: Int
   /// Tensors of the shared experts, and of their gate where there is one.
   package let shared: [TensorInfo]
@@ -38,22 +40,40 @@ package struct MoELayer: Sendable {
   /// The type that the router is stored in.
   package var routerType: ElementType { gate.type }
 
+  /// The bits that a quantised gate has for each value; nil for one of plain numbers.
+  package var gateBits: Int? {
+    switch gateForm {
+    case .mlx(let quantisation): quantisation.bits
+    case .weight(let weight): weight.scale == nil ? nil : weight.elementType.blockBits
+    }
+  }
+
   /// The router's tensors, decoded: gate [E,H], biases [E].
   package func router(
     from checkpoint: any Checkpoint
   ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
-    let values =
-      if let gateQuantisation {
-        try gateQuantisation.decode(gate, in: checkpoint)
-      } else {
-        try checkpoint.floats(of: gate)
-      }
+    let values: Matrix
+    switch gateForm {
+    case .mlx(let quantisation):
+      values = Matrix(
+        rows: rule.experts, columns: hiddenSize,
+        values: try quantisation.decode(gate, in: checkpoint))
+    case .weight(let weight):
+      values = try weight.matrix(rows: rule.experts, columns: hiddenSize, in: checkpoint)
+        .panel(threads: 1).matrix
+    }
     return (
-      Matrix(rows: rule.experts, columns: hiddenSize, values: values),
+      values,
       try gateBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) },
       try selectionBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) }
     )
   }
+}
+
+/// How a gate's values are stored.
+enum GateForm: Sendable {
+  case weight(StoredWeight)
+  case mlx(AffineQuantisation)
 }
 
 /// A router outside the model's own layers: that of a multi-token-prediction layer. Regate reports

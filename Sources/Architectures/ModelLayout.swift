@@ -25,8 +25,8 @@ package struct ModelLayout: Sendable {
   package let config: JSONValue?
   /// What tensor names have before `layers.{n}.` (safetensors) or `blk.{n}.` (GGUF).
   package let prefix: String
-  /// Rows and columns per scale of block-scaled FP8 weights.
-  package let scaleBlock: ScaleBlock?
+  /// What the configuration says of quantised weights.
+  package let quantisation: QuantisationScheme
   /// The form of Regate's prototype routers, if these are ones: each layer's `gate` is then the
   /// encoder [hidden size, latent size], or [hidden size, 2 x latent size] with log-variances.
   package let prototypeForm: LatentForm?
@@ -45,12 +45,6 @@ package struct ModelLayout: Sendable {
   package var unclonable: String? {
     guard let tensor = layers.lazy.compactMap(\.unplaced.first).first else { return nil }
     return "\(tensor.name) \(tensor.shape) belongs to the experts, but has no part for each of them"
-  }
-
-  /// Rows and columns of a weight that share one scale.
-  package struct ScaleBlock: Sendable, Hashable {
-    package let rows: Int
-    package let columns: Int
   }
 
   /// Whether layers of multi-token prediction, which no pass over the model runs, are among

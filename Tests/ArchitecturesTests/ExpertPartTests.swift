@@ -32,7 +32,7 @@ struct ExpertPartTests {
       "modelopt",
       [
         ("weight", [6, 4], .u8), ("weight_scale", [6, 1], .f8e4m3), ("weight_scale_2", [], .f32),
-        ("input_scale", [], .f32),
+        ("pre_quant_scale", [8], .f32),
       ]
     ),
     (

@@ -91,7 +91,7 @@ struct ExpertReaderTests {
     let checkpoint = try draft.safetensors(in: directory) { $0.contains("scale_inv") ? 1 : 2 }
     #expect(checkpoint.files.count == 2)
     let layout = try ModelLayout.read(checkpoint)
-    #expect(layout.scaleBlock?.rows == 4 && layout.scaleBlock?.columns == 4)
+    #expect(layout.quantisation.block?.rows == 4 && layout.quantisation.block?.columns == 4)
     let layer = layout.layers[1]
     let weights = try ExpertReader(checkpoint, layout: layout).weights(of: 3, in: layer)
     for (role, matrix) in [(ExpertPart.Role.up, weights.up), (.down, weights.down)] {
@@ -126,6 +126,29 @@ struct ExpertReaderTests {
       draft.add(name + "_scale_inv", Array(tensor.shape.dropLast(2)) + matrix)
     }
     return draft
+  }
+
+  @Test func `one scale beside the fused matrices of all experts multiplies each`() throws {
+    var draft = try ModelDraft.qwen3().fused()
+    draft.config["quantization_config"] = ["quant_method": "fp8"]
+    for (name, tensor) in draft.tensors where name.contains("experts") {
+      draft.add(name, tensor.shape, .f8e4m3)
+      draft.add(name + "_scale_inv", [1], values: [name.contains("down") ? 0.25 : 3])
+    }
+    let directory = try TemporaryDirectory()
+    let checkpoint = try draft.safetensors(in: directory)
+    let layout = try ModelLayout.read(checkpoint)
+    #expect(layout.undecodable == nil && layout.unclonable == nil)
+    // What all experts share is no part of any.
+    #expect(layout.layers[1].experts.map(\.role) == [.gateUp, .down])
+    let weights = try ExpertReader(checkpoint, layout: layout)
+      .weights(of: 2, in: layout.layers[1])
+    let down = layout.layers[1].experts[1].slice(expert: 2)
+    let stored = try checkpoint.floats(of: down.tensor, part: down.bytes, count: 48)
+    #expect(weights.down.values == stored.map { $0 * 0.25 })
+    let gateUp = layout.layers[1].experts[0].slice(expert: 2)
+    let both = try checkpoint.floats(of: gateUp.tensor, part: gateUp.bytes, count: 96)
+    #expect(weights.gate.values + weights.up.values == both.map { $0 * 3 })
   }
 
   @Test func `a scale grid of another size is refused by name`() throws {

@@ -43,11 +43,12 @@ import Testing
     #expect(firstDifference(partial, Array(naive[(part.lowerBound * columns)...])) == nil)
   }
 
-  @Test func `scales come as F32, BF16, F16, E8M0 and as U8 exponents`() throws {
+  @Test func `scales come as F32, BF16, F16, E4M3, E8M0 and as U8 exponents`() throws {
     let cases: [(ElementType, [UInt8])] = [
       (.f32, littleEndian([Float(0.5).bitPattern, Float(4).bitPattern])),
       (.bf16, littleEndian([0x3F00, 0x4080] as [UInt16])),
-      (.f16, littleEndian([0x3800, 0x4400] as [UInt16])), (.f8e8m0, [126, 129]), (.u8, [126, 129]),
+      (.f16, littleEndian([0x3800, 0x4400] as [UInt16])), (.f8e4m3, [0x30, 0x48]),
+      (.f8e8m0, [126, 129]), (.u8, [126, 129]),
     ]
     for (type, bytes) in cases {
       let scales = try bytes.withBytes {
@@ -67,13 +68,15 @@ import Testing
     #expect(error?.problem.contains("expected [5, 1]") == true)
   }
 
-  @Test func `block sizes must be positive, types eight bits wide, scale types known`() throws {
+  @Test func `block sizes must be positive, rows whole blocks of their type, scale types known`()
+    throws
+  {
     #expect(throws: RegateError.self) {
       try BlockScaledDecoder(rows: 2, columns: 2, blockRows: 0, blockColumns: 2, scales: [])
     }
     let decoder = try BlockScaledDecoder(
       rows: 1, columns: 1, blockRows: 1, blockColumns: 1, scales: [1])
-    #expect(throws: RegateError.self) { try decode(decoder, [0, 0], type: .bf16, rows: 0..<1) }
+    #expect(throws: RegateError.self) { try decode(decoder, [0], type: .q8_0, rows: 0..<1) }
     #expect(throws: RegateError.self) {
       try [0 as UInt8].withBytes { try BlockScaledDecoder.scales($0, type: .i64, count: 1) }
     }

@@ -10,14 +10,10 @@ import Tensors
 extension InferenceModel {
   /// Bytes of one routed expert of `layer`, as it is multiplied.
   func expertBytes(_ layer: MoELayer) -> Int {
-    let weight = layer.experts.first { $0.kind == .weight }
-    let precision = weight.map {
-      ProductPrecision(
-        of: $0.slice(expert: 0).tensor.type, scaled: layer.experts.contains { $0.kind == .scale })
-    }
+    let precision = layer.expertPrecision(in: checkpoint, scheme: layout.quantisation)
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     func bytes(_ rows: Int, _ columns: Int) -> Int {
-      PackedMatrix.bytes(rows: rows, columns: columns, precision: precision ?? .full)
+      PackedMatrix.bytes(rows: rows, columns: columns, precision: precision)
     }
     return 2 * bytes(width, hidden) + bytes(hidden, width)
   }

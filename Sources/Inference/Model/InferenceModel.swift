@@ -20,9 +20,9 @@ package struct InferenceModel: Sendable {
   /// Of all feed-forward networks.
   let activation: GatedActivation
   let weights: WeightReader
-  let embedding: TensorInfo
+  let embedding: StoredWeight
   /// The output head [V,H]; the embedding where the two are tied.
-  let head: TensorInfo
+  let head: StoredWeight
 
   /// The number of layers, dense ones included.
   package var layerCount: Int { layers.count }
@@ -47,6 +47,7 @@ package struct InferenceModel: Sendable {
       ModelLayer(mixer: mixer, feedForward: experts[index].map { .experts($0) } ?? .dense)
     }
     try Self.refuseUncomputed(source.settings, layout)
+    try source.weights.requireUnderstood(layers: layers.count)
     if !isGGUF { try Self.checkWidths(&source, experts: experts) }
     self.checkpoint = checkpoint
     self.layout = layout
@@ -58,7 +59,7 @@ package struct InferenceModel: Sendable {
       isGGUF ? true : try source.settings.bool(Key("tie_word_embeddings", default: false)) == true
     (embedding, head) = try weights.vocabulary(isTied: isTied)
     vocabularySize = embedding.shape[0]
-    try Self.checkVocabulary(vocabularySize, embedding, &source)
+    try Self.checkVocabulary(vocabularySize, embedding.weight.tensor, &source)
   }
 
   /// The same model with another token mixer in layer `index`.

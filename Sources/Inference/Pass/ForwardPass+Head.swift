@@ -9,6 +9,7 @@
 //
 // Logits are Float32, sums and results Double.
 
+import Architectures
 package import ByteStorage
 import Foundation
 package import Tensors

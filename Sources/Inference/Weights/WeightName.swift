@@ -6,7 +6,7 @@
 import Architectures
 
 /// A weight of one layer.
-enum WeightName {
+enum WeightName: CaseIterable {
   case mixerNorm, feedForwardNorm
   case query, key, value, output
   /// Query, key and value rows in one matrix (GGUF).

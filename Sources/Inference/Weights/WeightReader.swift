@@ -20,10 +20,12 @@ package struct WeightReader: Sendable {
 
   let checkpoint: any Checkpoint
   let layout: ModelLayout
+  private let index: ModuleIndex
 
   init(_ checkpoint: any Checkpoint, layout: ModelLayout) {
     self.checkpoint = checkpoint
     self.layout = layout
+    index = ModuleIndex(checkpoint)
   }
 
   private var isGGUF: Bool { checkpoint.container == .gguf }
@@ -37,20 +39,34 @@ package struct WeightReader: Sendable {
       : name.huggingFace.map { "\(layout.prefix)layers.\(layer).\($0)" }
   }
 
-  private func find(_ name: WeightName, layer: Int, _ suffix: String) -> TensorInfo? {
-    stems(name, layer: layer).lazy.compactMap { checkpoint.tensors["\($0).\(suffix)"] }.first
+  /// The weight of the module of that full name, with what stands beside it.
+  private func weight(of module: String) throws(RegateError) -> StoredWeight? {
+    try index.weight(of: module, scheme: layout.quantisation)
+  }
+
+  private func find(_ name: WeightName, layer: Int) throws(RegateError) -> StoredWeight? {
+    for stem in stems(name, layer: layer) {
+      if let weight = try weight(of: stem) { return weight }
+    }
+    return nil
   }
 
   func has(_ name: WeightName, layer: Int) -> Bool {
-    find(name, layer: layer, "weight") != nil
+    stems(name, layer: layer).contains { checkpoint.tensors[$0 + ".weight"] != nil }
+  }
+
+  /// Refuses what stands beside a weight of `layers` layers and is not understood, before any of
+  /// them is read.
+  func requireUnderstood(layers: Int) throws(RegateError) {
+    for layer in 0..<layers {
+      for name in WeightName.allCases { _ = try find(name, layer: layer) }
+    }
+    _ = try weight(of: finalNormName)
   }
 
   /// How exactly the weight is multiplied; as float32 where there is none.
   func precision(of name: WeightName, layer: Int) -> ProductPrecision {
-    guard let tensor = find(name, layer: layer, "weight") else { return .full }
-    let isScaled =
-      find(name, layer: layer, isGGUF ? "scale" : "weight_scale_inv") != nil
-    return ProductPrecision(of: tensor.type, scaled: isScaled)
+    ((try? find(name, layer: layer)) ?? nil)?.precision ?? .full
   }
 
   /// Bytes of `matrices`, as they are multiplied.
@@ -64,53 +80,67 @@ package struct WeightReader: Sendable {
   }
 
   private func required(
-    _ name: WeightName, layer: Int, _ suffix: String, shapes: [[Int]]
-  ) throws(RegateError) -> TensorInfo {
-    guard let tensor = find(name, layer: layer, suffix) else {
-      throw missing("\(stems(name, layer: layer).first ?? "layer \(layer)").\(suffix)")
+    _ name: WeightName, layer: Int, shapes: [[Int]]
+  ) throws(RegateError) -> StoredWeight {
+    guard let weight = try find(name, layer: layer) else {
+      throw missing("\(stems(name, layer: layer).first ?? "layer \(layer)").weight")
     }
-    try check(tensor, shapes)
-    return tensor
+    try check(weight, shapes)
+    return weight
   }
 
   private func missing(_ name: String) -> RegateError {
     RegateError(
       .missing, file: checkpoint.path, subject: name, "no such tensor in the checkpoint",
-      advice: "fetch the checkpoint again")
+      advice: "check that all files of the checkpoint are there")
   }
 
-  private func check(_ tensor: TensorInfo, _ shapes: [[Int]]) throws(RegateError) {
-    guard !shapes.contains(tensor.shape) else { return }
-    throw RegateError(
+  private func check(_ weight: StoredWeight, _ shapes: [[Int]]) throws(RegateError) {
+    guard !shapes.contains(weight.shape) else { return }
+    throw misshapen(weight, "expected \(shapes[0]) by the configuration")
+  }
+
+  private func misshapen(_ weight: StoredWeight, _ expected: String) -> RegateError {
+    let tensor = weight.weight.tensor
+    return RegateError(
       .mismatch, file: checkpoint.files[tensor.file].path, subject: tensor.name,
-      "has shape \(tensor.shape), expected \(shapes[0]) by the configuration")
+      "has shape \(weight.shape), \(expected)")
+  }
+
+  /// All values of a weight.
+  private func floats(_ weight: StoredWeight) throws(RegateError) -> [Float] {
+    let count = weight.shape.reduce(1, *)
+    return try weight.matrix(rows: 1, columns: count, in: checkpoint).panel(threads: 1).matrix
+      .values
   }
 
   /// A norm's weight.
   func vector(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float] {
-    try checkpoint.floats(
-      of: try required(name, layer: layer, "weight", shapes: [[count], [1, count]]))
+    try floats(try required(name, layer: layer, shapes: [[count], [1, count]]))
   }
 
   /// A projection's bias; nil where there is none.
   func bias(
     _ name: WeightName, layer: Int, count: Int, _ presence: Presence
   ) throws(RegateError) -> [Float]? {
-    switch presence {
-    case .absent: return nil
-    case .optional: if find(name, layer: layer, "bias") == nil { return nil }
-    case .required: break
+    guard presence != .absent else { return nil }
+    let names = stems(name, layer: layer).map { $0 + ".bias" }
+    guard let tensor = names.lazy.compactMap({ checkpoint.tensors[$0] }).first else {
+      if presence == .optional { return nil }
+      throw missing(names.first ?? "layer \(layer)")
     }
-    return try checkpoint.floats(
-      of: try required(name, layer: layer, "bias", shapes: [[count], [1, count]]))
+    let bias = try StoredWeight(
+      TensorSlice(tensor), suffix: "bias", beside: [], in: checkpoint, scheme: layout.quantisation)
+    try check(bias, [[count], [1, count]])
+    return try floats(bias)
   }
 
   func stored(
     _ name: WeightName, layer: Int, rows: Int, columns: Int, shape: [Int]? = nil
   ) throws(RegateError) -> StoredMatrix {
-    let tensor = try required(
-      name, layer: layer, "weight", shapes: [shape ?? [rows, columns]])
-    return try matrix(tensor, rows: rows, columns: columns)
+    try matrix(
+      try required(name, layer: layer, shapes: [shape ?? [rows, columns]]), rows: rows,
+      columns: columns)
   }
 
   /// A matrix [rows, columns], ready for products.
@@ -120,76 +150,68 @@ package struct WeightReader: Sendable {
     try stored(name, layer: layer, rows: rows, columns: columns).packed(threads: threads)
   }
 
+  func matrix(
+    _ weight: StoredWeight, rows: Int, columns: Int
+  ) throws(RegateError) -> StoredMatrix {
+    try weight.matrix(rows: rows, columns: columns, in: checkpoint)
+  }
+
   /// The gate of the shared expert as a row [1,H]; GGUF files store it [H].
   func sharedScale(layer: Int, hiddenSize: Int) throws(RegateError) -> MatrixView {
-    let tensor = try required(
-      .sharedScale, layer: layer, "weight", shapes: [[1, hiddenSize], [hiddenSize]])
-    return MatrixView(
-      Matrix(rows: 1, columns: hiddenSize, values: try checkpoint.floats(of: tensor)))
+    let weight = try required(
+      .sharedScale, layer: layer, shapes: [[1, hiddenSize], [hiddenSize]])
+    return try matrix(weight, rows: 1, columns: hiddenSize).panel(threads: 1)
   }
 
   /// Rows of a gate or shared matrix, whose count no key gives.
   func rows(of name: WeightName, layer: Int) throws(RegateError) -> Int {
-    guard let tensor = find(name, layer: layer, "weight") else {
+    guard let weight = try find(name, layer: layer) else {
       throw missing("\(stems(name, layer: layer)[0]).weight")
     }
-    guard tensor.shape.count == 2, tensor.shape[0] > 0 else {
-      throw RegateError(
-        .mismatch, file: checkpoint.files[tensor.file].path, subject: tensor.name,
-        "has shape \(tensor.shape), expected a matrix")
+    guard weight.shape.count == 2, weight.shape[0] > 0 else {
+      throw misshapen(weight, "expected a matrix")
     }
-    return tensor.shape[0]
-  }
-
-  func matrix(_ tensor: TensorInfo, rows: Int, columns: Int) throws(RegateError) -> StoredMatrix {
-    let stem = tensor.name.hasSuffix(".weight") ? String(tensor.name.dropLast(7)) : tensor.name
-    let scale = isGGUF ? checkpoint.tensors[stem + ".scale"] : nil
-    return try StoredMatrix(
-      tensor, rows: rows, columns: columns,
-      scale: scale ?? checkpoint.tensors[stem + ".weight_scale_inv"], layout: layout,
-      in: checkpoint)
+    return weight.shape[0]
   }
 
   // MARK: The model's
 
   /// The embedding [V,H] and the output head of the same shape. Of tied ones, each stands in for
   /// the other where it is not stored; where both are and differ, transformers 5 does not tie them.
-  func vocabulary(isTied: Bool) throws(RegateError) -> (embedding: TensorInfo, head: TensorInfo) {
+  func vocabulary(
+    isTied: Bool
+  ) throws(RegateError) -> (embedding: StoredWeight, head: StoredWeight) {
     let wrapped =
       layout.prefix.hasSuffix("model.") ? String(layout.prefix.dropLast(6)) : layout.prefix
-    let name = isGGUF ? "token_embd.weight" : layout.prefix + "embed_tokens.weight"
-    let names = isGGUF ? ["output.weight"] : ["lm_head.weight", wrapped + "lm_head.weight"]
-    let stored = (
-      embedding: checkpoint.tensors[name],
-      head: names.lazy.compactMap { checkpoint.tensors[$0] }.first
-    )
+    let name = isGGUF ? "token_embd" : layout.prefix + "embed_tokens"
+    let names = isGGUF ? ["output"] : ["lm_head", wrapped + "lm_head"]
+    let stored = try weight(of: name)
+    var head: StoredWeight?
+    for name in names where head == nil { head = try weight(of: name) }
     // llama.cpp always needs the embedding.
-    guard let embedding = stored.embedding ?? (isTied && !isGGUF ? stored.head : nil) else {
-      throw missing(name)
+    guard let embedding = stored ?? (isTied && !isGGUF ? head : nil) else {
+      throw missing(name + ".weight")
     }
-    guard let head = stored.head ?? (isTied ? embedding : nil) else { throw missing(names[0]) }
+    guard let head = head ?? (isTied ? embedding : nil) else { throw missing(names[0] + ".weight") }
     guard embedding.shape.count == 2, embedding.shape[0] > 0,
       embedding.shape[1] == layout.hiddenSize
-    else {
-      throw RegateError(
-        .mismatch, file: checkpoint.files[embedding.file].path, subject: embedding.name,
-        "has shape \(embedding.shape), expected [vocabulary, \(layout.hiddenSize)]")
-    }
+    else { throw misshapen(embedding, "expected [vocabulary, \(layout.hiddenSize)]") }
     try check(head, [embedding.shape])
     return (embedding, head)
   }
 
+  private var finalNormName: String { isGGUF ? "output_norm" : layout.prefix + "norm" }
+
   func finalNorm() throws(RegateError) -> [Float] {
-    let name = isGGUF ? "output_norm.weight" : layout.prefix + "norm.weight"
-    guard let tensor = checkpoint.tensors[name] else { throw missing(name) }
-    try check(tensor, [[layout.hiddenSize]])
-    return try checkpoint.floats(of: tensor)
+    guard let weight = try weight(of: finalNormName) else {
+      throw missing(finalNormName + ".weight")
+    }
+    try check(weight, [[layout.hiddenSize]])
+    return try floats(weight)
   }
 
   /// What llama-3 GGUF files divide the rotation frequencies by.
   func ropeDivisors() throws(RegateError) -> [Float]? {
-    try checkpoint.tensors["rope_freqs.weight"].map { tensor throws(RegateError) in
-      try checkpoint.floats(of: tensor)
-    }
+    try weight(of: "rope_freqs").map { weight throws(RegateError) in try floats(weight) }
   }
 }

@@ -125,8 +125,10 @@ extension Model {
         advice: "convertible are "
           + Family.all.filter { $0.tier == .convertible }.map(\.title).joined(separator: ", "))
     }
-    guard let layer = layout.layers.first(where: { $0.gateQuantisation != nil }) else { return }
-    let bits = layer.gateQuantisation.map { "\($0.bits)" } ?? "few"
+    let quantised = layout.layers.lazy.compactMap { layer in
+      layer.gateBits.map { (layer: layer, bits: $0) }
+    }.first
+    guard let (layer, bits) = quantised else { return }
     throw RegateError(
       .unsupported, file: checkpoint.path, subject: layer.gate.name,
       "the router is quantised to \(bits) bits, which would round a new one off its balance",

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+package import Checkpoints
+package import Tensors
+
+/// A weight as a matrix [rows, columns], as it lies in its file, decoded by rows.
+package struct StoredMatrix: Sendable {
+  private let checkpoint: any Checkpoint
+  private let source: TensorSlice
+  private let type: ElementType
+  package let rows: Int
+  package let columns: Int
+  package let precision: ProductPrecision
+  /// nil: values are what is stored.
+  private let blocks: BlockScaledDecoder?
+
+  /// Elements per task when a whole matrix is decoded, so that they stay in a cache: 512 KB.
+  private static let taskElements = 1 << 17
+
+  /// `weight` has `rows * columns` elements, or is refused.
+  package init(
+    _ weight: StoredWeight, rows: Int, columns: Int, in checkpoint: any Checkpoint
+  ) throws(RegateError) {
+    self.checkpoint = checkpoint
+    self.rows = rows
+    self.columns = columns
+    source = weight.weight
+    type = weight.elementType
+    precision = weight.precision
+    let file = checkpoint.files[source.tensor.file].path
+    blocks = try weight.decoder(rows: rows, columns: columns, in: checkpoint)
+    guard let rowBytes = type.byteCount(of: columns) else {
+      throw RegateError(
+        .malformed, file: file, subject: source.tensor.name,
+        "has rows of \(columns) elements, which are no whole \(type.rawValue) blocks")
+    }
+    let (bytes, overflow) = rowBytes.multipliedReportingOverflow(by: rows)
+    guard !overflow, bytes == source.bytes.count else {
+      throw RegateError(
+        .mismatch, file: file, subject: source.tensor.name,
+        "is \(source.tensor.type.rawValue) \(source.shape), expected \([rows, columns])")
+    }
+  }
+
+  /// Decodes `selection` of the rows into `target`, which has that many.
+  private func decode(_ selection: Range<Int>, into target: MatrixView) throws(RegateError) {
+    guard !selection.isEmpty, columns > 0 else { return }
+    let rowBytes = source.bytes.count / rows
+    let first = source.bytes.lowerBound + selection.lowerBound * rowBytes
+    let part = first..<first + selection.count * rowBytes
+    try checkpoint.naming(source.tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: source.tensor, part: part) { bytes throws(RegateError) in
+        if let blocks {
+          try blocks.decode(bytes, type: type, rows: selection, into: target)
+        } else {
+          try TensorDecoder.decode(bytes, type: type, into: target)
+        }
+      }
+    }
+  }
+
+  /// The rows of `selection`, ready for products; threads share out blocks of them.
+  package func packed(rows selection: Range<Int>, threads: Int) throws(RegateError) -> PackedMatrix
+  {
+    try packed(rows: selection, columns: 0..<columns, threads: threads)
+  }
+
+  /// All rows' values in `selection`. Whole rows are decoded for it.
+  package func packed(columns selection: Range<Int>, threads: Int) throws(RegateError)
+    -> PackedMatrix
+  {
+    try packed(rows: 0..<rows, columns: selection, threads: threads)
+  }
+
+  private func packed(
+    rows: Range<Int>, columns window: Range<Int>, threads: Int
+  ) throws(RegateError) -> PackedMatrix {
+    let result = PackedMatrix(rows: rows.count, columns: window.count, precision: precision)
+    try forEachTask(rows, threads: threads) { (part, stored) throws(RegateError) in
+      try result.write(part) { (panel) throws(RegateError) in
+        guard window.count < columns else { return try decode(stored, into: panel) }
+        let whole = MatrixView(rows: stored.count, columns: columns)
+        try decode(stored, into: whole)
+        panel.copy(whole.columns(window))
+      }
+    }
+    return result
+  }
+
+  /// All rows, ready for products.
+  package func packed(threads: Int) throws(RegateError) -> PackedMatrix {
+    try packed(rows: 0..<rows, threads: threads)
+  }
+
+  /// All rows, decoded; threads share out blocks of them.
+  package func panel(threads: Int) throws(RegateError) -> MatrixView {
+    let result = MatrixView(rows: rows, columns: columns)
+    try forEachTask(0..<rows, threads: threads) { (part, stored) throws(RegateError) in
+      try decode(stored, into: result[part])
+    }
+    return result
+  }
+
+  /// Runs `body` on blocks of `selection`: as numbered in it, and as stored.
+  private func forEachTask(
+    _ selection: Range<Int>, threads: Int,
+    _ body: @Sendable (_ part: Range<Int>, _ stored: Range<Int>) throws(RegateError) -> Void
+  ) throws(RegateError) {
+    let unit = PackedMatrix.rowUnit
+    let blockRows = max(1, Self.taskElements / max(columns, 1) / unit) * unit
+    let outcomes = mapBlocks(
+      count: selection.count, blockSize: blockRows, threads: threads
+    ) { _, part -> Result<Void, RegateError> in
+      let first = selection.lowerBound + part.lowerBound
+      return Result { () throws(RegateError) in try body(part, first..<first + part.count) }
+    }
+    for outcome in outcomes { try outcome.get() }
+  }
+
+  /// Decodes row `indices[i]` into row i of `target`.
+  package func gather(_ indices: ArraySlice<Int32>, into target: MatrixView) throws(RegateError) {
+    for (row, index) in indices.enumerated() {
+      try decode(Int(index)..<Int(index) + 1, into: target[row..<row + 1])
+    }
+  }
+}
+
+extension StoredWeight {
+  /// The weight as a matrix of that shape.
+  package func matrix(
+    rows: Int, columns: Int, in checkpoint: any Checkpoint
+  ) throws(RegateError) -> StoredMatrix {
+    try StoredMatrix(self, rows: rows, columns: columns, in: checkpoint)
+  }
+}
