@@ -38,7 +38,8 @@ package struct MoELayer: Sendable {
   /// The type that the router is stored in.
   package var routerType: ElementType { gate.type }
 
-  /// The router's tensors, decoded: gate [E,H], biases [E].
+  /// The router's tensors, decoded: gate [E,H], biases [E]. Refused where one holds NaN or
+  /// infinity; a bias may rule out experts by minus infinity.
   package func router(
     from checkpoint: any Checkpoint
   ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
@@ -48,10 +49,16 @@ package struct MoELayer: Sendable {
       } else {
         try checkpoint.floats(of: gate)
       }
+    try checkpoint.requireFinite(values, of: gate, shape: [rule.experts, hiddenSize])
+    func bias(_ tensor: TensorInfo?) throws(RegateError) -> [Float]? {
+      guard let tensor else { return nil }
+      let values = try checkpoint.floats(of: tensor)
+      try checkpoint.requireFinite(values, of: tensor, allowingMinusInfinity: true)
+      return values
+    }
     return (
       Matrix(rows: rule.experts, columns: hiddenSize, values: values),
-      try gateBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) },
-      try selectionBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) }
+      try bias(gateBias), try bias(selectionBias)
     )
   }
 }

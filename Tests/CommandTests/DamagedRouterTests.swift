@@ -144,7 +144,7 @@ private struct Damage {
       try Tool.run("validate", bench.source, path, "--calibration", bench.capture, "-q"),
       naming: path, says: fragment, label)
   }
-  try requireNamed(patched, says: "gate.weight: holds nan at 0", "NaN")
+  try requireNamed(patched, says: "gate.weight: holds NaN at [0, 0]", "NaN")
 
   let converted = try bench.convert("--fit", bench.fit(), "-o", bench.path("out"), "-q")
   #expect(converted.code == 0, "\(converted.error)")

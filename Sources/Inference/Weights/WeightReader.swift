@@ -76,7 +76,7 @@ package struct WeightReader: Sendable {
   private func missing(_ name: String) -> RegateError {
     RegateError(
       .missing, file: checkpoint.path, subject: name, "no such tensor in the checkpoint",
-      advice: "fetch the checkpoint again")
+      advice: "check that all its files are there and that the configuration is its own")
   }
 
   private func check(_ tensor: TensorInfo, _ shapes: [[Int]]) throws(RegateError) {
@@ -88,7 +88,7 @@ package struct WeightReader: Sendable {
 
   /// A norm's weight.
   func vector(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float] {
-    try checkpoint.floats(
+    try checkpoint.finiteFloats(
       of: try required(name, layer: layer, "weight", shapes: [[count], [1, count]]))
   }
 
@@ -101,7 +101,7 @@ package struct WeightReader: Sendable {
     case .optional: if find(name, layer: layer, "bias") == nil { return nil }
     case .required: break
     }
-    return try checkpoint.floats(
+    return try checkpoint.finiteFloats(
       of: try required(name, layer: layer, "bias", shapes: [[count], [1, count]]))
   }
 
@@ -125,7 +125,7 @@ package struct WeightReader: Sendable {
     let tensor = try required(
       .sharedScale, layer: layer, "weight", shapes: [[1, hiddenSize], [hiddenSize]])
     return MatrixView(
-      Matrix(rows: 1, columns: hiddenSize, values: try checkpoint.floats(of: tensor)))
+      Matrix(rows: 1, columns: hiddenSize, values: try checkpoint.finiteFloats(of: tensor)))
   }
 
   /// Rows of a gate or shared matrix, whose count no key gives.
@@ -183,7 +183,7 @@ package struct WeightReader: Sendable {
     let name = isGGUF ? "output_norm.weight" : layout.prefix + "norm.weight"
     guard let tensor = checkpoint.tensors[name] else { throw missing(name) }
     try check(tensor, [[layout.hiddenSize]])
-    return try checkpoint.floats(of: tensor)
+    return try checkpoint.finiteFloats(of: tensor)
   }
 
   /// What llama-3 GGUF files divide the rotation frequencies by.
