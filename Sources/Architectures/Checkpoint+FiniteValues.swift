@@ -38,7 +38,7 @@ extension Checkpoint {
     }
     return RegateError(
       .malformed, file: files[tensor.file].path, subject: tensor.name,
-      "holds \(Double(value).pythonName) at \(place)\(effect)",
+      "holds \(value.pythonName) at \(place)\(effect)",
       advice: "use another copy of the model, or make it anew")
   }
 

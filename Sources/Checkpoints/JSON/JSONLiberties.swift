@@ -36,7 +36,7 @@ package struct JSONLiberties: Sendable {
   }
 }
 
-extension Double {
+extension BinaryFloatingPoint where Self: CustomStringConvertible {
   /// As Python's json module writes it.
   package var pythonName: String {
     if isNaN { return "NaN" }
