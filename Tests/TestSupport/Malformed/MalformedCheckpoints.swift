@@ -73,7 +73,7 @@ extension MalformedCase {
         atPath: $0.path("shards.safetensors"), withIntermediateDirectories: false)
       try $0.write(Array(map(#""a":"shards.safetensors""#).utf8), to: indexName)
     },
-    index("absolute file name", says: "/tmp/x is an absolute path", map(#""a":"/tmp/x""#)),
+    index("absolute file name", says: "name /tmp/x is an absolute path", map(#""a":"/tmp/x""#)),
     index("file name above", says: "file name ../x leads out of the", map(#""a":"../x""#)),
     index("file name above, hidden", says: "s/../../x leads out", map(#""a":"s/../../x""#)),
     index("file name above and back", says: "x/../x leads out", map(#""a":"x/../x""#)),
@@ -98,6 +98,10 @@ extension MalformedCase {
     config("configuration in an array", says: "config.json: must be an object, not an array", "[]"),
     config("NaN as Python does not read it", says: "has 'N' where a digit", #"{"eps":-NaN}"#),
     config("NaN in another spelling", says: "has 'n' where null, true or", #"{"eps":nan}"#),
+    config("plus sign", says: "has '+' where a value is expected", #"{"eps":+1}"#),
+    config("literal of Python's", says: "has 'T' where a value is expected", #"{"a":True}"#),
+    config("single quotes", says: "has ''' where a key in quotes", "{'a':1}"),
+    config("leading zero", says: "has a number with a leading zero", #"{"a":01}"#),
     config("comma at the end", says: "has '}' where a key", #"{"eps":1,}"#),
     config("comment", says: "has '/' where a key in quotes", "{// comment\n}"),
     config("no quotes at the end", says: "ends inside a string", #"{"eps"#),
