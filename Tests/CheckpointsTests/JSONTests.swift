@@ -174,7 +174,8 @@ func `JSON texts have their values`(text: String, value: JSONValue) throws {
 
 @Test func `the Python dialect takes what Python takes, and counts it`() throws {
   let text =
-    #"{"a": [NaN, -Infinity, 1e999], "b": "x\ud83d\u0041\ud83d\ude00\ude00", "c": {"d": 1, "d": 2}}"#
+    #"{"a": [NaN, -Infinity, 1e999], "b": "x\ud83d\u0041\ud83d\ude00\ude00","#
+    + #" "c": {"d": 1, "d": 2}}"#
   var reader = try JSONReader(Array(text.utf8), file: "t.json", dialect: .python)
   let value = try reader.readValue()
   try reader.finish()
