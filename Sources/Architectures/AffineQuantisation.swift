@@ -54,14 +54,15 @@ package struct AffineQuantisation: Sendable {
       guard let tensor = companions.first(where: { $0.name == "\(module).\(word)" }) else {
         throw RegateError(
           .missing, file: file, subject: "\(module).\(word)",
-          "no such tensor, but \(weight.name) is quantised", advice: "fetch the checkpoint again")
+          "no such tensor, but \(weight.name) is quantised",
+          advice: "check that all files of the checkpoint are there")
       }
       let shape = [rows, columns / groupSize]
-      guard tensor.shape == shape, [.f32, .f16, .bf16].contains(tensor.type) else {
+      guard tensor.shape == shape, tensor.type.isRealNumber else {
         throw RegateError(
           .mismatch, file: file, subject: tensor.name,
           "is \(tensor.type.rawValue) \(tensor.shape), expected floats \(shape)",
-          advice: "fetch the checkpoint again")
+          advice: "the configuration belongs to another checkpoint")
       }
       return tensor
     }
@@ -70,7 +71,7 @@ package struct AffineQuantisation: Sendable {
       throw RegateError(
         .mismatch, file: file, subject: weight.name,
         "has shape \(weight.shape), expected \(packed) for \(bits) bits",
-        advice: "the configuration belongs to another checkpoint, or the file is damaged")
+        advice: "the configuration belongs to another checkpoint")
     }
     self.bits = bits
     self.groupSize = groupSize

@@ -48,7 +48,8 @@ extension ExpertParts.Finder {
     RegateError(
       .missing, file: file, subject: layerName + name,
       "no such tensor, but the layer has \(experts) experts",
-      advice: "fetch the checkpoint again: a runtime may start it with random values")
+      advice: "check that all files of the checkpoint are there: a runtime may start it with random"
+        + " values")
   }
 
   /// Every expert must have gate and up (together or apart) and down, each once.

@@ -15,7 +15,6 @@ struct LayerAssembly {
   private var gateCompanions: [TensorInfo] = []
   private var shared: [TensorInfo] = []
   private var parts = ExpertParts()
-  private static let plainTypes: [ElementType] = [.f32, .f16, .bf16]
   /// Of gates with scales beside them.
   private static let scaledTypes: [ElementType] = [
     .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .i8, .u8,
@@ -58,7 +57,7 @@ struct LayerAssembly {
     let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {
-    case .routerType: logitsType = gate.type
+    case .routerType: logitsType = [.f16, .bf16].contains(gate.type) ? gate.type : .f32
     case .float32: logitsType = .f32
     }
     return MoELayer(
@@ -84,7 +83,7 @@ struct LayerAssembly {
       throw RegateError(
         .missing, file: file, subject: name,
         "no such tensor, but \(reader.settings.file) makes layer \(index) an MoE layer",
-        advice: "fetch the checkpoint again")
+        advice: "check that all its files are there and that the configuration is its own")
     }
     guard gates.count == 1 else {
       throw RegateError(
@@ -100,15 +99,15 @@ struct LayerAssembly {
             columns: reader.hiddenSize, file: file))
       )
     }
-    guard Self.plainTypes.contains(gate.type) || Self.scaledTypes.contains(gate.type) else {
+    // A block of a GGUF type holds its own scales; other small types need tensors beside them.
+    let isPlain = gate.type.isRealNumber || gate.type.isQuantised && gateBeside.isEmpty
+    guard isPlain || Self.scaledTypes.contains(gate.type), TensorDecoder.supports(gate.type) else {
       throw quantisedRouter(gate)
     }
     let weight = try StoredWeight(
       TensorSlice(gate), suffix: "weight", beside: gateBeside, in: reader.checkpoint,
       scheme: reader.quantisation)
-    guard Self.plainTypes.contains(gate.type) || weight.scale != nil else {
-      throw quantisedRouter(gate)
-    }
+    guard isPlain || weight.scale != nil else { throw quantisedRouter(gate) }
     if let size = reader.officialLatentSize {
       try check(
         gate, [[2 * size, reader.hiddenSize]], "[2 x \(OfficialForm.latentSizeKey), hidden size]")
@@ -145,9 +144,14 @@ struct LayerAssembly {
   }
 
   private func quantisedRouter(_ tensor: TensorInfo) -> RegateError {
-    RegateError(
+    let method = reader.quantisation.method.map { " by \($0)" } ?? ""
+    let companion = gateCompanions.first.map {
+      ", with \($0.name.dropFirst(reader.tensors.layerName(index).count)) beside it"
+    }
+    return RegateError(
       .unsupported, file: reader.checkpoint.path, subject: tensor.name,
-      "the router is quantised (\(tensor.type.rawValue)), expected F32, F16 or BF16",
+      "the router is quantised\(method) (\(tensor.type.rawValue)\(companion ?? "")), expected"
+        + " F64, F32, F16, BF16 or a block type of GGUF",
       advice: "use a checkpoint whose router was left unquantised")
   }
 
@@ -158,10 +162,10 @@ struct LayerAssembly {
         .mismatch, file: reader.checkpoint.path, subject: bias.name,
         "the layer has a second bias, \(tensors[1].name)", advice: "remove one of them")
     }
-    guard [.f32, .f16, .bf16].contains(bias.type) else {
+    guard bias.type.isRealNumber else {
       throw RegateError(
         .unsupported, file: reader.checkpoint.path, subject: bias.name,
-        "is \(bias.type.rawValue), expected F32, F16 or BF16")
+        "is \(bias.type.rawValue), expected F64, F32, F16 or BF16")
     }
     try check(bias, [[reader.experts], [1, reader.experts]], "one value per expert")
     return bias

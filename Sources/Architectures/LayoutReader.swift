@@ -107,7 +107,7 @@ struct LayoutReader {
     }
   }
 
-  /// A selection bias in some layers only is a damaged checkpoint.
+  /// A selection bias must be in all layers or in none.
   private func checkBiases(_ layers: [MoELayer]) throws(RegateError) {
     let without = layers.filter { $0.selectionBias == nil }
     guard let first = without.first else { return }
@@ -118,7 +118,8 @@ struct LayoutReader {
       .missing, file: checkpoint.path, subject: name,
       required
         ? "no such tensor, and llama.cpp does not load \(family.title) without it"
-        : "no such tensor, but other layers have one", advice: "fetch the checkpoint again")
+        : "no such tensor, but other layers have one",
+      advice: "check that all files of the checkpoint are there, or make it anew")
   }
 
   static func checkedLayerCount(

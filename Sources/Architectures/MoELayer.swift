@@ -48,7 +48,8 @@ package struct MoELayer: Sendable {
     }
   }
 
-  /// The router's tensors, decoded: gate [E,H], biases [E].
+  /// The router's tensors, decoded: gate [E,H], biases [E]. Refused where one holds NaN or
+  /// infinity; a bias may rule out experts by minus infinity.
   package func router(
     from checkpoint: any Checkpoint
   ) throws(RegateError) -> (gate: Matrix, gateBias: [Float]?, selectionBias: [Float]?) {
@@ -62,10 +63,15 @@ package struct MoELayer: Sendable {
       values = try weight.matrix(rows: rule.experts, columns: hiddenSize, in: checkpoint)
         .panel(threads: 1).matrix
     }
+    try checkpoint.requireFinite(values.values, of: gate, shape: [rule.experts, hiddenSize])
+    func bias(_ tensor: TensorInfo?) throws(RegateError) -> [Float]? {
+      guard let tensor else { return nil }
+      let values = try checkpoint.floats(of: tensor)
+      try checkpoint.requireFinite(values, of: tensor, allowingMinusInfinity: true)
+      return values
+    }
     return (
-      values,
-      try gateBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) },
-      try selectionBias.map { tensor throws(RegateError) in try checkpoint.floats(of: tensor) }
+      values, try bias(gateBias), try bias(selectionBias)
     )
   }
 }

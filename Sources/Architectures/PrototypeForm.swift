@@ -39,7 +39,7 @@ package enum PrototypeForm {
     guard let type = mark["base_model_type"]?.stringValue else {
       throw RegateError(
         .missing, file: file, subject: "\(key).base_model_type", "the key is absent",
-        advice: "the configuration is damaged: convert the original again")
+        advice: "the configuration was changed: convert the original again")
     }
     var original = config
     original["model_type"] = .string(type)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Checkpoints
+
 /// One configuration value that a layout was derived from.
 package struct Setting: Sendable, Hashable {
   /// The key as the file has it (`text_config.num_experts`, `qwen3moe.expert_count`), or the first
@@ -32,7 +34,7 @@ package enum SettingValue: Sendable, Equatable {
   var text: String {
     switch self {
     case .integer(let value): String(value)
-    case .number(let value): String(value)
+    case .number(let value): value.pythonName
     case .bool(let value): String(value)
     case .string(let value): "\"\(value)\""
     case .integers(let values): "[\(values.map(String.init).joined(separator: ", "))]"

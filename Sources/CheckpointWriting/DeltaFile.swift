@@ -185,7 +185,6 @@ private struct HeaderReader {
 
   private func malformed(_ subject: String, _ problem: String) -> RegateError {
     RegateError(
-      .malformed, file: path, subject: subject, problem,
-      advice: "the delta is damaged: make or fetch it again")
+      .malformed, file: path, subject: subject, problem, advice: "make or fetch the delta again")
   }
 }

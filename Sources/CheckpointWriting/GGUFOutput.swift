@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The files of a patched GGUF checkpoint: every tensor keeps name, type, shape and place; the
-// header gains provenance keys and enough padding that the data move by whole file system blocks.
+// The files of a patched GGUF checkpoint: every tensor keeps name, shape and order, and its type
+// but for a router's that is widened; the header gains provenance keys and enough padding that the
+// data before the first widened tensor move by whole file system blocks.
 
 package import ByteStorage
 package import Checkpoints
@@ -17,41 +18,67 @@ package struct GGUFOutput: CheckpointWriter {
   /// File name of the output; parts of a split model get their numbers from it.
   package let name: String
 
-  /// The changed ranges; no header is among them.
-  package func inPlace() throws(RegateError) -> PatchSet {
+  private var routerChanges: [TensorChange] { patches.flatMap(\.router.changes) }
+
+  /// The ranges that change in tensors that keep their type; no header is among them.
+  private func patchSet() throws(RegateError) -> PatchSet {
     var bytes = PatchSet(files: checkpoint.files.count)
     for patch in patches {
       try patch.addExperts(to: &bytes, of: checkpoint, renaming: false)
-      for change in patch.router.changes {
-        guard let replacement = change.replacement, change.keepsLayout else {
-          throw RegateError(
-            .unsupported, file: checkpoint.path, subject: change.tensor.name,
-            "is stored as \(change.tensor.type.rawValue); a selection bias must be F32 in a GGUF",
-            advice: "convert the model to GGUF again with a current llama.cpp")
-        }
-        bytes.replace(change.tensor, by: .bytes(replacement.bytes))
-      }
+    }
+    for change in routerChanges where change.keepsLayout {
+      guard let replacement = change.replacement else { continue }
+      bytes.replace(change.tensor, by: .bytes(replacement.bytes))
     }
     return bytes
   }
 
+  /// The changed ranges where the files stay the same files: refused where a tensor must grow.
+  package func inPlace() throws(RegateError) -> PatchSet {
+    if let change = routerChanges.first(where: { !$0.keepsLayout }) {
+      throw RegateError(
+        .refused, file: checkpoint.path, subject: change.tensor.name,
+        "is stored as \(change.tensor.type.rawValue) and must become F32, which needs a new file",
+        advice: "write a copy or a delta instead of changing it in place")
+    }
+    return try patchSet()
+  }
+
   /// The files of the model.
   package func files() throws(RegateError) -> [OutputFile] {
-    let bytes = try inPlace()
+    let bytes = try patchSet()
+    var widened: [String: TensorChange.Replacement] = [:]
+    for change in routerChanges where !change.keepsLayout {
+      widened[change.tensor.name] = change.replacement
+    }
     var files: [OutputFile] = []
     for (index, part) in checkpoint.parts.enumerated() {
       var header = GGUFHeader(part)
       if index == 0 {
         for (key, value) in provenance { header.metadata[key] = value }
       }
+      for place in header.tensors.indices {
+        guard let new = widened[header.tensors[place].name] else { continue }
+        header.tensors[place].type = new.type
+      }
       try header.alignData(with: part.dataStart, file: part.file.path)
       let encoded = try header.encoded(file: part.file.path)
       var file = OutputFile(name: partName(index), segments: [.bytes(encoded.bytes)])
-      file.append(
-        bytes.segments(of: part.file, index: index, range: part.dataStart..<part.file.count))
+      if part.tensors.contains(where: { widened[$0.name] != nil }) {
+        for (tensor, range) in zip(part.tensors, encoded.ranges) {
+          file.pad(to: range.lowerBound)
+          if let new = widened[tensor.name] {
+            file.append([.bytes(new.bytes)])
+          } else {
+            file.append(bytes.segments(of: part.file, index: index, range: tensor.range))
+          }
+        }
+      } else {
+        file.append(
+          bytes.segments(of: part.file, index: index, range: part.dataStart..<part.file.count))
+      }
       // The last tensor may end without padding; some readers want it.
-      let tail = max(0, encoded.fileBytes - file.byteCount)
-      file.append([.bytes([UInt8](repeating: 0, count: tail))])
+      file.pad(to: encoded.fileBytes)
       files.append(file)
     }
     return files
@@ -74,5 +101,12 @@ package struct GGUFOutput: CheckpointWriter {
     let first = GGUFSplit.ending(0, of: count)
     let prefix = name.hasSuffix(first) ? String(name.dropLast(first.count)) : name.deletingExtension
     return prefix + GGUFSplit.ending(index, of: count)
+  }
+}
+
+extension OutputFile {
+  /// Appends zeros until the file has `count` bytes.
+  fileprivate mutating func pad(to count: Int) {
+    append([.bytes([UInt8](repeating: 0, count: max(0, count - byteCount)))])
   }
 }

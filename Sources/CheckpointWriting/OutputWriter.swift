@@ -135,7 +135,7 @@ package struct OutputWriter {
       .map { (layer: $0, routers: $1.fitted.routers) }
     let patched = try form.output.configuration(
       config, family: model.layout.family, layers: layers)
-    if let patched { own.made["config.json"] = patched.serialised(.pretty) }
+    if let patched { own.made["config.json"] = patched.serialised(.python) }
     for (name, bytes) in form.output.sideFiles { own.made[name] = bytes }
     return own
   }

@@ -112,7 +112,7 @@ package struct SafetensorsOutput: CheckpointWriter {
     if !added.isEmpty { files.append(try routerFile()) }
     if let index = try index(changes: changes, renames: renames) {
       files.append(
-        OutputFile(name: SafetensorsIndex.fileName, segments: [.bytes(index.serialised(.pretty))]))
+        OutputFile(name: SafetensorsIndex.fileName, segments: [.bytes(index.serialised(.python))]))
     }
     return files
   }
@@ -203,7 +203,8 @@ package struct SafetensorsOutput: CheckpointWriter {
     var total = 0
     var parameters = 0
     for (index, part) in checkpoint.parts.enumerated() {
-      for tensor in part.tensors {
+      // Of a tensor that is in two shards, that in the later one counts.
+      for tensor in part.tensors where checkpoint.tensors[tensor.name]?.file == index {
         guard let change = changes[tensor.name] else {
           total += tensor.range.count
           parameters += tensor.elementCount

@@ -58,7 +58,7 @@ extension OfficialRouterFormat {
         throw RegateError(
           .mismatch, file: checkpoint.path, subject: tensor.name,
           "has shape \(tensor.shape), expected \(shape)",
-          advice: "the checkpoint is damaged, or its config.json belongs to another one")
+          advice: "its config.json belongs to another checkpoint, or was changed")
       }
       return try RouterValues.checked(
         checkpoint.floats(of: tensor), file: checkpoint.path, name: tensor.name)

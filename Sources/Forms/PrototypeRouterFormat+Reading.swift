@@ -72,7 +72,7 @@ extension PrototypeRouterFormat {
       RegateError(
         .mismatch, file: checkpoint.path, subject: tensor.name,
         "is \(tensor.type.rawValue) \(tensor.shape), expected \(expected)",
-        advice: "the checkpoint is damaged, or of another version of the prototype form")
+        advice: "the checkpoint is of another version of the prototype form, or was changed")
     }
   }
 }

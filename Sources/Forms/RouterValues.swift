@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ByteStorage
+import Checkpoints
 package import Routing
 
 /// What a router that is read must be for anything to be computed with it.
@@ -15,8 +16,8 @@ package enum RouterValues {
     guard let place = values.firstIndex(where: { !($0.magnitude < limit) }) else { return values }
     throw RegateError(
       .malformed, file: file, subject: name,
-      "holds \(values[place]) at \(place), expected finite values of a router",
-      advice: "the file is damaged: make it again")
+      "holds \(values[place].pythonName) at \(place), expected finite values of a router",
+      advice: "use another copy of the file, or make it anew")
   }
 
   /// `map`, the logical expert of each physical one, refused where no clone plan makes it.
@@ -26,6 +27,6 @@ package enum RouterValues {
     guard let problem = rule.problem(physicalToLogical: map) else { return map }
     throw RegateError(
       .malformed, file: file, subject: name, problem,
-      advice: "the file is damaged: make it again")
+      advice: "make the file anew: no fit writes such a map")
   }
 }

@@ -2,7 +2,7 @@
 //
 // The router that the architecture already has, with new values: a linear gate of the same name,
 // shape and dtype, and a selection bias where there is one, written as F32 wherever its tensor can
-// grow.
+// grow. A gate of a block type, which would round the new values off their balance, becomes F32.
 
 package import Architectures
 package import ByteStorage
@@ -37,16 +37,17 @@ package struct StockOutput: OutputForm {
           : "the fit has no values for this selection bias",
         advice: "fit this checkpoint itself with `calibration`")
     }
+    let gateType: ElementType = layer.gate.type.isQuantised ? .f32 : layer.gate.type
     var changes = [
       TensorChange(
         tensor: layer.gate,
         replacement: .init(
-          type: layer.gate.type,
-          bytes: try TensorEncoder.encode(stock.gate.values, type: layer.gate.type)))
+          type: gateType, bytes: try TensorEncoder.encode(stock.gate.values, type: gateType)))
     ]
     if let tensor = layer.selectionBias, let bias = stock.selectionBias {
       // A BF16 bias has too few digits to balance by: it is stored as F32 wherever it can.
-      let type: ElementType = keepsBiasType && tensor.type == .bf16 ? .bf16 : .f32
+      let keepsType = tensor.type == .f64 || keepsBiasType && tensor.type == .bf16
+      let type: ElementType = keepsType ? tensor.type : .f32
       if type == .bf16, bias.contains(where: { $0 != $0.roundedToBF16 }) {
         throw RegateError(
           .refused, subject: tensor.name, "is BF16 in place, but the fit has F32 values for it",

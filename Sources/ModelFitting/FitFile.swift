@@ -197,7 +197,7 @@ package enum FitFile {
       throw RegateError(
         .malformed, file: container.path, subject: "layers",
         "is \(container.metadata["layers"] ?? "missing"), expected numbers with commas",
-        advice: "the fit is damaged: make it again")
+        advice: "make the fit anew")
     }
     return numbers
   }

@@ -124,6 +124,6 @@ struct FitLayerReader: RouterTensorSource {
     RegateError(
       .mismatch, file: container.path, subject: array.name,
       "has shape \(array.shape), expected \(expected)",
-      advice: "the fit was made for another model, or is damaged")
+      advice: "the fit was made for another model")
   }
 }

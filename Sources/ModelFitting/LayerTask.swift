@@ -104,12 +104,10 @@ struct LayerTask {
       pass: fitter.model.expertPass(of: layer, threads: fitter.threads) {
         [progress = fitter.progress] in if isCaptured { progress.advance(1) }
       })
-    for sketch in found {
-      guard let expert = sketch.norms.firstIndex(where: { !$0.isFinite }) else { continue }
-      throw RegateError(
-        .malformed, file: fitter.model.checkpoint.path,
-        subject: "the output of layer \(layer.index)", "gives NaN or infinite activations",
-        advice: "check the weights of expert \(expert)")
+    guard found.allSatisfy({ $0.norms.allSatisfy(\.isFinite) }) else {
+      let model = fitter.model
+      throw NonFiniteSearch(model.checkpoint, layout: model.layout)
+        .error(at: .output(layer: layer.index))
     }
     return (0..<streams).map { Array(found[$0 * sets.count..<($0 + 1) * sets.count]) }
   }

@@ -76,6 +76,9 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     return bits / 8
   }
 
+  /// Whether each element is a float of at least 16 bits.
+  package var isRealNumber: Bool { [.f64, .f32, .f16, .bf16].contains(self) }
+
   /// Whether the tensor is block-quantised in GGUF's sense.
   public var isQuantised: Bool { blockElements > 1 }
 }

@@ -215,9 +215,9 @@ struct LayoutErrorTests {
       "no longer loads"
     ) { $0.add("blk.0.ffn_gate.0.weight", [6, 8]) },
     Case(
-      "a quantised router", .gguf("llama", ["embedding_length": .uint32(32)]), .unsupported,
-      subject: "blk.0.ffn_gate_inp.weight", "quantised (Q8_0)"
-    ) { $0.add("blk.0.ffn_gate_inp.weight", [4, 32], .q8_0) },
+      "a router of bare integers", .gguf("llama"), .unsupported,
+      subject: "blk.0.ffn_gate_inp.weight", "quantised (I8)"
+    ) { $0.add("blk.0.ffn_gate_inp.weight", [4, 8], .i8) },
     Case(
       "transposed experts", .gguf("llama"), .mismatch, subject: "blk.1.ffn_up_exps.weight",
       "expected [4, 6, 8]"

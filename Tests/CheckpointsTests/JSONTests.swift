@@ -172,13 +172,36 @@ func `JSON texts have their values`(text: String, value: JSONValue) throws {
   #expect(kept == 7)
 }
 
-@Test func `a lenient reader takes what Python takes`() throws {
-  let text = #"{"a": [NaN, -Infinity, 1e999], "b": "x\ud83d\u0041\ud83d\ude00\ude00"}"#
-  var reader = try JSONReader(Array(text.utf8), file: "t.json", lenient: true)
+@Test func `the Python dialect takes what Python takes, and counts it`() throws {
+  let text =
+    #"{"a": [NaN, -Infinity, 1e999], "b": "x\ud83d\u0041\ud83d\ude00\ude00","#
+    + #" "c": {"d": 1, "d": 2}}"#
+  var reader = try JSONReader(Array(text.utf8), file: "t.json", dialect: .python)
   let value = try reader.readValue()
   try reader.finish()
   #expect(
     value["a"]?.arrayValue?.compactMap(\.doubleValue).map(\.isFinite) == [false, false, false])
-  #expect(value["b"] == "x\u{FFFD}A\u{1F600}\u{FFFD}" && reader.replacedSurrogates == 2)
+  #expect(value["b"] == "x\u{FFFD}A\u{1F600}\u{FFFD}" && value["c"] == ["d": 2])
+  #expect(reader.liberties.replacedSurrogates == 2)
+  let warning = try #require(reader.liberties.warning(file: "t.json"))
+  #expect(warning.contains("t.json: a is NaN (and 2 more); the key c.d is there twice"))
   #expect(throws: RegateError.self) { try parse(text) }
+  #expect(throws: RegateError.self) { try parse(#"{"d": 1, "d": 2}"#) }
+}
+
+@Test(arguments: [
+  #"{"a": -NaN}"#, #"{"a": +1}"#, #"{"a": Inf}"#, #"{"a": 1,}"#, "\u{FEFF}{}", "[01]",
+])
+func `the Python dialect refuses what Python refuses`(text: String) throws {
+  var reader = try JSONReader(Array(text.utf8), file: "t.json", dialect: .python)
+  #expect(throws: RegateError.self) { try reader.readValue() }
+}
+
+@Test func `values that JSON has not are written as Python reads them`() throws {
+  let value: JSONValue = ["a": [.number(.nan), .number(.infinity), .number(-.infinity)]]
+  let text = value.serialised(.python)
+  #expect(
+    String(decoding: text, as: UTF8.self).filter { $0 > " " } == #"{"a":[NaN,Infinity,-Infinity]}"#)
+  var reader = try JSONReader(text, file: "t.json", dialect: .python)
+  #expect(try reader.readValue()["a"]?.arrayValue?.last == .number(-.infinity))
 }

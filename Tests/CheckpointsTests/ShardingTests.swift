@@ -143,6 +143,53 @@ private func writeSharded(_ directory: TemporaryDirectory) throws {
   #expect(try SafetensorsCheckpoint(path: directory.path("")).warnings.isEmpty)
 }
 
+// The outcomes are those of transformers 5.23, which was run on checkpoints of the same forms.
+
+@Test func `tensors are read from the shards whatever the index says of them`() throws {
+  let directory = try TemporaryDirectory()
+  try writeSharded(directory)
+  func warnings(_ map: String, _ total: Int = 12) throws -> [String] {
+    try directory.write(
+      Array(#"{"metadata":{"total_size":\#(total)},"weight_map":{\#(map)}}"#.utf8), to: indexName)
+    let checkpoint = try SafetensorsCheckpoint(path: directory.path(""))
+    #expect(Array(checkpoint.tensors.keys) == ["b", "a", "z"])
+    #expect(checkpoint.tensors["z"]?.file == 1 && checkpoint.partNames == [first, second])
+    return checkpoint.warnings
+  }
+  let plain = #""a":"\#(first)","b":"\#(first)","z":"\#(second)""#
+  #expect(try warnings(plain).isEmpty)
+  #expect(try warnings(plain.replacingOccurrences(of: #":""#, with: #":"./"#)).isEmpty)
+  #expect(try warnings(plain.replacingOccurrences(of: #":""#, with: #":".//./"#)).isEmpty)
+  let extra = try warnings(plain + #","c":"\#(first)""#, 16)
+  #expect(extra.count == 1 && extra[0].contains("1 tensor no shard holds (such as c)"))
+  let other = try warnings(#""a":"\#(second)","b":"\#(first)","z":"\#(first)""#)
+  #expect(other.count == 1 && other[0].contains("2 tensors lie in another shard"))
+  let less = try warnings(#""a":"\#(first)","z":"\#(second)""#, 8)
+  #expect(less.count == 1 && less[0].contains("1 tensor it does not name (such as b)"))
+  let twice = try warnings(#""a":"x","# + plain)
+  #expect(twice.count == 1 && twice[0].contains("the key weight_map.a is there twice"))
+}
+
+@Test func `of a tensor in two indexed shards the later one counts`() throws {
+  let directory = try TemporaryDirectory()
+  try writeSharded(directory)
+  try directory.write(shard("z", "a"), to: second)
+  let checkpoint = try SafetensorsCheckpoint(path: directory.path(""))
+  #expect(Array(checkpoint.tensors.keys) == ["b", "z", "a"] && checkpoint.tensors["a"]?.file == 1)
+  #expect(checkpoint.warnings.first?.contains("a in \(first) and \(second)") == true)
+}
+
+@Test func `a configuration is read as Python reads it`() throws {
+  let directory = try TemporaryDirectory()
+  try writeSharded(directory)
+  try directory.write(
+    Array(#"{"k": 1, "limit": [0.0, Infinity], "k": 2}"#.utf8), to: "config.json")
+  let checkpoint = try SafetensorsCheckpoint(path: directory.path(""))
+  #expect(checkpoint.config?["k"] == 2)
+  #expect(
+    checkpoint.warnings.first?.contains("config.json: limit is Infinity; the key k is") == true)
+}
+
 @Test func `96 GB of sparse shards open without reading their data`() throws {
   let directory = try TemporaryDirectory()
   let size = 32 << 30

@@ -71,7 +71,7 @@ private struct Damage {
 
   static let all =
     ["logical_prototypes", "selection_bias", "clone_bias"].flatMap { name in
-      [(Float.nan, "nan"), (.infinity, "inf"), (3e38, "3e+38")].map { value, word in
+      [(Float.nan, "NaN"), (.infinity, "Infinity"), (3e38, "3e+38")].map { value, word in
         Damage(tensor: name, bytes: floats(value), fragment: "holds \(word) at 0")
       }
     } + [
@@ -87,7 +87,7 @@ private struct Damage {
   let fit = try bench.fit()
   let good = try Data(contentsOf: URL(filePath: fit))
   for damage in Damage.all + [
-    Damage(tensor: "stock_gate", bytes: [0, 0, 0x80, 0x7F], fragment: "holds inf at 0")
+    Damage(tensor: "stock_gate", bytes: [0, 0, 0x80, 0x7F], fragment: "holds Infinity at 0")
   ] {
     try good.write(to: URL(filePath: fit))
     var file = try EditableFile(fit)
@@ -144,7 +144,7 @@ private struct Damage {
       try Tool.run("validate", bench.source, path, "--calibration", bench.capture, "-q"),
       naming: path, says: fragment, label)
   }
-  try requireNamed(patched, says: "gate.weight: holds nan at 0", "NaN")
+  try requireNamed(patched, says: "gate.weight: holds NaN at [0, 0]", "NaN")
 
   let converted = try bench.convert("--fit", bench.fit(), "-o", bench.path("out"), "-q")
   #expect(converted.code == 0, "\(converted.error)")

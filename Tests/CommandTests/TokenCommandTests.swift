@@ -118,10 +118,11 @@ private struct BadInput: Sendable, CustomTestStringConvertible {
       }),
     // BF16 0x7FC0 is NaN, 0x7F80 infinity.
     model(
-      "NaN", says: "the attention of layer 1: gives NaN or infinite activations",
+      "NaN", says: "v_proj.weight: holds NaN at [0, 0], so that the attention of layer 1 gives NaN",
       weight: { $0 == "model.layers.1.self_attn.v_proj.weight" ? filled($1, 0x7FC0) : $1 }),
     model(
-      "infinity", says: "the output of layer 0: gives NaN or infinite activations",
+      "infinity",
+      says: "holds Infinity at [0, 0], so that the output of layer 0 gives NaN or infinite",
       weight: {
         $0.hasPrefix("model.layers.0.mlp.experts") && $0.hasSuffix("down_proj.weight")
           ? filled($1, 0x7F80) : $1

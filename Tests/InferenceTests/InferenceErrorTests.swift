@@ -77,34 +77,65 @@ import Testing
     #expect(text.contains(name) && text.contains("has shape \(shape), \(expected)"))
   }
 
-  @Test(
-    arguments: [
-      ("model.embed_tokens.weight", "the embedding"),
-      ("model.layers.0.self_attn.v_proj.weight", "the attention of layer 0"),
-      ("model.layers.0.mlp.experts.0.down_proj.weight", "the output of layer 0"),
-      ("model.layers.1.mlp.experts.0.down_proj.weight", "the output of layer 1"),
-    ], [UInt8(0xC0), 0x80])
-  func `NaN and infinite activations name their layer`(
-    place: (tensor: String, text: String), low: UInt8
-  ) throws {
-    // BF16 0x7FC0 is NaN, 0x7F80 infinity.
-    let altered = try AlteredModel(
+  /// olmoe with every element of `tensor` replaced by the BF16 number of these bits.
+  private func filled(_ tensor: String, _ bits: UInt16) throws -> AlteredModel {
+    try AlteredModel(
       "olmoe",
-      tensors: { tensor, _, _, bytes in
-        if tensor == place.tensor {
-          for index in stride(from: 0, to: bytes.count, by: 2) {
-            (bytes[index], bytes[index + 1]) = (low, 0x7F)
-          }
+      tensors: { name, _, _, bytes in
+        for index in stride(from: 0, to: name == tensor ? bytes.count : 0, by: 2) {
+          (bytes[index], bytes[index + 1]) = (UInt8(bits & 0xFF), UInt8(bits >> 8))
         }
         return true
       })
-    let variant = try Variant("olmoe")
-    let text = message {
-      let pass = try ForwardPass(altered.model(), sequences: variant.sequences, threads: 1)
+  }
+
+  private func runMessage(_ model: AlteredModel) throws -> String {
+    let sequences = try Variant("olmoe").sequences
+    return message {
+      let pass = try ForwardPass(model.model(), sequences: sequences, threads: 1)
       try pass.finish()
       _ = try pass.scores()
     }
-    #expect(text.contains(place.text) && text.contains("NaN or infinite activations"))
+  }
+
+  @Test(
+    arguments: [
+      ("model.embed_tokens.weight", "[0, 0], so that the embedding gives"),
+      ("model.layers.0.input_layernorm.weight", "[0]; use another"),
+      ("model.layers.0.self_attn.v_proj.weight", "[0, 0], so that the attention of layer 0 gives"),
+      ("model.layers.1.post_attention_layernorm.weight", "[0]; use another"),
+      ("model.layers.1.mlp.gate.weight", "[0, 0]; use another"),
+      (
+        "model.layers.0.mlp.experts.0.down_proj.weight",
+        "[0, 0], so that the output of layer 0 gives"
+      ),
+      (
+        "model.layers.1.mlp.experts.0.down_proj.weight",
+        "[0, 0], so that the output of layer 1 gives"
+      ),
+      ("model.norm.weight", "[0]; use another"),
+      ("lm_head.weight", "[0, 0], so that the output head gives"),
+    ], [UInt16(0x7FC0), 0x7F80])
+  func `a weight that is NaN or infinite is named with its place`(
+    place: (tensor: String, text: String), bits: UInt16
+  ) throws {
+    let text = try runMessage(filled(place.tensor, bits))
+    let value = bits == 0x7F80 ? "Infinity" : "NaN"
+    #expect(text.contains("\(place.tensor): holds \(value) at \(place.text)"), "\(text)")
+  }
+
+  @Test(arguments: [
+    ("model.layers.0.self_attn.o_proj.weight", "the attention of layer 0"),
+    ("model.layers.1.mlp.experts.0.down_proj.weight", "the output of layer 1"),
+    ("lm_head.weight", "the output head"),
+  ])
+  func `finite weights that overflow are told from weights that are not finite`(
+    place: (tensor: String, text: String)
+  ) throws {
+    let text = try runMessage(filled(place.tensor, 0x7F7F))
+    #expect(
+      text.contains("\(place.text): gives NaN or infinite activations from finite weights"),
+      "\(text)")
   }
 
   @Test func `a vocabulary that does not fit the embedding is refused`() throws {
@@ -130,6 +161,24 @@ import Testing
   ) throws {
     let altered = try AlteredModel("olmoe", config: { $0[key] = value })
     #expect(message { _ = try altered.model() }.contains(text))
+  }
+
+  @Test(arguments: ["NaN", "Infinity", "-Infinity"])
+  func `a value that is no finite number is refused only where it is used`(value: String) throws {
+    let altered = try AlteredModel("olmoe", config: { $0["unused_limit"] = 17.25 })
+    let path = altered.directory.path("config.json")
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    func write(_ key: String) throws {
+      let member = try #require(text.firstRange(of: try Regex("\"\(key)\" ?: ?[^,}]+")))
+      let changed = text.replacingCharacters(in: member, with: "\"\(key)\": \(value)")
+      try altered.directory.write(Array(changed.utf8), to: "config.json")
+    }
+    try write("unused_limit")
+    _ = try altered.model()
+    try write("rms_norm_eps")
+    #expect(
+      message { _ = try altered.model() }
+        .contains("rms_norm_eps: is \(value), expected a finite number"))
   }
 
   @Test func `an unknown rope scaling is refused by name`() throws {

@@ -22,7 +22,7 @@ import TextTokens
     return draft
   }
 
-  @Test(arguments: ["marked", "odd", "tekken"])
+  @Test(arguments: ["marked", "gaps", "odd", "tekken"])
   func `Small vocabularies give the ids of llama.cpp`(name: String) throws {
     let item = try #require(try Goldens.json("gguf_ids.json")[name])
     let tokenizer = try draft(item).tokenizer()

@@ -99,6 +99,22 @@ import TextTokens
     #expect(tokenizer.encode("abba", addSpecial: true) == [2, 1, 0])
   }
 
+  // As tokenizers 0.23.3 and transformers 5.23 read such files.
+  @Test func `Of keys that are there twice the last counts, and that is said`() throws {
+    let directory = try TemporaryDirectory()
+    let json = MalformedTokenizerTests.json(model: #", "merges": []"#)
+    try directory.write(Array(json.utf8), to: "tokenizer.json")
+    let settings = #"{"model_max_length": Infinity, "eos_token": "a", "eos_token": "b"}"#
+    try directory.write(Array(settings.utf8), to: "tokenizer_config.json")
+    let tokenizer = try Tokenizer(directory: directory.path(""))
+    #expect(tokenizer.encode("abba", addSpecial: true) == [0, 1, 1, 0])
+    #expect(tokenizer.endID == 1 && tokenizer.notes.count == 2)
+    #expect(tokenizer.notes[0].contains("tokenizer.json: the key model.merges is there twice"))
+    #expect(
+      tokenizer.notes[1].contains(
+        "tokenizer_config.json: model_max_length is Infinity; the key eos_token is there twice"))
+  }
+
   static let vocabularies: [(draft: VocabularyDraft, says: String)] = [
     (VocabularyDraft(model: "bert", tokens: ["a"]), "is \"bert\"; only \"gpt2\", \"gemma4\" and"),
     (VocabularyDraft(tokens: [], merges: []), "holds no vocabulary"),

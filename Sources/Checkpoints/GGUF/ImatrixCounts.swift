@@ -119,7 +119,7 @@ struct ImatrixCounts {
         throw RegateError(
           .mismatch, file: path, subject: name,
           ImatrixCounts.difference(counts, from: found.counts, of: found.name),
-          advice: "the file may be damaged: run llama-imatrix again")
+          advice: "the counts are of different runs: run llama-imatrix again")
       }
       found = (name, counts)
     }

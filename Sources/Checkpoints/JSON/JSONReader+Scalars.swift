@@ -20,7 +20,7 @@ extension JSONReader {
     }
     var text = Array(bytes[start..<position])
     while true {
-      guard let byte = peek() else { throw error("ends inside a string") }
+      guard let byte = peek() else { throw cut("ends inside a string") }
       if byte == UInt8(ascii: "\"") { break }
       guard byte == UInt8(ascii: "\\") else {
         throw error("has a control character inside a string, which must be escaped")
@@ -48,7 +48,7 @@ extension JSONReader {
   private mutating func readEscape(into text: inout [UInt8]) throws(RegateError) {
     let start = position
     position += 1
-    guard let byte = peek() else { throw error("ends inside a string") }
+    guard let byte = peek() else { throw cut("ends inside a string") }
     position += 1
     switch byte {
     case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte)
@@ -75,10 +75,12 @@ extension JSONReader {
         return Character(scalar)
       }
     }
-    guard isLenient else { throw error("has half of a surrogate pair in a string", at: start) }
+    guard dialect == .python else {
+      throw error("has half of a surrogate pair in a string", at: start)
+    }
     // What follows is read for itself.
     position = next
-    replacedSurrogates += 1
+    liberties.replacedSurrogates += 1
     return "\u{FFFD}"
   }
 
@@ -99,8 +101,8 @@ extension JSONReader {
   package mutating func readNumber() throws(RegateError) -> Number {
     skipWhitespace()
     let start = position
+    if dialect == .python, let value = takeNonFinite() { return .double(value) }
     let negative = take(UInt8(ascii: "-"))
-    if isLenient, let value = takeNonFinite() { return .double(negative ? -value : value) }
     let digits = try skipDigits()
     guard digits.count == 1 || bytes[digits.lowerBound] != UInt8(ascii: "0") else {
       throw error("has a number with a leading zero", at: start)
@@ -117,9 +119,10 @@ extension JSONReader {
     }
     if integral, let value = integer(digits, negative: negative) { return .integer(value) }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
-    guard let value = Double(text), value.isFinite || isLenient else {
+    guard let value = Double(text), value.isFinite || dialect == .python else {
       throw error("has a number too large for a Double", at: start)
     }
+    if !value.isFinite { liberties.nonFinite.add("\(path) is \(text)") }
     return .double(value)
   }
 
@@ -134,11 +137,12 @@ extension JSONReader {
     return value
   }
 
-  /// `NaN` or `Infinity`, if one is next.
+  /// `NaN`, `Infinity` or `-Infinity`, if one is next.
   private mutating func takeNonFinite() -> Double? {
-    for (word, value) in [("NaN", Double.nan), ("Infinity", .infinity)]
-    where bytes[position...].starts(with: word.utf8) {
-      position += word.utf8.count
+    for value in [Double.nan, .infinity, -.infinity]
+    where bytes[position...].starts(with: value.pythonName.utf8) {
+      position += value.pythonName.utf8.count
+      liberties.nonFinite.add("\(path) is \(value.pythonName)")
       return value
     }
     return nil

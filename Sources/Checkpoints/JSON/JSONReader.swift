@@ -6,35 +6,46 @@ package import ByteStorage
 ///
 /// Used directly where a file's structure is fixed (safetensors headers), so that nothing but the
 /// expected values is ever built, and by `JSONValue` for everything else. Errors name the file and
-/// the byte offset. Keys are handed out as they come: whoever reads an object rejects duplicates.
+/// the byte offset. Keys are handed out as they come: whoever reads an object tells of duplicates.
 ///
-/// A lenient reader takes what Python's json module takes: `NaN`, `Infinity` and halves of
-/// surrogate pairs, which become U+FFFD.
+/// A reader of another dialect than the strict one counts what is not in that.
 package struct JSONReader {
   /// Mirrors the recursion limit of serde_json, which the official safetensors reader uses.
   package static let depthLimit = 128
 
   package enum Kind: String, Sendable { case object, array, string, number, bool, null }
 
+  /// What is read beside JSON whose objects hold each key once.
+  package enum Dialect: Sendable {
+    case strict
+    /// Keys that are there twice, of which the last counts, as in Rust's maps.
+    case repeatedKeys
+    /// What Python's json module reads: such keys, `NaN`, `Infinity` and halves of surrogate
+    /// pairs, which become U+FFFD.
+    case python
+  }
+
   package let file: String
   let bytes: [UInt8]
-  package let isLenient: Bool
-  /// Halves of surrogate pairs that a lenient reader has read so far.
-  package internal(set) var replacedSurrogates = 0
+  let dialect: Dialect
+  /// What was read so far that a strict reader refuses.
+  package internal(set) var liberties = JSONLiberties()
   /// Offset in the file of `bytes[0]`.
   let origin: Int
   var position = 0
   /// Where the key that was read last begins; valid until another key is read.
   var keyPosition = 0
+  /// The keys that lead to what is read.
+  private var keys: [String] = []
   private var depth = 0
 
   /// A reader of `bytes`, which begin `origin` bytes into `file`. All of them must be UTF-8.
   package init(
-    _ bytes: [UInt8], file: String, origin: Int = 0, lenient: Bool = false
+    _ bytes: [UInt8], file: String, origin: Int = 0, dialect: Dialect = .strict
   ) throws(RegateError) {
     self.file = file
     self.bytes = bytes
-    isLenient = lenient
+    self.dialect = dialect
     self.origin = origin
     if let invalid = firstInvalidUTF8(in: bytes) {
       throw error("is not valid UTF-8", at: invalid)
@@ -42,15 +53,33 @@ package struct JSONReader {
   }
 
   /// An error about the byte at `position` (by default, the next one).
-  package func error(_ problem: String, at position: Int? = nil) -> RegateError {
+  package func error(
+    _ problem: String, at position: Int? = nil, advice: String? = nil
+  ) -> RegateError {
     RegateError(
       .malformed, file: file, subject: "byte \(origin + (position ?? self.position))", problem,
-      advice: "the file may be damaged: fetch it again")
+      advice: advice)
   }
 
-  /// The error for a key that its object holds already. Only right after that key was read.
-  package func duplicate(_ key: String) -> RegateError {
-    error("duplicate key \"\(key)\"", at: keyPosition)
+  /// An error about a text that ends too early.
+  func cut(_ problem: String) -> RegateError {
+    error(problem, advice: "the file may be cut off: fetch it again")
+  }
+
+  /// The keys that lead to what is read, with dots between.
+  var path: String { keys.joined(separator: ".") }
+
+  /// Takes note that the key whose value is being read was there before; a strict reader refuses
+  /// it. `position` is where the key stands.
+  package mutating func repeated(_ key: String, at position: Int? = nil) throws(RegateError) {
+    guard dialect != .strict else { throw duplicate(key, at: position) }
+    liberties.repeatedKeys.add(path)
+  }
+
+  /// The error for a key that its object holds already.
+  package func duplicate(_ key: String, at position: Int? = nil) -> RegateError {
+    error(
+      "duplicate key \"\(key)\"", at: position ?? keyPosition, advice: "remove one of the two")
   }
 
   /// What the next value is.
@@ -65,7 +94,7 @@ package struct JSONReader {
     case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
     case UInt8(ascii: "n"): return .null
     case UInt8(ascii: "N"), UInt8(ascii: "I"):
-      guard isLenient else { throw unexpected("a value") }
+      guard dialect == .python else { throw unexpected("a value") }
       return .number
     default: throw unexpected("a value")
     }
@@ -85,7 +114,9 @@ package struct JSONReader {
       let key = try readString()
       skipWhitespace()
       guard take(UInt8(ascii: ":")) else { throw unexpected("':' after a key") }
+      keys.append(key)
       try member(&self, key)
+      keys.removeLast()
       skipWhitespace()
       if take(UInt8(ascii: "}")) { return close() }
       guard take(UInt8(ascii: ",")) else { throw unexpected("',' or '}'") }
@@ -153,11 +184,17 @@ package struct JSONReader {
   }
 
   func unexpected(_ expected: String) -> RegateError {
-    guard let byte = peek() else { return error("ends where \(expected) is expected") }
+    guard let byte = peek() else { return cut("ends where \(expected) is expected") }
+    if position == 0, bytes.starts(with: [0xEF, 0xBB, 0xBF]) {
+      return error(
+        "begins with a byte order mark, which JSON has not", advice: "save the file without it")
+    }
     let shown =
       byte > 0x20 && byte < 0x7F
       ? "'\(Unicode.Scalar(byte))'" : "byte 0x" + String(byte, radix: 16, uppercase: true)
-    return error("has \(shown) where \(expected) is expected")
+    return error(
+      "has \(shown) where \(expected) is expected",
+      advice: "correct the JSON text there, or fetch the file again")
   }
 
   private mutating func open(_ byte: UInt8, _ expected: String) throws(RegateError) {

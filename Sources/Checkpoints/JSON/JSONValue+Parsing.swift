@@ -17,6 +17,15 @@ extension JSONValue {
 
   /// Parses the file at `path`.
   public init(contentsOf path: String) throws(RegateError) {
+    var reader = try JSONReader(contentsOf: path)
+    self = try reader.readValue()
+    try reader.finish()
+  }
+}
+
+extension JSONReader {
+  /// A reader of the file at `path`.
+  package init(contentsOf path: String, dialect: Dialect = .strict) throws(RegateError) {
     let file = try MappedFile(path: path)
     guard file.count <= JSONValue.sizeLimit else {
       throw RegateError(
@@ -24,12 +33,10 @@ extension JSONValue {
         "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for JSON",
         advice: "check that this is the right file")
     }
-    try self.init(parsing: try file.bytes(in: 0..<file.count), file: path)
+    try self.init(try file.bytes(in: 0..<file.count), file: path, dialect: dialect)
   }
-}
 
-extension JSONReader {
-  /// Reads a value of any kind; duplicate keys are rejected.
+  /// Reads a value of any kind. Of equal keys, which a strict reader rejects, the last counts.
   package mutating func readValue() throws(RegateError) -> JSONValue {
     switch try kind() {
     case .object:
@@ -37,8 +44,8 @@ extension JSONReader {
       try readObject { (reader, key) throws(RegateError) in
         let keyPosition = reader.keyPosition
         let value = try reader.readValue()
-        guard members.updateValue(value, forKey: key) == nil else {
-          throw reader.error("duplicate key \"\(key)\"", at: keyPosition)
+        if members.updateValue(value, forKey: key) != nil {
+          try reader.repeated(key, at: keyPosition)
         }
       }
       return .object(members)

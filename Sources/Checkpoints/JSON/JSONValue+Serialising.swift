@@ -9,6 +9,10 @@ extension JSONValue {
     case compact
     /// Indented by two spaces and closed by a line feed, as Hugging Face writes its files.
     case pretty
+    /// The same, with NaN and the infinities as Python's json module writes and reads them.
+    case python
+
+    fileprivate var isIndented: Bool { self != .compact }
   }
 
   /// The value as JSON text in UTF-8. The same value always gives the same bytes; parsing them
@@ -16,7 +20,7 @@ extension JSONValue {
   public func serialised(_ style: Style) -> [UInt8] {
     var text: [UInt8] = []
     append(to: &text, style: style, indent: 0)
-    if style == .pretty { text.append(0x0A) }
+    if style.isIndented { text.append(0x0A) }
     return text
   }
 
@@ -27,7 +31,8 @@ extension JSONValue {
     case .integer(let value): text += String(value).utf8
     // Swift prints the shortest digits that read back as the same Double, always with a fraction
     // or an exponent.
-    case .number(let value): text += (value.isFinite ? value.description : "null").utf8
+    case .number(let value):
+      text += (value.isFinite || style == .python ? value.pythonName : "null").utf8
     case .string(let value): JSONValue.append(value, to: &text)
     case .array(let elements):
       JSONValue.append(elements, between: "[]", to: &text, style: style, indent: indent) {
@@ -36,7 +41,7 @@ extension JSONValue {
     case .object(let members):
       JSONValue.append(members.elements, between: "{}", to: &text, style: style, indent: indent) {
         JSONValue.append($1.key, to: &$0)
-        $0 += (style == .pretty ? ": " : ":").utf8
+        $0 += (style.isIndented ? ": " : ":").utf8
         $1.value.append(to: &$0, style: style, indent: indent + 1)
       }
     }
@@ -50,10 +55,10 @@ extension JSONValue {
     text.append(brackets[0])
     for (index, item) in items.enumerated() {
       if index > 0 { text.append(UInt8(ascii: ",")) }
-      if style == .pretty { appendLine(to: &text, indent: indent + 1) }
+      if style.isIndented { appendLine(to: &text, indent: indent + 1) }
       body(&text, item)
     }
-    if style == .pretty, !items.isEmpty { appendLine(to: &text, indent: indent) }
+    if style.isIndented, !items.isEmpty { appendLine(to: &text, indent: indent) }
     text.append(brackets[1])
   }
 

@@ -50,6 +50,7 @@ struct CheckpointLayout {
       }
     } else if hasIndex {
       let index = try SafetensorsIndex(path: join(SafetensorsIndex.fileName))
+      warnings += [index.warning].compactMap { $0 }
       partNames = index.fileNames
       self.index = index
     } else {
@@ -134,59 +135,48 @@ struct CheckpointLayout {
     return try SafetensorsFile(path: path, index: index)
   }
 
-  /// The tensors of all parts; no name may stand in two of them.
-  func collect(
+  /// The tensors of all parts. Of two of one name in indexed shards the one in the later shard
+  /// counts, as in transformers; without an index they may be of two models.
+  mutating func collect(
     _ parts: [SafetensorsFile]
   ) throws(RegateError) -> OrderedDictionary<String, TensorInfo> {
     let count = parts.reduce(0) { $0 + $1.tensors.count }
     var tensors = OrderedDictionary<String, TensorInfo>(minimumCapacity: count)
+    var repeated: [String] = []
     for part in parts {
       for tensor in part.tensors {
-        guard let other = tensors.updateValue(tensor, forKey: tensor.name) else { continue }
-        throw RegateError(
-          .mismatch, file: part.file.path, subject: tensor.name,
-          "the same tensor is also in \(partNames[other.file])",
-          advice: "remove the shard that does not belong to the checkpoint")
+        guard let other = tensors.removeValue(forKey: tensor.name) else {
+          tensors[tensor.name] = tensor
+          continue
+        }
+        guard index != nil else {
+          throw RegateError(
+            .mismatch, file: part.file.path, subject: tensor.name,
+            "the same tensor is also in \(partNames[other.file])",
+            advice: "remove the shard that does not belong to the checkpoint")
+        }
+        repeated.append(
+          "\(tensor.name) in \(partNames[other.file]) and \(partNames[tensor.file])")
+        tensors[tensor.name] = tensor
       }
+    }
+    if let first = repeated.first {
+      let more = repeated.count > 1 ? ", and \(repeated.count - 1) more" : ""
+      warnings.append(
+        "two shards hold the same tensor (\(first)\(more)): that in the later shard is read, as"
+          + " transformers does")
     }
     return tensors
   }
 
-  /// Index and shards must name the same tensors in the same places.
-  mutating func require(
-    _ index: SafetensorsIndex, agreesWith tensors: OrderedDictionary<String, TensorInfo>
-  ) throws(RegateError) {
-    func problem(_ tensor: String, _ text: String) -> RegateError {
-      RegateError(
-        .mismatch, file: join(SafetensorsIndex.fileName), subject: tensor, text,
-        advice: "fetch the index and the shards of one and the same version")
-    }
-    for (name, file) in index.weightMap {
-      guard let tensor = tensors[name] else {
-        throw problem(name, "is placed in \(file), which does not hold it")
-      }
-      guard partNames[tensor.file] == file else {
-        throw problem(name, "is placed in \(file), but is in \(partNames[tensor.file])")
-      }
-    }
-    for (name, tensor) in tensors where index.weightMap[name] == nil {
-      throw problem(name, "is in \(partNames[tensor.file]), but not in the index")
-    }
-    let size = tensors.values.reduce(0) { $0 + $1.range.count }
-    if let total = index.totalSize, total != size {
-      warnings.append(
-        "\(SafetensorsIndex.fileName) gives total_size \(total), but the tensors have \(size) bytes"
-      )
-    }
-  }
-
-  func readConfig() throws(RegateError) -> JSONValue? {
+  mutating func readConfig() throws(RegateError) -> JSONValue? {
     let path = join(CheckpointLayout.configName)
     guard CheckpointDirectory.exists(path) else { return nil }
-    let config = try JSONValue(contentsOf: path)
-    guard config.objectValue != nil else {
-      throw RegateError(.malformed, file: path, "must be an object, not \(config.kindName)")
+    let config = try LenientJSON(contentsOf: path)
+    guard config.value.objectValue != nil else {
+      throw RegateError(.malformed, file: path, "must be an object, not \(config.value.kindName)")
     }
-    return config
+    warnings += [config.warning].compactMap { $0 }
+    return config.value
   }
 }

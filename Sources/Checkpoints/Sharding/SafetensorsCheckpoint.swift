@@ -42,7 +42,6 @@ package struct SafetensorsCheckpoint: Checkpoint {
       parts.append(try layout.open(name, index: parts.count))
     }
     tensors = try layout.collect(parts)
-    if let index = layout.index { try layout.require(index, agreesWith: tensors) }
     config = try layout.readConfig()
     self.path = path
     self.parts = parts
@@ -51,6 +50,8 @@ package struct SafetensorsCheckpoint: Checkpoint {
     index = layout.index
     sideFiles = layout.sideFiles
     otherWeights = layout.otherWeights
-    warnings = layout.warnings
+    warnings =
+      layout.warnings
+      + (index?.disagreements(with: tensors, in: partNames) ?? [])
   }
 }

@@ -14,6 +14,8 @@ package struct SafetensorsIndex: Sendable {
 
   /// The index as it was read.
   package let raw: JSONValue
+  /// What is odd about its JSON; nil where nothing is.
+  let warning: String?
   /// Tensor name to file name.
   package let weightMap: OrderedDictionary<String, String>
   /// The shards in the order of their names (bytes).
@@ -21,7 +23,8 @@ package struct SafetensorsIndex: Sendable {
 
   /// Reads and checks the index at `path`; the shards are not looked at.
   package init(path: String) throws(RegateError) {
-    raw = try JSONValue(contentsOf: path)
+    let json = try LenientJSON(contentsOf: path)
+    (raw, warning) = (json.value, json.warning)
     guard let members = raw["weight_map"]?.objectValue else {
       throw RegateError(
         .malformed, file: path, subject: "weight_map",
@@ -38,8 +41,9 @@ package struct SafetensorsIndex: Sendable {
           .malformed, file: path, subject: tensor,
           "its file name must be a string, not \(value.kindName)")
       }
-      if fileNames.insert(name).inserted { try SafetensorsIndex.require(name, path, tensor) }
-      weightMap[tensor] = name
+      let plain = try SafetensorsIndex.plainName(name, path, tensor)
+      fileNames.insert(plain)
+      weightMap[tensor] = plain
     }
     self.weightMap = weightMap
     self.fileNames = fileNames.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
@@ -48,26 +52,25 @@ package struct SafetensorsIndex: Sendable {
   /// `metadata.total_size`, if it is there.
   package var totalSize: Int? { raw["metadata"]?["total_size"]?.intValue }
 
-  /// Refuses file names that could lead out of the checkpoint's directory.
-  private static func require(
+  /// The name of a file beside the index, without the `.` and empty parts that it may be written
+  /// with; refused where it could lead out of the checkpoint's directory.
+  private static func plainName(
     _ name: String, _ path: String, _ tensor: String
-  ) throws(RegateError) {
-    let problem: String
-    if name.isEmpty {
-      problem = "its file name is empty"
-    } else if name.utf8.first == UInt8(ascii: "/") {
-      problem = "its file name \(name) is an absolute path"
-    } else if name.utf8.contains(0) {
-      problem = "its file name contains a zero byte"
-    } else if name.split(separator: "/", omittingEmptySubsequences: false).contains(where: {
-      $0 == ".." || $0 == "." || $0.isEmpty
-    }) {
-      problem = "its file name \(name) is not a plain path inside the checkpoint's directory"
-    } else {
-      return
+  ) throws(RegateError) -> String {
+    func refused(_ problem: String) -> RegateError {
+      RegateError(
+        .refused, file: path, subject: tensor, problem,
+        advice: "an index may only name files beside it")
     }
-    throw RegateError(
-      .refused, file: path, subject: tensor, problem,
-      advice: "an index may only name files beside it")
+    guard name.utf8.first != UInt8(ascii: "/") else {
+      throw refused("its file name \(name) is an absolute path")
+    }
+    guard !name.utf8.contains(0) else { throw refused("its file name contains a zero byte") }
+    let parts = name.split(separator: "/").filter { $0 != "." }
+    guard !parts.isEmpty else { throw refused("its file name \"\(name)\" names no file") }
+    guard !parts.contains("..") else {
+      throw refused("its file name \(name) leads out of the checkpoint's directory")
+    }
+    return parts.joined(separator: "/")
   }
 }

@@ -81,6 +81,6 @@ extension InferenceModel {
     throw RegateError(
       .mismatch, file: checkpoint.path, subject: embedding.name,
       "has \(rows) rows, but \(stated.key) says \(stated.size) tokens",
-      advice: "fetch the checkpoint again")
+      advice: "make the two agree: the embedding or the vocabulary was changed")
   }
 }

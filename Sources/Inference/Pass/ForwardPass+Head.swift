@@ -81,7 +81,11 @@ extension ForwardPass {
       }
       progress.advance(words.count * tokenCount * inputs.count / model.vocabularySize)
     }
-    return Self.results(tallies, streams: inputs.count, of: streams)
+    let scores = Self.results(tallies, streams: inputs.count, of: streams)
+    guard scores.allSatisfy({ $0.nll.allSatisfy(\.isFinite) }) else {
+      throw notFinite(.head(model.head.weight.tensor))
+    }
+    return scores
   }
 
   /// The final norm of the hidden states at `positions`, per distinct stream.
@@ -98,7 +102,7 @@ extension ForwardPass {
         return panel[rows].normalise(panel[rows], weight: weight, epsilon: epsilon)
       }
       guard outcomes.allSatisfy({ $0 }) else {
-        throw notFinite("the output of layer \(layer - 1)")
+        throw notFinite(before: layer)
       }
       panels.append(panel)
     }

@@ -108,7 +108,7 @@ package final class ForwardPass {
     for stream in hidden {
       let stream = ResidualStream(hidden: stream, norm: norm)
       guard mixer.run(stream, batch, threads: threads, progress: progress) else {
-        throw notFinite(layer == 0 ? "the embedding" : "the output of layer \(layer - 1)")
+        throw notFinite(before: layer)
       }
     }
     isAfterAttention = true
@@ -126,17 +126,21 @@ package final class ForwardPass {
         norm.apply(stream[rows], into: normalised[rows])
       }
       guard outcomes.allSatisfy({ $0 }) else {
-        throw notFinite("the attention of layer \(layer)")
+        throw notFinite(.attention(layer: layer))
       }
       inputs.append(normalised)
     }
   }
 
-  func notFinite(_ place: String) -> RegateError {
-    RegateError(
-      .malformed, file: model.checkpoint.path, subject: place,
-      "gives NaN or infinite activations",
-      advice: "check the checkpoint's weights, and its configuration against them")
+  func notFinite(_ place: NonFiniteSearch.Place) -> RegateError {
+    NonFiniteSearch(model.checkpoint, layout: model.layout).error(at: place)
+  }
+
+  /// Of hidden states that `layer` reads.
+  func notFinite(before layer: Int) -> RegateError {
+    notFinite(
+      layer == 0
+        ? .embedding(model.embedding.weight.tensor, tokens: batch.ids) : .output(layer: layer - 1))
   }
 
   /// What the next layer's router reads in one stream, a copy of all [T,H] or of some rows; only

@@ -92,7 +92,7 @@ package struct WeightReader: Sendable {
   private func missing(_ name: String) -> RegateError {
     RegateError(
       .missing, file: checkpoint.path, subject: name, "no such tensor in the checkpoint",
-      advice: "check that all files of the checkpoint are there")
+      advice: "check that all its files are there and that the configuration is its own")
   }
 
   private func check(_ weight: StoredWeight, _ shapes: [[Int]]) throws(RegateError) {
@@ -107,11 +107,13 @@ package struct WeightReader: Sendable {
       "has shape \(weight.shape), \(expected)")
   }
 
-  /// All values of a weight.
+  /// All values of a weight; refused where one is NaN or infinite.
   private func floats(_ weight: StoredWeight) throws(RegateError) -> [Float] {
     let count = weight.shape.reduce(1, *)
-    return try weight.matrix(rows: 1, columns: count, in: checkpoint).panel(threads: 1).matrix
-      .values
+    let values = try weight.matrix(rows: 1, columns: count, in: checkpoint).panel(threads: 1)
+      .matrix.values
+    try checkpoint.requireFinite(values, of: weight.weight.tensor, shape: weight.shape)
+    return values
   }
 
   /// A norm's weight.
@@ -160,7 +162,7 @@ package struct WeightReader: Sendable {
   func sharedScale(layer: Int, hiddenSize: Int) throws(RegateError) -> MatrixView {
     let weight = try required(
       .sharedScale, layer: layer, shapes: [[1, hiddenSize], [hiddenSize]])
-    return try matrix(weight, rows: 1, columns: hiddenSize).panel(threads: 1)
+    return MatrixView(Matrix(rows: 1, columns: hiddenSize, values: try floats(weight)))
   }
 
   /// Rows of a gate or shared matrix, whose count no key gives.

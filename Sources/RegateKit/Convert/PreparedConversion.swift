@@ -287,6 +287,12 @@ extension Conversion.Output {
         .refused, subject: "`router` \(form.rawValue)",
         "needs files of its own: not in place, no adapter", advice: "use `router` stock")
     }
+    if isInPlace, let gate = model.layout.layers.first(where: \.gate.type.isQuantised)?.gate {
+      throw RegateError(
+        .refused, file: model.checkpoint.path, subject: gate.name,
+        "is stored as \(gate.type.rawValue) and must become F32, which needs a new file",
+        advice: "write a copy or a delta instead of changing it in place")
+    }
     guard case .adapter(_, let rank, _) = self else { return }
     guard !model.layout.includesMTP else {
       throw RegateError(

@@ -24,7 +24,7 @@ struct JSONMember {
   init(_ name: String) { self.name = name }
 
   mutating func read(_ bytes: [UInt8], file: String, origin: Int) throws(RegateError) {
-    var reader = try JSONReader(bytes, file: file, origin: origin, lenient: true)
+    var reader = try JSONReader(bytes, file: file, origin: origin, dialect: .python)
     guard try reader.kind() == .object else {
       let value = try reader.readValue()
       try reader.finish()
@@ -49,8 +49,8 @@ struct JSONMember {
       let value = try reader.readValue()
       return value.isNull ? .null : .other(value.kindName)
     }
-    let before = reader.replacedSurrogates
+    let before = reader.liberties.replacedSurrogates
     let text = try reader.readString()
-    return .text(text, replacedSurrogates: reader.replacedSurrogates > before)
+    return .text(text, replacedSurrogates: reader.liberties.replacedSurrogates > before)
   }
 }

@@ -169,7 +169,7 @@ package struct TextDocuments {
       guard layout == .values else {
         throw RegateError(
           .malformed, file: path, "ends inside its array of JSON objects",
-          advice: "the file may be damaged: fetch it again")
+          advice: "the file may be cut off: fetch or make it again")
       }
       return nil
     }

@@ -25,6 +25,8 @@ struct DeclaredTokens {
   private(set) var numbered: [(id: Int, token: AddedToken)] = []
   /// In the order in which they are added.
   private(set) var named: [AddedToken] = []
+  /// What is odd about the files, a sentence for each.
+  var notes: [String] = []
   /// The members of tokenizer_config.json, under those of special_tokens_map.json where it counts.
   private let settings: JSONValue
   /// Control tokens are plain text.

@@ -28,7 +28,8 @@ struct SpelledVocabulary {
       fusesUnknown: false,
       bareSymbols: merges.bare.map {
         BytePairModel.BareSymbol(content: unit(of: $0), tokens: ending(of: $0, byteTokens))
-      }, firstBareSymbol: merges.firstBare, cutsAtMarker: false)
+      }, firstBareSymbol: merges.firstBare, dropsAtEnd: true,
+      cutsAtMarker: false)
   }
 
   /// Ids by what the encoder cuts text into.

@@ -21,14 +21,7 @@ struct TekkenFile {
 
   init(path: String) throws(RegateError) {
     self.path = path
-    let file = try MappedFile(path: path)
-    guard file.count <= JSONValue.sizeLimit else {
-      throw RegateError(
-        .malformed, file: path,
-        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for JSON",
-        advice: "check that this is the right file")
-    }
-    var reader = try JSONReader(try file.bytes(in: 0..<file.count), file: path)
+    var reader = try JSONReader(contentsOf: path, dialect: .python)
     try read(&reader)
     try reader.finish()
   }

@@ -35,7 +35,7 @@ struct TiktokenFile {
         throw .tokenizer(
           .malformed, path, "line \(number + 1)",
           "must be a token in base64, a space, and the rank \(number)",
-          advice: "the file may be damaged: fetch it again")
+          advice: "check that this is the model's own tiktoken.model")
       }
       tokens.append(Array(token))
     }

@@ -7,12 +7,12 @@ import Foundation
 /// The files of a model's folder that a tokenizer is read from.
 struct TokenizerFolder {
   let path: String
-  private let config: JSONValue?
+  private let settings: LenientJSON?
+  private var config: JSONValue? { settings?.value }
 
   init(_ path: String) throws(RegateError) {
     self.path = path
-    let settings = TokenizerFolder.file("tokenizer_config.json", in: path)
-    config = try settings.map { (path) throws(RegateError) in try JSONValue(contentsOf: path) }
+    settings = try TokenizerFolder.json("tokenizer_config.json", in: path)
   }
 
   /// The tokenizer, with the ids of what begins and ends a document.
@@ -23,7 +23,7 @@ struct TokenizerFolder {
     }
     if let vocabulary = file("vocab.json"), let merges = file("merges.txt") {
       let kind = try VocabularyKind(
-        config: config, model: try json("config.json"), vocabulary: vocabulary)
+        config: config, model: try json("config.json")?.value, vocabulary: vocabulary)
       let declared = try declared(kind.defaults)
       return try VocabularyFiles(vocabulary: vocabulary, merges: merges)
         .tokenizer(kind, declared).naming(declared)
@@ -43,15 +43,22 @@ struct TokenizerFolder {
   }
 
   private func declared(_ defaults: [String: String] = [:]) throws(RegateError) -> DeclaredTokens {
-    DeclaredTokens(
-      config: config, map: try json("special_tokens_map.json"),
-      added: try json("added_tokens.json"),
-      defaults: defaults)
+    let (map, added) = (try json("special_tokens_map.json"), try json("added_tokens.json"))
+    var declared = DeclaredTokens(
+      config: config, map: map?.value, added: added?.value, defaults: defaults)
+    declared.notes = [settings, map, added].compactMap { $0?.warning }
+    return declared
   }
 
-  private func json(_ name: String) throws(RegateError) -> JSONValue? {
-    guard let path = file(name) else { return nil }
-    return try JSONValue(contentsOf: path)
+  private func json(_ name: String) throws(RegateError) -> LenientJSON? {
+    try TokenizerFolder.json(name, in: path)
+  }
+
+  private static func json(
+    _ name: String, in folder: String
+  ) throws(RegateError) -> LenientJSON? {
+    guard let path = file(name, in: folder) else { return nil }
+    return try LenientJSON(contentsOf: path)
   }
 
   private func file(_ name: String) -> String? { TokenizerFolder.file(name, in: path) }
@@ -64,11 +71,12 @@ struct TokenizerFolder {
 }
 
 extension Tokenizer {
-  /// With the tokens that begin and end a document, as `declared` names them.
+  /// With the tokens that begin and end a document, as `declared` names them, and its notes.
   fileprivate func naming(_ declared: DeclaredTokens) -> Tokenizer {
     var tokenizer = self
     tokenizer.beginningID = declared.text(of: "bos_token").flatMap { id(of: $0) }
     tokenizer.endID = declared.text(of: "eos_token").flatMap { id(of: $0) }
+    tokenizer.notes += declared.notes
     return tokenizer
   }
 }

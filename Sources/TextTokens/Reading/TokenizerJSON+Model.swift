@@ -32,7 +32,7 @@ extension TokenizerJSON {
       added: AddedTokens(found.filter { !$0.isNormalized }),
       addedAfterNormalization: AddedTokens(late), normalizers: normalizers, steps: steps,
       pieces: pieces(added, count: Int(largest) + 1, byteLevel: byteLevel))
-    tokenizer.notes = vocabulary.note(on: path)
+    tokenizer.notes = vocabulary.note(on: path) + [note].compactMap { $0 }
     return tokenizer
   }
 
@@ -95,7 +95,7 @@ extension TokenizerJSON {
       unit: byteLevel ? .bytes : .characters, tokens: bytes,
       merges: merges.table, wholePieces: try modelFlag("ignore_merges") ? .all : .none,
       byteTokens: byteTokens, unknown: unknown, fusesUnknown: try modelFlag("fuse_unk"),
-      bareSymbols: [], firstBareSymbol: count,
+      bareSymbols: [], firstBareSymbol: count, dropsAtEnd: false,
       cutsAtMarker: !byteLevel && !merges.crossesMarker
         && table.id(of: BytePairModel.marker) != nil)
   }

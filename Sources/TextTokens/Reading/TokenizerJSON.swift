@@ -24,6 +24,8 @@ struct TokenizerJSON {
   var model: [String: JSONValue] = [:]
   /// The rest of the file.
   var parts: [String: JSONValue] = [:]
+  /// What is odd about the file's JSON.
+  private(set) var note: String?
   let path: String
 
   /// A vocabulary and its merges, with the `parts` that cut text.
@@ -39,16 +41,10 @@ struct TokenizerJSON {
 
   init(path: String) throws(RegateError) {
     self.path = path
-    let file = try MappedFile(path: path)
-    guard file.count <= JSONValue.sizeLimit else {
-      throw RegateError(
-        .malformed, file: path,
-        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit)"
-          + " allowed for JSON", advice: "check that this is the right file")
-    }
-    var reader = try JSONReader(try file.bytes(in: 0..<file.count), file: path)
+    var reader = try JSONReader(contentsOf: path, dialect: .repeatedKeys)
     try read(&reader)
     try reader.finish()
+    note = reader.liberties.warning(file: path.lastPathComponent)
     guard !tokens.isEmpty else {
       throw .tokenizer(.missing, path, "model.vocab", "there is no vocabulary")
     }
@@ -58,7 +54,7 @@ struct TokenizerJSON {
     var tokenizer = self
     var known: Set<String> = []
     try reader.readObject { (reader, key) throws(RegateError) in
-      guard known.insert(key).inserted else { throw reader.duplicate(key) }
+      if !known.insert(key).inserted { try reader.repeated(key) }
       switch key {
       case "model": try tokenizer.readModel(&reader)
       case "added_tokens", "normalizer", "pre_tokenizer", "post_processor":
@@ -71,9 +67,14 @@ struct TokenizerJSON {
 
   private mutating func readModel(_ reader: inout JSONReader) throws(RegateError) {
     var tokenizer = self
+    (tokenizer.tokens, tokenizer.merges, tokenizer.model) = ([], [], [:])
     var known: Set<String> = []
     try reader.readObject { (reader, key) throws(RegateError) in
-      guard known.insert(key).inserted else { throw reader.duplicate(key) }
+      if !known.insert(key).inserted {
+        // tokenizers tells models apart by their type before it reads them.
+        guard key != "type" else { throw reader.duplicate(key) }
+        try reader.repeated(key)
+      }
       switch key {
       case "vocab": tokenizer.tokens = try TokenizerJSON.vocabulary(&reader)
       case "merges": try tokenizer.readMerges(&reader)

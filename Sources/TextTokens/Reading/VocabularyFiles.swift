@@ -32,7 +32,7 @@ struct VocabularyFiles {
   }
 
   private func tokens() throws(RegateError) -> [(text: String, id: UInt32)] {
-    var reader = try JSONReader(try contents(vocabulary), file: vocabulary)
+    var reader = try JSONReader(contentsOf: vocabulary, dialect: .python)
     let tokens = try TokenizerJSON.vocabulary(&reader)
     try reader.finish()
     guard !tokens.isEmpty else {
@@ -42,7 +42,7 @@ struct VocabularyFiles {
   }
 
   private func pairs() throws(RegateError) -> [(left: String, right: String)] {
-    let text = try contents(merges)
+    let text = try contents()
     guard firstInvalidUTF8(in: text) == nil else {
       throw .tokenizer(.malformed, merges, nil, "is not valid UTF-8")
     }
@@ -62,12 +62,12 @@ struct VocabularyFiles {
     return pairs
   }
 
-  private func contents(_ path: String) throws(RegateError) -> [UInt8] {
-    let file = try MappedFile(path: path)
+  private func contents() throws(RegateError) -> [UInt8] {
+    let file = try MappedFile(path: merges)
     guard file.count <= JSONValue.sizeLimit else {
       throw RegateError(
-        .malformed, file: path,
-        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for a vocabulary",
+        .malformed, file: merges,
+        "has \(file.count) bytes, more than the \(JSONValue.sizeLimit) allowed for merges",
         advice: "check that this is the right file")
     }
     return try file.bytes(in: 0..<file.count)

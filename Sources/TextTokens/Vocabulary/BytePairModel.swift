@@ -9,7 +9,8 @@
 //    the token of lowest rank, SentencePiece what gives the token of highest score. Both become a
 //    table of all pairs whose concatenation is a token.
 // 3. A unit without a token is spelled by byte tokens <0x00>...<0xFF> where there are all that it
-//    needs, else it is the unknown token, else it is dropped.
+//    needs, else it is the unknown token, else it is dropped: at once, so that its neighbours may
+//    merge (tokenizers), or at the end (llama.cpp).
 
 /// A vocabulary with its merges.
 struct BytePairModel: Sendable {
@@ -35,6 +36,8 @@ struct BytePairModel: Sendable {
   let bareSymbols: [BareSymbol]
   /// Symbols from here on are those.
   let firstBareSymbol: UInt32
+  /// Units that are dropped keep their neighbours apart.
+  let dropsAtEnd: Bool
   /// No merge goes from another character into a "▁": text can be cut before each run of them.
   let cutsAtMarker: Bool
 
@@ -57,6 +60,8 @@ struct BytePairEncoder {
   private var bareSymbols = TokenTable(capacity: 16)
   /// The tokens of units of one byte.
   private let shortTokens: [UInt32?]
+  /// Stands where a unit is dropped at the end.
+  private let gap: UInt32
 
   /// Shorter pieces are merged by scanning, longer ones with a heap.
   private static let scanLimit = 48
@@ -64,6 +69,7 @@ struct BytePairEncoder {
   init(_ model: BytePairModel, cacheSlots: Int) {
     self.model = model
     cache = PieceCache(slots: cacheSlots)
+    gap = model.firstBareSymbol + UInt32(model.bareSymbols.count)
     shortTokens = (UInt8.min...UInt8.max).map { model.tokens.id(of: [$0]) }
     for (index, symbol) in model.bareSymbols.enumerated() {
       _ = bareSymbols.insert(symbol.content, id: model.firstBareSymbol + UInt32(index))
@@ -148,9 +154,13 @@ struct BytePairEncoder {
         if let unknown = pending { symbols.append(unknown) }
         pending = nil
         symbols.append(id)
-      } else if !appendByteTokens(spelling(of: unit)), let unknown = model.unknown {
-        if pending != nil, !model.fusesUnknown { symbols.append(unknown) }
-        pending = unknown
+      } else if !appendByteTokens(spelling(of: unit)) {
+        if let unknown = model.unknown {
+          if pending != nil, !model.fusesUnknown { symbols.append(unknown) }
+          pending = unknown
+        } else if model.dropsAtEnd {
+          appendGap(spelling(of: unit))
+        }
       }
     }
     if let unknown = pending { symbols.append(unknown) }
@@ -173,6 +183,12 @@ struct BytePairEncoder {
       symbols.append(id)
     }
     return true
+  }
+
+  /// What is left of a unit that is dropped at the end: the byte tokens that are there.
+  private mutating func appendGap(_ bytes: ArraySlice<UInt8>) {
+    if !model.byteTokens.isEmpty { symbols += bytes.compactMap { model.byteTokens[Int($0)] } }
+    symbols.append(gap)
   }
 
   private mutating func mergeByScanning() {
@@ -204,6 +220,7 @@ struct BytePairEncoder {
         ids.append(Int(symbol))
         continue
       }
+      if symbol == gap { continue }
       let bare = model.bareSymbols[Int(symbol - model.firstBareSymbol)]
       for id in bare.tokens { ids.append(Int(id)) }
     }

@@ -59,7 +59,8 @@ struct ConcatenationMerges {
         BytePairModel.BareSymbol(
           content: content, tokens: spelling(content, byteTokens) ?? unknown.map { [$0] } ?? [])
       },
-      firstBareSymbol: UInt32(count), cutsAtMarker: unit == .characters && !crosses)
+      firstBareSymbol: UInt32(count), dropsAtEnd: true,
+      cutsAtMarker: unit == .characters && !crosses)
   }
 
   /// The byte tokens that spell `character`, where there are all of them.

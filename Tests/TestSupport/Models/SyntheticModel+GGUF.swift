@@ -9,13 +9,19 @@ extension SyntheticModel {
     public var expertType: PlainType
     /// Two files, the first with the first half of the tensors.
     public var split: Bool
+    /// F32, F16 or Q8_0.
+    public var gateType: PlainType
 
-    public init(_ expertType: PlainType, split: Bool = false) {
+    public init(_ expertType: PlainType, split: Bool = false, gate: PlainType = .f32) {
       self.expertType = expertType
       self.split = split
+      gateType = gate
     }
 
-    public var description: String { "\(expertType.rawValue)\(split ? ", split" : "")" }
+    public var description: String {
+      "\(expertType.rawValue)\(split ? ", split" : "")"
+        + (gateType == .f32 ? "" : ", gate \(gateType.rawValue)")
+    }
   }
 
   /// Writes the model as llama.cpp's converter lays it out, and returns the path of its (first)
@@ -135,8 +141,9 @@ extension SyntheticModel {
       }
       all.append(
         Tensor(
-          name: prefix + "ffn_gate_inp.weight", dtype: "F32", shape: [experts, hidden],
-          bytes: PlainType.f32.bytes(layer.gate)))
+          name: prefix + "ffn_gate_inp.weight", dtype: layout.gateType.rawValue,
+          shape: [experts, hidden],
+          bytes: layout.gateType.bytes(layer.gate, step: Self.gateStep)))
       if let bias = layer.bias {
         all.append(
           Tensor(

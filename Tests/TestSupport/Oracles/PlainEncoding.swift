@@ -6,6 +6,7 @@
 
 /// A number format of the synthetic models.
 public enum PlainType: String, Sendable {
+  case f64 = "F64"
   case f32 = "F32"
   case f16 = "F16"
   case bf16 = "BF16"
@@ -18,6 +19,7 @@ public enum PlainType: String, Sendable {
     switch self {
     case .f32: 0
     case .f16: 1
+    case .f64: 28
     case .bf16: 30
     case .q8_0: 8
     case .fp8: preconditionFailure("GGUF has no FP8")
@@ -29,6 +31,7 @@ extension PlainType {
   /// `values` in this format; `step` is what every value is a multiple of, at most 127 times.
   public func bytes(_ values: [Float], step: Float = 1) -> [UInt8] {
     switch self {
+    case .f64: values.flatMap { littleEndian(Double($0).bitPattern) }
     case .f32: values.flatMap { littleEndian($0.bitPattern) }
     case .bf16: values.flatMap { littleEndian(Self.bf16($0)) }
     case .f16: values.flatMap { littleEndian(Self.f16($0)) }
@@ -88,7 +91,7 @@ extension PlainType {
       return stride(from: 0, to: bytes.count, by: 4).map { Float(bitPattern: word($0, 4)) }
     case .bf16:
       return stride(from: 0, to: bytes.count, by: 2).map { Float(bitPattern: word($0, 2) << 16) }
-    case .f16, .fp8, .q8_0: preconditionFailure("tests read no \(rawValue)")
+    case .f64, .f16, .fp8, .q8_0: preconditionFailure("tests read no \(rawValue)")
     }
   }
 }
