@@ -46,6 +46,8 @@ package struct FitOptions: Sendable, Hashable {
   package var clones: Bool
   /// s in 0...1: every physical expert's target is (1-s) x its natural load + s x uniform.
   package var strength: Double
+  /// Even ranks instead of even experts; `strength` is then 1.
+  package var ranks: RankBalance?
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
   package var form: LatentForm
@@ -61,13 +63,15 @@ package struct FitOptions: Sendable, Hashable {
   package var threads: Int
 
   package init(
-    clones: Bool = true, strength: Double = 1, latent: Latent = .automatic,
+    clones: Bool = true, strength: Double = 1, ranks: RankBalance? = nil,
+    latent: Latent = .automatic,
     form: LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
     protected: [ProtectedLoad] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
     precondition((0...1).contains(strength) && threads > 0)
     self.clones = clones
     self.strength = strength
+    self.ranks = ranks
     self.latent = latent
     self.form = form
     self.refinementSteps = refinementSteps ?? Self.defaultRefinement(at: latent)

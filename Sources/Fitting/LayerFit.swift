@@ -25,6 +25,8 @@ package struct LayerFit: Sendable {
   package let explainedVariance: Double
   /// Physical experts that hold a copy of another one, whose own logical expert was pruned.
   package let clones: [Int]
+  /// How the ranks became even, where that was asked for.
+  package let stages: [RankStage]
   /// Where the time went.
   package let phases: PhaseClock
 

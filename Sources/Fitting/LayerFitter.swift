@@ -19,18 +19,41 @@ package enum LayerFitter {
     var clock = PhaseClock()
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
     clock.lap("original routing")
-    let fit =
-      isUnchanged(options)
-      ? PrototypeFit.unchanged(original)
-      : try PrototypeFit.fit(set, outputs: outputs, options: options)
+    var fit = try prototype(set, outputs, options)
     clock.add(fit.phases)
-    let stock = try stock(set, prototype: fit.router, outputs?.norms, options)
+    let isUnchanged = options.strength == 0 || leavesAlone(fit, original)
+    var stock = try stock(set, prototype: fit.router, outputs?.norms, isUnchanged, options)
+    if !isUnchanged, let ranks = options.ranks, ranks.followsStock, let found = stock {
+      // A linear gate does not give clones the shares that the plan gave them.
+      let order = ranks.placement(
+        found.router(set.router).route(set.inputs, threads: options.threads),
+        rule: set.router.rule
+      ).order
+      stock = found.placed(order)
+      fit = fit.placed(order)
+    }
     clock.lap("stock form")
-    let official = try official(set, stock: stock, options)
+    let official = isUnchanged ? nil : try official(set, stock: stock, options)
     clock.lap("official form")
     return LayerFit(
-      prototype: fit.router, stock: stock, official: official, isUnchanged: isUnchanged(options),
-      explainedVariance: fit.explainedVariance, clones: fit.clones, phases: clock)
+      prototype: fit.router, stock: stock, official: official, isUnchanged: isUnchanged,
+      explainedVariance: fit.explainedVariance, clones: fit.clones, stages: fit.stages,
+      phases: clock)
+  }
+
+  private static func prototype(
+    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
+  ) throws(RegateError) -> PrototypeFit {
+    if let ranks = options.ranks {
+      return try PrototypeFit.fit(set, outputs: outputs, ranks: ranks, options: options)
+    }
+    guard options.strength > 0 else { return PrototypeFit.unchanged(set.router) }
+    return try PrototypeFit.fit(set, outputs: outputs, options: options)
+  }
+
+  /// Whether a fit for even ranks found nothing to do.
+  private static func leavesAlone(_ fit: PrototypeFit, _ original: FamilyRouter) -> Bool {
+    !fit.stages.isEmpty && fit.router == PrototypeFit.unchanged(original).router
   }
 
   private static func requireUsable(_ inputs: Matrix) throws(RegateError) {
@@ -48,10 +71,11 @@ package enum LayerFitter {
   }
 
   private static func stock(
-    _ set: CalibrationSet, prototype: PrototypeRouter, _ norms: [Double]?, _ options: FitOptions
+    _ set: CalibrationSet, prototype: PrototypeRouter, _ norms: [Double]?, _ isUnchanged: Bool,
+    _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
-    guard !isUnchanged(options) else {
+    guard !isUnchanged else {
       return LayerFit.Stock(gate: set.router.gate, selectionBias: set.router.selectionBias)
     }
     let result = try StockFit(
@@ -72,7 +96,7 @@ package enum LayerFitter {
   private static func official(
     _ set: CalibrationSet, stock: LayerFit.Stock?, _ options: FitOptions
   ) throws(RegateError) -> PrototypeRouter? {
-    guard let form = options.official, let stock, !isUnchanged(options) else { return nil }
+    guard let form = options.official, let stock else { return nil }
     var gate = set.router
     gate.gate = stock.gate
     return try OfficialFit(
@@ -80,6 +104,4 @@ package enum LayerFitter {
       latent: form.latent, options: options
     ).train(steps: form.refinementSteps)
   }
-
-  private static func isUnchanged(_ options: FitOptions) -> Bool { options.strength == 0 }
 }

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which clone plan costs least. A plan is balanced on sampled tokens with the real selection, and
-// its error is that of the layer's output there, from the experts' sketched outputs:
-//
-//   error = sum_t |y'_t - y_t|² / (|y_t|² + mean |y|²)
-//
-// which keeps the few tokens with huge outputs from deciding alone. The search starts from the best
-// apportionment by values (load x saliency)^exponent (exponent 0: no clones), then exchanges single
-// physical experts. The selection biases of a balanced routing, its prices, say where one is worth
-// most: a high b_f means that tokens are pushed to logical expert f, a low one that they are kept
-// from it. So the exchanges with the largest price difference come first, and those that failed
-// before come last.
+// its error is that of the layer's output there (OutputDeviation.swift). The search starts from the
+// best apportionment by values (load x saliency)^exponent (exponent 0: no clones), then exchanges
+// single physical experts. The selection biases of a balanced routing, its prices, say where one is
+// worth most: a high b_f means that tokens are pushed to logical expert f, a low one that they are
+// kept from it. So the exchanges with the largest price difference come first, and those that
+// failed before come last.
 
 import Foundation
 package import Routing
@@ -25,9 +21,7 @@ package struct PlanSearch: Sendable {
   private let start: [Float]
   private let protected: [ProtectedLoad]
   private let threads: Int
-  /// y [S,D], and the weight of each token's error.
-  private let wanted: Matrix
-  private let tokenWeights: [Double]
+  private let deviation: OutputDeviation
 
   private static let exponents = [0, 0.15, 0.225, 0.3, 0.375, 0.45]
   /// Exchanges tried at most, and in a row without success, per expert.
@@ -60,13 +54,8 @@ package struct PlanSearch: Sendable {
     self.start = start
     self.protected = protected
     self.threads = threads
-    let wanted = sketch.mixtures(original, threads: threads)
-    self.wanted = wanted
-    let squares = (0..<wanted.rows).map { token in
-      wanted.row(token).reduce(0.0) { $0 + Double($1) * Double($1) }
-    }
-    let mean = squares.reduce(0, +) / Double(max(1, squares.count))
-    tokenWeights = squares.map { 1 / max($0 + mean, 1e-30) }
+    deviation = OutputDeviation(
+      rule: rule, scores: scores, original: original, sketch: sketch, threads: threads)
   }
 
   /// The best plan found. `loads` [F] and `weights` [F], the sums of routing weights, are those of
@@ -76,7 +65,7 @@ package struct PlanSearch: Sendable {
     var best: (point: Point, needed: Set<Int>)?
     var seen: Set<[Int]> = []
     for exponent in Self.exponents {
-      let needed = needed(exponent)
+      let needed = ProtectedLoad.needed(protected, rule: rule, exponent: exponent)
       let plan = ClonePlan(
         rule: rule, values: values.map { pow($0, exponent) }, loads: loads, keeping: needed)
       guard seen.insert(plan.physicalPerLogical).inserted else { continue }
@@ -89,17 +78,7 @@ package struct PlanSearch: Sendable {
     return ClonePlan(rule: rule, physicalPerLogical: copies, values: values, loads: loads)
   }
 
-  /// The logical experts that any protected load's own plan with this exponent keeps.
-  private func needed(_ exponent: Double) -> Set<Int> {
-    protected.reduce(into: []) { needed, other in
-      let loads = other.load.map(Double.init)
-      let values = zip(loads, other.saliency ?? loads).map { pow($0 * $1, exponent) }
-      let copies = ClonePlan(rule: rule, values: values, loads: loads).physicalPerLogical
-      needed.formUnion(copies.indices.filter { copies[$0] > 0 })
-    }
-  }
-
-  /// The error above of a plan at full balance.
+  /// The error of a plan at full balance.
   package func error(of plan: ClonePlan) -> Double {
     balanced(plan.physicalPerLogical, from: start).error
   }
@@ -161,18 +140,8 @@ package struct PlanSearch: Sendable {
     let bias = solver.solve(
       scores: scores, targets: copies.map { Double($0) / Double(rule.experts) }, from: start,
       passes: passes)
-    let patched = Selection(rule: rule, bias: bias, selectable: selectable)
-      .assign(scores, threads: threads) { _, logical in logical }
-    let outputs = sketch.mixtures(patched, threads: threads)
-    var error = 0.0
-    for token in tokenWeights.indices {
-      var square = 0.0
-      for index in token * outputs.columns..<(token + 1) * outputs.columns {
-        let change = Double(outputs.values[index] - wanted.values[index])
-        square += change * change
-      }
-      error += square * tokenWeights[token]
-    }
-    return Point(physicalPerLogical: copies, selectionBias: bias, error: error)
+    return Point(
+      physicalPerLogical: copies, selectionBias: bias,
+      error: deviation.error(bias: bias, selectable: selectable))
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 package import Routing
 
 /// What traffic that is not fitted to asks of a layer's experts: a plan prunes none that the plan
@@ -25,5 +26,19 @@ package struct ProtectedLoad: Sendable, Hashable {
     self.init(
       load: assignment.load(experts: experts),
       saliency: norms.map { zip(weights, $0).map { $0 * $1 } })
+  }
+}
+
+extension ProtectedLoad {
+  /// The logical experts that the own plan of any of `loads`, with this exponent, keeps.
+  static func needed(
+    _ loads: [ProtectedLoad], rule: RoutingRule, exponent: Double
+  ) -> Set<Int> {
+    loads.reduce(into: []) { needed, other in
+      let load = other.load.map(Double.init)
+      let values = zip(load, other.saliency ?? load).map { pow($0 * $1, exponent) }
+      let copies = ClonePlan(rule: rule, values: values, loads: load).physicalPerLogical
+      needed.formUnion(copies.indices.filter { copies[$0] > 0 })
+    }
   }
 }

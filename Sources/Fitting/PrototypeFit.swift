@@ -14,7 +14,20 @@ package struct PrototypeFit: Sendable {
   package let explainedVariance: Double
   /// Physical experts whose own logical expert was pruned, and that hold another's copy; ascending.
   package let clones: [Int]
+  /// How the ranks became even, where that was asked for.
+  package let stages: [RankStage]
   package let phases: PhaseClock
+
+  init(
+    router: PrototypeRouter, explainedVariance: Double, clones: [Int], stages: [RankStage] = [],
+    phases: PhaseClock
+  ) {
+    self.router = router
+    self.explainedVariance = explainedVariance
+    self.clones = clones
+    self.stages = stages
+    self.phases = phases
+  }
 
   private static let sampleTokens = 8192
 
@@ -142,7 +155,7 @@ package struct PrototypeFit: Sendable {
   }
 
   /// Gives every clone its cell of the tokens that its logical expert serves.
-  private static func split(
+  static func split(
     _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, threads: Int
   ) throws(RegateError) {
     let copies = router.physicalOfLogical

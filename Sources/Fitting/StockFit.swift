@@ -111,6 +111,13 @@ struct StockFit {
   func train() -> Result {
     var gate = set.router.gate.gathering(rows: prototype.physicalToLogical)
     let learning = learningRows()
+    if isOnlyRenumbered(learning) {
+      return Result(
+        gate: gate,
+        selectionBias: set.router.selectionBias.map { bias in
+          prototype.physicalToLogical.map { bias[$0] }
+        })
+    }
     if learning.contains(true) { descend(&gate, learning) }
     if stock.roundsGateToBF16 { gate.roundToBF16() }
     return Result(gate: gate, selectionBias: stock.hasSelectionBias ? solveBias(gate) : nil)
@@ -119,7 +126,20 @@ struct StockFit {
   /// Rows that Adam may change.
   private func learningRows() -> [Bool] {
     let copies = prototype.physicalOfLogical
-    return prototype.physicalToLogical.map { !stock.hasSelectionBias || copies[$0].count > 1 }
+    let learnAll = !stock.hasSelectionBias && (options.ranks == nil || isBiased)
+    return prototype.physicalToLogical.map { learnAll || copies[$0].count > 1 }
+  }
+
+  /// Whether tokens are to go elsewhere than the original sends them, clones and pruned experts
+  /// aside.
+  private var isBiased: Bool {
+    prototype.selectionBias
+      != set.router.selectionBias ?? [Float](repeating: 0, count: prototype.experts)
+  }
+
+  /// Whether the experts lie elsewhere and all else is as it was.
+  private func isOnlyRenumbered(_ learning: [Bool]) -> Bool {
+    options.ranks != nil && !learning.contains(true) && !isBiased
   }
 
   /// Experts that no sampled token may choose have no norm; they count as the smallest.

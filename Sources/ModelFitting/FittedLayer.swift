@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fitting
 public import Forms
 public import Measures
 public import Routing
@@ -71,6 +72,16 @@ public struct LayerFigures: Sendable, Hashable, Codable {
   /// The held-out tokens, all calibration sets together and then each set; empty where there are
   /// none.
   public let sets: [SetLoad]
+  /// How the ranks became even, in the order in which it was tried; empty where experts were to.
+  public let rankStages: [RankStage]
+
+  /// One means, and how even the ranks were with it in half-samples of the fitted tokens.
+  public struct RankStage: Sendable, Hashable, Codable {
+    /// As in reports: as is, renumbered, with clones, with selection biases, or all experts even.
+    public let means: String
+    /// Max/mean load over ranks, of the rank count where it is largest.
+    public let imbalance: Double
+  }
 
   /// Names of a file's format, which those of the properties may not change.
   private enum CodingKeys: String, CodingKey {
@@ -80,13 +91,15 @@ public struct LayerFigures: Sendable, Hashable, Codable {
     case officialLatentSize = "official_latent_size"
     case explainedVariance = "explained_variance"
     case feasibleGini = "feasible_gini"
+    case rankStages = "rank_stages"
     case outputError = "output_error"
   }
 
   package init(
     original: Evidence, prototype: Evidence, stock: Evidence?, official: Evidence?,
     officialFidelity: RoutingAgreement?, clones: Int, latentSize: Int, officialLatentSize: Int?,
-    explainedVariance: Double, feasibleGini: Double, outputError: Double?, sets: [SetLoad]
+    explainedVariance: Double, feasibleGini: Double, outputError: Double?, sets: [SetLoad],
+    rankStages: [RankStage] = []
   ) {
     self.original = original
     self.prototype = prototype
@@ -100,6 +113,7 @@ public struct LayerFigures: Sendable, Hashable, Codable {
     self.feasibleGini = feasibleGini
     self.outputError = outputError
     self.sets = sets
+    self.rankStages = rankStages
   }
 
   /// The figures of one form's router.
@@ -109,5 +123,22 @@ public struct LayerFigures: Sendable, Hashable, Codable {
     case .stock: stock
     case .lprOfficial: official
     }
+  }
+}
+
+extension LayerFigures.RankStage {
+  /// What a search tried.
+  init(_ stage: Fitting.RankStage) {
+    means =
+      switch stage.means {
+      case .asIs: "as is"
+      case .renumbering: "renumbered"
+      case .clones(let count): "\(count) clones, renumbered"
+      case .biases(let strength, 0): "selection biases at \(strength), renumbered"
+      case .biases(let strength, let count):
+        "\(count) clones and selection biases at \(strength), renumbered"
+      case .evenExperts: "all experts even, renumbered"
+      }
+    imbalance = stage.imbalance
   }
 }

@@ -138,6 +138,7 @@ struct LayerTask {
     let official = fitter.forms.contains(.lprOfficial)
     var options = FitOptions(
       clones: settings.clones, strength: strength,
+      ranks: fitter.budget.rankBalance(fitter.forms, judgedBy: fitter.form),
       latent: official ? .automatic : settings.latent, form: settings.latentForm,
       refinementSteps: official
         ? FitOptions.defaultRefinement(at: .automatic) : settings.steps,
@@ -202,7 +203,8 @@ struct LayerTask {
           clones: new.fit.clones.count, latentSize: new.fit.prototype.latentSize,
           officialLatentSize: new.fit.official?.latentSize,
           explainedVariance: new.fit.explainedVariance, feasibleGini: new.fit.feasibleGini,
-          outputError: errors.first?[index + 1], sets: sets))
+          outputError: errors.first?[index + 1], sets: sets,
+          rankStages: new.fit.stages.map(LayerFigures.RankStage.init)))
     }
   }
 

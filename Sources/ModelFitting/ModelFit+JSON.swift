@@ -21,6 +21,16 @@ extension ModelFit {
         }),
       "held_out_gini": .optional(heldOutGini(form)),
       "judged_form": .string(origin.form.rawValue),
+      "rank_max_over_mean": rankImbalance(form).map { entries in
+        .object(
+          OrderedDictionary(
+            uniqueKeysWithValues: entries.map {
+              (
+                String($0.ranks),
+                ["before": .optional($0.before), "after": .optional($0.after)] as JSONValue
+              )
+            }))
+      } ?? .null,
       "held_out": judged ? point?.json ?? .null : .null,
       "sets": judged ? .array(sets.map(\.json)) : .null,
       "calibration_nll": quality?["nll"] ?? .null,
@@ -42,6 +52,8 @@ extension LayerFigures {
       "output_error": .optional(judged ? outputError : nil),
       "explained_variance": .number(explainedVariance),
       "feasible_gini": .number(feasibleGini),
+      "rank_stages": .array(
+        rankStages.map { ["means": .string($0.means), "max_over_mean": .number($0.imbalance)] }),
       "distillation": officialFidelity.map {
         [
           "overlap": .number($0.overlap), "kl": .number($0.divergence),
@@ -92,6 +104,7 @@ extension FitOrigin {
       "protect": .array(protected.map { .string($0) }),
     ]
     options[budget.field.name] = .number(budget.field.value)
+    if let ranks = budget.ranks { options["ranks"] = .integers(ranks) }
     return options
   }
 }

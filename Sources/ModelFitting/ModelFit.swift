@@ -84,6 +84,28 @@ public struct ModelFit: Sendable {
     ).mean
   }
 
+  /// Max/mean load over ranks, mean over layers, on held-out tokens where there are any: before and
+  /// under a form's router, for each rank count that was to be even; nil where experts were.
+  public func rankImbalance(
+    _ form: RouterForm
+  ) -> [(ranks: Int, before: Double?, after: Double?)]? {
+    origin.budget.ranks.map { counts in
+      counts.map { count in
+        func mean(_ figures: (LayerFigures) -> LayerFigures.Evidence?) -> Double? {
+          LayerStatistics(
+            self.figures.map { layer in
+              figures(layer).flatMap { evidence in
+                LoadMetrics.rankImbalance(
+                  load: evidence.best.load, ranks: min(count, evidence.best.load.count))
+              }
+            }, largestIsWorst: true
+          ).mean
+        }
+        return (count, mean { $0.original }, mean { $0.evidence(of: form) })
+      }
+    }
+  }
+
   /// Whether the figures of the whole model are about the routers of `form`: the budget, the sets
   /// and the patched stream know one form, `origin.form`.
   package func isJudged(by form: RouterForm) -> Bool { origin.form == form }

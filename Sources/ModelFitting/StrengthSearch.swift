@@ -17,7 +17,7 @@ package enum StrengthSearch {
   ) throws(RegateError) -> Int {
     let missing = Double.infinity
     switch budget {
-    case .strength: return 0
+    case .strength, .evenRanks: return 0
     case .targetGini(let target):
       if let first = points.firstIndex(where: { ($0.gini ?? missing) <= target }) { return first }
       throw unreached("`targetGini`", "\(target)", points) { $0.gini }

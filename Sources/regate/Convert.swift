@@ -25,8 +25,10 @@ struct Convert: CommonCommand {
 
   @OptionGroup(title: "The fit") var calibration: CalibrationArguments
   @OptionGroup(title: "The fit") var budget: BudgetArguments
+  @OptionGroup(title: "The fit") var ranks: RankArguments
   @OptionGroup(title: "The fit") var tokens: TokenArguments
-  @OptionGroup(title: "The fit") var seed: SeedArgument
+  @OptionGroup(visibility: .hidden) var seed: SeedArgument
+  @OptionGroup(visibility: .hidden) var rankTuning: RankTuning
   @OptionGroup(visibility: .hidden) var length: LengthArgument
   @OptionGroup(visibility: .hidden) var tuning: TuningArguments
 
@@ -74,7 +76,10 @@ struct Convert: CommonCommand {
     if outputs.isEmpty, !dryRun {
       throw ValidationError("Give --output, --delta, --in-place, --lora or --dry-run.")
     }
-    if fit != nil, !calibration.isEmpty || !budget.isEmpty || !tuning.isEmpty {
+    if fit != nil,
+      !calibration.isEmpty || !budget.isEmpty || !tuning.isEmpty || ranks.counts != nil
+        || !rankTuning.isEmpty
+    {
       throw ValidationError(
         "--fit takes the place of --calibration, --weights, --protect and of what says how much "
           + "balance and how it is made.")
@@ -84,6 +89,7 @@ struct Convert: CommonCommand {
         "--fit takes the place of --max-tokens, --field, --length and --seed: its tokens are those "
           + "of the fit.")
     }
+    try rankTuning.validate(budget, ranks)
     if source == nil, !dryRun {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")
@@ -115,7 +121,7 @@ struct Convert: CommonCommand {
     if let fit { return .file(fit) }
     guard !calibration.files.isEmpty else { return nil }
     return .traffic(
-      calibration.sets(tokens.options(length, seed: seed.seed)), budget: budget.budget,
+      calibration.sets(tokens.options(length, seed: seed.seed)), budget: rankTuning.budget(budget, ranks),
       settings: tuning.settings(seed), resume: resuming.options(interval))
   }
 

@@ -15,6 +15,7 @@ struct Fit: CommonCommand {
 
       EXAMPLES
         regate fit Qwen3-30B-A3B --calibration traffic.jsonl --output my.fit
+        regate fit Qwen3-30B-A3B --calibration traffic.jsonl --ep 8,16 -o my.fit
         regate fit model.gguf --calibration capture.safetensors \\
           --target-gini 0.1 -o my.fit
         regate fit Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
@@ -35,6 +36,8 @@ struct Fit: CommonCommand {
   @OptionGroup(title: "Traffic") var tokens: TokenArguments
   @OptionGroup(title: "Traffic") var length: LengthArgument
   @OptionGroup(title: "How much balance") var budget: BudgetArguments
+  @OptionGroup(title: "How much balance") var ranks: RankArguments
+  @OptionGroup(title: "How much balance") var rankTuning: RankTuning
   @OptionGroup(title: "The routers") var router: RouterArgument
   @OptionGroup(title: "The routers") var tuning: TuningArguments
   @OptionGroup(title: "The routers") var seed: SeedArgument
@@ -46,6 +49,7 @@ struct Fit: CommonCommand {
     if calibration.files.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture).")
     }
+    try rankTuning.validate(budget, ranks)
     if output == nil, overwrite || !resuming.isStandard(interval) {
       throw ValidationError("--overwrite, --resume and --resume-every go with --output.")
     }
@@ -57,7 +61,7 @@ struct Fit: CommonCommand {
         FitRun.Request(
           checkpoint: checkpoint,
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
-          budget: budget.budget, settings: tuning.settings(seed), form: router.router,
+          budget: rankTuning.budget(budget, ranks), settings: tuning.settings(seed), form: router.router,
           threads: common.threads,
           output: output.map {
             FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))

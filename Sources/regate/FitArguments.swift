@@ -54,6 +54,56 @@ struct BudgetArguments: ParsableArguments {
   var budget: Budget { given.first ?? .strength(1) }
 }
 
+/// Which balance: of experts, or of the ranks that hold them.
+enum BalanceKind: String, ExpressibleByArgument, CaseIterable {
+  case experts, ranks
+}
+
+/// The ranks that are to be even, instead of the experts.
+struct RankArguments: ParsableArguments {
+  @Option(
+    name: .customLong("ep"),
+    help: ArgumentHelp("Even out these expert-parallel ranks, not experts.", valueName: "n,..."))
+  var counts: RankCounts?
+}
+
+/// What goes with them.
+struct RankTuning: ParsableArguments {
+  @Option(help: ArgumentHelp("experts, or ranks (default with --ep).", valueName: "kind"))
+  var balance: BalanceKind?
+
+  @Option(
+    help: ArgumentHelp("The busiest rank may carry 1 + x times the mean.", valueName: "x"))
+  var rankSlack: Double?
+
+  private static let slack = 0.05
+
+  var isEmpty: Bool { balance == nil && rankSlack == nil }
+
+  /// Even ranks are asked for alone, and in full.
+  func validate(_ budget: BudgetArguments, _ ranks: RankArguments) throws {
+    guard balance != .experts, ranks.counts != nil else {
+      guard balance != .ranks, ranks.counts == nil, rankSlack == nil else {
+        throw ValidationError("--balance ranks goes with --ep, and --rank-slack with both.")
+      }
+      return
+    }
+    guard budget.isEmpty else {
+      throw ValidationError(
+        "--ep takes the place of --strength, --target-gini, --max-loss-increase and "
+          + "--max-output-error: it asks for no more than even ranks.")
+    }
+    if let rankSlack, !(rankSlack >= 0 && rankSlack.isFinite) {
+      throw ValidationError("--rank-slack must be 0 or more, not \(rankSlack).")
+    }
+  }
+
+  /// What was asked for.
+  func budget(_ budget: BudgetArguments, _ ranks: RankArguments) -> Budget {
+    ranks.counts.map { .evenRanks($0.values, slack: rankSlack ?? Self.slack) } ?? budget.budget
+  }
+}
+
 /// The form of the router.
 struct RouterArgument: ParsableArguments {
   @Option(

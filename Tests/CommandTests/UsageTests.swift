@@ -55,6 +55,13 @@ private let misuses: [([String], String)] = [
   (["fit", "m", "--calibration", "c", "--weights", "1,2"], "--weights"),
   (["fit", "m", "--calibration", "c", "--fit", "f"], "--fit"),
   (["fit", "m", "--protect", "p"], "--protect"),
+  (["fit", "m", "--calibration", "c", "--ep", "0"], "--ep"),
+  (["fit", "m", "--calibration", "c", "--ep", "8", "--strength", "1"], "--ep"),
+  (["fit", "m", "--calibration", "c", "--balance", "ranks"], "--ep"),
+  (["fit", "m", "--calibration", "c", "--balance", "experts", "--ep", "8"], "--balance"),
+  (["fit", "m", "--calibration", "c", "--rank-slack", "0.1"], "--rank-slack"),
+  (["fit", "m", "--calibration", "c", "--ep", "8", "--rank-slack", "-1"], "--rank-slack"),
+  (["convert", "m", "--output", "o", "--fit", "f", "--ep", "8"], "--fit"),
   (["convert", "m"], "--output"),
   (["convert", "m", "--output", "o"], "--calibration"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "1.5"], "--strength"),
@@ -188,7 +195,7 @@ func `contradictions are usage errors`(_ arguments: [String]) throws {
 
 /// What `place` and `fit` took over.
 @Test(arguments: [
-  ["--levers", "place"], ["--eplb", "e"], ["--imatrix", "i"], ["--ep", "4"], ["--nodes", "2"],
+  ["--levers", "place"], ["--eplb", "e"], ["--imatrix", "i"], ["--nodes", "2"],
   ["--redundant", "4"], ["--save-fit", "f"],
 ])
 func `convert has no options of other commands`(_ option: [String]) throws {

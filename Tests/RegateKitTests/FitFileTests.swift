@@ -167,7 +167,7 @@ private func keys(_ value: JSONValue?) -> Set<String> {
       "agreement", "clones", "cv", "dead_experts", "duplicate_rate", "explained_variance",
       "feasible_gini", "fitted", "gini", "held_out", "kl", "latent_size", "load", "max_over_mean",
       "metrics", "min_max", "normalised_entropy", "original", "output_error", "overlap", "patched",
-      "prototype", "sampling_floor", "sets",
+      "prototype", "rank_stages", "sampling_floor", "sets",
     ])
 }
 

@@ -210,7 +210,10 @@ public struct PreparedConversion {
 
   private func write(_ fit: ModelFit, to sink: ClaimedSink) throws(RegateError) -> Written {
     var patches: [LayerPatch] = []
-    for (layer, fitted) in zip(model.layout.layers, fit.layers) where !fitted.fitted.isUnchanged {
+    // A form with a router of its own has it in all layers or in none.
+    let writesAll = form.output.replacesGate && fit.layers.contains { !$0.fitted.isUnchanged }
+    for (layer, fitted) in zip(model.layout.layers, fit.layers)
+    where writesAll || !fitted.fitted.isUnchanged {
       let routers = fitted.fitted.routers
       do throws(RegateError) {
         patches.append(

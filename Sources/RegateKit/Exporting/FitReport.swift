@@ -17,8 +17,32 @@ struct FitReport {
   /// Lines for a terminal.
   var lines: [String] {
     var lines = [table.render(), ""]
+    lines += rankLines
     if let fidelity { lines += [fidelity.render(), "", Self.fidelityNote] }
     return lines + (fit.isJudged(by: form) ? verdict : [otherForm])
+  }
+
+  /// How even the ranks are, and what was done for it in each layer; empty where experts were to be
+  /// even.
+  private var rankLines: [String] {
+    guard let imbalance = fit.rankImbalance(form) else { return [] }
+    var ranks = TextTable(["ranks", "max/mean load", "fitted"])
+    for entry in imbalance {
+      ranks.append([
+        String(entry.ranks), Format.number(entry.before), Format.number(entry.after),
+      ])
+    }
+    let layers = zip(fit.layerIndices, fit.figures).map { index, layer in
+      "Layer \(index): "
+        + layer.rankStages.map { "\($0.means) \(Format.number($0.imbalance))" }
+        .joined(separator: "; ")
+    }
+    return [
+      "Even ranks were asked for, not even experts: the busiest rank over the mean, mean over layers.",
+      ranks.render(), "",
+      "What was tried for it, and the busiest rank over the mean then, in half-samples of the fitted "
+        + "tokens; the last was taken:",
+    ] + layers + [""]
   }
 
   /// What the held-out tokens and the calibration text say of the whole model.

@@ -26,6 +26,9 @@ final class FittingTask {
     progress: any ProgressSink
   ) throws(RegateError) {
     try model.requireFittable(form)
+    for layer in model.layout.layers {
+      try request.budget.requireRanks(dividing: layer.rule.experts)
+    }
     if request.settings.clones {
       try model.requireMovableExperts(advice: "fit without `clones`")
     }
@@ -76,6 +79,7 @@ final class FittingTask {
     key["fitted forms"] = forms.map(\.rawValue).sorted().joined(separator: "+")
     key["clones"] = "\(settings.clones)"
     key[request.budget.field.name] = "\(request.budget.field.value)"
+    key["ranks"] = "\(request.budget.ranks ?? [])"
     key["mtp"] = "\(settings.mtp)"
     key["latent"] = settings.latentSize.map { "\($0)" } ?? "auto"
     key["encoder"] = settings.latentForm.encoder.rawValue

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ExpertMaps
 import Foundation
 import Routing
 import TestSupport

@@ -7,7 +7,6 @@
 // Longest processing time first: the heaviest goes to the lightest rank that has room; then
 // exchanges of two experts (or groups) while the two ranks' larger load falls.
 
-import Routing
 
 /// A lossless renumbering of a layer's experts.
 package enum Placement {
@@ -79,7 +78,7 @@ package enum Placement {
   }
 
   /// The rank of each place, as `LoadMetrics.rankImbalance` divides them.
-  private static func rankOfPlace(_ count: Int, ranks: Int) -> [Int] {
+  static func rankOfPlace(_ count: Int, ranks: Int) -> [Int] {
     let (share, extra) = count.quotientAndRemainder(dividingBy: ranks)
     return (0..<ranks).flatMap { rank in
       Array(repeating: rank, count: share + (rank < extra ? 1 : 0))
