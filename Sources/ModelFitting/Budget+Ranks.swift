@@ -22,7 +22,8 @@ extension Budget {
         "are \(counts), expected numbers from 1 to \(experts), the experts")
     }
     guard slack >= 0, slack.isFinite else {
-      throw RegateError(.refused, subject: "`budget`", "has a slack of \(slack), expected 0 or more")
+      throw RegateError(
+        .refused, subject: "`budget`", "has a slack of \(slack), expected 0 or more")
     }
   }
 }

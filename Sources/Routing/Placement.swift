@@ -7,7 +7,6 @@
 // Longest processing time first: the heaviest goes to the lightest rank that has room; then
 // exchanges of two experts (or groups) while the two ranks' larger load falls.
 
-
 /// A lossless renumbering of a layer's experts.
 package enum Placement {
   /// The renumbering that is best for several rank counts together: the least sum of their

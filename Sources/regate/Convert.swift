@@ -121,7 +121,8 @@ struct Convert: CommonCommand {
     if let fit { return .file(fit) }
     guard !calibration.files.isEmpty else { return nil }
     return .traffic(
-      calibration.sets(tokens.options(length, seed: seed.seed)), budget: rankTuning.budget(budget, ranks),
+      calibration.sets(tokens.options(length, seed: seed.seed)),
+      budget: rankTuning.budget(budget, ranks),
       settings: tuning.settings(seed), resume: resuming.options(interval))
   }
 

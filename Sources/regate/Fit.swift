@@ -61,7 +61,8 @@ struct Fit: CommonCommand {
         FitRun.Request(
           checkpoint: checkpoint,
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
-          budget: rankTuning.budget(budget, ranks), settings: tuning.settings(seed), form: router.router,
+          budget: rankTuning.budget(budget, ranks), settings: tuning.settings(seed),
+          form: router.router,
           threads: common.threads,
           output: output.map {
             FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))

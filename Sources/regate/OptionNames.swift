@@ -14,7 +14,8 @@ enum OptionNames {
   ]
 
   private static let options = [
-    "budget": "--rank-slack", "calibration": "--calibration", "clones": "clones (--no-clones)", "counts": "--counts",
+    "budget": "--rank-slack", "calibration": "--calibration", "clones": "clones (--no-clones)",
+    "counts": "--counts",
     "field": "--field", "fit": "--fit", "html": "--html", "io": "--io", "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
