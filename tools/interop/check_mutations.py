@@ -8,8 +8,10 @@ the result with from_pretrained and runs seven tokens. GGUF files are made of th
 and of these models by llama.cpp's converter, and loaded by llama-perplexity.
 
   python3 tools/interop/check_mutations.py --regate .build/release/regate [--type NAME]...
-  python3 tools/interop/check_mutations.py --regate ... --llama-bin BIN --llama-cpp SOURCE
+  python3 tools/interop/check_mutations.py --regate ... --llama-bin BIN [--llama-cpp SOURCE] [--gguf FILE]...
+  python3 tools/interop/check_mutations.py --parameters
 
+The last prints what the classes write, which Tests/RegateKitTests/ClassSamples.swift has.
 Prints what disagrees and the counts; exit code 1 where `check` says that something loads which does
 not, or the reverse. Needs torch, transformers and safetensors; for GGUF also gguf.
 """
@@ -22,6 +24,7 @@ import io
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -247,6 +250,30 @@ def safetensors_rows(kind, values, regate, folder):
         yield row(what)
 
 
+def parameters():
+    """Of every model, what save_pretrained writes: layers, then names and shapes; "@" is each expert."""
+    for kind, variants in TYPES.items():
+        for values in variants:
+            with tempfile.TemporaryDirectory() as folder:
+                with quiet():
+                    random_model(values, kind).save_pretrained(folder)
+                tensors = load_file(Path(folder) / "model.safetensors")
+            layers = collections.defaultdict(set)
+            for name, value in sorted(tensors.items()):
+                name = re.sub(r"experts\.\d+\.", "experts.@.", name)
+                layer, _, rest = name.removeprefix("model.layers.").partition(".")
+                inside = name.startswith("model.layers.")
+                shape = "x".join(map(str, value.shape))
+                layers[f"{rest if inside else name}={shape}"].add(layer if inside else "-")
+            places = collections.defaultdict(list)
+            for entry, some in layers.items():
+                places["".join(sorted(some))].append(entry)
+            own = {k: v for k, v in values.items() if k not in GROUPED or GROUPED[k] != v}
+            print(kind, json.dumps(own))
+            for place, entries in sorted(places.items()):
+                print(f"  {place}: " + " ".join(entries))
+
+
 # MARK: GGUF
 
 
@@ -380,7 +407,8 @@ def converted(kind, values, llama_cpp, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--regate", type=Path, required=True)
+    parser.add_argument("--regate", type=Path, default=Path(".build/release/regate"))
+    parser.add_argument("--parameters", action="store_true")
     parser.add_argument("--type", action="append", choices=TYPES)
     parser.add_argument("--llama-bin", type=Path)
     parser.add_argument("--llama-cpp", type=Path, help="llama.cpp's source, for its converter")
@@ -391,6 +419,8 @@ def main():
     logging.disable(logging.ERROR)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if options.parameters:
+        return parameters()
     regate = options.regate.resolve()
     counts = collections.defaultdict(collections.Counter)
     with tempfile.TemporaryDirectory() as scratch:
@@ -411,7 +441,7 @@ def main():
                             continue
                         yield from gguf_rows(kind, path, regate, options.llama_bin / "llama-perplexity", folder)
             for path in options.gguf:
-                yield from gguf_rows(path.name, path, regate, options.llama_bin / "llama-perplexity", scratch)
+                yield from gguf_rows(f"{path.parent.name}/{path.name}", path, regate, options.llama_bin / "llama-perplexity", scratch)
 
         for name, what, verdict, theirs, ours in rows():
             counts[name][verdict] += 1

@@ -30,7 +30,8 @@ extension Family {
           keyHeads: Key("num_key_value_heads", default: 8),
           biases: .attentionBias(output: true),
           window: .always(.optional("sliding_window"))),
-        headBias: Key("lm_head_bias", default: false), normBiases: true),
+        headBias: Key("lm_head_bias", default: false), normBiases: true,
+        scaledRotationNumbers: ["short_mscale", "long_mscale"]),
       caveats: [otherRule]),
     gguf: GGUFTraits(
       architecture: "phimoe", expertWidth: .feedForward,

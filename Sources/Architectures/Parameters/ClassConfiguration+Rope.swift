@@ -40,7 +40,8 @@ extension ClassConfiguration {
         : refuse(key, "rope_type is \"\(name)\", which is no kind that it knows")
     }
     checkPart(object, isScaled: name != "default")
-    for field in needed where object[field]?.doubleValue == nil {
+    let own = name == "default" ? [] : made.scaledRotationNumbers
+    for field in needed + own where object[field]?.doubleValue == nil {
       // YaRN's then follows from the contexts.
       if name == "yarn", object[field]?.isNull == true { continue }
       let state = object[field].map { "is \($0.short)" } ?? "is absent"

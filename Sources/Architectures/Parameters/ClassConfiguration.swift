@@ -122,11 +122,8 @@ package struct ClassConfiguration {
     if let size = config["head_dim"]?.intValue, size > 4, size % 2 == 1 {
       refuse("head_dim", "is \(size), expected an even size to rotate")
     }
-    if let attention {
-      checkKeyHeads(attention, heads: heads)
-    } else {
-      checkLatent(heads: heads)
-    }
+    if let attention { checkKeyHeads(attention, heads: heads) }
+    if case .latent(let traits) = family.mixer { checkLatent(traits, heads: heads) }
   }
 
   private mutating func checkKeyHeads(_ traits: GroupedQueryTraits, heads: Int) {
@@ -139,7 +136,7 @@ package struct ClassConfiguration {
     }
   }
 
-  private mutating func checkLatent(heads: Int) {
+  private mutating func checkLatent(_ traits: LatentAttentionTraits, heads: Int) {
     if let keyHeads = config["num_key_value_heads"]?.intValue {
       if keyHeads == 0 || heads / keyHeads > 1 {
         refuse("num_key_value_heads", "is \(keyHeads), expected \(heads), one for each query head")
@@ -154,6 +151,9 @@ package struct ClassConfiguration {
     let rotated = integer("qk_rope_head_dim", 64)
     if rotated <= 0 || rotated % 2 == 1 {
       refuse("qk_rope_head_dim", "is \(rotated), expected an even size to rotate")
+    }
+    if let key = traits.rotatedSize, let size = config[key], size.doubleValue != Double(rotated) {
+      refuse(key, "is \(size.short), expected \(rotated) as of qk_rope_head_dim")
     }
     if integer("v_head_dim", 128) <= 0 { refuse("v_head_dim", "is 0") }
   }

@@ -25,6 +25,8 @@ package struct ClassTraits: Sendable {
   var headsDivideHidden = false
   /// The class rotates a part of a head where `partial_rotary_factor` says so.
   var rotatesPart = false
+  /// Numbers without which the class stops at scaled rotations of any kind.
+  var scaledRotationNumbers: [String] = []
   /// The class stops at scaled rotations without `head_dim`, which it holds as None.
   var scaledRotationNeedsHeadSize = false
 

@@ -59,10 +59,11 @@ extension Check.Finding {
   init?(
     _ rule: String, _ level: CheckLevel, _ names: [String], _ text: String, _ source: ClassSource
   ) {
-    guard let first = names.first else { return nil }
+    guard !names.isEmpty else { return nil }
+    let shown = names.prefix(3)
+    let more = names.count > shown.count ? " and \(names.count - shown.count) more" : ""
     self.init(
-      rule: rule, level: level,
-      subject: names.count == 1 ? first : "\(first) and \(names.count - 1) more", text: text,
+      rule: rule, level: level, subject: shown.joined(separator: ", ") + more, text: text,
       source: source.name, versions: source.versions, verified: source.verified, names: names)
   }
 

@@ -21,7 +21,7 @@ struct TransformersClass {
     self.checkpoint = checkpoint
     // It knows no class for the official form, which a rule of its own says.
     guard let written = checkpoint.config, !layout.hasOfficialRouter else { return }
-    guard written == layout.config else {
+    guard written.objectValue?.keys == layout.config?.objectValue?.keys else {
       add(
         .unknown, key: written["model_type"]?.stringValue ?? "model_type",
         "the language model is part of another one, whose class is not known here")
@@ -62,16 +62,18 @@ struct TransformersClass {
       add(
         Check.Finding(
           Check.Finding.missing, .random,
-          (comparison.missing + comparison.incomplete).filter(lacksEverything),
+          lackingEverything(comparison.missing),
           "is not stored, under no name that a quantiser gives it: it starts at random",
           Self.source))
     }
   }
 
-  /// Whether nothing is stored that could be the quantised form of a parameter.
-  private func lacksEverything(_ name: String) -> Bool {
-    let stem = name.hasSuffix(".weight") ? String(name.dropLast("weight".count)) : name
-    return !checkpoint.tensors.keys.contains { $0.hasPrefix(stem) }
+  /// Of `names`, those beside which nothing is stored that could be a quantised form. Quantisers
+  /// store experts in ways of their own.
+  private func lackingEverything(_ names: [String]) -> [String] {
+    func module(_ name: String) -> Substring { name[..<(name.lastIndex(of: ".") ?? name.endIndex)] }
+    let stored = Set(checkpoint.tensors.keys.map(module))
+    return names.filter { !$0.contains("experts") && !stored.contains(module($0)) }
   }
 
   private mutating func compare(_ comparison: ParameterComparison) {
