@@ -51,7 +51,7 @@ extension ClassConfiguration {
       guard let value = object[field], value.doubleValue == nil, !value.isNull else { continue }
       doubt("\(key).\(field)", "is \(value.short), where a number should be")
     }
-    if name == "longrope" { checkFactors(key, object) }
+    if name == "longrope" { checkLongFactors(key, object) }
     if Self.keepingContext.contains(name) { checkContext(key, object) }
     if made.scaledRotationNeedsHeadSize, config["head_dim"]?.intValue == nil,
       ["yarn", "dynamic", "longrope"].contains(name)
@@ -79,7 +79,7 @@ extension ClassConfiguration {
     else { return refuse(name, "is \(part.short), which it cannot rotate") }
   }
 
-  private mutating func checkFactors(_ key: String, _ object: JSONValue) {
+  private mutating func checkLongFactors(_ key: String, _ object: JSONValue) {
     if made.rotatesPart { doubt(key, "longrope of a part of each head is not known here") }
     for field in ["short_factor", "long_factor"] {
       let numbers = object[field]?.arrayValue?.compactMap(\.doubleValue)

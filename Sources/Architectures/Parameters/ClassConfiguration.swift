@@ -34,6 +34,7 @@ package struct ClassConfiguration {
     checkNames()
     checkSizes()
     checkWindow()
+    checkFactors()
     checkRope()
     for key in Self.unread where config[key]?.isNull == false {
       unknown.append(Problem(key: key, text: "what it does is not known"))
@@ -82,7 +83,10 @@ package struct ClassConfiguration {
   ]
 
   private mutating func checkNames() {
-    if let name = config["hidden_act"]?.stringValue, !Self.activations.contains(name) {
+    // A class with an activation of its own reads none.
+    if family.activation.gated != nil, let name = config["hidden_act"]?.stringValue,
+      !Self.activations.contains(name)
+    {
       refuse("hidden_act", "is \"\(name)\", which is no activation that it knows")
     }
     // `dtype` wins where both are given, but only if it says something.
@@ -156,6 +160,14 @@ package struct ClassConfiguration {
       refuse(key, "is \(size.short), expected \(rotated) as of qk_rope_head_dim")
     }
     if integer("v_head_dim", 128) <= 0 { refuse("v_head_dim", "is 0") }
+  }
+
+  /// Factors that make every value the same, or NaN.
+  private mutating func checkFactors() {
+    for key in ["attention_multiplier", "logits_scaling"] where made.fields[key] != nil {
+      guard let value = config[key]?.doubleValue, value <= 0 else { continue }
+      doubt(key, "is \(value), with which it may compute NaN")
+    }
   }
 
   private mutating func checkWindow() {
