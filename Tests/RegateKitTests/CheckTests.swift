@@ -171,29 +171,37 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
   #expect(outcome.findings.first?.verified == true && outcome.verdict == .differs)
 }
 
+/// The runtimes of the plan's check, by name.
+private func planned(
+  _ draft: ConversionDraft, _ form: RouterForm
+) throws -> [String: JSONValue] {
+  var draft = draft
+  draft.form = form
+  let runtimes = try draft.plan().json["check"]?["runtimes"]?.arrayValue ?? []
+  return Dictionary(uniqueKeysWithValues: runtimes.map { ($0["runtime"]?.stringValue ?? "", $0) })
+}
+
 @Test func `the plan of a conversion says what will load it`() throws {
   let folder = try TemporaryDirectory()
-  let model = try #require(ClassSample.all.first { $0.modelType == "deepseek_v3" })
-  try model.write(to: folder.url)
-  let path = folder.url.path(percentEncoded: false)
-  let ids = try folder.writeIDs([[1, 2, 3, 4, 5, 6, 7, 8]], to: "ids.npy")
-  func verdicts(_ form: RouterForm) throws -> [String: String] {
-    var draft = ConversionDraft(path, calibration: [ids], to: folder.path("out"))
-    draft.form = form
-    let json = try draft.plan().json
-    var result: [String: String] = [:]
-    for runtime in json["check"]?["runtimes"]?.arrayValue ?? [] {
-      result[runtime["runtime"]?.stringValue ?? ""] = runtime["verdict"]?.stringValue
-    }
-    return result
+  let draft = ConversionDraft(
+    TinyModel.deepseek.path, calibration: [TinyModel.deepseek.ids("calibration")],
+    to: folder.path("out"))
+  #expect(try planned(draft, .stock)["transformers"]?["verdict"]?.stringValue == "loads")
+  let prototype = try planned(draft, .lpr)
+  #expect(prototype["transformers"]?["verdict"]?.stringValue == "loads")
+  for runtime in ["vllm", "sglang", "mlx"] {
+    #expect(prototype[runtime]?["verdict"]?.stringValue == "does not load", "\(runtime)")
   }
-  // The BF16 bias is widened: what check says of the original is no longer so.
-  #expect(
-    try Check.run(.init(checkpoint: path, runtimes: [.transformers])).outcomes[0].level == .differs)
-  #expect(try verdicts(.stock)["transformers"] == "loads")
-  #expect(try verdicts(.lpr)["transformers"] == "loads")
-  #expect(try verdicts(.lpr)["mlx"] == "does not load")
-  #expect(try verdicts(.lpr)["sglang"] == "does not load")
+}
+
+@Test func `the plan of a conversion knows that a bias is widened`() throws {
+  let bench = try Workbench(directory(.deepseek, .init(.byLayer, bias: .bf16)), tokens: 64)
+  let check = try Check.run(.init(checkpoint: bench.source, runtimes: [.transformers]))
+  #expect(check.outcomes[0].findings.contains { $0.rule == "bias-bf16" })
+  var draft = bench.draft
+  draft.output = .checkpoint(.copy(to: bench.output("out")))
+  let findings = try planned(draft, .stock)["transformers"]?["findings"]?.arrayValue ?? []
+  #expect(!findings.isEmpty && !findings.contains { $0["rule"]?.stringValue == "bias-bf16" })
 }
 
 @Test func `a fit with a bias for a checkpoint without one is refused`() throws {

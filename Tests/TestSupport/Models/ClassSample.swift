@@ -72,9 +72,10 @@ public struct ClassSample: Sendable, CustomStringConvertible {
     try JSONSerialization.data(withJSONObject: config)
       .write(to: directory.appending(path: "config.json"))
     let stored = tensors.sorted { $0.key < $1.key }.map { name, shape in
-      SyntheticModel.Tensor(
-        name: name, dtype: "BF16", shape: shape,
-        bytes: [UInt8](repeating: 0, count: 2 * shape.reduce(1, *)))
+      let type = name.hasSuffix("e_score_correction_bias") ? PlainType.f32 : .bf16
+      return SyntheticModel.Tensor(
+        name: name, dtype: type.rawValue, shape: shape,
+        bytes: type.bytes([Float](repeating: 0, count: shape.reduce(1, *))))
     }
     try Data(SyntheticModel.safetensors(stored))
       .write(to: directory.appending(path: "model.safetensors"))
