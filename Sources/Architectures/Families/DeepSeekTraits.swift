@@ -34,7 +34,7 @@ extension GGUFTraits {
       selectionBias: .optional, fusedGateUp: true,
       routing: .llamaCppFromKeys(.gatingFunction(default: .softmax)),
       made: GGUFClassTraits(
-        hasDenseLayers: true, shared: .counted, predicts: true,
+        wasRun: true, hasDenseLayers: true, shared: .counted, predicts: true,
         required: [
           "attention.kv_lora_rank": .u32, "expert_feed_forward_length": .u32PerLayer,
           "expert_shared_count": .u32,

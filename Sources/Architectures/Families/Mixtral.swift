@@ -35,7 +35,7 @@ extension Family {
       architecture: "llama", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
       made: GGUFClassTraits(
-        outputProjectionBias: .optional, rotationFactors: .byScaling,
+        wasRun: true, outputProjectionBias: .optional, rotationFactors: .byScaling,
         gateIsOptional: true, optional: ["vocab_size": .u32])),
     forms: FormTraits(
       classPrefix: "RegateMixtral",

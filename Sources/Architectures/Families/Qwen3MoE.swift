@@ -32,7 +32,7 @@ extension Family {
       architecture: "qwen3moe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
       made: GGUFClassTraits(
-        headNorms: .perHead, optional: ["expert_feed_forward_length": .u32PerLayer])),
+        wasRun: true, headNorms: .perHead, optional: ["expert_feed_forward_length": .u32PerLayer])),
     forms: FormTraits(
       classPrefix: "RegateQwen3Moe",
       official: .supported(

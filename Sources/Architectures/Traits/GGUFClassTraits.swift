@@ -3,7 +3,7 @@
 /// What llama.cpp creates for an architecture, beside what it creates for every one of these.
 package struct GGUFClassTraits: Sendable {
   /// Whether small files of the architecture were loaded in llama.cpp.
-  package var wasRun = true
+  package var wasRun = false
   /// The output matrix; where it is optional, the embedding stands for it.
   var output = Presence.optional
   var outputBias = false
