@@ -101,7 +101,8 @@ let package = Package(
     module(
       "Runtimes",
       [
-        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "Forms", collections,
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", "TextTokens", "Forms",
+        collections,
       ]),
     module(
       "RegateKit",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ByteStorage
-import Checkpoints
+package import ByteStorage
+package import Checkpoints
 import OrderedCollections
 import Routing
 
@@ -24,7 +24,7 @@ package enum PrototypeForm {
   package static let activationKey = "hidden_act"
 
   /// The configuration that the original had, if `config` is that of a prototype checkpoint.
-  static func original(
+  package static func original(
     of config: JSONValue, file: String
   ) throws(RegateError) -> JSONValue? {
     guard let mark = config[key],

@@ -70,6 +70,33 @@ package enum LatentFormTensors {
     (name, values, [values.count])
   }
 
+  /// Names and shapes of what a router of `form` has beside what every one has.
+  package static func shapes(
+    _ form: LatentForm, experts: Int, hiddenSize: Int, latentSize: Int
+  ) -> [(String, [Int])] {
+    var shapes: [(String, [Int])] = []
+    if form.encoder == .gaussian {
+      shapes += [
+        (normWeight, [hiddenSize]), (normBias, [hiddenSize]), (encoderBias, [2 * latentSize]),
+      ]
+    }
+    if form.similarity.hasScale { shapes.append((scale, [1])) }
+    switch form.similarity {
+    case .dot, .cosine, .gaussianKernel: break
+    case .mahalanobis: shapes.append((logSigma, [latentSize]))
+    case .crossAttention:
+      for name in [query, key] {
+        shapes += [
+          (name + "_weight", [latentSize, latentSize]), (name + "_bias", [latentSize]),
+          (name + "_norm", [latentSize]),
+        ]
+      }
+    case .kullbackLeibler, .jensenShannon, .hellinger, .wasserstein:
+      shapes.append((logVariances, [experts, latentSize]))
+    }
+    return shapes
+  }
+
   /// [R,H], or [2R,H] with a log-variance half.
   package static func matrix(of encoder: PrototypeRouter.Encoder) -> Matrix {
     switch encoder {

@@ -21,6 +21,19 @@ public struct Check: Sendable {
     public let versions: String?
     /// Whether it was seen by running that runtime; otherwise it was only read.
     public let verified: Bool
+    /// The tensors that it is about, where there may be several.
+    public var names: [String] = []
+  }
+
+  /// What becomes of a checkpoint in a runtime.
+  public enum Verdict: String, Sendable, CaseIterable {
+    case loads
+    case differs = "loads, but differs"
+    case leavesOut = "loads, but leaves something out"
+    case startsAtRandom = "loads, but starts something at random"
+    case doesNotLoad = "does not load"
+    /// No verdict: what the runtime does is not known.
+    case notChecked = "not checked"
   }
 
   /// One runtime's findings, the gravest first.
@@ -30,18 +43,29 @@ public struct Check: Sendable {
     /// What the rules found; empty where none applies.
     public let findings: [Finding]
 
+    /// The versions with which the runtime was seen to load such checkpoints; nil where it was not.
+    public let confirmed: String?
+
     /// The gravest level; nil where no rule applies.
     public var level: CheckLevel? { findings.first?.level }
-    /// Whether it will load.
-    public var loads: Bool { level != .refuses }
 
-    /// The outcome in a few words.
-    public var verdict: String {
+    public var verdict: Verdict {
       switch level {
-      case .refuses: "does not load"
-      case .drops: "loads, but leaves something out"
-      case .differs: "loads, but differs"
-      case .note, nil: "loads"
+      case .refuses: .doesNotLoad
+      case .random: .startsAtRandom
+      case .drops: .leavesOut
+      case .unknown: .notChecked
+      case .differs: confirmed == nil ? .notChecked : .differs
+      case .note, nil: confirmed == nil ? .notChecked : .loads
+      }
+    }
+
+    /// Whether it will load with all that it needs; nil where that was not checked.
+    public var loads: Bool? {
+      switch verdict {
+      case .loads, .differs, .leavesOut: true
+      case .startsAtRandom, .doesNotLoad: false
+      case .notChecked: nil
       }
     }
   }
@@ -65,18 +89,22 @@ public struct Check: Sendable {
         : subject.official ? "the router of the official LPR code" : "the family's own router")
     warnings = subject.model.warnings
     outcomes = runtimes.map { runtime in
-      let findings = CheckRule.rules(for: runtime).compactMap { rule in
-        rule.applies(subject).map {
-          Finding(
-            rule: rule.name, level: rule.level, subject: $0, text: rule.text, source: rule.source,
-            versions: rule.versions, verified: rule.verified)
-        }
+      let rules = CheckRule.rules(for: runtime).compactMap { rule in
+        rule.applies(subject).map { (rule, subject: $0) }
       }
+      let findings =
+        subject.reading.findings(for: runtime)
+        + rules.map { rule, subject in
+          Finding(
+            rule: rule.name, level: rule.level, subject: subject, text: rule.text,
+            source: rule.source, versions: rule.versions, verified: rule.verified)
+        }
       // Stable: rules of one level stay in the order of the table.
       let graded = CheckLevel.allCases.reversed().flatMap { level in
         findings.filter { $0.level == level }
       }
-      return Outcome(runtime: runtime, findings: graded)
+      let confirmed = rules.first { $0.0.confirms }?.0.versions
+      return Outcome(runtime: runtime, findings: graded, confirmed: confirmed)
     }
   }
 }

@@ -13,8 +13,12 @@ public enum CheckLevel: String, Sendable, CaseIterable, Comparable {
   case note
   /// It loads, but routes or computes otherwise than other runtimes do with the same model.
   case differs
+  /// What the runtime does with it is not known here.
+  case unknown
   /// It loads, and something in it is silently left out.
   case drops
+  /// It loads, and starts something at random that it does not find.
+  case random
   /// It does not load.
   case refuses
 
@@ -37,12 +41,15 @@ package struct CheckRule: Sendable {
   package let versions: String?
   /// Whether it was seen by running that runtime; otherwise it was only read.
   package let verified: Bool
+  /// Whether it says that the runtime loads the checkpoint: silence says nothing.
+  package let confirms: Bool
   /// What in the checkpoint the rule is about (a tensor, a key); nil where it does not apply.
   package let applies: @Sendable (CheckSubject) -> String?
 
   package init(
     _ name: String, _ level: CheckLevel, _ text: String, source: String, versions: String? = nil,
-    verified: Bool = false, applies: @escaping @Sendable (CheckSubject) -> String?
+    verified: Bool = false, confirms: Bool = false,
+    applies: @escaping @Sendable (CheckSubject) -> String?
   ) {
     self.name = name
     self.level = level
@@ -50,6 +57,7 @@ package struct CheckRule: Sendable {
     self.source = source
     self.versions = versions
     self.verified = verified
+    self.confirms = confirms
     self.applies = applies
   }
 }
@@ -63,6 +71,8 @@ package struct CheckSubject: Sendable {
   package let official: Bool
   /// The selection biases are stored as this; nil where there are none.
   package let biasType: ElementType?
+  /// What transformers' class, or llama.cpp for GGUF, makes of what is stored.
+  let reading: ClassReading
 
   /// A checkpoint as it is.
   package init(_ model: Model) {
@@ -85,6 +95,7 @@ package struct CheckSubject: Sendable {
     self.prototype = prototype
     self.official = official
     self.biasType = biasType
+    reading = ClassReading(of: model)
   }
 
   package var layout: ModelLayout { model.layout }
@@ -101,10 +112,14 @@ package struct CheckSubject: Sendable {
 
   /// `quant_method` of `config.json`; `mlx` for MLX's own key.
   package var quantisation: String? {
-    guard let config = safetensors?.config else { return nil }
+    safetensors.flatMap { Self.quantisation($0, layout) }
+  }
+
+  static func quantisation(_ checkpoint: SafetensorsCheckpoint, _ layout: ModelLayout) -> String? {
+    guard let config = checkpoint.config else { return nil }
     // MLX writes its object under Hugging Face's key too.
     if config["quantization"]?.objectValue != nil { return "mlx" }
-    for object in [config, self.config ?? config] {
+    for object in [config, layout.config ?? config] {
       if let found = object["quantization_config"] ?? object["compression_config"],
         found.objectValue != nil
       {

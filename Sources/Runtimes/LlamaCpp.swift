@@ -18,13 +18,9 @@ extension CheckRule {
     .mlxNames,
     CheckRule(
       "gguf-loads", .note, "loads as the original does",
-      source: "tools/interop/check_outputs.py", versions: "0.5.0-dev", verified: true
-    ) { $0.isGGUF && $0.layout.tier == .convertible ? CheckSubject.whole : nil },
-    CheckRule(
-      "stray-bias-gguf", .refuses,
-      "a tensor that the architecture does not create: wrong number of tensors",
-      source: "llama.cpp src/llama-model-loader.cpp:1392", versions: "0.5.0-dev"
-    ) { $0.isGGUF ? $0.strayBias : nil },
+      source: "tools/interop/check_mutations.py", versions: "0.5.0-dev", verified: true,
+      confirms: true
+    ) { $0.isGGUF && $0.family.gguf.made.wasRun && $0.reading.matches ? CheckSubject.whole : nil },
     .biasBF16,
     CheckRule(
       "gguf-gating-absent", .differs,

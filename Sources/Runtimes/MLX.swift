@@ -56,10 +56,11 @@ extension CheckRule {
     },
     CheckRule(
       "mlx-loads", .note, "loads as the original does",
-      source: run, versions: ran, verified: true
+      source: run, versions: ran, verified: true, confirms: true
     ) {
       !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
-        && [nil, "mlx"].contains($0.quantisation) ? CheckSubject.whole : nil
+        && ($0.quantisation == "mlx" || $0.quantisation == nil && $0.reading.matches)
+        ? CheckSubject.whole : nil
     },
     CheckRule(
       "stray-bias-strict", .refuses, "loads strictly: parameters not in model",

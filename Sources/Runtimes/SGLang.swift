@@ -13,8 +13,11 @@ extension CheckRule {
       "prototype-backend", .note,
       "loads with --trust-remote-code, by its Transformers backend and the Python files beside it",
       source: "a small model, run in its pure-torch code on a CPU, without its kernels",
-      versions: "0.5.23", verified: true
-    ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+      versions: "0.5.23", verified: true, confirms: true
+    ) {
+      $0.prototype && $0.family.runtimes.sglang.runsPrototype && $0.reading.matches
+        ? "model_type" : nil
+    },
     CheckRule(
       "prototype-locations", .note,
       "do not use --enable-eplb or --init-expert-location: the backend never maps logical to "
@@ -27,6 +30,15 @@ extension CheckRule {
       source: "Mixtral and DeepSeek-V3, small models, run in its pure-torch code on a CPU",
       versions: "0.5.23", verified: true
     ) { $0.prototype && !$0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+    CheckRule(
+      "stock-runs", .note, "loads as the original does",
+      source: "stock outputs of small models, run in its pure-torch code on a CPU",
+      versions: "0.5.23", verified: true, confirms: true
+    ) {
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.runtimes.sglang.ranStock
+        && $0.quantisation == nil && $0.fusedExperts == nil && $0.reading.matches
+        ? CheckSubject.whole : nil
+    },
     .officialUnlisted,
     CheckRule(
       "gguf-qwen-norm", .differs,

@@ -65,8 +65,9 @@ extension CheckRule {
 
   /// transformers, vLLM, SGLang.
   static let quantisedPackage = CheckRule(
-    "quantised-package", .note,
-    "needs support for this quantisation; the router itself is stored unquantised",
+    "quantised-package", .unknown,
+    "needs a package for this quantisation, and what it makes of these weights is not known here; "
+      + "the router itself is stored unquantised",
     source: "quantization_config of the checkpoint"
   ) {
     guard let method = $0.quantisation, method != "mlx" else { return nil }

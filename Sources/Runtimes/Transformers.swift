@@ -15,8 +15,8 @@ extension CheckRule {
       "loads with trust_remote_code=True, by the Python files beside it; without them it is "
         + "refused",
       source: "tools/interop/test_modelling.py",
-      versions: "5.23.0 and 4.57.6", verified: true
-    ) { $0.prototype ? "model_type" : nil },
+      versions: "5.23.0 and 4.57.6", verified: true, confirms: true
+    ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
     CheckRule(
       "official-unknown", .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
@@ -25,23 +25,19 @@ extension CheckRule {
       versions: "5.23.0 and 4.57.6", verified: true
     ) { $0.official ? "model_type" : nil },
     CheckRule(
-      "gguf-dequantised", .note,
+      "gguf-dequantised", .unknown,
       "reads GGUF only with gguf_file=, and decodes every weight on loading",
       source: "transformers documentation, GGUF"
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
-      "stock-loads", .note, "loads as the original does, without a missing tensor",
-      source: "tools/interop/check_outputs.py", versions: "5.23.0", verified: true
+      "stock-loads", .note, "finds every parameter that its class creates, in its shape",
+      source: "tools/interop/check_mutations.py", versions: "5.23.0", verified: true,
+      confirms: true
     ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
-        && $0.quantisation == nil && $0.mlxExperts == nil ? CheckSubject.whole : nil
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.quantisation == nil && $0.reading.matches
+        ? CheckSubject.whole : nil
     },
     .mlxNames,
-    CheckRule(
-      "stray-bias", .drops,
-      "this architecture has no selection bias: the tensor is left out with a warning at most",
-      source: "tools/interop/test_deployment.py", versions: "5.23.0", verified: true
-    ) { !$0.isGGUF && !$0.prototype ? $0.strayBias : nil },
     .biasBF16,
     CheckRule(
       "kimi-code", .note,

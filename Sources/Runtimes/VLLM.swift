@@ -16,8 +16,8 @@ extension CheckRule {
       "loads with --trust-remote-code --dtype float32, by its Transformers backend and the Python "
         + "files beside it, and then routes exactly as here; without the first it is refused",
       source: "Mixtral and Qwen3-MoE, small models, run on a CPU, also with TP and EP; no GPU run",
-      versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true
-    ) { $0.prototype ? "model_type" : nil },
+      versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true, confirms: true
+    ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
     CheckRule(
       "prototype-bf16", .refuses,
       "stops in bfloat16, which this configuration asks for, since it gives the router's F32 "
@@ -50,10 +50,10 @@ extension CheckRule {
       source:
         "stock outputs of small models, run on a CPU, EP and DeepSeek with repairs of its CPU "
         + "code, DeepSeek-V2 with random weights; no GPU run",
-      versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true
+      versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true, confirms: true
     ) {
       !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
-        && $0.quantisation == nil && $0.fusedExperts == nil && $0.strayBias == nil
+        && $0.quantisation == nil && $0.fusedExperts == nil && $0.reading.matches
         ? CheckSubject.whole : nil
     },
     .mlxNames,

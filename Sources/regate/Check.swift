@@ -9,8 +9,8 @@ struct CheckCommand: BasicCommand {
     abstract: "Say which runtimes will load a checkpoint, and what they would leave out.",
     discussion: """
       Reads headers only. Every statement names its source, and whether it was seen by running that \
-      runtime (verified) or only read (unverified). The exit code is 1 where a --target does not \
-      load the checkpoint or leaves something out.
+      runtime (verified) or only read (unverified). "not checked" is no verdict. The exit code is 1 \
+      where a --target does not load the checkpoint, leaves something out or starts it at random.
 
       EXAMPLES
         regate check Qwen3-30B-A3B

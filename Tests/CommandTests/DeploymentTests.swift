@@ -47,17 +47,34 @@ extension Bench {
 }
 
 @Test func `check is a verdict for scripts`() throws {
-  let bench = try Bench(.mixtral, .init(.single, fused: true), tokens: 8)
-  let all = try Tool.run("check", bench.source)
-  #expect(all.code == 0)
-  for word in ["vllm: ", "sglang: ", "transformers: loads", "llama.cpp: does not load", "mlx: "] {
-    #expect(all.output.contains(word), "\(word)")
+  let folder = try TemporaryDirectory()
+  func check(
+    _ runtimes: String, _ more: String..., config: (inout [String: Any]) -> Void = { _ in },
+    weight: (String, TinyModel.Weight) -> TinyModel.Weight? = { $1 }
+  ) throws -> Tool.Outcome {
+    try TinyModel.qwen3.write(to: folder.url, config: config, weight: weight)
+    return try Tool.run(["check", folder.path(""), "--target", runtimes] + more)
   }
-  #expect(try Tool.run("check", bench.source, "--target", "transformers").code == 0)
-  let vllm = try Tool.run("check", bench.source, "--target", "vllm,transformers", "--json")
-  #expect(vllm.code == 1)
-  #expect((try vllm.json()["runtimes"] as? [[String: Any]])?.count == 2)
-  #expect(try Tool.run("check", bench.source, "--target", "cuda").code == 2)
+  let all = try Tool.run("check", TinyModel.qwen3.path)
+  #expect(all.code == 0)
+  for words in [
+    "vllm: loads (verified with ", "transformers: loads (verified with 5.23.0)",
+    "llama.cpp: does not load", "mlx: ",
+  ] { #expect(all.output.contains(words), "\(words)") }
+  #expect(try check("transformers").code == 0)
+  let random = try check(
+    "transformers", "--json", weight: { $0 == "model.norm.weight" ? nil : $1 })
+  #expect(random.code == 1)
+  let runtime = try #require((try random.json()["runtimes"] as? [[String: Any]])?.first)
+  #expect(runtime["verdict"] as? String == "loads, but starts something at random")
+  #expect(runtime["loads"] as? Bool == false)
+  let finding = try #require((runtime["findings"] as? [[String: Any]])?.first)
+  #expect(finding["names"] as? [String] == ["model.norm.weight"])
+  #expect(try check("transformers", config: { $0["hidden_act"] = "foo" }).code == 1)
+  let unknown = try check(
+    "transformers", config: { $0["quantization_config"] = ["quant_method": "fp8"] })
+  #expect(unknown.code == 0 && unknown.output.contains("transformers: not checked"))
+  #expect(try Tool.run("check", TinyModel.qwen3.path, "--target", "cuda").code == 2)
 }
 
 @Test func `place writes checkpoints and maps from a capture`() throws {

@@ -79,7 +79,7 @@ private func `the official form has the official code's names, shapes and keys`(
   let validation = try bench.validate("out")
   #expect(validation.layers.allSatisfy { $0.outputError.map { $0 > 0 && $0 < 1 } ?? false })
   let check = try Check.run(.init(checkpoint: bench.output("out")))
-  #expect(check.outcomes.allSatisfy { !$0.loads })
+  #expect(check.outcomes.allSatisfy { $0.loads == false })
 }
 
 @Test func `the report tells how near the distillation comes`() throws {

@@ -33,6 +33,17 @@ extension GGUFTraits {
       architecture: "deepseek2", recognises: recognises, sparsity: .ggufLeadingDense,
       selectionBias: .optional, fusedGateUp: true,
       routing: .llamaCppFromKeys(.gatingFunction(default: .softmax)),
+      made: GGUFClassTraits(
+        wasRun: true, hasDenseLayers: true, shared: .counted, predicts: true,
+        required: [
+          "attention.kv_lora_rank": .u32, "expert_feed_forward_length": .u32PerLayer,
+          "expert_shared_count": .u32,
+        ],
+        optional: [String: GGUFKeyType].weighing.merging([
+          "attention.q_lora_rank": .u32, "attention.key_length_mla": .u32,
+          "attention.value_length_mla": .u32, "vocab_size": .u32,
+          "rope.scaling.yarn_log_multiplier": .f32,
+        ]) { $1 }),
       uncomputed: [UncomputedKey("attention.temperature_scale", off: ["0", "0.0"])],
       impliedScoring: { DeepSeekGGUF.isGLM47Flash($0) ? .sigmoid : nil },
       publishedGroups: publishedGroups, caveats: caveats)

@@ -30,6 +30,14 @@ extension Family {
             key: Key("topk_method", default: "greedy"), on: "group_limited_greedy", off: "greedy"
           )),
         logits: .float32),
+      made: ClassTraits(
+        fields: .deepSeek.adding([
+          "attention_dropout": [.null, .number], "head_dim": .optionalInteger, "mlp_bias": .flag,
+          "n_group": .optionalInteger, "num_experts": .integer, "topk_group": .optionalInteger,
+          "topk_method": [.null, .text],
+        ]),
+        shared: .counted("mlp.shared_experts"), denseBiases: Key("mlp_bias", default: false),
+        headsDivideHidden: true),
       uncomputed: [UncomputedKey("mlp_bias", off: ["false"])],
       caveats: [ignoredNorm, groupScore]),
     gguf: .deepseek2(

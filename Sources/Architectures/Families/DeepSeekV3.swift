@@ -23,6 +23,12 @@ extension Family {
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
         count: 8, kept: 4, normalise: .normTopK(default: true, null: .means(false)), scale: 2.5),
+      made: ClassTraits(
+        fields: .deepSeek.adding([
+          "attention_dropout": [.null, .integer, .number], "head_dim": [.integer, .number, .flag],
+          "n_group": .integer, "num_local_experts": .integer, "num_mtp_layers": .integer,
+          "rope_interleave": .optionalFlag, "topk_group": .integer,
+        ]), shared: .counted("mlp.shared_experts")),
       mtpLayers: .mtpLayers,
       caveats: [
         unreadKey("scoring_func", "sigmoid", readers: "vLLM and llama.cpp's converter"),

@@ -17,8 +17,27 @@ extension Family {
       sharedExperts: Key("n_shared_experts", default: nil), sparsity: .firstDense(default: 0),
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
-        count: 1, kept: 1, normalise: .normTopK(default: false, null: .means(false)), scale: 1)),
+        count: 1, kept: 1, normalise: .normTopK(default: false, null: .means(false)), scale: 1),
+      made: ClassTraits(
+        fields: [
+          "attention_bias": .flag, "attention_dropout": [.null, .integer, .number],
+          "first_k_dense_replace": .integer, "max_window_layers": .integer,
+          "moe_intermediate_size": .integer, "n_group": .integer, "n_routed_experts": .integer,
+          "n_shared_experts": .integer, "norm_topk_prob": .optionalFlag,
+          "num_key_value_heads": .optionalInteger, "num_local_experts": .integer,
+          "routed_scaling_factor": .number, "sliding_window": .optionalInteger,
+          "topk_group": .integer,
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: 32, null: .means(nil)), norm: .perHead,
+          biases: .attentionBias(output: true)),
+        shared: .counted("mlp.shared_experts"))),
     gguf: GGUFTraits(
       architecture: "dots1", sparsity: .ggufLeadingDense, selectionBias: .optional,
-      routing: .llamaCppFromKeys(.gatingFunction(default: nil))))
+      routing: .llamaCppFromKeys(.gatingFunction(default: nil)),
+      made: GGUFClassTraits(
+        output: .required, keysHaveAllHeads: true, headNorms: .perHead, hasDenseLayers: true,
+        shared: .counted,
+        required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
+        optional: .weighing)))
 }

@@ -30,12 +30,37 @@ extension Family {
       selectionBias: .expected,
       routing: RoutingTraits(
         scoring: .fixed(.softmax), normalise: .fixed(true),
-        guarding: .clampKey(Key("moe_norm_min", default: 1e-12)), logits: .float32)),
+        guarding: .clampKey(Key("moe_norm_min", default: 1e-12)), logits: .float32),
+      made: ClassTraits(
+        fields: [
+          "moe_intermediate_size": .integer, "moe_k": .integer, "moe_layer_end_index": .integer,
+          "moe_layer_interval": .integer, "moe_layer_start_index": .integer,
+          "moe_norm_min": .number, "moe_num_experts": .integer,
+          "moe_num_shared_experts": .integer, "num_experts": .integer,
+          "output_router_logits": .optionalFlag, "router_aux_loss_coef": [.null, .number],
+          "use_bias": .optionalFlag,
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: 4),
+          biases: ProjectionBiases(key: useBias, output: true)),
+        shared: .countedIfAny("mlp.shared_experts"), denseBiases: useBias, headBias: useBias,
+        biasIsRow: true, tiesHead: true)),
     gguf: GGUFTraits(
       architecture: "ernie4_5-moe",
       sparsity: .interval(
         Key("interleave_moe_layer_step", default: nil),
         start: Key("leading_dense_block_count", default: 0), end: nil),
       selectionBias: .optional,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        outputProjectionBias: .optional, hasDenseLayers: true, gateIsOptional: true,
+        shared: .byWidth,
+        required: [
+          "expert_feed_forward_length": .u32PerLayer, "interleave_moe_layer_step": .u32,
+        ],
+        optional: [
+          "expert_shared_feed_forward_length": .u32, "leading_dense_block_count": .u32,
+        ])))
+
+  private static let useBias = Key("use_bias", default: false, null: .means(false))
 }

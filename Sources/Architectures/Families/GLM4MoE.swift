@@ -24,9 +24,22 @@ extension Family {
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
         count: 1, kept: 1, normalise: .normTopK(default: true), scale: 1),
+      made: ClassTraits(
+        fields: [
+          "attention_bias": .flag, "first_k_dense_replace": .integer,
+          "moe_intermediate_size": .integer, "n_group": .integer, "n_routed_experts": .integer,
+          "n_shared_experts": .integer, "norm_topk_prob": .flag, "num_local_experts": .integer,
+          "num_mtp_layers": .integer, "routed_scaling_factor": .number, "topk_group": .integer,
+          "use_qk_norm": .flag,
+        ], shared: .counted("mlp.shared_experts"), rotatesPart: true),
       mtpLayers: .mtpLayers),
     gguf: GGUFTraits(
       architecture: "glm4moe", sparsity: .ggufLeadingDense, selectionBias: .expected,
       feedForwardNorm: "post_attention_norm",
-      routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid))))
+      routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid)),
+      made: GGUFClassTraits(
+        rotatesWholeHeads: false, headNorms: .perHeadIfStored, hasDenseLayers: true,
+        shared: .countedIfAny, predicts: true,
+        required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
+        optional: .weighing)))
 }

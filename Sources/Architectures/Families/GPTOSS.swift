@@ -18,8 +18,27 @@ extension Family {
         gate: ["mlp.router.weight"], gateBias: ["mlp.router.bias"], containers: ["mlp.experts"],
         published: .fused),
       transposesExperts: true,
-      routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false))),
+      routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false)),
+      made: ClassTraits(
+        fields: [
+          "attention_bias": .flag, "num_experts": .integer, "num_local_experts": .integer,
+          "router_aux_loss_coef": .number, "sliding_window": .integer, "swiglu_alpha": .number,
+          "swiglu_limit": .number,
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: 8),
+          headSize: Key("head_dim", default: 64),
+          biases: ProjectionBiases(key: Key("attention_bias", default: true), output: true),
+          window: .always(Key("sliding_window", default: 128))),
+        sinks: true, expertBiases: true)),
     gguf: GGUFTraits(
       architecture: "gpt-oss", gateBias: true, convertsFused: true,
-      routing: .llamaCpp(.fixed(.softmaxOfSelected), normalise: .fixed(false))))
+      routing: .llamaCpp(.fixed(.softmaxOfSelected), normalise: .fixed(false)),
+      made: GGUFClassTraits(
+        output: .required, headsAreRotated: true, rotatesWholeHeads: false,
+        outputProjectionBias: .required, sinks: true,
+        expertBiases: true,
+        required: [
+          "expert_feed_forward_length": .u32PerLayer, "attention.sliding_window": .u32,
+        ])))
 }

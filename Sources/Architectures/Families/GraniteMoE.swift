@@ -21,8 +21,30 @@ extension Family {
           "block_sparse_moe.input_linear": .gateUp, "block_sparse_moe.output_linear": .down,
         ],
         shared: ["shared_mlp"], published: .fused),
-      routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false))),
+      routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false)),
+      made: ClassTraits(
+        fields: [
+          "attention_bias": .flag, "attention_dropout": [.null, .integer, .number],
+          "attention_multiplier": [.null, .integer, .number], "embedding_multiplier": .anyNumber,
+          "logits_scaling": .anyNumber, "num_key_value_heads": .optionalInteger,
+          "num_local_experts": .integer, "output_router_logits": .optionalFlag,
+          "residual_multiplier": .anyNumber, "router_aux_loss_coef": [.null, .number],
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: nil, null: .means(nil)),
+          biases: .attentionBias(output: true)),
+        shared: .fused(
+          "shared_mlp", width: Key("shared_intermediate_size", default: 0),
+          modelType: "granitemoeshared"))),
     gguf: GGUFTraits(
       architecture: "granitemoe", expertWidth: .feedForward, convertsFused: true,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        outputProjectionBias: .optional, rotationFactors: .byScaling,
+        gateIsOptional: true,
+        shared: .byWidth, required: ["logit_scale": .f32],
+        optional: [
+          "residual_scale": .f32, "embedding_scale": .f32, "attention.scale": .f32,
+          "expert_shared_feed_forward_length": .u32,
+        ])))
 }

@@ -21,8 +21,21 @@ extension Family {
         ],
         containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
       selectionBias: .expected,
-      routing: RoutingTraits(scoring: .fixed(.sigmoid), normalise: .fixed(true))),
+      routing: RoutingTraits(scoring: .fixed(.sigmoid), normalise: .fixed(true)),
+      made: ClassTraits(
+        fields: [
+          "num_experts": .integer, "num_local_experts": .integer, "router_aux_loss_coef": .number,
+          "router_jitter_noise": .number,
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: 8),
+          headSize: Key("head_dim", default: 128), norm: .wholeWidth), rotatesPart: true)),
     gguf: GGUFTraits(
       architecture: "minimax-m2", selectionBias: .expected,
-      routing: .llamaCpp(.gatingFunction(default: nil), normalise: .fixed(true))))
+      routing: .llamaCpp(.gatingFunction(default: nil), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        output: .required, rotatesWholeHeads: false, headNorms: .wholeWidth,
+        expertsAreDenseWide: true,
+        required: ["expert_feed_forward_length": .u32PerLayer],
+        optional: ["expert_gating_func": .u32])))
 }

@@ -24,10 +24,19 @@ extension Family {
       names: TensorNames(
         gate: ["block_sparse_moe.gate.weight", "mlp.gate.weight"],
         containers: ["block_sparse_moe.experts", "mlp.experts"], published: .numbered),
-      routing: .softmax(normalise: .fixed(true))),
+      routing: .softmax(normalise: .fixed(true)),
+      made: ClassTraits(
+        fields: [
+          "head_dim": .optionalInteger, "num_experts": .integer, "num_local_experts": .integer,
+          "router_aux_loss_coef": .number, "router_jitter_noise": .number,
+          "sliding_window": .optionalInteger,
+        ], scaledRotationNeedsHeadSize: true)),
     gguf: GGUFTraits(
       architecture: "llama", expertWidth: .feedForward,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))),
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        wasRun: true, outputProjectionBias: .optional, rotationFactors: .byScaling,
+        gateIsOptional: true, optional: ["vocab_size": .u32])),
     forms: FormTraits(
       classPrefix: "RegateMixtral",
       // transformers 5 renames Mixtral's tensors by model_type: forced onto ours, its own class
@@ -36,5 +45,6 @@ extension Family {
       official: .supported(
         OfficialTraits(
           modelType: "mixtral_lpr", className: "MixtralForCausalLM_LPR", alignWeight: 0.05))),
-    runtimes: RuntimeTraits(mlx: .init(ropeBase: 1e6, derivesHeadSize: true)))
+    runtimes: RuntimeTraits(
+      mlx: .init(ropeBase: 1e6, derivesHeadSize: true), sglang: .init(ranStock: true)))
 }

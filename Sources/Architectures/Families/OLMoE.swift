@@ -20,11 +20,17 @@ extension Family {
       expertWidth: .denseWidth(default: 2048), sharedExperts: nil, sparsity: .all,
       names: TensorNames(gate: ["mlp.gate.weight"], containers: ["mlp.experts"]),
       routing: .softmax(normalise: .key(.normTopK(default: false))),
+      made: ClassTraits(fields: [
+        "attention_bias": .flag, "clip_qkv": [.null, .number], "norm_topk_prob": .flag,
+        "num_experts": .integer, "num_local_experts": .integer,
+        "num_key_value_heads": .optionalInteger, "router_aux_loss_coef": .number,
+      ]),
       uncomputed: [UncomputedKey("clip_qkv", off: ["null"])],
       caveats: [
         SharedCaveats.llamaCppNormalises(false), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
       architecture: "olmoe", expertWidth: .feedForward,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false))))
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false)),
+      made: GGUFClassTraits(output: .required, queriesAreHidden: true, headNorms: .hidden)))
 }

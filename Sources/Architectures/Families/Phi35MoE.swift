@@ -20,10 +20,26 @@ extension Family {
       routing: RoutingTraits(
         scoring: .fixed(.sparseMixer), normalise: .fixed(false),
         jitter: Key("router_jitter_noise", default: 0.01)),
+      made: ClassTraits(
+        fields: [
+          "attention_bias": .flag, "input_jitter_noise": .number, "lm_head_bias": .flag,
+          "num_local_experts": .integer, "router_aux_loss_coef": .number,
+          "router_jitter_noise": .number, "sliding_window": .optionalInteger,
+        ],
+        attention: GroupedQueryTraits(
+          keyHeads: Key("num_key_value_heads", default: 8),
+          biases: .attentionBias(output: true),
+          window: .always(.optional("sliding_window"))),
+        headBias: Key("lm_head_bias", default: false), normBiases: true,
+        scaledRotationNumbers: ["short_mscale", "long_mscale"]),
       caveats: [otherRule]),
     gguf: GGUFTraits(
       architecture: "phimoe", expertWidth: .feedForward,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))))
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        output: .required, outputBias: true, normBiases: true, queriesAreHidden: true,
+        rotatesWholeHeads: false,
+        outputProjectionBias: .required, rotationFactors: .longRope)))
 
   private static let otherRule: Caveat = { _ in
     "transformers and vLLM route Phi-3.5-MoE by sparsemixer, llama.cpp by softmax with"

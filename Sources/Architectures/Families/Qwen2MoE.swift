@@ -27,10 +27,21 @@ extension Family {
         gate: ["mlp.gate.weight"], containers: ["mlp.experts"],
         shared: ["mlp.shared_experts", "mlp.shared_expert", "mlp.shared_expert_gate"]),
       routing: .softmax(normalise: .key(.normTopK(default: false))),
+      made: ClassTraits(
+        fields: .qwen.adding([
+          "max_window_layers": .integer, "qkv_bias": .flag,
+          "shared_expert_intermediate_size": .integer,
+        ]),
+        shared: .gated("mlp.shared_expert")),
       caveats: [
         SharedCaveats.llamaCppNormalises(false), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
       architecture: "qwen2moe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false))))
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false)),
+      made: GGUFClassTraits(
+        output: .required, queriesAreHidden: true, shared: .gated,
+        optional: [
+          "expert_feed_forward_length": .u32PerLayer, "expert_shared_feed_forward_length": .u32,
+        ])))
 }

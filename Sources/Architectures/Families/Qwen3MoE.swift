@@ -23,12 +23,16 @@ extension Family {
       sharedExperts: nil, sparsity: .qwen,
       names: TensorNames(gate: ["mlp.gate.weight"], containers: ["mlp.experts"]),
       routing: .softmax(normalise: .key(.normTopK(default: false))),
+      made: ClassTraits(
+        fields: .qwen.adding(["attention_bias": .flag, "num_local_experts": .integer])),
       caveats: [
         SharedCaveats.llamaCppNormalises(true), SharedCaveats.llamaCppHasNoDenseLayers,
       ]),
     gguf: GGUFTraits(
       architecture: "qwen3moe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true))),
+      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
+      made: GGUFClassTraits(
+        wasRun: true, headNorms: .perHead, optional: ["expert_feed_forward_length": .u32PerLayer])),
     forms: FormTraits(
       classPrefix: "RegateQwen3Moe",
       official: .supported(
@@ -37,5 +41,5 @@ extension Family {
           olderKeys: [(older: "num_experts", current: "num_local_experts")]))),
     runtimes: RuntimeTraits(
       mlx: .init(requiredKeys: ["num_experts", "rope_theta"]),
-      sglang: .init(dropsGGUFNorm: true, runsPrototype: true)))
+      sglang: .init(dropsGGUFNorm: true, runsPrototype: true, ranStock: true)))
 }

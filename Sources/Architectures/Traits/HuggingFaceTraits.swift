@@ -25,6 +25,8 @@ package struct HuggingFaceTraits: Sendable {
   package var transposesExperts = false
   package var selectionBias: BiasSupport = .ignored
   package var routing: RoutingTraits
+  /// What transformers' class is made from and creates.
+  package var made: ClassTraits
   /// Keys with which transformers computes what Regate does not, wherever they are set.
   package var uncomputed: [UncomputedKey] = []
   /// The number of layers for multi-token prediction after the model's own; nil: there are none.

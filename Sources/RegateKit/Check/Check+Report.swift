@@ -9,8 +9,7 @@ extension Check: Report {
   public var text: String {
     var lines = ["\(checkpoint): \(headline)", ""]
     for outcome in outcomes {
-      let proof = outcome.findings.isEmpty ? " (no rule applies; unverified)" : ""
-      lines.append("\(outcome.runtime.rawValue): \(outcome.verdict)\(proof)")
+      lines.append("\(outcome.runtime.rawValue): \(outcome.verdict.rawValue)\(outcome.proof)")
       for finding in outcome.findings {
         lines.append(
           "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
@@ -23,7 +22,7 @@ extension Check: Report {
 
   /// The verdicts alone, on one line.
   var summary: String {
-    outcomes.map { "\($0.runtime.rawValue) \($0.verdict)" }.joined(separator: "; ")
+    outcomes.map { "\($0.runtime.rawValue) \($0.verdict.rawValue)" }.joined(separator: "; ")
   }
 
   /// The report as one JSON object.
@@ -44,11 +43,24 @@ extension Check.Finding {
   }
 }
 
+extension Check.Outcome {
+  /// Behind the verdict: the versions with which it was seen, or why there is none.
+  fileprivate var proof: String {
+    switch verdict {
+    case .loads, .differs: confirmed.map { " (verified with \($0))" } ?? ""
+    case .notChecked:
+      level == .unknown ? "" : ": whether it loads such a checkpoint was never seen"
+    case .leavesOut, .startsAtRandom, .doesNotLoad: ""
+    }
+  }
+}
+
 extension Check.Outcome: JSONRepresentable {
   /// The outcome as one JSON object.
   public var json: JSONValue {
     [
-      "runtime": .string(runtime.rawValue), "loads": .bool(loads), "verdict": .string(verdict),
+      "runtime": .string(runtime.rawValue), "loads": loads.map { .bool($0) } ?? .null,
+      "verdict": .string(verdict.rawValue), "confirmed": .optional(confirmed),
       "findings": .array(findings.map(\.json)),
     ]
   }
@@ -60,7 +72,7 @@ extension Check.Finding: JSONRepresentable {
     [
       "rule": .string(rule), "level": .string(level.rawValue), "subject": .string(subject),
       "text": .string(text), "source": .string(source), "versions": .optional(versions),
-      "verified": .bool(verified),
+      "verified": .bool(verified), "names": .array(names.map { .string($0) }),
     ]
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A pre-tokenizer that `tokenizer.ggml.pre` names, as llama.cpp knows it.
-struct GGUFPreTokenizer: Sendable {
+package struct GGUFPreTokenizer: Sendable {
   /// One way of cutting; each cuts the pieces that those before it left.
   enum Cut: Sendable {
     /// The matches of a pattern are pieces of their own.
@@ -34,6 +34,9 @@ struct GGUFPreTokenizer: Sendable {
   var controlToken: Int? = 11
 
   init(_ patterns: [String]) { cuts = patterns.map { .pattern($0) } }
+
+  /// Whether llama.cpp knows the name.
+  package static func isKnown(_ name: String) -> Bool { named(name) != nil }
 
   /// The pre-tokenizer of this name, or nil.
   static func named(_ name: String) -> GGUFPreTokenizer? {

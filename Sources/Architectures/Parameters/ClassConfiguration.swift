@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What transformers 5.23 stops at in `config.json`: when it reads it, makes the class or runs it.
+// `tools/interop/check_mutations.py` compares this with the classes themselves.
+
+import ByteStorage
+package import Checkpoints
+import OrderedCollections
+
+/// The keys of a configuration with which transformers' class of a family cannot be made or run.
+package struct ClassConfiguration {
+  /// A key, and what is wrong with it.
+  package struct Problem: Sendable {
+    package let key: String
+    package let text: String
+  }
+
+  let family: Family
+  let config: JSONValue
+  /// With these the class does not load or run.
+  package private(set) var refused: [Problem] = []
+  /// What they do is not known here.
+  package private(set) var unknown: [Problem] = []
+
+  var made: ClassTraits { family.huggingFace.made }
+
+  package init(_ config: JSONValue, of family: Family) {
+    self.family = family
+    self.config = config
+    checkTypes()
+    // Values that are of no right type say nothing.
+    guard refused.isEmpty else { return }
+    checkModelType()
+    checkNames()
+    checkSizes()
+    checkWindow()
+    checkFactors()
+    checkRope()
+    for key in Self.unread where config[key]?.isNull == false {
+      unknown.append(Problem(key: key, text: "what it does is not known"))
+    }
+  }
+
+  mutating func refuse(_ key: String, _ text: String) {
+    refused.append(Problem(key: key, text: text))
+  }
+
+  mutating func doubt(_ key: String, _ text: String) {
+    unknown.append(Problem(key: key, text: text))
+  }
+
+  /// What changes how a class is made, in ways that are not followed here.
+  private static let unread = ["per_layer_config", "sub_configs"]
+
+  private mutating func checkTypes() {
+    let types = [String: FieldTypes].ofEveryClass.adding(made.fields)
+    for (key, value) in config.objectValue ?? [:] {
+      guard let allowed = types[key], !allowed.holds(value) else { continue }
+      refuse(key, "is \(value.short), expected \(allowed.description)")
+    }
+  }
+
+  private mutating func checkModelType() {
+    guard let type = config["model_type"] else {
+      return refuse("model_type", "the key is absent, so no class is found")
+    }
+    guard let name = type.stringValue, family.huggingFace.modelTypes.contains(name) else {
+      return refuse("model_type", "is \(type.short), expected a name that is registered")
+    }
+    if family.huggingFace.unregisteredTypes.contains(name) {
+      doubt("model_type", "\(name) needs the code that comes with the model")
+    }
+  }
+
+  private static let activations: Set = [
+    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python",
+    "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear",
+    "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus",
+    "swish", "tanh", "xielu",
+  ]
+  private static let types: Set = [
+    "float32", "float", "float64", "double", "float16", "half", "bfloat16",
+  ]
+
+  private mutating func checkNames() {
+    // A class with an activation of its own reads none.
+    if family.activation.gated != nil, let name = config["hidden_act"]?.stringValue,
+      !Self.activations.contains(name)
+    {
+      refuse("hidden_act", "is \"\(name)\", which is no activation that it knows")
+    }
+    // `dtype` wins where both are given, but only if it says something.
+    for key in ["dtype", "torch_dtype"] {
+      guard let name = config[key]?.stringValue else { continue }
+      if !Self.types.contains(name) {
+        refuse(key, "is \"\(name)\", expected a floating-point type of torch")
+      }
+      break
+    }
+    checkLayerTypes()
+  }
+
+  private mutating func checkLayerTypes() {
+    guard let types = config["layer_types"]?.arrayValue?.compactMap(\.stringValue) else { return }
+    let layers = integer("num_hidden_layers", family.huggingFace.defaults.layers)
+    if types.count != layers {
+      refuse("layer_types", "has \(types.count) entries for \(layers) layers")
+    }
+    if let type = types.first(where: { !["full_attention", "sliding_attention"].contains($0) }) {
+      doubt("layer_types", "what \"\(type)\" does is not known")
+    }
+  }
+
+  func integer(_ key: String, _ fallback: Int) -> Int { config[key]?.intValue ?? fallback }
+
+  private mutating func checkSizes() {
+    let defaults = family.huggingFace.defaults
+    let vocabulary = integer("vocab_size", defaults.vocabulary)
+    if let padding = config["pad_token_id"]?.intValue,
+      padding >= vocabulary || padding < 0 && -padding > vocabulary
+    {
+      refuse("pad_token_id", "is \(padding), but vocab_size is \(vocabulary)")
+    }
+    let heads = integer("num_attention_heads", defaults.heads)
+    guard heads > 0 else { return refuse("num_attention_heads", "is \(heads)") }
+    if let size = config["head_dim"]?.intValue, size > 4, size % 2 == 1 {
+      refuse("head_dim", "is \(size), expected an even size to rotate")
+    }
+    if let attention { checkKeyHeads(attention, heads: heads) }
+    if case .latent(let traits) = family.mixer { checkLatent(traits, heads: heads) }
+  }
+
+  private mutating func checkKeyHeads(_ traits: GroupedQueryTraits, heads: Int) {
+    let key = traits.keyHeads.names[0]
+    let keyHeads = config[key]?.intValue ?? traits.keyHeads.fallback ?? heads
+    // Null, where the class takes it.
+    if config[key]?.isNull == true { return }
+    guard keyHeads > 0, heads % keyHeads == 0 else {
+      return refuse(key, "is \(keyHeads), which does not divide the \(heads) query heads")
+    }
+  }
+
+  private mutating func checkLatent(_ traits: LatentAttentionTraits, heads: Int) {
+    if let keyHeads = config["num_key_value_heads"]?.intValue {
+      if keyHeads == 0 || heads / keyHeads > 1 {
+        refuse("num_key_value_heads", "is \(keyHeads), expected \(heads), one for each query head")
+      }
+    }
+    if made.headsDivideHidden {
+      let hidden = integer("hidden_size", family.huggingFace.defaults.hiddenSize)
+      if hidden % heads != 0 {
+        refuse("num_attention_heads", "is \(heads), which does not divide hidden_size, \(hidden)")
+      }
+    }
+    let rotated = integer("qk_rope_head_dim", 64)
+    if rotated <= 0 || rotated % 2 == 1 {
+      refuse("qk_rope_head_dim", "is \(rotated), expected an even size to rotate")
+    }
+    if let key = traits.rotatedSize, let size = config[key], size.doubleValue != Double(rotated) {
+      refuse(key, "is \(size.short), expected \(rotated) as of qk_rope_head_dim")
+    }
+    if integer("v_head_dim", 128) <= 0 { refuse("v_head_dim", "is 0") }
+  }
+
+  /// Factors that make every value the same, or NaN.
+  private mutating func checkFactors() {
+    for key in ["attention_multiplier", "logits_scaling"] where made.fields[key] != nil {
+      guard let value = config[key]?.doubleValue, value <= 0 else { continue }
+      doubt(key, "is \(value), with which it may compute NaN")
+    }
+  }
+
+  private mutating func checkWindow() {
+    let isUsed: Bool
+    switch attention?.window {
+    case .always: isUsed = true
+    case .switched: isUsed = config["use_sliding_window"]?.boolValue == true
+    case .none?, .switchedOnEvenLayers, nil: isUsed = false
+    }
+    guard isUsed, let window = config["sliding_window"]?.intValue, window < 1 else { return }
+    refuse("sliding_window", "is \(window), with which no token sees any")
+  }
+
+  /// Attention other than latent.
+  private var attention: GroupedQueryTraits? {
+    switch family.mixer {
+    case .latent: nil
+    case .groupedQuery(let traits): traits
+    case nil: made.attention
+    }
+  }
+}
+
+extension FieldTypes {
+  /// Whether `value` is of one of the types.
+  func holds(_ value: JSONValue) -> Bool {
+    switch value {
+    case .null: return contains(.null)
+    case .bool: return contains(.flag)
+    case .integer: return contains(.integer)
+    case .number: return contains(.number)
+    case .string: return contains(.text)
+    case .object: return contains(.object)
+    case .array(let values):
+      return contains(.integers) && values.allSatisfy { $0.intValue != nil }
+        || contains(.texts) && values.allSatisfy { $0.stringValue != nil }
+    }
+  }
+}
+
+extension JSONValue {
+  /// As messages quote it.
+  var short: String {
+    switch self {
+    case .array: "a list"
+    case .object: "an object"
+    default: SettingValue(self).text
+    }
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+
+extension ClassParameters {
+  mutating func readAttention(_ prefix: String) throws(RegateError) {
+    let heads = try settings.required(
+      Key("num_attention_heads", default: traits.defaults.heads), minimum: 1)
+    if made.sinks { add(prefix + "sinks", [heads]) }
+    switch layout.family.mixer {
+    case .latent(let latent): try readLatent(latent, heads: heads, prefix)
+    case .groupedQuery(let grouped): try readGrouped(grouped, heads: heads, prefix)
+    case nil:
+      if let grouped = made.attention { try readGrouped(grouped, heads: heads, prefix) }
+    }
+  }
+
+  private mutating func readGrouped(
+    _ attention: GroupedQueryTraits, heads: Int, _ prefix: String
+  ) throws(RegateError) {
+    let keyHeads = try settings.integer(attention.keyHeads, minimum: 1) ?? heads
+    let size = try settings.integer(attention.headSize, minimum: 1) ?? hidden / heads
+    let inputs = try flag(attention.biases.key)
+    let output = inputs && attention.biases.output
+    addLinear(prefix + "q_proj", heads * size, hidden, bias: inputs)
+    addLinear(prefix + "k_proj", keyHeads * size, hidden, bias: inputs)
+    addLinear(prefix + "v_proj", keyHeads * size, hidden, bias: inputs)
+    addLinear(prefix + "o_proj", hidden, heads * size, bias: output)
+    let widths: (queries: Int, keys: Int)
+    switch attention.norm {
+    case .none: return
+    case .perHead: widths = (size, size)
+    case .perHeadIf(let key):
+      guard try flag(key) else { return }
+      widths = (size, size)
+    case .wholeWidth: widths = (heads * size, keyHeads * size)
+    }
+    add(prefix + "q_norm.weight", [widths.queries])
+    add(prefix + "k_norm.weight", [widths.keys])
+  }
+
+  private mutating func readLatent(
+    _ attention: LatentAttentionTraits, heads: Int, _ prefix: String
+  ) throws(RegateError) {
+    func size(_ name: String, _ fallback: Int) -> Key<Int> { Key(name, default: fallback) }
+    let nope = try settings.required(size("qk_nope_head_dim", 128))
+    let rotated = try settings.required(size("qk_rope_head_dim", 64))
+    let values = try settings.required(size("v_head_dim", 128))
+    let rank = try settings.required(size("kv_lora_rank", 512))
+    let queryRank = try settings.integer(
+      Key("q_lora_rank", default: 1536, null: .means(nil)))
+    let bias = try flag(attention.biases.key)
+    let queries = heads * (nope + rotated)
+    if let queryRank {
+      addLinear(prefix + "q_a_proj", queryRank, hidden, bias: bias)
+      add(prefix + "q_a_layernorm.weight", [queryRank])
+      addLinear(prefix + "q_b_proj", queries, queryRank)
+    } else {
+      addLinear(prefix + "q_proj", queries, hidden)
+    }
+    addLinear(prefix + "kv_a_proj_with_mqa", rank + rotated, hidden, bias: bias)
+    add(prefix + "kv_a_layernorm.weight", [rank])
+    addLinear(prefix + "kv_b_proj", heads * (nope + values), rank)
+    addLinear(prefix + "o_proj", hidden, heads * values, bias: bias)
+  }
+}

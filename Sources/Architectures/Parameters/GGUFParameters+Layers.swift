@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Checkpoints
+import OrderedCollections
+
+extension GGUFParameters {
+  mutating func readAttention(_ prefix: String, isOptional: Bool) {
+    let size = made.headsAreRotated ? sizes.rotated : sizes.keySize
+    let queries = made.queriesAreHidden ? hidden : sizes.heads * size
+    let keys = (made.keysHaveAllHeads ? sizes.heads : sizes.keyHeads) * size
+    addInputs(prefix, queries: queries, keys: keys, isOptional: isOptional)
+    addMatrix(prefix + "attn_output", hidden, queries, isOptional: isOptional)
+    add(prefix + "attn_output.bias", [hidden], made.outputProjectionBias, isOptional: isOptional)
+    if made.sinks { add(prefix + "attn_sinks.weight", [sizes.heads]) }
+    let norms: (queries: Int, keys: Int)
+    switch made.headNorms {
+    case .none: return
+    case .perHead, .perHeadIfStored: norms = (sizes.keySize, sizes.keySize)
+    case .hidden: norms = (hidden, hidden)
+    case .wholeWidth: norms = (queries, keys)
+    }
+    let mayLack = isOptional || made.headNorms == .perHeadIfStored
+    add(prefix + "attn_q_norm.weight", [norms.queries], isOptional: mayLack)
+    add(prefix + "attn_k_norm.weight", [norms.keys], isOptional: mayLack)
+  }
+
+  /// Queries, keys and values, in one matrix or in three.
+  private mutating func addInputs(
+    _ prefix: String, queries: Int, keys: Int, isOptional: Bool
+  ) {
+    let joined = Parameter.Piece(
+      prefix + "attn_qkv.weight", [queries + 2 * keys, hidden])
+    let parts = [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)]
+    let separate = parts.map { Parameter.Piece("\(prefix)\($0.0).weight", [$0.1, hidden]) }
+    add([separate, [joined]], isOptional: isOptional)
+    for (stem, rows) in parts {
+      add("\(prefix)\(stem).bias", [rows], isOptional: true)
+      addScales(prefix + stem)
+    }
+    if checkpoint.tensors[joined.name] != nil {
+      add(prefix + "attn_qkv.bias", [queries + 2 * keys], isOptional: true)
+      addScales(prefix + "attn_qkv")
+    }
+  }
+
+  mutating func readLatent(_ prefix: String, isOptional: Bool) {
+    let (heads, rank) = (sizes.heads, sizes.keyRank)
+    let key = sizes.split?.key ?? sizes.keySize
+    let value = sizes.split?.value ?? sizes.valueSize
+    let nope = key - sizes.rotated
+    if sizes.queryRank > 0 {
+      add(prefix + "attn_q_a_norm.weight", [sizes.queryRank], isOptional: isOptional)
+      add(prefix + "attn_q_a.weight", [sizes.queryRank, hidden], isOptional: isOptional)
+      add(prefix + "attn_q_b.weight", [heads * key, sizes.queryRank], isOptional: isOptional)
+    } else {
+      addMatrix(prefix + "attn_q", heads * key, hidden, isOptional: isOptional)
+    }
+    add(prefix + "attn_kv_a_norm.weight", [rank], isOptional: isOptional)
+    add(prefix + "attn_kv_a_mqa.weight", [rank + sizes.rotated, hidden], isOptional: isOptional)
+    if sizes.split != nil {
+      add(prefix + "attn_k_b.weight", [heads, rank, nope], isOptional: isOptional)
+      add(prefix + "attn_v_b.weight", [heads, value, rank], isOptional: isOptional)
+    } else {
+      add(prefix + "attn_kv_b.weight", [heads * (nope + value), rank], isOptional: isOptional)
+    }
+    addMatrix(prefix + "attn_output", hidden, heads * value, isOptional: isOptional)
+  }
+
+  mutating func readExperts(_ prefix: String, isOptional: Bool) {
+    let (experts, width) = (sizes.experts, sizes.expertWidth)
+    let traits = layout.family.gguf
+    add(prefix + "ffn_gate_inp.weight", [experts, hidden], isOptional: isOptional)
+    if traits.gateBias { add(prefix + "ffn_gate_inp.bias", [experts]) }
+    switch traits.selectionBias {
+    case .ignored: break
+    case .optional: add(prefix + "exp_probs_b.bias", [experts], isOptional: true)
+    case .expected: add(prefix + "exp_probs_b.bias", [experts], isOptional: isOptional)
+    }
+    let gate = Parameter.Piece(prefix + "ffn_gate_exps.weight", [experts, width, hidden])
+    let up = Parameter.Piece(prefix + "ffn_up_exps.weight", [experts, width, hidden])
+    if traits.fusedGateUp {
+      let both = Parameter.Piece(
+        prefix + "ffn_gate_up_exps.weight", [experts, 2 * width, hidden])
+      add([[gate, up], [both]], isOptional: isOptional)
+    } else {
+      add([[gate]], isOptional: isOptional || made.gateIsOptional)
+      add([[up]], isOptional: isOptional)
+    }
+    add(prefix + "ffn_down_exps.weight", [experts, hidden, width], isOptional: isOptional)
+    for (stem, rows) in [
+      ("ffn_gate_exps", width), ("ffn_up_exps", width), ("ffn_down_exps", hidden),
+    ] {
+      if made.expertBiases { add("\(prefix)\(stem).bias", [experts, rows]) }
+      addScales(prefix + stem, [experts])
+    }
+    readShared(prefix, isOptional: isOptional)
+  }
+
+  private mutating func readShared(_ prefix: String, isOptional: Bool) {
+    let counted = sizes.expertWidth * sizes.sharedCount
+    let width: Int
+    switch made.shared {
+    case .none: return
+    case .counted: width = counted
+    case .countedIfAny:
+      guard counted > 0 else { return }
+      width = counted
+    case .byWidth:
+      guard let stated = sizes.sharedWidth else { return }
+      width = stated
+    case .gated:
+      width = sizes.sharedWidth ?? sizes.denseWidth
+      add(prefix + "ffn_gate_inp_shexp.weight", [hidden])
+    }
+    addMatrix(prefix + "ffn_gate_shexp", width, hidden, isOptional: isOptional)
+    addMatrix(prefix + "ffn_up_shexp", width, hidden, isOptional: isOptional)
+    addMatrix(prefix + "ffn_down_shexp", hidden, width, isOptional: isOptional)
+  }
+}

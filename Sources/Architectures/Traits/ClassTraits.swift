@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What transformers' class of a family is made from and creates, beside what follows from the
+/// family's attention, experts and routing.
+package struct ClassTraits: Sendable {
+  /// Types of the keys that not every class has, or that have others here.
+  var fields: [String: FieldTypes]
+  /// Attention of a family that Regate does not run.
+  var attention: GroupedQueryTraits?
+  var shared = SharedParameters.none
+  /// Whether dense layers have biases.
+  var denseBiases: Key<Bool>?
+  /// Whether the output matrix has a bias.
+  var headBias: Key<Bool>?
+  /// Layer norms with biases.
+  var normBiases = false
+  /// A learned sink for each query head.
+  var sinks = false
+  var expertBiases = false
+  /// The selection bias is stored as [1,E].
+  var biasIsRow = false
+  /// `tie_word_embeddings` where the key is absent.
+  var tiesHead = false
+  /// The class stops where the hidden size is no multiple of the query heads.
+  var headsDivideHidden = false
+  /// The class rotates a part of a head where `partial_rotary_factor` says so.
+  var rotatesPart = false
+  /// Numbers without which the class stops at scaled rotations of any kind.
+  var scaledRotationNumbers: [String] = []
+  /// The class stops at scaled rotations without `head_dim`, which it holds as None.
+  var scaledRotationNeedsHeadSize = false
+
+  /// How the class calls the shared experts.
+  enum SharedParameters: Sendable {
+    case none
+    /// As wide as `n_shared_experts` experts.
+    case counted(String)
+    /// The same, but none where there are none.
+    case countedIfAny(String)
+    /// Of a width of their own, with a gate.
+    case gated(String)
+    /// Of a width of their own, gate and up in one matrix, for one model type.
+    case fused(String, width: Key<Int>, modelType: String)
+  }
+}

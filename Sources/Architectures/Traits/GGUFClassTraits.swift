@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What llama.cpp creates for an architecture, beside what it creates for every one of these.
+package struct GGUFClassTraits: Sendable {
+  /// Whether small files of the architecture were loaded in llama.cpp.
+  package var wasRun = false
+  /// The output matrix; where it is optional, the embedding stands for it.
+  var output = Presence.optional
+  var outputBias = false
+  var normBiases = false
+  /// The widths of queries and of the context are the hidden size.
+  var queriesAreHidden = false
+  /// Heads are as wide as what is rotated.
+  var headsAreRotated = false
+  /// It stops where less than a whole head is rotated.
+  var rotatesWholeHeads = true
+  /// Keys and values have as many heads as queries.
+  var keysHaveAllHeads = false
+  var outputProjectionBias = Presence.absent
+  var headNorms = HeadNorms.none
+  var rotationFactors = RotationFactors.none
+  /// The first `leading_dense_block_count` layers are dense.
+  var hasDenseLayers = false
+  /// An expert's gate matrix may be absent.
+  var gateIsOptional = false
+  /// Experts are as wide as `feed_forward_length`, whatever their own key says.
+  var expertsAreDenseWide = false
+  var shared = Shared.none
+  var sinks = false
+  var expertBiases = false
+  /// Layers for multi-token prediction are created.
+  var predicts = false
+  /// Keys without which it stops, beside those of every architecture, and their types.
+  var required: [String: GGUFKeyType] = [:]
+  /// Keys that it reads where they are there.
+  var optional: [String: GGUFKeyType] = [:]
+
+  enum Presence: Sendable { case absent, optional, required }
+
+  enum HeadNorms: Sendable {
+    case none
+    case perHead
+    case perHeadIfStored
+    /// Over the hidden size, keys too.
+    case hidden
+    /// Over the whole projected width.
+    case wholeWidth
+  }
+
+  enum RotationFactors: Sendable {
+    case none
+    /// `rope_factors_long` and `_short` for longrope, `rope_freqs` otherwise.
+    case byScaling
+    case longRope
+  }
+
+  enum Shared: Sendable {
+    case none
+    /// As wide as `expert_shared_count` experts.
+    case counted
+    /// The same, but nothing where the count is 0.
+    case countedIfAny
+    /// `expert_shared_feed_forward_length` wide, if the key is there.
+    case byWidth
+    /// The same, or else `feed_forward_length` wide, with a gate.
+    case gated
+  }
+}
+
+/// The types of GGUF values that llama.cpp takes for a key; it stops at others.
+enum GGUFKeyType: String, Sendable {
+  case u32, f32, bool, string = "str"
+  /// One value, or one for each layer.
+  case u32PerLayer = "u32 or an array"
+}
+
+extension [String: GGUFKeyType] {
+  /// How chosen experts are weighed, and how many layers come before them.
+  static let weighing: Self = [
+    "leading_dense_block_count": .u32, "expert_weights_scale": .f32, "expert_weights_norm": .bool,
+    "expert_gating_func": .u32,
+  ]
+}

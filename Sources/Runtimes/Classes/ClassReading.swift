@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Architectures
+import Checkpoints
+
+/// What the class that reads a checkpoint's container first makes of it: transformers' for
+/// safetensors, llama.cpp's for GGUF.
+package struct ClassReading: Sendable {
+  let runtime: Runtime
+  let findings: [Check.Finding]
+  /// Whether every parameter that the class creates is stored in its shape, and nothing else.
+  let matches: Bool
+
+  init(of model: Model) {
+    switch model.checkpoint.format {
+    case .safetensors(let checkpoint):
+      self.init(.transformers, TransformersClass(model, checkpoint).findings)
+    case .gguf(let checkpoint): self.init(.llamaCpp, LlamaCppClass(model, checkpoint).findings)
+    }
+  }
+
+  private init(_ runtime: Runtime, _ findings: [Check.Finding]) {
+    self.runtime = runtime
+    self.findings = findings
+    matches = findings.allSatisfy { $0.level == .note }
+  }
+
+  /// What follows for `runtime`; those with classes of their own were not compared.
+  func findings(for runtime: Runtime) -> [Check.Finding] {
+    if runtime == self.runtime { return findings }
+    guard self.runtime == .transformers, let gravest = findings.max(by: { $0.level < $1.level }),
+      gravest.level > .note
+    else { return [] }
+    let isStrict = runtime == .mlx && gravest.isAboutTensors
+    return [
+      Check.Finding(
+        rule: isStrict ? "class-strict" : "class-unknown", level: isStrict ? .refuses : .unknown,
+        subject: gravest.subject,
+        text: isStrict
+          ? "loads strictly, and what is stored is not what its class creates"
+          : "is not what transformers' class wants, and what this runtime does with it is not known",
+        source: isStrict ? "mlx nn/layers/base.py, load_weights" : gravest.source,
+        versions: nil, verified: false, names: gravest.names)
+    ]
+  }
+}
+
+extension Check.Finding {
+  static let missing = "class-missing"
+  static let incomplete = "class-incomplete"
+  static let shapes = "class-shapes"
+  static let surplus = "class-surplus"
+
+  fileprivate var isAboutTensors: Bool {
+    [Self.missing, Self.incomplete, Self.shapes, Self.surplus].contains(rule)
+  }
+
+  /// About tensors: the first is its subject.
+  init?(
+    _ rule: String, _ level: CheckLevel, _ names: [String], _ text: String, _ source: ClassSource
+  ) {
+    guard !names.isEmpty else { return nil }
+    let shown = names.prefix(3)
+    let more = names.count > shown.count ? " and \(names.count - shown.count) more" : ""
+    self.init(
+      rule: rule, level: level, subject: shown.joined(separator: ", ") + more, text: text,
+      source: source.name, versions: source.versions, verified: source.verified, names: names)
+  }
+
+  /// About a key.
+  init(
+    _ rule: String, _ level: CheckLevel, key: String, _ text: String, _ source: ClassSource
+  ) {
+    self.init(
+      rule: rule, level: level, subject: key, text: text, source: source.name,
+      versions: source.versions, verified: source.verified)
+  }
+}
+
+/// Where the statements about a class are from.
+struct ClassSource {
+  let name: String
+  let versions: String
+  let verified: Bool
+}
