@@ -290,7 +290,8 @@ LOSSES = dict(regate_loss_coef=0.01)
 
 def naive_loss(gate, x, config):
     """The router losses of one layer, from their definitions."""
-    z, log_variance = gate.encode(x)
+    constants = gate.constants()
+    z, log_variance = gate.encode(x, constants.encoder)
     physical, _ = experts_and_weights(gate(x))
     logical = gate.physical_to_logical[physical]
     experts = len(gate.physical_to_logical)
@@ -314,7 +315,7 @@ def naive_loss(gate, x, config):
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
 
-    logits = gate.similarities(z, log_variance) + gate.logit_bias
+    logits = gate.similarities(z, log_variance, constants.prototypes) + gate.logit_bias
     scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
     nearness = z @ gate.clone_prototypes.T + gate.clone_bias
     probability = torch.stack([
@@ -442,7 +443,8 @@ def test_transformers_own_balance_loss_is_refused(case, model):
 def test_save_and_reload_keep_every_tensor(case, tmp_path):
     model = load(case.out, dtype="auto")
     model.save_pretrained(tmp_path)
-    assert {"configuration_regate.py", "modeling_regate.py"} <= {p.name for p in tmp_path.iterdir()}
+    files = {"configuration_regate.py", "gate_regate.py", "modeling_regate.py"}
+    assert files <= {p.name for p in tmp_path.iterdir()}
     saved = Checkpoint(tmp_path)
     assert saved.names() == case.checkpoint.names()
     for name in saved.names():
