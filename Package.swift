@@ -73,6 +73,7 @@ let package = Package(
       ["ByteStorage", "Tensors", "Checkpoints", "Architectures", "Routing", collections],
       resources: [
         .embedInCode("Modelling/configuration_regate.py"),
+        .embedInCode("Modelling/gate_regate.py"),
         .embedInCode("Modelling/modeling_regate.py"),
       ]),
     module(

@@ -52,6 +52,7 @@ package struct PrototypeOutput: OutputForm {
   /// Written beside the weights. The names say whose they are: a checkpoint may bring code itself.
   package static let modellingFiles: OrderedDictionary<String, [UInt8]> = [
     "configuration_regate.py": PackageResources.configuration_regate_py,
+    "gate_regate.py": PackageResources.gate_regate_py,
     "modeling_regate.py": PackageResources.modeling_regate_py,
   ]
 

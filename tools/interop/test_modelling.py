@@ -314,7 +314,8 @@ def naive_loss(gate, x, config):
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
 
-    logits = gate.similarities(z, log_variance) + gate.logit_bias
+    constants = gate.constants()
+    logits = gate.similarities(z, log_variance, constants.prototypes) + gate.logit_bias
     scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
     nearness = z @ gate.clone_prototypes.T + gate.clone_bias
     probability = torch.stack([

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate of the prototype form as a server wants it: logits [T,E] of physical experts.
+
+The gate chooses. It returns the logit of its logical expert at each of the K chosen physical
+experts and `NEVER` elsewhere, so that the family's own rule, which comes after the gate in every
+runtime, can only choose the same and gives them the form's weights:
+
+    softmax, renormalised        exp l_f / sum over F of exp l: the softmax over all E cancels
+    sigmoid, renormalised or not sigmoid(l_f); all others score 0, so the groups of the chosen win
+    softmax, not renormalised    there is no such logit: `ServedGate.as_sigmoid`, where the runtime's
+                                 rule is set to a sigmoid and the logit is that of pi_f
+
+Kernels, expert parallelism, its load balancers and data parallelism thus see an ordinary router.
+"""
+
+import torch
+
+from .form.gate_regate import Constants, PrototypeGate
+
+# Its exponential and its sigmoid are 0 in every dtype.
+NEVER = -1e9
+
+
+class ServedGate(PrototypeGate):
+    """Without gradients, and with everything that depends on the parameters alone made once."""
+
+    def __init__(self, config, latent_size):
+        form = config.regate["encoder"], config.regate["similarity"]
+        super().__init__(config.routing_rule(), *form, config.hidden_size, latent_size)
+        self.requires_grad_(False)
+        self.as_sigmoid = not (self.rule.sigmoid or self.rule.normalise)
+
+    def load(self, tensors, where):
+        """Takes the tensors that a checkpoint holds for this gate, by name; `where` is its name."""
+        wanted = self.state_dict()
+        for what, names in (("has no", wanted.keys() - tensors), ("has", tensors.keys() - wanted)):
+            if names:
+                raise ValueError(
+                    f"{where}: the checkpoint {what} {', '.join(sorted(names))}, which does not fit "
+                    f"a router with encoder {self.encoder} and similarity {self.similarity}: "
+                    "convert the original again"
+                )
+        for name, tensor in wanted.items():
+            given = tensors[name]
+            if given.shape != tensor.shape or given.dtype != tensor.dtype:
+                raise ValueError(
+                    f"{where}.{name} is {given.dtype} {list(given.shape)}, expected {tensor.dtype} "
+                    f"{list(tensor.shape)}: the weights are not those of this config.json"
+                )
+        self.check_map(tensors["physical_to_logical"], where)
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(tensors[name])
+            self.prepare()
+
+    def check_map(self, logical, where):
+        experts, there = self.rule.experts, logical.unique()
+        if there.min() < 0 or there.max() >= experts:
+            raise ValueError(
+                f"{where}.physical_to_logical holds {int(there.min())} to {int(there.max())}, "
+                f"expected 0 to {experts - 1}: the checkpoint is damaged"
+            )
+        if len(there) < self.rule.top_k:
+            raise ValueError(
+                f"{where}.physical_to_logical names {len(there)} logical experts, fewer than the "
+                f"{self.rule.top_k} that a token is sent to: convert the original again"
+            )
+
+    def prepare(self):
+        """Makes the constants; anew in place, since captured graphs hold their addresses."""
+        constants = self.constants()
+        table = compact(constants.clones, self.physical_to_logical)
+        for name, value in constants._replace(clones=table)._asdict().items():
+            held = getattr(self, "ready_" + name, None)
+            if held is not None and held.shape == value.shape:
+                held.copy_(value)
+            else:
+                self.register_buffer("ready_" + name, value.contiguous(), persistent=False)
+
+    def forward(self, x):
+        """Logits [T,E] of router inputs [T,H], and no bias: what linear layers of servers return."""
+        ready = Constants(
+            self.ready_prototypes, self.ready_heads, self.ready_offsets, self.ready_clones
+        )
+        choice = self.choose(x, ready)
+        if self.as_sigmoid:
+            scores = choice.scores.gather(1, choice.logical)
+            chosen = torch.logit(scores.clamp(1e-37, 1 - 1e-7))
+        else:
+            chosen = choice.logits.gather(1, choice.logical)
+        logits = torch.full_like(choice.logits, NEVER)
+        return logits.scatter_(1, choice.physical, chosen), None
+
+
+def compact(clones, physical_to_logical):
+    """`clone_table` [E,E] in as many columns as a logical expert has clones at most."""
+    count = int(physical_to_logical.bincount().max())
+    own = physical_to_logical == torch.arange(len(clones), device=clones.device)[:, None]
+    first = own.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+    return clones.gather(1, first)
