@@ -59,9 +59,9 @@ package struct PrototypeOutput: OutputForm {
   package var sideFiles: OrderedDictionary<String, [UInt8]> { Self.modellingFiles }
 
   package func headline(_ container: Container, onlyStock: Bool) -> String {
-    "Writing the prototype router (`router` lpr): loads in transformers with trust_remote_code, in "
-      + "vLLM in float32 too, in SGLang for Qwen3-MoE only; llama.cpp and MLX refuse it. Choose "
-      + "`router` stock for an output that loads wherever the original did."
+    "Writing the prototype router (`router` lpr): loads in transformers and vLLM with "
+      + "trust_remote_code, or in vLLM and SGLang (not DeepSeek) with Regate's plugin; llama.cpp and "
+      + "MLX refuse it. Choose `router` stock for an output that loads wherever the original did."
   }
 
   package var howToLoad: String {
@@ -71,10 +71,11 @@ package struct PrototypeOutput: OutputForm {
     model = AutoModelForCausalLM.from_pretrained("this folder", trust_remote_code=True)
     ```
 
-    Needs `configuration_regate.py` and `modeling_regate.py` beside the weights. vLLM (0.32.0) \
-    loads it with `--trust-remote-code --dtype float32`, DeepSeek with `VLLM_MLA_DISABLE=1` too; \
-    SGLang (0.5.23) loads Qwen3-MoE only, with `--trust-remote-code`. Both were run with small \
-    models on a CPU. llama.cpp and MLX do not know this router.
+    Needs the `*_regate.py` files beside the weights. vLLM (0.31, 0.32) loads it with \
+    `--trust-remote-code`, or by Regate's plugin (`tools/python`) without it and in its own model \
+    classes. SGLang (0.5.23) loads Mixtral and Qwen3-MoE with that plugin, and Qwen3-MoE without \
+    it too, always with `--trust-remote-code`. Both were run with small models on a CPU. llama.cpp \
+    and MLX do not know this router.
     """
   }
 }

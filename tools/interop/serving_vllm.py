@@ -50,13 +50,15 @@ def nll(outputs):
 def main():
     options = arguments()
     ids = np.load(options.ids)
-    from vllm import LLM, SamplingParams
-
     config = json.loads((Path(options.model) / "config.json").read_text())
     extra = {}
-    if "kv_lora_rank" in config:
-        # A fault of vLLM's CPU code; see serving-faults.md.
+    if latent := config.get("kv_lora_rank"):
+        # Limits of vLLM's CPU code; see serving-faults.md.
         extra["compilation_config"] = {"custom_ops": ["-rotary_embedding"]}
+        if latent + config["qk_rope_head_dim"] != 576:
+            os.environ["VLLM_MLA_DISABLE"] = "1"
+    from vllm import LLM, SamplingParams
+
     llm = LLM(
         options.model, dtype=options.dtype, tensor_parallel_size=options.tp,
         enable_expert_parallel=options.ep, enforce_eager=not options.compile,

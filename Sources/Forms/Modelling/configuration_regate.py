@@ -126,6 +126,7 @@ class RegateDeepseekV2Config(DeepseekV2Config):
 
     def __init__(self, **keys):
         super().__init__(**prepared(keys, "n_routed_experts"))
+        self.model_type = "deepseek_v2"  # By which vLLM knows latent attention.
 
     def routing_rule(self):
         limited = self.topk_method == "group_limited_greedy"
@@ -146,6 +147,7 @@ class RegateDeepseekV3Config(DeepseekV3Config):
 
     def __init__(self, **keys):
         super().__init__(**prepared(keys, "n_routed_experts"))
+        self.model_type = "deepseek_v3"  # By which vLLM knows latent attention.
 
     def routing_rule(self):
         return RoutingRule(
