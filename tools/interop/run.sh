@@ -63,6 +63,7 @@ deployed() { # MODEL CALIBRATION HELDOUT TEXT GGUF...
     --regate "$REGATE" --llama-bin "$LLAMA_BIN" --gguf "${@:5}"
 }
 check "$PYTHON5" -m pytest -q tools/interop
+check "$PYTHON5" -m pytest -q tools/python/tests
 check "$PYTHON4" -m pytest -q tools/interop/test_modelling.py tools/interop/test_official.py
 LAB_MODELS=$models check "$MLX" -m pytest -q tools/interop/test_mlx.py
 for model in fixtures/tiny-*/; do

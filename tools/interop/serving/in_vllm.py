@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What vLLM makes of a model: NLL of token ids, chosen experts, greedy text; as one JSON object.
 
-    python tools/interop/serving_vllm.py MODEL IDS.npy OUT.json [--dtype bfloat16] [--tp 2] [--ep] ...
+    python tools/interop/serving/in_vllm.py MODEL IDS.npy OUT.json [--dtype bfloat16] [--tp 2] [--ep] ...
 
 Runs in an environment of vLLM's. Every sequence is a batch of its own, so that the batches whose
 experts are counted are told by their length.
@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--backend", default="auto", choices=["auto", "vllm", "transformers"])
     parser.add_argument("--trust-remote-code", action="store_true")
+    parser.add_argument("--no-plugin", action="store_true")
     parser.add_argument("--greedy", type=int, default=0, help="tokens to add to 8 prompts")
     return parser.parse_args()
 
@@ -53,10 +54,12 @@ def main():
     config = json.loads((Path(options.model) / "config.json").read_text())
     extra = {}
     if latent := config.get("kv_lora_rank"):
-        # Limits of vLLM's CPU code; see serving-faults.md.
+        # Limits of vLLM's CPU code; see faults.md.
         extra["compilation_config"] = {"custom_ops": ["-rotary_embedding"]}
         if latent + config["qk_rope_head_dim"] != 576:
             os.environ["VLLM_MLA_DISABLE"] = "1"
+    if options.no_plugin:
+        os.environ["VLLM_PLUGINS"] = ""
     from vllm import LLM, SamplingParams
 
     llm = LLM(
@@ -65,7 +68,7 @@ def main():
         model_impl=options.backend, trust_remote_code=options.trust_remote_code,
         max_model_len=256, max_num_seqs=8, enable_prefix_caching=False, skip_tokenizer_init=True,
         distributed_executor_backend="uni" if options.tp == 1 else "mp",
-        worker_extension_cls="serving_worker.Extension", disable_log_stats=True, **extra)
+        worker_extension_cls="worker.Extension", disable_log_stats=True, **extra)
     llm.collective_rpc("count", args=([ids.shape[1]],))
     start, outputs = time.time(), []
     for row in ids.tolist():

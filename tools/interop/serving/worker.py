@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lives in every vLLM worker of serving_vllm.py: counts chosen experts, and works round faults of
-vLLM's CPU code that originals meet too (see serving-faults.md). Never part of an output or a plugin.
+"""Lives in every vLLM worker of in_vllm.py: counts chosen experts, and works round faults of
+vLLM's CPU code that originals meet too (see faults.md). Never part of an output or a plugin.
 """
 
 import functools
