@@ -443,7 +443,8 @@ def test_transformers_own_balance_loss_is_refused(case, model):
 def test_save_and_reload_keep_every_tensor(case, tmp_path):
     model = load(case.out, dtype="auto")
     model.save_pretrained(tmp_path)
-    assert {"configuration_regate.py", "modeling_regate.py"} <= {p.name for p in tmp_path.iterdir()}
+    files = {"configuration_regate.py", "gate_regate.py", "modeling_regate.py"}
+    assert files <= {p.name for p in tmp_path.iterdir()}
     saved = Checkpoint(tmp_path)
     assert saved.names() == case.checkpoint.names()
     for name in saved.names():

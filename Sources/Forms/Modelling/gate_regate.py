@@ -20,6 +20,7 @@ Encoders (config key `regate.encoder`): `linear`, x A; `lpr`, SiLU(LayerNorm(x))
 `PrototypeGate.similarities`.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ FLOAT_TENSORS = (
     "similarity_scale", "log_sigma", "query_weight", "query_bias", "query_norm", "key_weight",
     "key_bias", "key_norm", "prototype_log_variances", "clone_prototypes", "clone_bias",
     "selection_bias", "token_bias",
-)  # fmt: skip
+)
 
 
 class Constants(NamedTuple):
@@ -86,7 +87,8 @@ class PrototypeGate(nn.Module):
             return torch.zeros(experts, *shape, dtype=torch.float32)
 
         if encoder == "lpr":
-            self.norm_weight, self.norm_bias = constant(1.0, hidden_size), constant(0.0, hidden_size)
+            self.norm_weight = constant(1.0, hidden_size)
+            self.norm_bias = constant(0.0, hidden_size)
             self.weight = parameter(hidden_size, 2 * latent_size)  # mean, then log-variance
             self.encoder_bias = constant(0.0, 2 * latent_size)
         else:
@@ -180,14 +182,14 @@ class PrototypeGate(nn.Module):
         # triples of token, expert and dimension that take no more room than the router's input.
         # (Not of tokens: then their number would be part of a compiled program.)
         block = max(1, self.weight.shape[0] // z.shape[1])
+        distances = self.distances
+        if torch.is_grad_enabled():
+            distances = functools.partial(
+                checkpoint, distances, use_reentrant=False, preserve_rng_state=False)
         parts = []
         for start in range(0, len(prototypes), block):
             rows = slice(start, start + block)
-            arguments = z, log_variance, prototypes[rows], rows
-            parts.append(
-                checkpoint(self.distances, *arguments, use_reentrant=False, preserve_rng_state=False)
-                if torch.is_grad_enabled() else self.distances(*arguments)
-            )  # fmt: skip
+            parts.append(distances(z, log_variance, prototypes[rows], rows))
         return self.similarity_scale * torch.cat(parts, dim=1)
 
     def distances(self, z, log_variance, prototypes, rows):

@@ -60,7 +60,7 @@ class RegateRouter(PrototypeGate):
     def __init__(self, config, latent_size):
         form = config.regate["encoder"], config.regate["similarity"]
         super().__init__(config.routing_rule(), *form, config.hidden_size, latent_size,
-                         config.initializer_range)  # fmt: skip
+                         config.initializer_range)
         self.keeps_routing = False
         self.routing = None
 
@@ -248,9 +248,12 @@ def with_router_losses(stock_forward):
 class RegateModel:
     """What every model below adds to transformers' class."""
 
-    # By name, since runtimes that build models without memory (vLLM, SGLang) give parameters the
-    # model's dtype first; not the whole gate, whose map holds integers.
-    _keep_in_fp32_modules_strict = [f"gate.{name}" for name in FLOAT_TENSORS]
+    # Transformers 5 keeps the dtype of the declaration; runtimes that first build models without
+    # memory (vLLM) do not, and go by these names. Not by the whole gate's, whose map holds
+    # integers; transformers 4 knows names of modules only.
+    _keep_in_fp32_modules_strict = (
+        [f"gate.{name}" for name in FLOAT_TENSORS] if TRANSFORMERS_5 else ["gate"]
+    )
 
     def __init__(self, config):
         super().__init__(config)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What vLLM makes of a model: NLL of token ids, chosen experts, greedy text; as one JSON object.
 
-    python tools/interop/serving/in_vllm.py MODEL IDS.npy OUT.json [--dtype bfloat16] [--tp 2] [--ep] ...
+    python tools/interop/serving/in_vllm.py MODEL IDS.npy OUT.json [--dtype bfloat16] [--tp 2] ...
 
 Runs in an environment of vLLM's. Every sequence is a batch of its own, so that the batches whose
 experts are counted are told by their length.

@@ -139,9 +139,9 @@ class Report:
             print(f"| {model} | {form} | {runtime} | | | | | did not run |", flush=True)
             return
         bf16, misses = "bfloat16" in options, []
-        judged = json.loads(
-            (self.work / model / f"validate-{form.replace('original', 'lpr')}-{self.sequences}.json")
-            .read_text())
+        pair = "lpr" if form == "original" else form
+        judged = self.work / model / f"validate-{pair}-{self.sequences}.json"
+        judged = json.loads(judged.read_text())
         side = "original" if form == "original" else "patched"
         reference, dtype = judged["nll"][side], "float32"
         theirs = ["--trust-remote-code"] if form == "lpr" else []
@@ -192,7 +192,8 @@ def main():
                 report.run(source.name, form, f"vLLM {version}, {way}", "in_vllm.py", python, words)
         if options.sglang:
             for form, way, words in SGLANG_RUNS:
-                report.run(source.name, form, f"SGLang, {way}", "in_sglang.py", options.sglang, words)
+                report.run(
+                    source.name, form, f"SGLang, {way}", "in_sglang.py", options.sglang, words)
     sys.exit(report.failed)
 
 

@@ -50,7 +50,5 @@ class Gates:
         returned = load_others(others())
         for name, gate in self.by_name.items():
             gate.load(found.get(name, {}), name)
-        names = {
-            f"{name}.{own}" for name, gate in self.by_name.items() for own, _ in gate.named_parameters()
-        }
-        return returned, names
+        named = ((name, gate.named_parameters()) for name, gate in self.by_name.items())
+        return returned, {f"{name}.{own}" for name, own_all in named for own, _ in own_all}

@@ -7,8 +7,8 @@ runtime, can only choose the same and gives them the form's weights:
 
     softmax, renormalised        exp l_f / sum over F of exp l: the softmax over all E cancels
     sigmoid, renormalised or not sigmoid(l_f); all others score 0, so the groups of the chosen win
-    softmax, not renormalised    there is no such logit: `ServedGate.as_sigmoid`, where the runtime's
-                                 rule is set to a sigmoid and the logit is that of pi_f
+    softmax, not renormalised    there is no such logit; the runtime's rule is set to a sigmoid, and
+                                 the logit is that of pi_f (`ServedGate.as_sigmoid`)
 
 Kernels, expert parallelism, its load balancers and data parallelism thus see an ordinary router.
 """
@@ -36,8 +36,8 @@ class ServedGate(PrototypeGate):
         for what, names in (("has no", wanted.keys() - tensors), ("has", tensors.keys() - wanted)):
             if names:
                 raise ValueError(
-                    f"{where}: the checkpoint {what} {', '.join(sorted(names))}, which does not fit "
-                    f"a router with encoder {self.encoder} and similarity {self.similarity}: "
+                    f"{where}: the checkpoint {what} {', '.join(sorted(names))}, which does not "
+                    f"fit a router with encoder {self.encoder} and similarity {self.similarity}: "
                     "convert the original again"
                 )
         for name, tensor in wanted.items():
@@ -78,7 +78,7 @@ class ServedGate(PrototypeGate):
                 self.register_buffer("ready_" + name, value.contiguous(), persistent=False)
 
     def forward(self, x):
-        """Logits [T,E] of router inputs [T,H], and no bias: what linear layers of servers return."""
+        """Logits [T,E] of router inputs [T,H] and no bias: what servers' linear layers return."""
         ready = Constants(
             self.ready_prototypes, self.ready_heads, self.ready_offsets, self.ready_clones
         )

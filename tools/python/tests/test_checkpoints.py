@@ -86,7 +86,8 @@ def test_a_rounded_router_is_refused(parts):
     assert "bfloat16" in refused(parts, weights | {name: weights[name].bfloat16()})
 
 
-@pytest.mark.parametrize("value, said", [(-1, "holds -1 to"), (EXPERTS, f"to {EXPERTS}, expected 0")])
+@pytest.mark.parametrize("value, said", [
+    (-1, "holds -1 to"), (EXPERTS, f"to {EXPERTS}, expected 0")])
 def test_a_map_beyond_the_experts_is_refused(parts, value, said):
     weights = parts[2]
     weights["model.layers.0.mlp.gate.physical_to_logical"][3] = value

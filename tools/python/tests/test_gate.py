@@ -24,9 +24,9 @@ FAMILIES = {
     "deepseek_v3": (configurations.RegateDeepseekV3Config, dict(
         n_routed_experts=EXPERTS, n_group=4, topk_group=2, norm_topk_prob=True,
         routed_scaling_factor=2.5)),
-}  # fmt: skip
+}
 FORMS = [(encoder, similarity) for encoder in configurations.ENCODERS
-         for similarity in configurations.SIMILARITIES]  # fmt: skip
+         for similarity in configurations.SIMILARITIES]
 
 
 def made(family, encoder, similarity, experts=EXPERTS, seed=0):
@@ -46,7 +46,8 @@ def made(family, encoder, similarity, experts=EXPERTS, seed=0):
     # Scores that underflow would be ties.
     tensors["logit_bias"] += 5
     if "similarity_scale" in tensors:
-        tensors["similarity_scale"] = torch.tensor([0.5 if similarity in ("kl", "wasserstein") else 3.0])
+        wide = similarity in ("kl", "wasserstein")
+        tensors["similarity_scale"] = torch.tensor([0.5 if wide else 3.0])
     if "prototype_log_variances" in tensors:
         tensors["prototype_log_variances"] /= 4
     # Within groups of four: 1 pruned for a second 0, 6 for a third 4 beside 5's copy of it.

@@ -17,13 +17,13 @@ def model_classes():
     return lookup("sglang", TESTED, [
         "sglang.srt.models.mixtral:MixtralForCausalLM",
         "sglang.srt.models.qwen3_moe:Qwen3MoeForCausalLM",
-    ])  # fmt: skip
+    ])
 
 
 def ranks_and_redundant_experts():
     context = lookup("sglang", TESTED, [
         "sglang.srt.runtime_context:get_parallel", "sglang.srt.runtime_context:get_exec",
-    ])  # fmt: skip
+    ])
     redundant = context["get_exec"]().moe.ep_num_redundant_experts
     return context["get_parallel"]().moe_ep_size, redundant
 
@@ -35,4 +35,5 @@ def replace_gate(block, gate):
         raise UnknownVersion(sentence("sglang", TESTED, "keeps no gate in its MoE blocks"))
     block.gate = gate
     if any(module is old for module in block.modules()):
-        raise UnknownVersion(sentence("sglang", TESTED, "keeps a second hold of a MoE block's gate"))
+        what = "keeps a second hold of a MoE block's gate"
+        raise UnknownVersion(sentence("sglang", TESTED, what))

@@ -40,8 +40,8 @@ class NotServed:
 
     def __init__(self, config, quant_config=None, prefix=""):
         raise ValueError(
-            f"{config.architectures[0]}: the prototype form of DeepSeek is not served in SGLang: use "
-            "vLLM, or convert with --router stock"
+            f"{config.architectures[0]}: the prototype form of DeepSeek is not served in SGLang: "
+            "use vLLM, or convert with --router stock"
         )
 
 

@@ -27,7 +27,7 @@ def model_classes():
         MODELS + ".qwen3_moe:Qwen3MoeForCausalLM",
         MODELS + ".deepseek_v2:DeepseekV2ForCausalLM",
         MODELS + ".deepseek_v2:DeepseekV3ForCausalLM",
-    ])  # fmt: skip
+    ])
 
 
 def replace_gate(block, gate):
