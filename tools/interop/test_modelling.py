@@ -290,7 +290,8 @@ LOSSES = dict(regate_loss_coef=0.01)
 
 def naive_loss(gate, x, config):
     """The router losses of one layer, from their definitions."""
-    z, log_variance = gate.encode(x)
+    constants = gate.constants()
+    z, log_variance = gate.encode(x, constants.encoder)
     physical, _ = experts_and_weights(gate(x))
     logical = gate.physical_to_logical[physical]
     experts = len(gate.physical_to_logical)
@@ -314,7 +315,6 @@ def naive_loss(gate, x, config):
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
 
-    constants = gate.constants()
     logits = gate.similarities(z, log_variance, constants.prototypes) + gate.logit_bias
     scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
     nearness = z @ gate.clone_prototypes.T + gate.clone_bias

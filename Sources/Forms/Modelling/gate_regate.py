@@ -48,6 +48,7 @@ FLOAT_TENSORS = (
 class Constants(NamedTuple):
     """What a choice needs of the parameters alone: a server computes it once."""
 
+    encoder: torch.Tensor  # A, transposed [R or 2R,H]
     prototypes: torch.Tensor  # [E,R] as the similarity takes them
     heads: torch.Tensor  # [2E or 3E,R]: p where it is a dot product, v, c ...
     offsets: torch.Tensor  # ... and what is added: a, b (minus infinity where pruned), beta
@@ -136,32 +137,31 @@ class PrototypeGate(nn.Module):
         elif self.similarity == "cross_attention":
             keys = F.linear(prototypes, self.key_weight, self.key_bias)
             prototypes = rms(keys) * self.key_norm / math.sqrt(prototypes.shape[-1])
+        clones = clone_table(self.physical_to_logical)
         return Constants(
-            prototypes, torch.cat(heads), torch.cat(offsets), clone_table(self.physical_to_logical)
-        )
+            self.weight.T, prototypes, torch.cat(heads), torch.cat(offsets), clones)
 
-    def choose(self, x, constants=None):
-        """The choice for router inputs `x` [T,H]; without `constants` with those of now."""
-        with torch.autocast(x.device.type, enabled=False):
-            constants = constants or self.constants()
-            z, log_variance = self.encode(x.float())
-            products = F.linear(z, constants.heads, constants.offsets)
-            *dot, bias, nearness = products.split(self.rule.experts, dim=1)
-            if dot:
-                (logits,) = dot
-            else:
-                logits = self.similarities(z, log_variance, constants.prototypes) + self.logit_bias
-            scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
-            logical = self.best_experts((scores + bias).detach())
-            physical = nearest_clones(nearness.detach(), logical, constants.clones)
+    def choose(self, x, constants):
+        """The choice for router inputs `x` [T,H]; to be called without autocast."""
+        z, log_variance = self.encode(x.float(), constants.encoder)
+        products = F.linear(z, constants.heads, constants.offsets)
+        *dot, bias, nearness = products.split(self.rule.experts, dim=1)
+        if dot:
+            (logits,) = dot
+        else:
+            logits = self.similarities(z, log_variance, constants.prototypes) + self.logit_bias
+        scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
+        logical = self.best_experts((scores + bias).detach())
+        physical = nearest_clones(nearness, logical, constants.clones)
         return Choice(z, log_variance, logits, scores, nearness, logical, physical)
 
-    def encode(self, x):
-        """z [T,R] of router inputs [T,H], and its log-variance where the encoder has one."""
+    def encode(self, x, encoder):
+        """z [T,R] of router inputs [T,H], and its log-variance where there is one; `encoder` is
+        that of `constants`."""
         if self.encoder == "linear":
-            return x @ self.weight, None
+            return F.linear(x, encoder), None
         u = F.layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, 1e-5)
-        return (F.silu(u) @ self.weight + self.encoder_bias).chunk(2, dim=-1)
+        return F.linear(F.silu(u), encoder, self.encoder_bias).chunk(2, dim=-1)
 
     def similarities(self, z, log_variance, prototypes):
         """s sim(z, p) [T,E], without the logit biases, from the prototypes of `constants`.
@@ -269,9 +269,9 @@ def best(rows, count):
     """Columns of the `count` largest of each row, best first; unlike topk, equal values in order of
     their column: values and columns are ranked together, as one integer."""
     bits, width = rows.view(torch.int32), rows.shape[-1]
-    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
-    columns = torch.arange(width, device=rows.device)
-    return (ordered * width - columns).topk(count, dim=-1).indices
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # Ordered as the values are.
+    columns = torch.arange(0, -width, -1, device=rows.device)  # In 64 bits, and so is the sum.
+    return columns.add(ordered, alpha=width).topk(count, dim=-1).indices
 
 
 def unit(rows, floor=1e-12):

@@ -66,7 +66,9 @@ class RegateRouter(PrototypeGate):
 
     def forward(self, hidden_states):
         """Physical experts and weights [T,K], in the order that MoE blocks here expect."""
-        choice = self.choose(hidden_states.reshape(-1, self.weight.shape[0]))
+        x = hidden_states.reshape(-1, self.weight.shape[0])
+        with torch.autocast(x.device.type, enabled=False):
+            choice = self.choose(x, self.constants())
         weights = self.weigh(choice.scores.gather(1, choice.logical))
         if self.training:
             share = self.share(choice.nearness)

@@ -2,7 +2,7 @@
 """Runs originals and outputs of Regate inside vLLM and SGLang, against `regate validate`.
 
     python tools/interop/serving/run.py MODELS --work DIR --vllm VERSION=PYTHON ...
-        [--sglang PYTHON] [--only TEXT ...] [--sequences 32]
+        [--sglang PYTHON] [--only ROW ...] [--sequences 32]
 
 MODELS holds a folder per model, with model.safetensors and general-{calibration,heldout}.npy.
 `tools/interop/serving.sh` makes the environments and calls this. Per run, one row:
@@ -131,7 +131,7 @@ class Report:
 
     def run(self, model, form, runtime, script, python, options):
         """One row; `runtime` names runtime, version and way."""
-        if not all(text in f"{model} {form} {runtime}" for text in self.only):
+        if self.only and f"{model} {form} {runtime}" not in self.only:
             return
         row = self.result(runtime, script, python, model, form, options)
         if row is None:
@@ -178,7 +178,8 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--vllm", nargs="*", default=[], metavar="VERSION=PYTHON")
     parser.add_argument("--sglang", metavar="PYTHON")
-    parser.add_argument("--only", nargs="*", default=[], help="rows that hold all of these texts")
+    parser.add_argument("--only", nargs="*", default=[], metavar="'MODEL FORM RUNTIME'",
+                        help="these rows, each by its first three columns, one space between")
     parser.add_argument("--sequences", type=int, default=32)
     options = parser.parse_args()
     sources = [p for p in sorted(options.models.iterdir()) if (p / "model.safetensors").exists()]

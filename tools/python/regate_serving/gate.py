@@ -79,9 +79,7 @@ class ServedGate(PrototypeGate):
 
     def forward(self, x):
         """Logits [T,E] of router inputs [T,H] and no bias: what servers' linear layers return."""
-        ready = Constants(
-            self.ready_prototypes, self.ready_heads, self.ready_offsets, self.ready_clones
-        )
+        ready = Constants(*(getattr(self, "ready_" + name) for name in Constants._fields))
         choice = self.choose(x, ready)
         if self.as_sigmoid:
             scores = choice.scores.gather(1, choice.logical)
