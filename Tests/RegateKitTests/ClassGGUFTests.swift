@@ -29,13 +29,13 @@ private struct Change: Sendable, CustomTestStringConvertible {
 
 private let changes = [
   Change(
-    "a renamed matrix", .mixtral, .text("blk.1.attn_q.weight", "blk.1.attn_x.weight"),
+    "a renamed matrix", .qwen3, .text("blk.1.attn_q.weight", "blk.1.attn_x.weight"),
     "blk.1.attn_q.weight"),
   Change(
     "a renamed norm", .qwen3, .text("output_norm.weight", "output_nrom.weight"),
     "output_norm.weight"),
   Change(
-    "a surplus of layers", .mixtral, .value("llama.block_count", 1), "blk.1.attn_norm.weight"),
+    "a surplus of layers", .qwen3, .value("qwen3moe.block_count", 1), "blk.1.attn_norm.weight"),
   Change(
     "a key of another type", .mixtral, .type("llama.embedding_length", 5),
     "llama.embedding_length"),

@@ -34,6 +34,8 @@ package struct RuntimeTraits: Sendable {
     package var dropsGGUFNorm = false
     /// Its Transformers backend loads the prototype form.
     package var runsPrototype = false
+    /// Regate's package for it has a class of the family.
+    package var runsPrototypePackage = false
     /// Stock checkpoints were run in it.
     package var ranStock = false
   }
