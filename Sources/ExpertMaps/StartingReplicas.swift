@@ -2,7 +2,7 @@
 //
 // A renumbering for a runtime that has no map of its own, but starts its redundant places as copies
 // of the first experts and shares an expert's tokens evenly among its copies: vLLM's EPLB
-// (`EplbState.build_initial_global_physical_to_logical_map`). With E experts and R redundant places,
+// (`EplbState.build_initial_global_physical_to_logical_map`). With E experts, R redundant places,
 //
 //   place p of 0..<E+R holds expert number p mod E;  rank r of N holds (E+R)/N places in a row
 //

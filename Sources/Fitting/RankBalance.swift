@@ -46,7 +46,7 @@ package struct RankStage: Sendable, Hashable {
   package let means: Means
   /// Max/mean load over ranks, of the rank count where it is largest.
   package let imbalance: Double
-  /// Of the layer's output on sampled tokens, by OutputDeviation.swift and relative; nil where it is
-  /// the original's.
+  /// Of the layer's output on sampled tokens, by OutputDeviation.swift and relative; nil where it
+  /// is the original's.
   package let error: Double?
 }

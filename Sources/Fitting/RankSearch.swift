@@ -50,8 +50,8 @@ struct RankSearch {
   private static let patience = 8
   /// The plan for protected traffic that says which experts it keeps (PlanSearch.swift).
   private static let protection = 0.3
-  /// Part of the slack that half-samples of the fitted tokens may use: other texts are less even. On
-  /// a Qwen3-MoE at 8 ranks (slack 0.05, 12,288 tokens of other text) 0.5 gave 1.039 for +0.0030
+  /// Part of the slack that half-samples of the fitted tokens may use: other texts are less even.
+  /// On a Qwen3-MoE at 8 ranks (slack 0.05, 12,288 tokens of other text) 0.5 gave 1.039 for +0.0030
   /// nats, 0.6 gives 1.041 for +0.0004, 0.7 gave 1.053 and 0.85 gave 1.049, both for +0.00003.
   static let share = 0.6
   /// The same where nothing lossy was done yet: what lies between costs more than it brings.

@@ -4,7 +4,7 @@
 // assignments:
 //
 //   overlap      sum_e min(p_e, q_e)                     1: alike, 0: no expert in common
-//   divergence   (KL(p || m) + KL(q || m)) / 2, bits     m = (p + q) / 2 (Jensen and Shannon); 0 to 1
+//   divergence   (KL(p || m) + KL(q || m)) / 2, bits     m = (p + q) / 2; 0 to 1 (Jensen, Shannon)
 
 public import Checkpoints
 import Foundation

@@ -5,8 +5,8 @@ import Fitting
 import Forms
 
 extension Budget {
-  /// What a layer's fit, of these forms and judged by one, is asked for; nil where experts are to be
-  /// even.
+  /// What a layer's fit, of these forms and judged by one, is asked for; nil where experts are to
+  /// be even.
   func rankBalance(_ forms: Set<RouterForm>, judgedBy form: RouterForm) -> RankBalance? {
     guard case .evenRanks(let counts, let slack) = self else { return nil }
     return RankBalance(

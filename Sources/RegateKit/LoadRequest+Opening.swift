@@ -7,8 +7,9 @@ import Checkpoints
 import Traffic
 
 extension LoadRequest {
-  /// The load of `model`'s experts, with some tokens held out where that is asked. Counts do not say of which checkpoint they are: that is said
-  /// once where experts of this one lie otherwise than in its original.
+  /// The load of `model`'s experts, with some tokens held out where that is asked. Counts do not
+  /// say of which checkpoint they are: that is said once where experts of this one lie otherwise
+  /// than in its original.
   func load(
     of model: Model, ranks: [Int], holdingOut: Bool = false, threads: Int,
     progress: any ProgressSink

@@ -11,7 +11,8 @@ extension CheckRule {
   static let sglang: [CheckRule] = [
     CheckRule(
       "prototype-backend", .note,
-      "loads with --trust-remote-code, by its Transformers backend and the Python files beside it",
+      "loads with --trust-remote-code, by its Transformers backend and the Python files beside it, "
+        + "or with Regate's package (tools/python, SGLANG_EXTERNAL_MODEL_PACKAGE) in its own class",
       source: "a small model, run in its pure-torch code on a CPU, without its kernels",
       versions: "0.5.23", verified: true, confirms: true
     ) {
@@ -20,8 +21,8 @@ extension CheckRule {
     },
     CheckRule(
       "prototype-locations", .note,
-      "do not use --enable-eplb or --init-expert-location: the backend never maps logical to "
-        + "physical experts, and would compute with wrong ones in silence",
+      "do not use --enable-eplb or --init-expert-location with the Transformers backend: it never "
+        + "maps logical to physical experts, and would compute with wrong ones in silence",
       source: "SGLang TransformersMoEForCausalLM, its wrapper of experts", versions: "0.5.23"
     ) { $0.prototype && $0.family.runtimes.sglang.runsPrototype ? "model_type" : nil },
     CheckRule(

@@ -19,6 +19,14 @@ extension CheckRule {
       versions: "0.32.0", verified: true, confirms: true
     ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
     CheckRule(
+      "prototype-attention", .note,
+      "on a CPU, vLLM has latent attention only where kv_lora_rank + qk_rope_head_dim is 576; "
+        + "else serve with VLLM_MLA_DISABLE=1, the original too",
+      source: "DeepSeek-V3, a small model, run on a CPU", versions: "0.32.0", verified: true
+    ) {
+      if case .latent = $0.family.mixer { $0.prototype ? "model_type" : nil } else { nil }
+    },
+    CheckRule(
       "stray-safetensors", .refuses,
       "reads every .safetensors file of a folder without an index, also those that are no part of "
         + "the model: move them elsewhere",

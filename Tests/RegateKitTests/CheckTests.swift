@@ -189,9 +189,25 @@ private func planned(
   #expect(try planned(draft, .stock)["transformers"]?["verdict"]?.stringValue == "loads")
   let prototype = try planned(draft, .lpr)
   #expect(prototype["transformers"]?["verdict"]?.stringValue == "loads")
-  for runtime in ["vllm", "sglang", "mlx"] {
+  #expect(prototype["vllm"]?["verdict"]?.stringValue == "loads")
+  for runtime in ["sglang", "mlx"] {
     #expect(prototype[runtime]?["verdict"]?.stringValue == "does not load", "\(runtime)")
   }
+}
+
+@Test func `files that vLLM would read beside the model are named`() throws {
+  let folder = try TemporaryDirectory()
+  let path = folder.path("model")
+  try FileManager.default.copyItem(atPath: TinyModel.qwen3.path, toPath: path)
+  func verdict() throws -> Check.Outcome {
+    try Check.run(.init(checkpoint: path, runtimes: [.vllm])).outcomes[0]
+  }
+  #expect(try verdict().verdict == .loads)
+  try writeSafetensorsFile(
+    [("logits", "F32", [1], [0, 0, 0, 0])], metadata: [:], to: path + "/reference.safetensors")
+  let outcome = try verdict()
+  #expect(outcome.verdict == .doesNotLoad)
+  #expect(outcome.findings.first?.subject == "reference.safetensors")
 }
 
 @Test func `the plan of a conversion knows that a bias is widened`() throws {

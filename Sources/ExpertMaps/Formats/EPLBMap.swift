@@ -4,7 +4,7 @@
 // `rebalance_experts`), as one JSON object; layers are the MoE layers, in their order:
 //
 //   physical_to_logical_map [layers][P]      the expert in each physical place
-//   logical_to_physical_map [layers][E][X]   the places of each expert, ascending, then -1; X is the
+//   logical_to_physical_map [layers][E][X]   the places of each expert, ascending, then -1; X: the
 //                                            most copies that an expert has
 //   expert_count            [layers][E]      copies of each expert
 

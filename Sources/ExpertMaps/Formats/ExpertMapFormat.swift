@@ -31,8 +31,8 @@ package protocol ExpertMapFile {
   /// What the file's name must end in for the runtime to read it; nil: anything.
   static var nameEnding: String? { get }
 
-  /// The file's bytes, for `ranks` ranks of a model of `layerCount` layers whose MoE layers have the
-  /// numbers `indices`.
+  /// The file's bytes, for `ranks` ranks of a model of `layerCount` layers whose MoE layers have
+  /// the numbers `indices`.
   static func bytes(
     _ map: ExpertMap, ranks: Int, layerCount: Int, indices: [Int]
   ) -> [UInt8]

@@ -65,8 +65,8 @@ public struct PlacementRun: Report {
   public let loadSource: String
   /// Tokens that were counted, and that the placement was made for.
   public let tokens: Int
-  /// Other tokens, which the imbalances of `map` are told on; nil where there are none, and they are
-  /// told on the same.
+  /// Other tokens, which the imbalances of `map` are told on; nil where there are none, and they
+  /// are told on the same.
   public let heldOutTokens: Int?
   /// nil for a runtime's map.
   public let written: Written?
