@@ -29,8 +29,8 @@ private struct Change: Sendable, CustomTestStringConvertible {
 
 private let changes = [
   Change(
-    "a renamed matrix", .qwen3, .text("blk.1.attn_q.weight", "blk.1.attn_x.weight"),
-    "blk.1.attn_q.weight"),
+    "a renamed matrix", .mixtral, .text("blk.0.attn_q.weight", "blk.0.attn_x.weight"),
+    "blk.0.attn_q.weight"),
   Change(
     "a renamed norm", .qwen3, .text("output_norm.weight", "output_nrom.weight"),
     "output_norm.weight"),

@@ -13,7 +13,7 @@ extension Family {
         hiddenSize: 4608, layers: 62, heads: 32, vocabulary: 152_064, context: 2048, epsilon: 1e-6),
       experts: Key("num_local_experts", "n_routed_experts", default: nil),
       topK: .topK(default: nil),
-      expertWidth: .expertWidth(default: 1408),
+      expertWidth: .expertWidth(default: 1408), denseWidth: .denseWidth(default: 10_944),
       sharedExperts: Key("n_shared_experts", default: nil), sparsity: .firstDense(default: 0),
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(

@@ -15,7 +15,7 @@ extension Family {
         epsilon: 1e-5),
       experts: Key("num_experts", "moe_num_experts", default: 64),
       topK: Key("num_experts_per_tok", "moe_k", default: 6),
-      expertWidth: .expertWidth(default: 1536),
+      expertWidth: .expertWidth(default: 1536), denseWidth: .denseWidth(default: 12_288),
       sharedExperts: Key("moe_num_shared_experts", default: 2),
       sparsity: .interval(
         Key("moe_layer_interval", default: 1), start: Key("moe_layer_start_index", default: 1),
