@@ -61,7 +61,8 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
     }
     for (count, load) in ranks.flatMap({ count in loads.planned.map { (count, $0) } }) {
       try require(
-        ExpertReplication.Cluster(physical: load.count + redundant, gpus: count), load.count)
+        ExpertReplication.Cluster(physical: load.count + redundant, gpus: count), load.count,
+        advice: "choose `ranks` and `redundant` anew")
     }
     let layers = zip(loads.planned, groups).map { load, groups in
       StartingReplicas(experts: load.count, redundant: redundant, groups: groups)
@@ -85,7 +86,7 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
     }
     let cluster = ExpertReplication.Cluster(
       physical: experts + redundant, groups: groups, machines: machines, gpus: ranks)
-    try require(cluster, experts)
+    try require(cluster, experts, advice: "choose `ranks`, `machines` and `redundant` anew")
     var layers: [[Int]] = []
     for (number, load) in loads.planned.enumerated() {
       let plan = ExpertReplication.plan(load: load, cluster: cluster)
@@ -108,12 +109,10 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   }
 
   private static func require(
-    _ cluster: ExpertReplication.Cluster, _ experts: Int
+    _ cluster: ExpertReplication.Cluster, _ experts: Int, advice: String
   ) throws(RegateError) {
     guard let problem = cluster.problem(experts: experts) else { return }
-    throw RegateError(
-      .refused, subject: "`map`", problem, advice: "choose `ranks`, `machines` and `redundant` anew"
-    )
+    throw RegateError(.refused, subject: "`redundant`", problem, advice: advice)
   }
 
   private init(

@@ -44,14 +44,14 @@ package enum StrengthSearch {
     return RegateError(
       .unreached, subject: field,
       "\(limit) was not reached on held-out tokens: the nearest is "
-        + (nearest.map(words) ?? "unknown"),
+        + (nearest.map { words($0) } ?? "unknown"),
       advice: "nothing was written; use more calibration tokens, another limit or another `router`")
   }
 
   /// A point in words.
-  package static func words(_ point: BalancePoint) -> String {
-    var text =
-      "a held-out Gini of \(Format.number(point.gini, decimals: 4)) at strength \(point.strength)"
+  package static func words(_ point: BalancePoint, for budget: Budget? = nil) -> String {
+    var text = "a held-out Gini of \(Format.number(point.gini, decimals: 4))"
+    if budget?.ranks == nil { text += " at strength \(point.strength)" }
     if let increase = point.lossIncrease {
       text += " for \(Format.signed(increase, decimals: 4)) nats"
     }

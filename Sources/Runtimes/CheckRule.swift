@@ -174,6 +174,15 @@ package struct CheckSubject: Sendable {
     return nil
   }
 
+  /// A tensor of a GGUF file that llama.cpp cannot compute with.
+  package var uncomputedGGUFTensor: String? {
+    guard isGGUF else { return nil }
+    let uncomputed: Set<ElementType> = [.f64, .i8, .i16, .i32, .i64]
+    return model.checkpoint.tensors.values.first {
+      uncomputed.contains($0.type) || $0.name.hasSuffix("_norm.weight") && $0.type != .f32
+    }?.name
+  }
+
   /// A GGUF key of the architecture, as text; nil where it is absent.
   package func setting(_ key: String) -> String? {
     guard let gguf, let value = gguf.metadata["\(gguf.architecture).\(key)"] else { return nil }

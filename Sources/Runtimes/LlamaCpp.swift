@@ -21,6 +21,12 @@ extension CheckRule {
       source: "tools/interop/check_mutations.py", versions: "0.5.0-dev", verified: true,
       confirms: true
     ) { $0.isGGUF && $0.family.gguf.made.wasRun && $0.reading.matches ? CheckSubject.whole : nil },
+    CheckRule(
+      "gguf-types", .refuses,
+      "loads it and stops when it first computes with it: it multiplies by no matrix of F64 or "
+        + "integers, and norms must be F32",
+      source: "llama-perplexity on such files", versions: "0.5.0-dev", verified: true
+    ) { $0.uncomputedGGUFTensor },
     .biasBF16,
     CheckRule(
       "gguf-gating-absent", .differs,

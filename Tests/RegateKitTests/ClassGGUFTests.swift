@@ -13,6 +13,8 @@ private enum Patch: Sendable {
   case text(String, String)
   case value(String, UInt32)
   case type(String, UInt32)
+  /// The type of a tensor of one dimension.
+  case tensorType(String, UInt32)
 }
 
 private struct Change: Sendable, CustomTestStringConvertible {
@@ -39,6 +41,8 @@ private let changes = [
   Change(
     "a key of another type", .mixtral, .type("llama.embedding_length", 5),
     "llama.embedding_length"),
+  Change("a norm of integers", .qwen3, .tensorType("output_norm.weight", 26), "output_norm.weight"),
+  Change("a type of the file", .qwen3, .type("general.file_type", 5), "general.file_type"),
   Change(
     "an absent epsilon", .qwen3,
     .text(
@@ -70,6 +74,9 @@ private func `what llama.cpp refuses in a GGUF file is named`(_ change: Change) 
   case .type(let key, let type):
     let end = try #require(bytes.range(of: Data(key.utf8))).upperBound
     bytes.replaceSubrange(end..<end + 4, with: littleEndian(type))
+  case .tensorType(let name, let type):
+    let end = try #require(bytes.range(of: Data(name.utf8))).upperBound
+    bytes.replaceSubrange(end + 12..<end + 16, with: littleEndian(type))
   }
   let path = directory.path("model.gguf")
   try bytes.write(to: URL(filePath: path))

@@ -51,6 +51,7 @@ struct CountsTests {
     var files = [
       try file(csv(), "a.csv"),
       try file(csv(header: ""), "bare.txt"),
+      try file("\u{FEFF}" + csv(), "mark.csv"),
       try file(
         csv(header: "\"Count\";name;expert;LAYER\r\n") { "\($2); x ;\($1);\($0)\r\n" }, "b.csv"),
       try file("[" + rows.joined(separator: ",") + "]", "c.json"),
@@ -78,6 +79,8 @@ struct CountsTests {
       ("layer,expert,count\n0,0,5\n", "layer 1: has no counts"),
       ("layer,expert,count\n0,0,-5\n", "line 2: holds -5, which is no count"),
       ("layer,expert,sum\n0,0,5\n", "holds no counts"), ("{}", "holds no counts"),
+      (csv { "\($0),\($1),\($0 == 0 ? $2 : 0)\n" }, "layer 1: no token is counted there"),
+      ("", "layer 0: has no counts"),
       (#"[{"layer":0}]"#, "element 0: has no whole numbers"),
       (#"{"layers":[{"index":0,"load":null}]}"#, "layers[0]: has no index and load"),
     ] { #expect(refusal(try file(text, "t.csv")).contains(word), "\(word)") }
@@ -106,6 +109,8 @@ struct CountsTests {
     }
     #expect(!found.text.contains("Totals only"))
     #expect(refusal(try routed { $0[9] = 32 }).contains("token 1 has expert 32 in layer 0"))
+    #expect(
+      refusal(try routed { $0[9] = $0[8] }).contains("token 1 has an expert twice in layer 0"))
     #expect(refusal(try routed { $0[9] = -1 }).contains("token 1 has expert -1"))
     #expect(refusal(try routed(shape: [64, 2, 2])).contains("2 experts per token"))
     #expect(refusal(try routed(shape: [16, 4, 4])).contains("has 4 layers"))

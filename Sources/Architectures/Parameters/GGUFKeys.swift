@@ -46,6 +46,9 @@ package struct GGUFKeys {
       let name = "\(checkpoint.architecture).\(key)"
       if let value = checkpoint.metadata[name] { check(name, value, type, layers: layers) }
     }
+    if let value = checkpoint.metadata["general.file_type"] {
+      check("general.file_type", value, .u32, layers: layers)
+    }
     checkScaling(checkpoint)
   }
 

@@ -41,6 +41,13 @@ struct PickleReader {
   private var stack: [PickleValue] = []
   private var marks: [Int] = []
   private var memo: [Int: PickleValue] = [:]
+  private var containers = 0
+
+  /// What a value may be made of: those that hold each other are left one inside the other.
+  private static let mostContainers = 2000
+  /// The functions that stand for data.
+  static let tensor = "torch._utils._rebuild_tensor_v2"
+  private static let dictionary = "collections.OrderedDict"
 
   /// The value of the pickle `bytes`, which stand in `file`.
   static func value(_ bytes: [UInt8], file: String) throws(RegateError) -> PickleValue {
@@ -76,11 +83,11 @@ struct PickleReader {
     case 0x47: stack.append(.number(try number()))
     case 0x58: stack.append(.string(try text(try integer(4))))
     case 0x8C: stack.append(.string(try text(try integer(1))))
-    case 0x7D: stack.append(.dictionary(.init()))
-    case 0x5D: stack.append(.list(.init()))
-    case 0x29: stack.append(.tuple([]))
+    case 0x7D: try push(.dictionary(.init()))
+    case 0x5D: try push(.list(.init()))
+    case 0x29: try push(.tuple([]))
     case 0x85, 0x86, 0x87: try makeTuple(Int(opcode) - 0x84)
-    case 0x74: stack.append(.tuple(try popToMark()))
+    case 0x74: try push(.tuple(try popToMark()))
     case 0x73: try setItems(popLast(2))
     case 0x75: try setItems(popToMark())
     case 0x61: try append(popLast(1))
@@ -100,8 +107,16 @@ struct PickleReader {
 
   // MARK: Containers
 
+  private mutating func push(_ container: PickleValue) throws(RegateError) {
+    containers += 1
+    guard containers <= Self.mostContainers else {
+      throw unreadable("more than \(Self.mostContainers) containers")
+    }
+    stack.append(container)
+  }
+
   private mutating func makeTuple(_ count: Int) throws(RegateError) {
-    stack.append(.tuple(try popLast(count)))
+    try push(.tuple(try popLast(count)))
   }
 
   private mutating func setItems(_ values: [PickleValue]) throws(RegateError) {
@@ -131,10 +146,13 @@ struct PickleReader {
     guard case .global(let function) = call[0], let arguments = call[1].tuple else {
       throw unreadable("a call of something that is no function")
     }
-    guard function != "collections.OrderedDict" || !arguments.isEmpty else {
-      return stack.append(.dictionary(.init()))
+    if function == Self.dictionary, arguments.isEmpty { return try push(.dictionary(.init())) }
+    guard function == Self.tensor else {
+      throw RegateError(
+        .refused, file: file, subject: "data.pkl", "would call \(function), which was not run",
+        advice: "do not load this file with torch.load either")
     }
-    stack.append(.call(function, arguments))
+    try push(.call(function, arguments))
   }
 
   // MARK: Stack

@@ -16,12 +16,9 @@ import Tensors
 package struct TorchArchive {
   /// Every key of the dictionary, whatever it holds.
   package let keys: [String]
-  /// What members that are no data would call, and what was not called.
-  package let calls: [String: String]
   /// The members that are tensors.
   package let tensors: OrderedDictionary<String, NumericArray>
 
-  private static let rebuild = "torch._utils._rebuild_tensor_v2"
   private static let storages: [String: ElementType] = [
     "DoubleStorage": .f64, "FloatStorage": .f32, "HalfStorage": .f16, "BFloat16Storage": .bf16,
     "LongStorage": .i64, "IntStorage": .i32, "ShortStorage": .i16, "CharStorage": .i8,
@@ -53,20 +50,14 @@ package struct TorchArchive {
       throw RegateError(.mismatch, file: path, subject: pickle.name, "holds no dictionary")
     }
     var keys: [String] = []
-    var calls: [String: String] = [:]
     var tensors: OrderedDictionary<String, NumericArray> = [:]
     for (key, value) in root.members {
       guard let name = key.string else { continue }
       keys.append(name)
-      guard case .call(let function, let arguments) = value else { continue }
-      guard function == Self.rebuild else {
-        calls[name] = function
-        continue
-      }
+      guard case .call(PickleReader.tensor, let arguments) = value else { continue }
       tensors[name] = try Self.tensor(name, arguments, prefix, members, file)
     }
     self.keys = keys
-    self.calls = calls
     self.tensors = tensors
   }
 

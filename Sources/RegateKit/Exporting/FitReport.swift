@@ -53,7 +53,7 @@ struct FitReport {
       lines.append(
         "Figures are on \(Format.count(overall.tokens)) held-out tokens of the calibration sets, which "
           + "no plan, router or gate saw (sampling floor of the Gini there: "
-          + "\(Format.number(overall.samplingFloor))): \(StrengthSearch.words(point)). Judge a finished "
+          + "\(Format.number(overall.samplingFloor))): \(StrengthSearch.words(point, for: fit.origin.budget)). Judge a finished "
           + "model with `Validation` on text of its own.")
       lines += evenLayers
     } else {
@@ -104,7 +104,7 @@ struct FitReport {
       else { return false }
       return before <= after
     }
-    guard !even.isEmpty, fit.strength > 0 else { return [] }
+    guard !even.isEmpty, fit.strength > 0, fit.origin.budget.ranks == nil else { return [] }
     let names = even.map { String($0.0) }.joined(separator: ", ")
     return [
       "Layers \(names): on the held-out tokens the original is as balanced as the fit. Where a load is "

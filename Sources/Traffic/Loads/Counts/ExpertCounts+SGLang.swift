@@ -15,16 +15,10 @@ extension ExpertCounts {
   private static let recorded = "logical_count"
 
   init(recorded archive: TorchArchive, path: String, layout: ModelLayout) throws(RegateError) {
-    if let function = archive.calls[Self.recorded] {
-      throw RegateError(
-        .refused, file: path, subject: Self.recorded,
-        "is no tensor but a call of \(function), which was not run",
-        advice: "do not load this file with torch.load either")
-    }
     guard let array = archive.tensors[Self.recorded] else {
       throw RegateError(
         .missing, file: path, subject: Self.recorded,
-        "is not there; it holds \(archive.keys.prefix(4).joined(separator: ", "))",
+        "no such tensor; it holds \(archive.keys.prefix(4).joined(separator: ", "))",
         advice: "record with --expert-distribution-recorder-mode stat")
     }
     guard array.shape.count == 2 || array.shape.count == 3 else {

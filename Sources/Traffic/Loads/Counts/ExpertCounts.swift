@@ -44,6 +44,11 @@ package struct ExpertCounts: Sendable {
     } else {
       try self.init(imatrix: path, layout: layout)
     }
+    for (layer, load) in zip(layout.layers, load) where load.allSatisfy({ $0 == 0 }) {
+      throw RegateError(
+        .missing, file: path, subject: "layer \(layer.index)", "no token is counted there",
+        advice: "count on this very model, and on some text")
+    }
   }
 
   /// That the file at `path` is of another model.

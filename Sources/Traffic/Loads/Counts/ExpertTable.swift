@@ -28,8 +28,8 @@ struct ExpertTable {
   /// Whether the file begins as text does.
   static func isOne(_ path: String) throws(RegateError) -> Bool {
     let file = try MappedFile(path: path)
-    let start = try file.bytes(in: 0..<min(file.count, 64))
-    return !start.isEmpty && start.allSatisfy { $0 >= 0x20 && $0 < 0x7F || 9...13 ~= $0 }
+    let start = withoutMark(try file.bytes(in: 0..<min(file.count, 64)))
+    return start.allSatisfy { $0 >= 0x20 && $0 < 0x7F || 9...13 ~= $0 }
       && !start.starts(with: Array("GGUF".utf8))
   }
 
@@ -39,12 +39,17 @@ struct ExpertTable {
       throw RegateError(
         .unsupported, file: path, "has \(file.count) bytes, more than \(JSONValue.sizeLimit)")
     }
-    let bytes = try file.bytes(in: 0..<file.count)
+    let bytes = Self.withoutMark(try file.bytes(in: 0..<file.count))
     let first = bytes.first { $0 > 0x20 }
     entries =
       first == UInt8(ascii: "[") || first == UInt8(ascii: "{")
       ? try Self.json(try JSONValue(parsing: bytes, file: path), path)
       : try Self.csv(String(decoding: bytes, as: UTF8.self), path)
+  }
+
+  /// Spreadsheets begin with a byte order mark.
+  private static func withoutMark(_ bytes: [UInt8]) -> [UInt8] {
+    bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
   }
 
   // MARK: JSON
