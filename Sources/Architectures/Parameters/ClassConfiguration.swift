@@ -157,7 +157,7 @@ package struct ClassConfiguration {
       refuse("qk_rope_head_dim", "is \(rotated), expected an even size to rotate")
     }
     if let key = traits.rotatedSize, let size = config[key], size.doubleValue != Double(rotated) {
-      refuse(key, "is \(size.short), expected \(rotated) as of qk_rope_head_dim")
+      doubt(key, "is \(size.short), expected \(rotated) as of qk_rope_head_dim")
     }
     if integer("v_head_dim", 128) <= 0 { refuse("v_head_dim", "is 0") }
   }
