@@ -23,8 +23,11 @@ package enum PageMemory {
     guard descriptor >= 0 else { return nil }
     unsafe unlink(path)
     defer { close(descriptor) }
-    // Room is taken beforehand: a page that finds none when it is written ends the process.
-    guard reserve(bytes, descriptor) else { return nil }
+    // Room is taken beforehand: a page that finds none when it is written ends the process. Asked
+    // for more than there is, a file system gives all of it first, and others find none meanwhile.
+    guard Volume.freeBytes(near: folder) ?? .max >= bytes, reserve(bytes, descriptor) else {
+      return nil
+    }
     let address = unsafe mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
     return unsafe address == MAP_FAILED ? nil : address
   }
