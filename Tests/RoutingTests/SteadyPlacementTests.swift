@@ -15,6 +15,16 @@ struct SteadyPlacementTests {
     #expect(abs(placement.imbalance(order) - 1) < 1e-12)
   }
 
+  @Test func `runs of both halves are looked at, some with and some without each other`() {
+    // Even in the first half; in the second, two kinds that are even together only.
+    let runs = (0..<16).map { run in
+      run < 8 ? [5, 5, 5, 5] : run % 2 == 0 ? [9, 9, 1, 1] : [1, 1, 9, 9]
+    }
+    let placement = SteadyPlacement(runs: runs, groups: 1, ranks: [2])
+    #expect(placement.imbalance([0, 1, 2, 3]) > 1.01)
+    #expect(abs(placement.imbalance(placement.improved([0, 1, 2, 3])) - 1) < 1e-12)
+  }
+
   @Test(arguments: [(1, [4]), (4, [8]), (1, [2, 8]), (2, [5])])
   func `it is a permutation inside groups that is never worse`(_ groups: Int, _ ranks: [Int]) {
     var random = SeededGenerator(seed: 11)
