@@ -46,6 +46,20 @@ func `what a class writes loads, and each of its parameters is needed`(_ model: 
   }
 }
 
+@Test func `a router far behind the model's layers is left out, one for prediction is no loss`()
+  throws
+{
+  let model = try sample("deepseek_v3")
+  for (layer, verdict) in [(2, Check.Verdict.loads), (9, .leavesOut)] {
+    let folder = try TemporaryDirectory()
+    let name = "model.layers.\(layer).mlp.gate.weight"
+    let outcome = try outcome(
+      model, folder, tensors: { $0[name] = $0["model.layers.1.mlp.gate.weight"] })
+    #expect(outcome.verdict == verdict, "\(outcome.findings)")
+    #expect(outcome.findings.contains { $0.names.contains(name) })
+  }
+}
+
 @Test func `tensors under other names start at random, whatever stands beside them`() throws {
   let folder = try TemporaryDirectory()
   let model = try sample("mixtral")

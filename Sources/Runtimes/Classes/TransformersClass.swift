@@ -104,9 +104,17 @@ struct TransformersClass {
   /// Tables of the rotation, which the class computes, and layers for multi-token prediction.
   private func isHarmless(_ name: String) -> Bool {
     name.hasSuffix("rotary_emb.inv_freq")
-      || layout.extraRouters.contains { name.hasPrefix($0.layer) }
+      || layout.extraRouters.contains { name.hasPrefix($0.layer) && isPrediction($0.layer) }
       || layout.layers.contains {
         $0.index >= layout.layerCount && name.hasPrefix("\(layout.prefix)layers.\($0.index).")
       }
+  }
+
+  /// Whether a layer's prefix is one of those right behind the model's own, or has no such number.
+  private func isPrediction(_ prefix: String) -> Bool {
+    guard let match = prefix.firstMatch(of: /layers\.([0-9]{1,9})\./), let number = Int(match.1)
+    else { return true }
+    let count = layout.config?["num_nextn_predict_layers"]?.intValue ?? 1
+    return number < layout.layerCount || number - layout.layerCount < max(count, 1)
   }
 }
