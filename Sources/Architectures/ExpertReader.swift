@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decodes one expert's matrices to Float, each as any weight is (`StoredWeight`). Fused gate and up
+// Decodes one expert's matrices, each as any weight is (`StoredWeight`). Fused gate and up
 // are split by rows; [in,out] storage is transposed.
 
 package import ByteStorage
 package import Checkpoints
-package import Tensors
+import Tensors
 
 /// Loads single experts from a checkpoint.
 package struct ExpertReader: Sendable {
@@ -28,30 +28,7 @@ package struct ExpertReader: Sendable {
     scheme = layout.quantisation
   }
 
-  /// The matrices of expert `expert` of `layer`.
-  package func weights(of expert: Int, in layer: MoELayer) throws(RegateError) -> ExpertWeights {
-    log?.note(.expertDecoding(layer: layer.index, expert: expert))
-    let panels = try panels(of: expert, in: layer)
-    return ExpertWeights(
-      gate: panels.gate.matrix, up: panels.up.matrix, down: panels.down.matrix,
-      activation: activation)
-  }
-
-  private func panels(
-    of expert: Int, in layer: MoELayer
-  ) throws(RegateError) -> (gate: MatrixView, up: MatrixView, down: MatrixView) {
-    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
-    let down = try panel(.down, of: expert, in: layer, rows: hidden, columns: width)
-    let both = try panelIfPresent(
-      .gateUp, of: expert, in: layer, rows: 2 * width, columns: hidden)
-    if let both { return (both[0..<width], both[width..<2 * width], down) }
-    return (
-      try panel(.gate, of: expert, in: layer, rows: width, columns: hidden),
-      try panel(.up, of: expert, in: layer, rows: width, columns: hidden), down
-    )
-  }
-
-  /// The same matrices, ready for products.
+  /// The matrices of expert `expert` of `layer`, ready for products.
   package func packed(of expert: Int, in layer: MoELayer) throws(RegateError) -> PackedExpert {
     log?.note(.expertDecoding(layer: layer.index, expert: expert))
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
@@ -69,6 +46,16 @@ package struct ExpertReader: Sendable {
         ? try packed(.gateUp, width..<2 * width, of: 2 * width, columns: hidden)
         : try packed(.up, 0..<width, of: width, columns: hidden),
       down: try packed(.down, 0..<hidden, of: hidden, columns: width), activation: activation)
+  }
+
+  /// Bytes of one expert of `layer`, ready for products.
+  package func packedBytes(of layer: MoELayer) -> Int {
+    let precision = layer.expertPrecision(in: checkpoint, scheme: scheme)
+    func bytes(_ rows: Int, _ columns: Int) -> Int {
+      PackedMatrix.bytes(rows: rows, columns: columns, precision: precision)
+    }
+    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
+    return 2 * bytes(width, hidden) + bytes(hidden, width)
   }
 
   /// Rows `selection` of a matrix of `rows` rows.
@@ -131,7 +118,7 @@ extension MoELayer {
   }
 
   /// How exactly an expert's matrices are multiplied; as float32 where they cannot be decoded.
-  package func expertPrecision(
+  fileprivate func expertPrecision(
     in checkpoint: any Checkpoint, scheme: QuantisationScheme
   ) -> ProductPrecision {
     guard let part = matrix(.down),

@@ -30,7 +30,8 @@ enum ExpertSampling {
 
   /// The sketched outputs of a layer's experts on each sample; `inputs` [S,H] are its sampled rows.
   static func sketches(
-    _ samples: [(tokens: Tokens, inputs: Matrix)], original: FamilyRouter, pass: ExpertPass
+    _ samples: [(tokens: Tokens, inputs: Matrix)], original: FamilyRouter, threads: Int,
+    pass: ExpertPass
   ) throws(RegateError) -> [OutputSketch] {
     var builders = samples.map {
       OutputSketch.Builder(
@@ -39,7 +40,7 @@ enum ExpertSampling {
     let batches = samples.map {
       ExpertPass.Batch(
         inputs: $0.inputs,
-        tokensOfExpert: candidates(of: $0.inputs, original: original, pass.threads))
+        tokensOfExpert: candidates(of: $0.inputs, original: original, threads))
     }
     try pass.run(batches) { sample, expert, sampled, outputs in
       builders[sample].add(expert: expert, sampled: sampled, outputs: outputs)

@@ -98,12 +98,8 @@ struct LayerTask {
     let samples = (0..<streams).flatMap { stream in
       tokens.map { ($0, walk.inputs(stream: stream + 1, rows: $0.sampled)) }
     }
-    let isCaptured = walk.pass == nil
     let found = try ExpertSampling.sketches(
-      samples, original: original,
-      pass: fitter.model.expertPass(of: layer, threads: fitter.threads) {
-        [progress = fitter.progress] in if isCaptured { progress.advance(1) }
-      })
+      samples, original: original, threads: fitter.threads, pass: try walk.samplingPass())
     guard found.allSatisfy({ $0.norms.allSatisfy(\.isFinite) }) else {
       let model = fitter.model
       throw NonFiniteSearch(model.checkpoint, layout: model.layout)

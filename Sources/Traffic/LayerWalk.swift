@@ -34,6 +34,8 @@ package final class LayerWalk {
   private var place = 0
   /// The captured inputs of the layer at hand.
   private var captured: Matrix?
+  /// Its experts, once samples were taken.
+  private var capturedExperts: LayerExperts?
 
   /// A walk of `streams` streams. Rows that are `apart` do not touch a bit of the others. `units`
   /// is the work that the caller reports for a layer of captures with `advance`; a run of the model
@@ -121,6 +123,28 @@ package final class LayerWalk {
     return pass.route(router, stream: stream)
   }
 
+  /// A pass over the experts of the layer at hand, which takes samples before the layer ends.
+  /// Throws where the experts cannot be decoded.
+  package func samplingPass() throws(RegateError) -> ExpertPass {
+    try expertPass(model.layout.layers[place], isLast: false)
+  }
+
+  private func expertPass(_ layer: MoELayer, isLast: Bool) throws(RegateError) -> ExpertPass {
+    if let experts = pass?.experts {
+      return ExpertPass(experts, isLast: isLast, threads: threads) {}
+    }
+    let experts: LayerExperts
+    if let capturedExperts {
+      experts = capturedExperts
+    } else {
+      experts = LayerExperts(layer, try ExpertReader(model.checkpoint, layout: model.layout))
+    }
+    capturedExperts = isLast ? nil : experts
+    return ExpertPass(experts, isLast: isLast, threads: threads) { [progress] in
+      progress.advance(1)
+    }
+  }
+
   /// Ends the layer: each stream's tokens go through the experts that its assignment names, of
   /// which `maps[s]` says which expert of the checkpoint each is (nil: its own number).
   ///
@@ -133,7 +157,7 @@ package final class LayerWalk {
     let layer = model.layout.layers[place]
     place += 1
     guard let pass else {
-      defer { captured = nil }
+      defer { (captured, capturedExperts) = (nil, nil) }
       return try capturedErrors(layer, assignments, maps, groups)
     }
     guard !groups.isEmpty else {
@@ -169,7 +193,7 @@ package final class LayerWalk {
     let errors = try OutputError.relative(
       inputs: rows.map { captured.gathering(rows: $0) } ?? captured, original: routings[0],
       candidates: Array(routings.dropFirst()), groups: local,
-      pass: model.expertPass(of: layer, threads: threads) { [progress] in progress.advance(1) })
+      pass: try expertPass(layer, isLast: true))
     return groups.indices.map { group in
       [errors.isEmpty ? nil : 0] + errors.map { $0[group] }
     }

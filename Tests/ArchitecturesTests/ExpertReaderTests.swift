@@ -10,14 +10,13 @@ import TestSupport
 import Testing
 
 struct ExpertReaderTests {
-  private func weights(_ draft: ModelDraft, _ expert: Int) throws -> ExpertWeights {
+  private func weights(_ draft: ModelDraft, _ expert: Int) throws -> DecodedExpert {
     let directory = try TemporaryDirectory()
     let checkpoint: any Checkpoint =
       draft.metadata.isEmpty
       ? try draft.safetensors(in: directory) : try draft.gguf(in: directory)
     let layout = try ModelLayout.read(checkpoint)
-    return try ExpertReader(checkpoint, layout: layout)
-      .weights(of: expert, in: try #require(layout.layers.last))
+    return try DecodedExpert(checkpoint, layout, expert, try #require(layout.layers.last))
   }
 
   private func expected(_ name: String, _ rows: Int, _ columns: Int, from start: Int = 0) -> Matrix
@@ -93,7 +92,7 @@ struct ExpertReaderTests {
     let layout = try ModelLayout.read(checkpoint)
     #expect(layout.quantisation.block?.rows == 4 && layout.quantisation.block?.columns == 4)
     let layer = layout.layers[1]
-    let weights = try ExpertReader(checkpoint, layout: layout).weights(of: 3, in: layer)
+    let weights = try DecodedExpert(checkpoint, layout, 3, layer)
     for (role, matrix) in [(ExpertPart.Role.up, weights.up), (.down, weights.down)] {
       let stored = fused && role == .up ? ExpertPart.Role.gateUp : role
       let parts = layer.experts.filter { $0.role == stored }
@@ -141,8 +140,7 @@ struct ExpertReaderTests {
     #expect(layout.undecodable == nil && layout.unclonable == nil)
     // What all experts share is no part of any.
     #expect(layout.layers[1].experts.map(\.role) == [.gateUp, .down])
-    let weights = try ExpertReader(checkpoint, layout: layout)
-      .weights(of: 2, in: layout.layers[1])
+    let weights = try DecodedExpert(checkpoint, layout, 2, layout.layers[1])
     let down = layout.layers[1].experts[1].slice(expert: 2)
     let stored = try checkpoint.floats(of: down.tensor, part: down.bytes, count: 48)
     #expect(weights.down.values == stored.map { $0 * 0.25 })
@@ -173,25 +171,58 @@ struct ExpertReaderTests {
         rows: rows, columns: columns,
         values: (0..<rows * columns).map { _ in Float.random(in: -2...2, using: &generator) })
     }
-    let weights = ExpertWeights(
-      gate: random(6, 8), up: random(6, 8), down: random(8, 6), activation: .silu)
+    let (gateRows, upRows, downRows) = (random(6, 8), random(6, 8), random(8, 6))
+    let expert = PackedExpert(
+      gate: PackedMatrix(packing: MatrixView(gateRows)),
+      up: PackedMatrix(packing: MatrixView(upRows)),
+      down: PackedMatrix(packing: MatrixView(downRows)),
+      activation: .silu)
     let inputs = random(1100, 8)
-    let outputs = weights.apply(inputs)
+    let outputs = expert.apply(inputs)
     for token in stride(from: 0, to: 1100, by: 97) {
       func dot(_ matrix: Matrix, _ row: Int, _ x: [Double]) -> Double {
         zip(matrix.row(row), x).reduce(0) { $0 + Double($1.0) * $1.1 }
       }
       let x = inputs.row(token).map(Double.init)
       let hidden = (0..<6).map { row in
-        let gate = dot(weights.gate, row, x)
-        return gate / (1 + exp(-gate)) * dot(weights.up, row, x)
+        let gate = dot(gateRows, row, x)
+        return gate / (1 + exp(-gate)) * dot(upRows, row, x)
       }
       for row in 0..<8 {
-        let exact = dot(weights.down, row, hidden)
+        let exact = dot(downRows, row, hidden)
         // Sums of 8 and 6 terms in Float32: a few ULP of their magnitude.
         #expect(abs(Double(outputs[token, row]) - exact) <= 1e-4 * max(1, abs(exact)))
       }
     }
-    #expect(weights.apply(inputs, threads: 3) == outputs)
+    #expect(expert.apply(inputs, threads: 3) == outputs)
+  }
+}
+
+/// An expert's matrices, as its products with the identity say.
+private struct DecodedExpert {
+  let gate: Matrix
+  let up: Matrix
+  let down: Matrix
+
+  init(
+    _ checkpoint: any Checkpoint, _ layout: ModelLayout, _ expert: Int, _ layer: MoELayer
+  ) throws {
+    let packed = try ExpertReader(checkpoint, layout: layout).packed(of: expert, in: layer)
+    (gate, up, down) = (
+      Self.matrix(packed.gate), Self.matrix(packed.up), Self.matrix(packed.down)
+    )
+  }
+
+  private static func matrix(_ packed: PackedMatrix) -> Matrix {
+    Matrix(rows: packed.rows, columns: packed.columns) { result in
+      for column in 0..<packed.columns {
+        let unit = MatrixView(rows: 1, columns: packed.columns)
+        unit.fill(0)
+        unit[0, column] = 1
+        let product = MatrixView(rows: 1, columns: packed.rows)
+        product.multiply(unit, transposed: packed)
+        for row in 0..<packed.rows { result[row, column] = product[0, row] }
+      }
+    }
   }
 }

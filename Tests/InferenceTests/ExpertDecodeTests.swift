@@ -53,9 +53,10 @@ import Testing
     let layer = try #require(model.layout.layers.first)
     let log = WorkLog()
     let steps = Mutex(0)
-    let pass = try WorkLog.$current.withValue(log) {
-      try model.expertPass(of: layer, threads: 3) { steps.withLock { $0 += 1 } }
+    let source = try WorkLog.$current.withValue(log) {
+      LayerExperts(layer, try ExpertReader(model.checkpoint, layout: model.layout))
     }
+    let pass = ExpertPass(source, threads: 3) { steps.withLock { $0 += 1 } }
     var generator = SeededGenerator(seed: 9)
     let inputs = Matrix(
       rows: 6, columns: layer.hiddenSize,
@@ -76,5 +77,34 @@ import Testing
     #expect(decodings.count == experts - 1 && decodings.values.allSatisfy { $0 == 1 })
     #expect(log.expertDecodings(layer: layer.index + 1).isEmpty)
     #expect(steps.withLock { $0 } == experts)
+  }
+
+  /// Room for none, for three, and for all.
+  @Test(arguments: [0, 3, 64])
+  func `sampled experts stay decoded as far as memory allows`(_ room: Int) throws {
+    let variant = try Variant("olmoe").model
+    let layer = try #require(variant.layout.layers.first)
+    let log = WorkLog()
+    let reader = try WorkLog.$current.withValue(log) {
+      try ExpertReader(variant.checkpoint, layout: variant.layout)
+    }
+    let source = LayerExperts(layer, reader, memory: room * reader.packedBytes(of: layer))
+    let experts = layer.rule.experts
+    let inputs = Matrix(
+      rows: 1, columns: layer.hiddenSize, values: (0..<layer.hiddenSize).map { Float($0 % 5) })
+    let all = [[Int]](repeating: [0], count: experts)
+    func outputs(isLast: Bool) throws -> [Matrix] {
+      var found: [Matrix] = []
+      try ExpertPass(source, isLast: isLast, threads: 2) {}
+        .run([.init(inputs: inputs, tokensOfExpert: all)]) { _, _, _, rows in found.append(rows) }
+      return found
+    }
+    let sampled = try outputs(isLast: false)
+    #expect(try outputs(isLast: true) == sampled)
+    let decodings = log.expertDecodings(layer: layer.index)
+    for expert in 0..<experts { #expect(decodings[expert] == (expert < room ? 1 : 2)) }
+    // Nothing is kept after the last pass.
+    _ = try outputs(isLast: true)
+    #expect(log.expertDecodings(layer: layer.index)[0] == (room > 0 ? 2 : 3))
   }
 }

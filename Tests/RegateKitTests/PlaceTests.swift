@@ -168,10 +168,11 @@ func `renumbering in place is taken back`(_ sample: Sample) throws {
   try bench.requirePlaced("out", bench.placements("out"))
 }
 
-/// Outputs of conversions: a prototype router with and without groups, and stock ones.
+/// Outputs of conversions: a prototype router with and without groups, and stock ones. None is
+/// multiplied in 8 bits, where another order of sums can turn a tie.
 private let converted = [
   (Sample.mixtralByLayer, RouterForm.lpr), (.deepseek, .lpr), (.mixtralByLayer, .stock),
-  (.ggufQwen3, .stock),
+  (.ggufQwen3F16, .stock),
 ]
 
 @Test(arguments: converted)

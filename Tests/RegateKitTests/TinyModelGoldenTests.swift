@@ -40,7 +40,7 @@ import Testing
       let expected = try floats(reference, prefix + "routed_output")
       var experts: [Int: Matrix] = [:]
       for expert in Set(indices) {
-        experts[expert] = try reader.weights(of: expert, in: layer).apply(inputs, threads: 1)
+        experts[expert] = try reader.packed(of: expert, in: layer).apply(inputs, threads: 1)
       }
       let k = layer.rule.topK
       for token in 0..<inputs.rows {

@@ -78,7 +78,8 @@ extension Workbench {
       let figures = NaiveFigures(model, layer, original: before, patched: after, map: maps[place])
       #expect(isClose(report.agreement.overlap, figures.overlap))
       #expect(abs(report.agreement.duplicateRate - figures.duplicates) < 1e-9)
-      #expect(isClose(report.outputError, figures.outputError, within: 1e-3))
+      // Q8_0 experts are multiplied in 8 bits, and the naive ones in full.
+      #expect(isClose(report.outputError, figures.outputError, within: 2e-3))
       #expect(report.logicalExperts == Set(maps[place]).count)
     }
   }

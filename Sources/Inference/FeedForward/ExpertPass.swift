@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One pass over the experts of a layer: each is decoded once, applied to the tokens that need it,
-// whatever set or stream they are of, and dropped. Memory is one decoded expert and its outputs per
-// worker.
+// One pass over the experts of a layer: each is decoded once and applied to the tokens that need
+// it, whatever set or stream they are of. Memory is one decoded expert and its outputs per worker,
+// and what `LayerExperts` keeps.
 
-package import Architectures
+import Architectures
 package import ByteStorage
 import Routing
 package import Tensors
@@ -23,21 +23,21 @@ package struct ExpertPass: Sendable {
     }
   }
 
-  /// Loads and decodes one expert of the original checkpoint.
-  private let load: @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
-  package let experts: Int
-  package let threads: Int
+  private let source: LayerExperts
+  /// Whether no other pass comes after this one.
+  private let isLast: Bool
+  private let threads: Int
   /// Called after each expert.
   private let progress: @Sendable () -> Void
 
   package init(
-    experts: Int, threads: Int, progress: @escaping @Sendable () -> Void,
-    load: @escaping @Sendable (_ expert: Int) throws(RegateError) -> ExpertWeights
+    _ source: LayerExperts, isLast: Bool = true, threads: Int,
+    progress: @escaping @Sendable () -> Void
   ) {
-    self.experts = experts
+    self.source = source
+    self.isLast = isLast
     self.threads = threads
     self.progress = progress
-    self.load = load
   }
 
   /// Applies every expert that has tokens to their rows and hands its outputs [rows,H] to
@@ -47,6 +47,7 @@ package struct ExpertPass: Sendable {
     _ batches: [Batch],
     consume: (_ batch: Int, _ expert: Int, _ tokens: [Int], _ outputs: Matrix) -> Void
   ) throws(RegateError) {
+    let experts = source.layer.rule.experts
     let used = (0..<experts).filter { expert in
       batches.contains { !$0.tokensOfExpert[expert].isEmpty }
     }
@@ -72,7 +73,7 @@ package struct ExpertPass: Sendable {
   /// The outputs for each batch; nil where it has no token for the expert.
   private func apply(_ expert: Int, to batches: [Batch]) -> Result<[Matrix?], RegateError> {
     do throws(RegateError) {
-      let weights = try load(expert)
+      let weights = try isLast ? source.take(expert) : source.borrow(expert)
       var outputs: [Matrix?] = []
       for batch in batches {
         let tokens = batch.tokensOfExpert[expert]
@@ -82,20 +83,6 @@ package struct ExpertPass: Sendable {
       return .success(outputs)
     } catch {
       return .failure(error)
-    }
-  }
-}
-
-extension Model {
-  /// A pass over the experts of `layer`; `progress` is called at each one's end.
-  /// Throws where the experts cannot be decoded.
-  package func expertPass(
-    of layer: MoELayer, threads: Int,
-    progress: @escaping @Sendable () -> Void
-  ) throws(RegateError) -> ExpertPass {
-    let reader = try ExpertReader(checkpoint, layout: layout)
-    return ExpertPass(experts: layer.rule.experts, threads: threads, progress: progress) {
-      (expert) throws(RegateError) in try reader.weights(of: expert, in: layer)
     }
   }
 }

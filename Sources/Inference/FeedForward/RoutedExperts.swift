@@ -6,7 +6,7 @@
 //
 // Experts are taken in waves whose outputs fit a buffer. In a wave threads share out the experts,
 // those with very many rows in several tasks: the first to reach an expert decodes it, the last to
-// finish with it drops it, so that about one decoded expert per thread is alive. Then outputs are
+// finish with it drops it, so that about one more decoded expert per thread is alive. Then outputs are
 // added to their tokens, in the order of the experts. Waves and blocks depend on the routing only,
 // never on the threads.
 
@@ -17,8 +17,7 @@ import Synchronization
 import Tensors
 
 struct RoutedExperts {
-  let layer: MoELayer
-  let reader: ExpertReader
+  let experts: LayerExperts
   let rows: ExpertRows
   /// Tokens per stream, T.
   let tokens: Int
@@ -74,20 +73,21 @@ struct RoutedExperts {
   func run(
     _ inputs: [MatrixView], addingTo outputs: [MatrixView], progress: ProgressCounter
   ) throws(RegateError) {
-    let experts = (0..<rows.experts).filter { !rows.range(of: $0).isEmpty }
+    let layer = experts.layer
+    let used = (0..<rows.experts).filter { !rows.range(of: $0).isEmpty }
     let limit = max(1, Self.waveFloats / layer.hiddenSize)
-    let largest = experts.map { rows.range(of: $0).count }.max() ?? 0
+    let largest = used.map { rows.range(of: $0).count }.max() ?? 0
     let buffer = MatrixView(
       rows: min(max(limit, largest), rows.rows.count), columns: layer.hiddenSize)
     var next = 0
-    while next < experts.count {
+    while next < used.count {
       var end = next + 1
-      let first = rows.range(of: experts[next]).lowerBound
-      while end < experts.count, rows.range(of: experts[end]).upperBound - first <= limit {
+      let first = rows.range(of: used[next]).lowerBound
+      while end < used.count, rows.range(of: used[end]).upperBound - first <= limit {
         end += 1
       }
-      let wave = Array(experts[next..<end])
-      let results = buffer[0..<rows.range(of: experts[end - 1]).upperBound - first]
+      let wave = Array(used[next..<end])
+      let results = buffer[0..<rows.range(of: used[end - 1]).upperBound - first]
       try apply(wave, inputs, results)
       add(results, of: wave, to: outputs)
       progress.advance(results.rows / layer.rule.topK)
@@ -118,13 +118,13 @@ struct RoutedExperts {
       defer { task.expert.finish() }
       return Result { () throws(RegateError) in
         let weights = try task.expert.weights { () throws(RegateError) in
-          try reader.packed(of: task.expert.index, in: layer)
+          try experts.take(task.expert.index)
         }
         for start in stride(
-          from: task.rows.lowerBound, to: task.rows.upperBound, by: ExpertWeights.blockRows)
+          from: task.rows.lowerBound, to: task.rows.upperBound, by: PackedExpert.blockRows)
         {
-          let rows = start..<min(start + ExpertWeights.blockRows, task.rows.upperBound)
-          let gathered = MatrixView(rows: rows.count, columns: layer.hiddenSize)
+          let rows = start..<min(start + PackedExpert.blockRows, task.rows.upperBound)
+          let gathered = MatrixView(rows: rows.count, columns: experts.layer.hiddenSize)
           gather(rows, from: inputs, into: gathered)
           weights.apply(gathered, into: results[rows.lowerBound - base..<rows.upperBound - base])
         }

@@ -8,16 +8,6 @@ import Routing
 import Tensors
 
 extension InferenceModel {
-  /// Bytes of one routed expert of `layer`, as it is multiplied.
-  func expertBytes(_ layer: MoELayer) -> Int {
-    let precision = layer.expertPrecision(in: checkpoint, scheme: layout.quantisation)
-    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
-    func bytes(_ rows: Int, _ columns: Int) -> Int {
-      PackedMatrix.bytes(rows: rows, columns: columns, precision: precision)
-    }
-    return 2 * bytes(width, hidden) + bytes(hidden, width)
-  }
-
   /// Bytes of a dense layer's network, as it is multiplied; 0 for an MoE layer.
   func denseBytes(layer: Int) -> Int {
     guard let width = try? weights.rows(of: .gate, layer: layer) else { return 0 }
@@ -33,9 +23,9 @@ extension InferenceModel {
         + layers[$0].mixer.bufferBytes(tokens: tokens)
     }
     let experts = layout.layers.map { layer in
-      let rows = 4 * ExpertWeights.blockRows * (layer.hiddenSize + 2 * layer.expertWidth)
+      let rows = 4 * PackedExpert.blockRows * (layer.hiddenSize + 2 * layer.expertWidth)
       let outputs = streams * tokens * layer.rule.topK * layer.hiddenSize
-      return threads * (expertBytes(layer) + rows)
+      return threads * (expertReader.packedBytes(of: layer) + rows)
         + 4 * min(RoutedExperts.waveFloats, outputs)
     }
     let dense = (0..<layerCount).map { min(denseBytes(layer: $0), PassMemory().dense) }

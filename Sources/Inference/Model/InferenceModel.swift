@@ -20,6 +20,7 @@ package struct InferenceModel: Sendable {
   /// Of all feed-forward networks.
   let activation: GatedActivation
   let weights: WeightReader
+  let expertReader: ExpertReader
   let embedding: StoredWeight
   /// The output head [V,H]; the embedding where the two are tied.
   let head: StoredWeight
@@ -36,7 +37,7 @@ package struct InferenceModel: Sendable {
         "Regate inspects this family, but cannot run it",
         advice: "capture activations with tools/capture.py")
     }
-    _ = try ExpertReader(checkpoint, layout: layout)
+    expertReader = try ExpertReader(checkpoint, layout: layout)
     let isGGUF = checkpoint.container == .gguf
     let settings = try Settings.ofModel(checkpoint)
     var source = MixerSettings(

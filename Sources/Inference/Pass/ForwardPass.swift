@@ -36,6 +36,8 @@ package final class ForwardPass {
   var hidden: [MatrixView] = []
   /// The second norm of `hidden`, of which there are as many, between attention and experts.
   private var inputs: [MatrixView] = []
+  /// nil before the layer's attention, and for a dense one.
+  package private(set) var experts: LayerExperts?
   private let reader: ExpertReader
   private let apart: [Bool]
 
@@ -112,6 +114,7 @@ package final class ForwardPass {
       }
     }
     isAfterAttention = true
+    experts = moeLayer.map { LayerExperts($0, reader, memory: memory.experts) }
     try normalise()
   }
 
@@ -193,7 +196,8 @@ package final class ForwardPass {
   package func applyExperts(
     _ assignments: [Assignment], maps: [[Int]?]?, errorsOn groups: [[Int32]?]
   ) throws(RegateError) -> [[Double?]] {
-    guard isAfterAttention, let moeLayer else { preconditionFailure("no MoE layer is due") }
+    guard isAfterAttention, let experts else { preconditionFailure("no MoE layer is due") }
+    let moeLayer = experts.layer
     precondition(assignments.count == streams && (maps?.count ?? streams) == streams)
     precondition(assignments.allSatisfy { $0.tokens == tokenCount })
     let identity = Array(0..<moeLayer.rule.experts)
@@ -212,7 +216,7 @@ package final class ForwardPass {
     let rows = ExpertRows(
       assignments, maps: maps, experts: moeLayer.rule.experts, apart: apart)
     let pass = RoutedExperts(
-      layer: moeLayer, reader: reader, rows: rows, tokens: tokenCount, threads: threads)
+      experts: experts, rows: rows, tokens: tokenCount, threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])
     if !moeLayer.shared.isEmpty {
       try GatedNetwork(shared: model, layer: layer, threads: threads)
@@ -272,6 +276,7 @@ package final class ForwardPass {
 
   private func endLayer() {
     inputs = []
+    experts = nil
     layer += 1
     isAfterAttention = false
   }

@@ -7,6 +7,7 @@ import ByteStorage
 import Checkpoints
 import Fitting
 public import Forms
+import Inference
 import ModelFitting
 import OrderedCollections
 import Reports
@@ -154,9 +155,10 @@ extension ConversionPlan.Work {
     self.tokens = tokens
     self.candidates = candidates
     let fit = Self.fitMemory(layout, settings, tokens: tokens, threads: threads)
-    // A layer runs before it is fitted and after, never meanwhile.
+    // A layer runs before it is fitted and after, never meanwhile; sampled experts stay.
     memoryBytes =
       RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
+      + (settings.clones ? LayerExperts.keptBytes(in: fitting.model) : 0)
     let fitting = Double(candidates) * Self.operations(layout, settings, tokens: tokens)
     // Written once, read back twice: to verify and to hash.
     seconds =
