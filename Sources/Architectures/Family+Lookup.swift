@@ -67,7 +67,7 @@ extension Family {
     _ name: String, file: String, subject: String, _ names: (Family) -> [String]
   ) -> RegateError {
     let candidates = all.flatMap { family in names(family).map { (name: $0, family: family) } }
-    // The first of equals wins: convertible families come first.
+    // The first of equals wins: those with a prototype form come first.
     let nearest = candidates.min { distance($0.name, name) < distance($1.name, name) }
     return RegateError(
       .unsupported, file: file, subject: subject,

@@ -6,19 +6,10 @@
 /// Everything here is data, and one file under `Families` holds all of a family's: nothing else
 /// knows a family by its name. `Family.all` lists them.
 package struct Family: Sendable {
-  /// What Regate can do with a family.
-  package enum Tier: String, Sendable {
-    /// Inspected, fitted, converted and validated.
-    case convertible
-    /// Inspected only.
-    case inspectable
-  }
-
   /// Identifier in reports, e.g. `qwen3_moe`.
   package let name: String
   /// The name that people use, e.g. `Qwen3-MoE`.
   package let title: String
-  package let tier: Tier
   /// What the experts compute between their matrices.
   package let activation: Activation
   /// How the layers' tokens see one another; nil where Regate cannot run the family.
@@ -31,13 +22,12 @@ package struct Family: Sendable {
   package let runtimes: RuntimeTraits
 
   init(
-    name: String, title: String, tier: Tier, activation: Activation = .silu,
+    name: String, title: String, activation: Activation = .silu,
     mixer: MixerTraits? = nil, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
     gguf: GGUFTraits, forms: FormTraits = FormTraits(), runtimes: RuntimeTraits = RuntimeTraits()
   ) {
     self.name = name
     self.title = title
-    self.tier = tier
     self.activation = activation
     self.mixer = mixer
     self.gatesSharedExpert = gatesSharedExpert

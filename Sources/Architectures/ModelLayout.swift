@@ -36,8 +36,6 @@ package struct ModelLayout: Sendable {
   /// Why the experts' matrices cannot be decoded; nil if they can.
   package let undecodable: String?
 
-  package var tier: Family.Tier { family.tier }
-
   /// Whether the routers are prototype routers: Regate's prototype ones, or official ones.
   package var hasPrototypeRouter: Bool { prototypeForm != nil }
 

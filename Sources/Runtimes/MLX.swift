@@ -58,7 +58,7 @@ extension CheckRule {
       "mlx-loads", .note, "loads as the original does",
       source: run, versions: ran, verified: true, confirms: true
     ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.hasPrototypeForm
         && ($0.quantisation == "mlx" || $0.quantisation == nil && $0.reading.matches)
         ? CheckSubject.whole : nil
     },

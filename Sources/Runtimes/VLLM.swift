@@ -46,7 +46,7 @@ extension CheckRule {
         + "code, DeepSeek-V2 with random weights; no GPU run",
       versions: "0.32.0; Qwen3-MoE also 0.29.0", verified: true, confirms: true
     ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.layout.tier == .convertible
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.hasPrototypeForm
         && $0.quantisation == nil && $0.fusedExperts == nil && $0.reading.matches
         ? CheckSubject.whole : nil
     },

@@ -34,8 +34,8 @@ import Testing
     #expect(traits.names.gate.allSatisfy { traits.names.role(of: $0) == .gate })
   }
 
-  @Test(arguments: Family.all.filter { $0.tier == .convertible })
-  func `a convertible family can be run, and its modelling class is named`(family: Family) {
+  @Test(arguments: Family.all.filter(\.hasPrototypeForm))
+  func `a family with a prototype form can be run, and its modelling class is named`(family: Family) {
     #expect(family.mixer != nil && family.activation.gated != nil)
     #expect(family.forms.classPrefix?.hasPrefix("Regate") == true)
     if case .absent = family.forms.official { Issue.record("nothing is said of the official code") }

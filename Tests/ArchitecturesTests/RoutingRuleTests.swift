@@ -178,10 +178,9 @@ struct RoutingRuleTests {
     #expect(layer.logitsType == test.logits)
   }
 
-  @Test func `every family is listed, and convertible ones come first`() {
-    let tiers = Family.all.map(\.tier)
-    #expect(tiers.prefix(4).allSatisfy { $0 == .convertible })
-    #expect(tiers.dropFirst(4).allSatisfy { $0 == .inspectable })
+  @Test func `every family is listed, and those with a prototype form come first`() {
+    let have = Family.all.map(\.hasPrototypeForm)
+    #expect(have == have.sorted { $0 && !$1 } && have.contains(true))
     #expect(Set(Family.all.map(\.name)).count == 13)
   }
 

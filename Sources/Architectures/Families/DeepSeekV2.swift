@@ -8,7 +8,7 @@ import Routing
 
 extension Family {
   static let deepseekV2 = Family(
-    name: "deepseek_v2", title: "DeepSeek-V2", tier: .convertible,
+    name: "deepseek_v2", title: "DeepSeek-V2",
     mixer: .deepSeek(interleaved: .fixed(true), rotatedSize: nil),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["deepseek_v2"], architectures: ["DeepseekV2ForCausalLM"],

@@ -8,7 +8,7 @@ import Routing
 
 extension Family {
   static let deepseekV3 = Family(
-    name: "deepseek_v3", title: "DeepSeek-V3", tier: .convertible,
+    name: "deepseek_v3", title: "DeepSeek-V3",
     mixer: .deepSeek(
       interleaved: .key(Key("rope_interleave", default: true, null: .means(false))),
       rotatedSize: "head_dim"),

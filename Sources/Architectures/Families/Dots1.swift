@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let dots1 = Family(
-    name: "dots1", title: "dots.llm1", tier: .inspectable,
+    name: "dots1", title: "dots.llm1",
     huggingFace: HuggingFaceTraits(
       modelTypes: ["dots1"], architectures: ["Dots1ForCausalLM"],
       defaults: ClassDefaults(

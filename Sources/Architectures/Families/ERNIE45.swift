@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let ernie = Family(
-    name: "ernie4_5_moe", title: "ERNIE-4.5", tier: .inspectable,
+    name: "ernie4_5_moe", title: "ERNIE-4.5",
     huggingFace: HuggingFaceTraits(
       modelTypes: ["ernie4_5_moe"],
       architectures: ["Ernie4_5_MoeForCausalLM", "Ernie4_5MoeForCausalLM"],

@@ -4,8 +4,8 @@
 // way that no other does, also a file under Inference/Mixers or a case of its traits.
 
 extension Family {
-  /// Every family, convertible ones first. Where a name is unknown and two are as near, the first
-  /// one is suggested.
+  /// Every family, those with a prototype form first. Where a name is unknown and two are as near,
+  /// the first one is suggested.
   package static let all: [Family] = [
     .mixtral, .qwen3, .deepseekV2, .deepseekV3, .qwen2, .olmoe, .glm4, .gptOSS, .phi, .granite,
     .miniMaxM2, .ernie, .dots1,

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let glm4 = Family(
-    name: "glm4_moe", title: "GLM-4.5", tier: .inspectable,
+    name: "glm4_moe", title: "GLM-4.5",
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 8),

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let gptOSS = Family(
-    name: "gpt_oss", title: "GPT-OSS", tier: .inspectable, activation: .clampedSwiGLU,
+    name: "gpt_oss", title: "GPT-OSS", activation: .clampedSwiGLU,
     huggingFace: HuggingFaceTraits(
       modelTypes: ["gpt_oss"], architectures: ["GptOssForCausalLM"],
       defaults: ClassDefaults(

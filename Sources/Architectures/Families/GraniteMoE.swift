@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let granite = Family(
-    name: "granitemoe", title: "Granite-MoE", tier: .inspectable,
+    name: "granitemoe", title: "Granite-MoE",
     huggingFace: HuggingFaceTraits(
       modelTypes: ["granitemoe", "granitemoeshared"],
       architectures: ["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let miniMaxM2 = Family(
-    name: "minimax_m2", title: "MiniMax-M2", tier: .inspectable,
+    name: "minimax_m2", title: "MiniMax-M2",
     huggingFace: HuggingFaceTraits(
       modelTypes: ["minimax_m2"], architectures: ["MiniMaxM2ForCausalLM"],
       defaults: ClassDefaults(

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let mixtral = Family(
-    name: "mixtral", title: "Mixtral", tier: .convertible,
+    name: "mixtral", title: "Mixtral",
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 8),

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let olmoe = Family(
-    name: "olmoe", title: "OLMoE", tier: .inspectable,
+    name: "olmoe", title: "OLMoE",
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: nil, null: .means(nil)), norm: .wholeWidth,

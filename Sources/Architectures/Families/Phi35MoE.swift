@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let phi = Family(
-    name: "phimoe", title: "Phi-3.5-MoE", tier: .inspectable,
+    name: "phimoe", title: "Phi-3.5-MoE",
     huggingFace: HuggingFaceTraits(
       modelTypes: ["phimoe"], architectures: ["PhiMoEForCausalLM", "PhimoeForCausalLM"],
       defaults: ClassDefaults(

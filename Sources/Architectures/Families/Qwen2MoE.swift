@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let qwen2 = Family(
-    name: "qwen2_moe", title: "Qwen2-MoE", tier: .inspectable,
+    name: "qwen2_moe", title: "Qwen2-MoE",
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 16),

@@ -6,7 +6,7 @@ import Routing
 
 extension Family {
   static let qwen3 = Family(
-    name: "qwen3_moe", title: "Qwen3-MoE", tier: .convertible,
+    name: "qwen3_moe", title: "Qwen3-MoE",
     mixer: .groupedQuery(
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 4), norm: .perHead,

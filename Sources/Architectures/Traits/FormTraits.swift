@@ -32,6 +32,9 @@ package struct OfficialTraits: Sendable {
 }
 
 extension Family {
+  /// Whether Regate's modelling files have a class of the family.
+  package var hasPrototypeForm: Bool { forms.classPrefix != nil }
+
   /// What the official LPR code calls the family; nil where it does not run it as it is.
   package var official: OfficialTraits? {
     if case .supported(let traits) = forms.official { traits } else { nil }

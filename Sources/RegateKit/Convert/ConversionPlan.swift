@@ -102,8 +102,11 @@ public struct ConversionPlan: Report {
   /// nil: a copy, or still open.
   let output: Conversion.Output?
 
-  /// Whether the output has no files of its own, which other forms need.
-  private var onlyStock: Bool { output.map { $0.isInPlace || $0.isAdapter } ?? false }
+  /// Whether the output has no files of its own, which other forms need, or the family no others.
+  private var onlyStock: Bool {
+    !layout.family.hasPrototypeForm
+      || output.map { $0.isInPlace || $0.isAdapter } ?? false
+  }
 
   init(
     model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool,

@@ -97,7 +97,9 @@ extension Model {
   /// The form that an output has where nothing else is asked for.
   var defaultForm: RouterForm {
     // What makes drafts loads no other form.
-    checkpoint.container == .gguf || layout.includesMTP ? .stock : .lpr
+    let isStock =
+      checkpoint.container == .gguf || layout.includesMTP || !layout.family.hasPrototypeForm
+    return isStock ? .stock : .lpr
   }
 
   /// Refuses, before any long work, a model that cannot be given new routers in `form`.
@@ -120,14 +122,13 @@ extension Model {
     try form.output.requirePossible(self)
   }
 
-  /// Refuses a family that is only inspected, and routers that cannot be written.
+  /// Refuses routers that cannot be written.
   func requireConvertible() throws(RegateError) {
-    guard layout.tier == .convertible else {
+    if let bias = layout.layers.lazy.compactMap(\.gateBias).first {
       throw RegateError(
-        .unsupported, file: checkpoint.path,
-        "\(layout.family.title) can be inspected, but not yet converted",
-        advice: "convertible are "
-          + Family.all.filter { $0.tier == .convertible }.map(\.title).joined(separator: ", "))
+        .unsupported, file: checkpoint.path, subject: bias.name,
+        "is added to the router's logits, which Regate neither fits nor moves yet",
+        advice: "`inspect` works, and `place` with a map")
     }
     let quantised = layout.layers.lazy.compactMap { layer in
       layer.gateBits.map { (layer: layer, bits: $0) }

@@ -60,10 +60,11 @@ public struct ClassSample: Sendable, CustomStringConvertible {
     }
   }
 
-  /// Writes the model, all weights 0; both arguments alter what is written.
+  /// Writes the model, all weights 0; the arguments alter what is written.
   public func write(
     to directory: URL, config change: (inout [String: Any]) -> Void = { _ in },
-    tensors alter: (inout [String: [Int]]) -> Void = { _ in }
+    tensors alter: (inout [String: [Int]]) -> Void = { _ in },
+    values: (_ name: String, _ count: Int) -> [Float] = { [Float](repeating: 0, count: $1) }
   ) throws {
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     var (config, tensors) = (config, tensors)
@@ -75,9 +76,21 @@ public struct ClassSample: Sendable, CustomStringConvertible {
       let type = name.hasSuffix("e_score_correction_bias") ? PlainType.f32 : .bf16
       return SyntheticModel.Tensor(
         name: name, dtype: type.rawValue, shape: shape,
-        bytes: type.bytes([Float](repeating: 0, count: shape.reduce(1, *))))
+        bytes: type.bytes(values(name, shape.reduce(1, *))))
     }
     try Data(SyntheticModel.safetensors(stored))
       .write(to: directory.appending(path: "model.safetensors"))
+  }
+
+  /// Writes the same captured `inputs` [T,H] for each of `layers`.
+  public func writeCapture(_ inputs: [Float], layers: [Int], to file: URL) throws {
+    let hidden = 32
+    let arrays = layers.map { layer in
+      SyntheticModel.Tensor(
+        name: "layers.\(layer).router_input", dtype: PlainType.f32.rawValue,
+        shape: [inputs.count / hidden, hidden], bytes: PlainType.f32.bytes(inputs))
+    }
+    let metadata = #""__metadata__":{"format":"regate.capture.v1"}"#
+    try Data(SyntheticModel.safetensors(arrays, metadata: metadata)).write(to: file)
   }
 }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Models of every class that transformers writes, converted from captured activations.
+
+import Foundation
+import RegateKit
+import TestSupport
+import Testing
+
+/// A class with random weights, and captures in which a few directions come up far more often.
+private struct FamilyBench {
+  let directory: TemporaryDirectory
+  let sample: ClassSample
+
+  var source: String { directory.path("source") }
+  var capture: String { directory.path("capture.safetensors") }
+
+  init(_ sample: ClassSample) throws {
+    self.sample = sample
+    directory = try TemporaryDirectory()
+    var generator = SeededGenerator(seed: 3)
+    func random(_ count: Int) -> [Float] {
+      // BF16 values.
+      (0..<count).map { _ in Float(Int.random(in: -64...64, using: &generator)) / 64 }
+    }
+    try sample.write(
+      to: directory.url.appending(path: "source"), values: { _, count in random(count) })
+    let (tokens, hidden) = (1024, 32)
+    let hot = random(hidden)
+    var inputs = random(tokens * hidden)
+    for index in inputs.indices { inputs[index] += hot[index % hidden] }
+    let gates = sample.tensors.keys.filter(isGate)
+    try sample.writeCapture(
+      inputs, layers: gates.compactMap { Int($0.split(separator: ".")[2]) },
+      to: directory.url.appending(path: "capture.safetensors"))
+  }
+
+  func weights(_ name: String) throws -> PlainCheckpoint {
+    try PlainCheckpoint(safetensors: directory.url.appending(path: name))
+  }
+
+  func validate() throws -> Validation {
+    try Validation.run(
+      .init(
+        original: source, patched: directory.path("out"), calibration: [capture], threads: 2))
+  }
+
+  /// For two ranks.
+  func place(_ output: PlacementRun.Output) throws -> PlacementRun {
+    try PlacementRun.run(
+      .init(
+        checkpoint: source, load: .traffic([capture], .init()), ranks: [2], output: output,
+        threads: 2))
+  }
+
+  func draft(_ form: RouterForm) -> ConversionDraft {
+    var draft = ConversionDraft(source, calibration: [capture], to: directory.path("out"))
+    draft.form = form
+    draft.settings.refinementSteps = 0
+    return draft
+  }
+}
+
+/// Of a router's matrix [E,H].
+private func isGate(_ name: String) -> Bool {
+  let ends = ["gate.weight", "router.weight", "router.layer.weight"]
+  return ends.contains(where: name.hasSuffix) && !name.contains("shared")
+}
+
+private func isRouter(_ name: String) -> Bool {
+  isGate(name) || name.hasSuffix("e_score_correction_bias")
+}
+
+private func isExpert(_ name: String) -> Bool {
+  name.contains(".experts.") || name.contains("put_linear") && !name.contains("shared")
+}
+
+@Test(arguments: ClassSample.all.filter { $0.modelType != "gpt_oss" })
+func `every class is converted from captures`(_ sample: ClassSample) throws {
+  let bench = try FamilyBench(sample)
+  _ = try bench.draft(.stock).run()
+  let (before, after) = (try bench.weights("source").tensors, try bench.weights("out").tensors)
+  #expect(Set(before.keys) == Set(after.keys))
+  let changed = before.keys.filter { before[$0]?.bytes != after[$0]?.bytes }
+  #expect(changed.allSatisfy { isRouter($0) || isExpert($0) })
+  #expect(changed.contains(where: isRouter))
+  let validation = try bench.validate()
+  #expect(validation.layers.count == before.keys.count(where: isGate))
+  func mean(_ values: [Double?]) throws -> Double {
+    try values.reduce(0) { try $0 + #require($1) } / Double(values.count)
+  }
+  let even = try mean(validation.layers.map(\.patched.metrics.gini))
+  #expect(try even < mean(validation.layers.map(\.original.metrics.gini)))
+}
+
+@Test(arguments: ClassSample.all.filter { $0.modelType != "gpt_oss" })
+func `every class is renumbered without a change of what it chooses`(_ sample: ClassSample) throws {
+  let bench = try FamilyBench(sample)
+  let placement = try bench.place(.checkpoint(.copy(to: bench.directory.path("out"))))
+  let validation = try bench.validate()
+  for (layer, order) in zip(validation.layers, placement.map.layers) {
+    #expect(layer.agreement.overlap == 1)
+    #expect(layer.patched.load == order.map { layer.original.load[$0] })
+  }
+}
+
+@Test func `a router with a bias on its logits is refused by name`() throws {
+  let sample = try #require(ClassSample.all.first { $0.modelType == "gpt_oss" })
+  let bench = try FamilyBench(sample)
+  let copy = Sink.copy(to: bench.directory.path("out"))
+  for act in [
+    { _ = try bench.draft(.stock).run() }, { _ = try bench.place(.checkpoint(copy)) },
+  ] {
+    let error = #expect(throws: RegateError.self) { try act() }
+    #expect(error?.subject == "model.layers.0.mlp.router.bias")
+  }
+  _ = try bench.place(.map(.eplb, to: bench.directory.path("map.json")))
+}
+
+@Test func `a class without a modelling class keeps its own router`() throws {
+  let sample = try #require(ClassSample.all.first { $0.modelType == "olmoe" })
+  let bench = try FamilyBench(sample)
+  let error = #expect(throws: RegateError.self) { try bench.draft(.lpr).run() }
+  #expect(error?.advice == "use `router` stock")
+}
