@@ -42,6 +42,8 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("deepseek_v2", "deepseek_v2", "RegateDeepseekV2"),
   ("deepseek_v3", "deepseek_v3", "RegateDeepseekV3"),
   ("deepseek_v3", "kimi_k2", "RegateDeepseekV3"),
+  ("glm4_moe", "glm4_moe", "RegateGlm4Moe"),
+  ("glm4_moe_lite", "glm4_moe_lite", "RegateGlm4MoeLite"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String
@@ -56,7 +58,10 @@ func `a prototype configuration names classes that the modelling files define`(
     let parts = try #require(reference.stringValue).split(separator: ".").map(String.init)
     let code = String(
       decoding: try #require(PrototypeOutput.modellingFiles[parts[0] + ".py"]), as: UTF8.self)
-    #expect(code.contains("class \(parts[1])("))
+    // A configuration is a class, a model one of the two that a call makes.
+    let isDefined = ["class \(parts[1])(", "\n\(parts[1]), ", ", \(parts[1]) = models("]
+      .contains { code.contains($0) }
+    #expect(isDefined)
     #expect(parts[1].hasPrefix(prefix))
   }
   let name = try #require(config["architectures"]?.arrayValue?.first?.stringValue)

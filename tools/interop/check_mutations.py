@@ -50,6 +50,8 @@ TYPES = {
     "olmoe": [GROUPED | dict(num_experts=4), GROUPED | dict(num_experts=4, attention_bias=True)],
     "glm4_moe": [GROUPED | COUNTED | dict(head_dim=8, use_qk_norm=True),
                  GROUPED | COUNTED | dict(head_dim=8, attention_bias=True)],
+    "glm4_moe_lite": [{k: v for k, v in LATENT.items() if k != "first_k_dense_replace"} | dict(
+        n_group=1, topk_group=1, mlp_layer_types=["sparse", "dense"])],
     "deepseek_v2": [LATENT | dict(topk_method="greedy", n_group=1, topk_group=1),
                     LATENT | dict(q_lora_rank=None, topk_method="greedy", n_group=1, topk_group=1, mlp_bias=True)],
     "deepseek_v3": [LATENT | dict(n_group=4, topk_group=2),

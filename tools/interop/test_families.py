@@ -2,11 +2,14 @@
 """Every family converted from captures: outputs load in transformers, whose routers then choose as
 `regate validate` says.
 
-Run on demand: `REGATE=.build/release/regate pytest tools/interop/test_families.py`.
+Run on demand: `REGATE=.build/release/regate pytest tools/interop/test_families.py`. With LLAMA_CPP
+(its source) and LLAMA_BIN (a folder of its binaries), GGUF files that its converter makes of them are
+converted too, and perplexities compared.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +20,16 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import llama_log  # noqa: E402
 import test_capture as models  # noqa: E402
 
 REGATE = os.environ.get("REGATE", str(Path(__file__).resolve().parents[2] / ".build/release/regate"))
 ROWS, LENGTH = 40, 100
 
 models.FAMILIES.update({
+    "glm4_moe_lite": (transformers.Glm4MoeLiteConfig, dict(
+        {key: value for key, value in models.MLA.items() if key != "first_k_dense_replace"},
+        num_experts_per_tok=3, mlp_layer_types=["sparse", "dense", "sparse"])),
     "phimoe": (transformers.PhimoeConfig, dict(num_local_experts=8)),
     "granitemoe": (transformers.GraniteMoeConfig, dict(num_local_experts=8, num_experts_per_tok=3)),
     "granitemoeshared": (transformers.GraniteMoeSharedConfig, dict(
@@ -66,7 +73,7 @@ def converted(request, tmp_path_factory):
 
 def loaded(folder):
     patched, info = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True)
+        folder, dtype=torch.float32, trust_remote_code=True, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert not info["mismatched_keys"]
     return patched.eval()
@@ -88,7 +95,8 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
     for layer in report["layers"]:
         inputs, before, _ = seen[layer["index"]]
         # MiniMax's block holds the bias and hands it to its router.
-        bias = getattr(patched.model.layers[layer["index"]].mlp, "e_score_correction_bias", None)
+        block = getattr(patched.model.layers[layer["index"]], "mlp", None)
+        bias = getattr(block, "e_score_correction_bias", None)
         with torch.no_grad():
             _, _, after = routers[layer["index"]](inputs, *([] if bias is None else [bias]))
         experts = len(layer["original"]["load"])
@@ -97,3 +105,87 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
             # The captures are bfloat16: a tie may turn.
             assert np.abs(counted - expected["load"]).sum() <= 0.01 * counted.sum()
         assert layer["patched"]["gini"] < 0.7 * layer["original"]["gini"]
+
+
+RUN = ["mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe",
+       "glm4_moe_lite", "minimax_m2"]
+PROTOTYPE = set(RUN) - {"qwen2_moe", "olmoe", "minimax_m2"}
+
+
+def nll(model, ids):
+    ids = torch.from_numpy(ids.astype(np.int64))
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits[:, :-1].double()
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).item()
+
+
+def test_what_regate_runs_gives_the_nll_of_transformers(converted):
+    model, folder, ids, _ = converted
+    family = model.config.model_type
+    if family not in RUN:
+        pytest.skip("fitted to captures")
+    outputs = ["stock"]
+    if family in PROTOTYPE:
+        regate("convert", folder / "model", "--router", "lpr", "--calibration", folder / "fit.npy",
+               "--output", folder / "lpr", "-q")
+        outputs.append("lpr")
+    for output in outputs:
+        report = json.loads(regate(
+            "validate", folder / "model", folder / output, "--calibration", folder / "judge.npy",
+            "--json"))
+        patched = loaded(folder / output)
+        judged = ids[ROWS // 2 :]
+        assert report["nll"]["original"] == pytest.approx(nll(model, judged), abs=2e-4)
+        assert report["nll"]["patched"] == pytest.approx(nll(patched, judged), abs=2e-4)
+
+
+TOOLS = Path(__file__).resolve().parents[1]
+TEXT = TOOLS.parent / "fixtures" / "tiny-text"
+TOKENIZER = TOOLS.parent / "fixtures" / "tiny-qwen3-moe"
+# What llama.cpp and its converter want beside transformers' keys.
+GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "olmoe": dict(num_key_value_heads=4), "glm4_moe": {},
+        "deepseek_v3": dict(num_hidden_layers=3, scoring_func="sigmoid", topk_method="noaux_tc"),
+        "minimax_m2": dict(scoring_func="sigmoid")}
+
+
+def perplexity(model):
+    done = subprocess.run(
+        [Path(os.environ["LLAMA_BIN"]) / "llama-perplexity", "-m", model, "-f", TEXT / "heldout.txt",
+         "-c", "64", "-b", "64", "-ub", "64", "-t", "2", "-ctk", "f32", "-ctv", "f32", "-fa", "off"],
+        capture_output=True, text=True)
+    found = llama_log.perplexity(done.stdout + done.stderr)
+    assert found, done.stderr[-2000:]
+    return found
+
+
+@pytest.mark.skipif("LLAMA_BIN" not in os.environ, reason="LLAMA_BIN is not set")
+@pytest.mark.parametrize("family", GGUF)
+def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
+    kind, values = models.FAMILIES[family]
+    tokenizer = json.loads((TOKENIZER / "config.json").read_text())
+    config = kind(**{**models.COMMON, **values, **GGUF[family], "hidden_size": 64,
+                     "vocab_size": tokenizer["vocab_size"]})
+    torch.manual_seed(3)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.15)
+    model.save_pretrained(tmp_path / "model")
+    settings = tmp_path / "model" / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | GGUF[family]))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TOKENIZER / name, tmp_path / "model")
+    original = tmp_path / "model.gguf"
+    subprocess.run(
+        [sys.executable, TOOLS / "fixtures" / "convert_gguf.py", os.environ["LLAMA_CPP"],
+         tmp_path / "model", "--outtype", "f32", "--outfile", original],
+        check=True, capture_output=True)
+    regate("convert", original, "--calibration", TEXT / "calibration.txt", "--length", 64,
+           "--output", tmp_path / "stock.gguf", "-q")
+    report = json.loads(regate(
+        "validate", original, tmp_path / "stock.gguf", "--calibration", TEXT / "heldout.txt",
+        "--ppl-protocol", "llama", "--length", 64, "--json"))
+    for name, found in (("original", original), ("patched", tmp_path / "stock.gguf")):
+        expected = perplexity(found)
+        assert report["perplexity"][name] == pytest.approx(expected, rel=5e-3)

@@ -41,5 +41,6 @@ extension Family {
         rotatesWholeHeads: false, headNorms: .perHeadIfStored, hasDenseLayers: true,
         shared: .countedIfAny, predicts: true,
         required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
-        optional: .weighing)))
+        optional: .weighing)),
+    forms: FormTraits(classPrefix: "RegateGlm4Moe"))
 }

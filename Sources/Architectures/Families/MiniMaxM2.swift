@@ -7,6 +7,12 @@ import Routing
 extension Family {
   static let miniMaxM2 = Family(
     name: "minimax_m2", title: "MiniMax-M2",
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 8),
+        headSize: Key("head_dim", default: 128), norm: .wholeWidth,
+        rope: RopeTraits(
+          defaultTheta: 5_000_000, partialRotation: 1, rotatedSize: .optional("rotary_dim")))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["minimax_m2"], architectures: ["MiniMaxM2ForCausalLM"],
       defaults: ClassDefaults(
@@ -26,10 +32,7 @@ extension Family {
         fields: [
           "num_experts": .integer, "num_local_experts": .integer, "router_aux_loss_coef": .number,
           "router_jitter_noise": .number,
-        ],
-        attention: GroupedQueryTraits(
-          keyHeads: Key("num_key_value_heads", default: 8),
-          headSize: Key("head_dim", default: 128), norm: .wholeWidth), rotatesPart: true)),
+        ], rotatesPart: true)),
     gguf: GGUFTraits(
       architecture: "minimax-m2", selectionBias: .expected,
       routing: .llamaCpp(.gatingFunction(default: nil), normalise: .fixed(true)),

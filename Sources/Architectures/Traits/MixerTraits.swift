@@ -69,6 +69,8 @@ package struct RopeTraits: Sendable {
   package var defaultTheta = 10_000.0
   /// The part of a head that is rotated where no key says so; nil: always whole heads.
   package var partialRotation: Double?
+  /// The key of the number of rotated dimensions, where `partial_rotary_factor` is not there.
+  package var rotatedSize: Key<Int>?
   /// transformers multiplies the attention's scores by YaRN's scale for `mscale_all_dim`.
   package var growsSoftmax = false
   /// llama.cpp reads `rope.scaling.yarn_log_multiplier` for this architecture.

@@ -9,6 +9,8 @@ package enum Sparsity: Sendable {
   case afterLeadingDense(Key<Int>)
   /// n not in `mlp_only_layers` and (n + 1) divisible by `decoder_sparse_step`.
   case stepped(step: Key<Int>, dense: String)
+  /// Those that a list of words calls "sparse"; n >= 1 where there is none.
+  case named(String)
   /// (n + 1) divisible by `interval`, start <= n <= end; end -1 is the last layer.
   case interval(Key<Int>, start: Key<Int>, end: Key<Int>?)
 }
@@ -27,6 +29,12 @@ extension Sparsity {
       let step = try settings.required(step, minimum: 1)
       let listed = Set(try settings.layers(dense))
       return all.filter { !listed.contains($0) && ($0 + 1) % step == 0 }
+    case .named(let key):
+      guard let types = settings.strings(key) else { return all.filter { $0 >= 1 } }
+      guard types.count >= count else {
+        throw settings.mismatch(key, "has \(types.count) entries for \(count) layers")
+      }
+      return all.filter { types[$0] == "sparse" }
     case .interval(let interval, let start, let end):
       let interval = try settings.required(interval, minimum: 1)
       let start = try settings.required(start)

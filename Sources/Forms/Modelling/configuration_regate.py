@@ -140,14 +140,8 @@ class RegateDeepseekV2Config(DeepseekV2Config):
         )
 
 
-class RegateDeepseekV3Config(DeepseekV3Config):
-    """Also DeepSeek-R1 and Kimi-K2."""
-
-    model_type = "regate_deepseek_v3"
-
-    def __init__(self, **keys):
-        super().__init__(**prepared(keys, "n_routed_experts"))
-        self.model_type = "deepseek_v3"  # By which vLLM knows latent attention.
+class SigmoidGroups:
+    """The rule of DeepSeek-V3, and of the families that follow it."""
 
     def routing_rule(self):
         return RoutingRule(
@@ -161,3 +155,39 @@ class RegateDeepseekV3Config(DeepseekV3Config):
             kept_groups=self.topk_group,
             top_two=True,
         )
+
+
+class RegateDeepseekV3Config(SigmoidGroups, DeepseekV3Config):
+    """Also DeepSeek-R1 and Kimi-K2."""
+
+    model_type = "regate_deepseek_v3"
+
+    def __init__(self, **keys):
+        super().__init__(**prepared(keys, "n_routed_experts"))
+        self.model_type = "deepseek_v3"  # By which vLLM knows latent attention.
+
+
+if hasattr(transformers, "Glm4MoeConfig"):
+
+    class RegateGlm4MoeConfig(SigmoidGroups, transformers.Glm4MoeConfig):
+        model_type = "regate_glm4_moe"
+
+        def __init__(self, **keys):
+            super().__init__(**prepared(keys, "n_routed_experts"))
+
+
+if hasattr(transformers, "Glm4MoeLiteConfig"):
+
+    class RegateGlm4MoeLiteConfig(SigmoidGroups, transformers.Glm4MoeLiteConfig):
+        model_type = "regate_glm4_moe_lite"
+
+        def __init__(self, **keys):
+            super().__init__(**prepared(keys, "n_routed_experts"))
+            self.model_type = "glm4_moe_lite"  # By which vLLM knows latent attention.
+
+
+# By the name that transformers gives the family.
+CONFIGURATIONS = {
+    name.removeprefix("Regate").removesuffix("Config"): value
+    for name, value in list(globals().items()) if name.startswith("Regate")
+}

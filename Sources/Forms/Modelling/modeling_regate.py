@@ -21,26 +21,11 @@ import functools
 from typing import NamedTuple
 
 import torch
+import transformers
 from torch import nn
 from torch.nn import functional as F
-from transformers import (
-    DeepseekV2ForCausalLM,
-    DeepseekV2Model,
-    DeepseekV3ForCausalLM,
-    DeepseekV3Model,
-    MixtralForCausalLM,
-    MixtralModel,
-    Qwen3MoeForCausalLM,
-    Qwen3MoeModel,
-)
 
-from .configuration_regate import (
-    TRANSFORMERS_5,
-    RegateDeepseekV2Config,
-    RegateDeepseekV3Config,
-    RegateMixtralConfig,
-    RegateQwen3MoeConfig,
-)
+from .configuration_regate import CONFIGURATIONS, TRANSFORMERS_5
 from .gate_regate import FLOAT_TENSORS, INNER_PRODUCTS, PrototypeGate, unit
 
 
@@ -263,57 +248,36 @@ class RegateModel:
         install_routers(getattr(self, "model", self))
 
 
-class RegateMixtralModel(RegateModel, MixtralModel):
-    config_class = RegateMixtralConfig
-
-
-class RegateMixtralForCausalLM(RegateModel, MixtralForCausalLM):
-    config_class = RegateMixtralConfig
-    forward = with_router_losses(MixtralForCausalLM.forward)
-
-
-class RegateQwen3MoeModel(RegateModel, Qwen3MoeModel):
-    config_class = RegateQwen3MoeConfig
-
-
-class RegateQwen3MoeForCausalLM(RegateModel, Qwen3MoeForCausalLM):
-    config_class = RegateQwen3MoeConfig
-    forward = with_router_losses(Qwen3MoeForCausalLM.forward)
-
-
-class RegateDeepseekV2Model(RegateModel, DeepseekV2Model):
-    config_class = RegateDeepseekV2Config
-
-
-class RegateDeepseekV2ForCausalLM(RegateModel, DeepseekV2ForCausalLM):
-    config_class = RegateDeepseekV2Config
-    forward = with_router_losses(DeepseekV2ForCausalLM.forward)
-
-
-class RegateDeepseekV3Model(RegateModel, DeepseekV3Model):
-    config_class = RegateDeepseekV3Config
-
-
-class RegateDeepseekV3ForCausalLM(RegateModel, DeepseekV3ForCausalLM):
-    config_class = RegateDeepseekV3Config
-    forward = with_router_losses(DeepseekV3ForCausalLM.forward)
-
-
-if TRANSFORMERS_5:
-    # Experts are fused in memory by model type: ours like their originals, in both directions.
-    from transformers.conversion_mapping import (
-        get_checkpoint_conversion_mapping,
-        register_checkpoint_conversion_mapping,
+def models(family):
+    """Our base and causal models of a family, as transformers calls it; None where it has none."""
+    config = CONFIGURATIONS.get(family)
+    if config is None:
+        return None, None
+    base = getattr(transformers, f"{family}Model")
+    causal = getattr(transformers, f"{family}ForCausalLM")
+    if TRANSFORMERS_5:
+        register_fused_experts(config.model_type)
+    return (
+        type(f"Regate{family}Model", (RegateModel, base), {"config_class": config}),
+        type(f"Regate{family}ForCausalLM", (RegateModel, causal),
+             {"config_class": config, "forward": with_router_losses(causal.forward)}),
     )
 
-    for config_class in (
-        RegateMixtralConfig,
-        RegateQwen3MoeConfig,
-        RegateDeepseekV2Config,
-        RegateDeepseekV3Config,
-    ):
-        register_checkpoint_conversion_mapping(
-            config_class.model_type,
-            get_checkpoint_conversion_mapping(config_class.model_type.removeprefix("regate_")),
-            overwrite=True,
-        )
+
+def register_fused_experts(model_type):
+    """Experts are fused in memory by model type: ours like their originals, in both directions."""
+    from transformers import conversion_mapping
+
+    original = conversion_mapping.get_checkpoint_conversion_mapping(
+        model_type.removeprefix("regate_"))
+    conversion_mapping.register_checkpoint_conversion_mapping(
+        model_type, original, overwrite=True)
+
+
+RegateMixtralModel, RegateMixtralForCausalLM = models("Mixtral")
+RegateQwen3MoeModel, RegateQwen3MoeForCausalLM = models("Qwen3Moe")
+RegateDeepseekV2Model, RegateDeepseekV2ForCausalLM = models("DeepseekV2")
+RegateDeepseekV3Model, RegateDeepseekV3ForCausalLM = models("DeepseekV3")
+# Not in every transformers 4.
+RegateGlm4MoeModel, RegateGlm4MoeForCausalLM = models("Glm4Moe")
+RegateGlm4MoeLiteModel, RegateGlm4MoeLiteForCausalLM = models("Glm4MoeLite")

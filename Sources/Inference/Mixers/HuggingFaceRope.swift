@@ -4,7 +4,8 @@
 //
 //   scaling     `rope_scaling` unless it is absent, null or empty, otherwise `rope_parameters`
 //   theta       that object's `rope_theta`, the top level's, or the class default
-//   part        that object's `partial_rotary_factor`, the top level's, or the class default
+//   part        that object's `partial_rotary_factor`, the top level's, that of the family's count
+//               of rotated dimensions, or the class default
 //   kind        that object's `rope_type`, or its older `type`
 //   context n0  the top level's `original_max_position_embeddings`, that object's, or
 //               `max_position_embeddings`
@@ -96,6 +97,10 @@ struct HuggingFaceRope {
     if scaled || traits.partialRotation != nil {
       if var object = inner, object.has(name) {
         part = try object.number(Key(name, default: nil))
+      } else if !settings.has(name), let key = traits.rotatedSize,
+        let size = try settings.integer(key, minimum: 1)
+      {
+        part = Double(size) / Double(headSize)
       } else {
         let key = Key(name, default: traits.partialRotation ?? 1, null: .means(1))
         part = try settings.number(key)
