@@ -60,6 +60,9 @@ import Testing
       ])
     #expect(
       names(\.llamaCppHasDenseLayers)
-        == ["deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "ernie4_5_moe", "dots1"])
+        == [
+          "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "deepseek_v32",
+          "glm_moe_dsa", "ernie4_5_moe", "dots1",
+        ])
   }
 }

@@ -123,3 +123,18 @@ func `every class is renumbered without a change of what it chooses`(_ sample: C
   let error = #expect(throws: RegateError.self) { try bench.draft(.lpr).run() }
   #expect(error?.advice == "use `router` stock")
 }
+
+@Test(arguments: ClassSample.all.filter { $0.config["index_topk"] != nil })
+func `sequences that a sparse indexer keeps whole are run, longer ones refused`(
+  _ sample: ClassSample
+) throws {
+  let bench = try FamilyBench(sample)
+  func inspect(_ length: Int) throws -> Inspection {
+    let rows = (0..<8).map { row in (0..<length).map { (row + 3 * $0) % 40 } }
+    let ids = try bench.directory.writeIDs(rows, to: "ids.npy")
+    return try Inspection.run(.init(checkpoint: bench.source, load: .traffic([ids], .init())))
+  }
+  #expect(try inspect(16).layers.contains { $0.load != nil })
+  let error = #expect(throws: RegateError.self) { try inspect(17) }
+  #expect(error?.subject == "index_topk" && error?.advice?.contains("at most 16") == true)
+}

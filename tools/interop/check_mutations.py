@@ -56,6 +56,11 @@ TYPES = {
                     LATENT | dict(q_lora_rank=None, topk_method="greedy", n_group=1, topk_group=1, mlp_bias=True)],
     "deepseek_v3": [LATENT | dict(n_group=4, topk_group=2),
                     LATENT | dict(n_group=4, topk_group=2, q_lora_rank=None, attention_bias=True)],
+    "deepseek_v32": [LATENT | dict(
+        n_group=4, topk_group=2, index_topk=16, index_n_heads=2, index_head_dim=8)],
+    "glm_moe_dsa": [LATENT | dict(
+        n_group=1, topk_group=1, index_topk=16, index_n_heads=2, index_head_dim=8,
+        indexer_types=["full", "shared"])],
     "gpt_oss": [GROUPED | dict(num_local_experts=4, head_dim=8)],
     "phimoe": [GROUPED | dict(num_local_experts=4), GROUPED | dict(
         num_local_experts=4, attention_bias=True, lm_head_bias=True)],

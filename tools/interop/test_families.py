@@ -30,6 +30,12 @@ models.FAMILIES.update({
     "glm4_moe_lite": (transformers.Glm4MoeLiteConfig, dict(
         {key: value for key, value in models.MLA.items() if key != "first_k_dense_replace"},
         num_experts_per_tok=3, mlp_layer_types=["sparse", "dense", "sparse"])),
+    "deepseek_v32": (transformers.DeepseekV32Config, dict(
+        models.MLA, num_experts_per_tok=3, n_group=4, topk_group=2, index_topk=100,
+        index_n_heads=2, index_head_dim=16)),
+    "glm_moe_dsa": (transformers.GlmMoeDsaConfig, dict(
+        models.MLA, num_experts_per_tok=3, index_topk=100, index_n_heads=2, index_head_dim=16,
+        index_topk_freq=2)),
     "phimoe": (transformers.PhimoeConfig, dict(num_local_experts=8)),
     "granitemoe": (transformers.GraniteMoeConfig, dict(num_local_experts=8, num_experts_per_tok=3)),
     "granitemoeshared": (transformers.GraniteMoeSharedConfig, dict(
@@ -108,8 +114,8 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
 
 
 RUN = ["mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe",
-       "glm4_moe_lite", "minimax_m2"]
-PROTOTYPE = set(RUN) - {"qwen2_moe", "olmoe", "minimax_m2"}
+       "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2"]
+PROTOTYPE = set(RUN) - {"qwen2_moe", "olmoe", "deepseek_v32", "glm_moe_dsa", "minimax_m2"}
 
 
 def nll(model, ids):
@@ -139,12 +145,27 @@ def test_what_regate_runs_gives_the_nll_of_transformers(converted):
         assert report["nll"]["patched"] == pytest.approx(nll(patched, judged), abs=2e-4)
 
 
+def test_longer_sequences_than_the_indexer_keeps_are_refused(converted):
+    model, folder, ids, _ = converted
+    if not hasattr(model.config, "index_topk"):
+        pytest.skip("has no indexer")
+    long = np.concatenate([ids, ids[:, :1]], 1)
+    np.save(folder / "long.npy", long.astype(np.int32))
+    done = subprocess.run(
+        [REGATE, "inspect", str(folder / "model"), "--calibration", str(folder / "long.npy")],
+        capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "index_topk: is 100" in done.stderr and "one has 101 tokens" in done.stderr, done.stderr
+
+
 TOOLS = Path(__file__).resolve().parents[1]
 TEXT = TOOLS.parent / "fixtures" / "tiny-text"
 TOKENIZER = TOOLS.parent / "fixtures" / "tiny-qwen3-moe"
 # What llama.cpp and its converter want beside transformers' keys.
 GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "olmoe": dict(num_key_value_heads=4), "glm4_moe": {},
         "deepseek_v3": dict(num_hidden_layers=3, scoring_func="sigmoid", topk_method="noaux_tc"),
+        "glm_moe_dsa": dict(scoring_func="sigmoid", topk_method="noaux_tc", index_head_dim=128,
+                            indexer_types=["full"] * 3),
         "minimax_m2": dict(scoring_func="sigmoid")}
 
 

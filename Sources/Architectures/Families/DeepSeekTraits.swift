@@ -13,32 +13,36 @@ extension TensorNames {
 }
 
 extension MixerTraits {
-  static func deepSeek(interleaved: Switch, rotatedSize: String?) -> MixerTraits {
+  static func deepSeek(
+    interleaved: Switch, rotatedSize: String?, indexer: SparseIndexer? = nil
+  ) -> MixerTraits {
     .latent(
       LatentAttentionTraits(
         biases: .attentionBias(output: true), rotatedSize: rotatedSize,
         rope: RopeTraits(
           interleaved: interleaved, ggufInterleaved: true, growsSoftmax: true,
-          readsYarnLogMultiplier: true)))
+          readsYarnLogMultiplier: true),
+        indexer: indexer))
   }
 }
 
 extension GGUFTraits {
-  /// One GGUF architecture for V2 and V3.
+  /// One GGUF architecture for V2 and V3, and others that differ from it by an indexer.
   static func deepseek2(
+    _ architecture: String = "deepseek2", scoring: RoutingTraits.Scoring? = nil,
     publishedGroups: String, recognises: (@Sendable (GGUFCheckpoint) -> Bool)? = nil,
     caveats: [Caveat]
   ) -> GGUFTraits {
     GGUFTraits(
-      architecture: "deepseek2", recognises: recognises, sparsity: .ggufLeadingDense,
+      architecture: architecture, recognises: recognises, sparsity: .ggufLeadingDense,
       selectionBias: .optional, fusedGateUp: true,
-      routing: .llamaCppFromKeys(.gatingFunction(default: .softmax)),
+      routing: .llamaCppFromKeys(scoring ?? .gatingFunction(default: .softmax)),
       made: GGUFClassTraits(
         wasRun: true, hasDenseLayers: true, shared: .counted, predicts: true,
-        required: [
+        required: ([
           "attention.kv_lora_rank": .u32, "expert_feed_forward_length": .u32PerLayer,
           "expert_shared_count": .u32,
-        ],
+        ] as [String: GGUFKeyType]).merging(architecture == "deepseek2" ? [:] : .indexer) { $1 },
         optional: [String: GGUFKeyType].weighing.merging([
           "attention.q_lora_rank": .u32, "attention.key_length_mla": .u32,
           "attention.value_length_mla": .u32, "vocab_size": .u32,

@@ -106,7 +106,11 @@ package struct ClassConfiguration {
     if types.count != layers {
       refuse("layer_types", "has \(types.count) entries for \(layers) layers")
     }
-    if let type = types.first(where: { !["full_attention", "sliding_attention"].contains($0) }) {
+    var known = ["full_attention", "sliding_attention"]
+    if case .latent(let latent) = family.mixer, latent.indexer != nil {
+      known = ["indexed_attention"]
+    }
+    if let type = types.first(where: { !known.contains($0) }) {
       doubt("layer_types", "what \"\(type)\" does is not known")
     }
   }

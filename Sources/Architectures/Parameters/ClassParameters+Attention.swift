@@ -3,12 +3,14 @@
 import ByteStorage
 
 extension ClassParameters {
-  mutating func readAttention(_ prefix: String) throws(RegateError) {
+  mutating func readAttention(_ prefix: String, layer: Int) throws(RegateError) {
     let heads = try settings.required(
       Key("num_attention_heads", default: traits.defaults.heads), minimum: 1)
     if made.sinks { add(prefix + "sinks", [heads]) }
     switch layout.family.mixer {
-    case .latent(let latent): try readLatent(latent, heads: heads, prefix)
+    case .latent(let latent):
+      try readLatent(latent, heads: heads, prefix)
+      if let indexer = latent.indexer { try readIndexer(indexer, layer: layer, prefix) }
     case .groupedQuery(let grouped): try readGrouped(grouped, heads: heads, prefix)
     case nil:
       if let grouped = made.attention { try readGrouped(grouped, heads: heads, prefix) }
@@ -62,5 +64,23 @@ extension ClassParameters {
     add(prefix + "kv_a_layernorm.weight", [rank])
     addLinear(prefix + "kv_b_proj", heads * (nope + values), rank)
     addLinear(prefix + "o_proj", hidden, heads * values, bias: bias)
+  }
+
+  /// Nothing where the layer takes what an earlier one's indexer kept.
+  private mutating func readIndexer(
+    _ indexer: SparseIndexer, layer: Int, _ prefix: String
+  ) throws(RegateError) {
+    if indexer.isShared, let types = settings.strings("indexer_types") {
+      guard layer < types.count, types[layer] == "full" else { return }
+    }
+    let heads = try settings.required(indexer.heads, minimum: 1)
+    let size = try settings.required(indexer.headSize, minimum: 1)
+    let queryRank = try settings.required(Key("q_lora_rank", default: 1536), minimum: 1)
+    let prefix = prefix + "indexer."
+    addLinear(prefix + "wq_b", heads * size, queryRank)
+    addLinear(prefix + "wk", size, hidden)
+    add(prefix + "k_norm.weight", [size])
+    add(prefix + "k_norm.bias", [size])
+    addLinear(prefix + "weights_proj", heads, hidden)
   }
 }

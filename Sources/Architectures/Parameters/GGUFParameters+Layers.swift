@@ -64,6 +64,20 @@ extension GGUFParameters {
       add(prefix + "attn_kv_b.weight", [heads * (nope + value), rank], isOptional: isOptional)
     }
     addMatrix(prefix + "attn_output", hidden, heads * value, isOptional: isOptional)
+    if case .latent(let latent) = layout.family.mixer, let indexer = latent.indexer {
+      readIndexer(prefix + "indexer.", isOptional: isOptional || indexer.isShared)
+    }
+  }
+
+  private mutating func readIndexer(_ prefix: String, isOptional: Bool) {
+    let size = sizes.indexerHeadSize
+    add(prefix + "k_norm.weight", [size], isOptional: isOptional)
+    add(prefix + "k_norm.bias", [size], isOptional: isOptional)
+    add(prefix + "proj.weight", [sizes.indexerHeads, hidden], isOptional: isOptional)
+    add(prefix + "attn_k.weight", [size, hidden], isOptional: isOptional)
+    add(
+      prefix + "attn_q_b.weight", [sizes.indexerHeads * size, sizes.queryRank],
+      isOptional: isOptional)
   }
 
   mutating func readExperts(_ prefix: String, isOptional: Bool) {

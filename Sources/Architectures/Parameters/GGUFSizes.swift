@@ -23,6 +23,9 @@ struct GGUFSizes {
   /// Latent attention.
   let queryRank: Int
   let keyRank: Int
+  /// Of a sparse indexer.
+  let indexerHeads: Int
+  let indexerHeadSize: Int
   /// The sizes of heads after expansion, where the file's matrices are split by head.
   let split: (key: Int, value: Int)?
 
@@ -57,6 +60,8 @@ struct GGUFSizes {
     sharedWidth = shared > 0 ? shared : nil
     queryRank = try count("attention.q_lora_rank")
     keyRank = try count("attention.kv_lora_rank")
+    indexerHeads = try count("attention.indexer.head_count")
+    indexerHeadSize = try count("attention.indexer.key_length")
     let expanded = (
       key: try count("attention.key_length_mla"), value: try count("attention.value_length_mla")
     )

@@ -58,6 +58,15 @@ extension [String: FieldTypes] {
     "v_head_dim": .integer,
   ]
 
+  /// Sparse attention by an indexer, and what its classes have otherwise than DeepSeek-V3's.
+  static let indexer: Self = [
+    "index_head_dim": .integer, "index_n_heads": .integer, "index_topk": .integer,
+    "indexer_types": [.null, .texts], "mlp_bias": .flag, "mlp_layer_types": [.null, .texts],
+    "n_group": .integer, "norm_topk_prob": .flag, "num_key_value_heads": .integer,
+    "num_local_experts": .integer, "num_mtp_layers": .integer, "q_lora_rank": .integer,
+    "topk_group": .integer,
+  ]
+
   /// Qwen's experts.
   static let qwen: Self = [
     "decoder_sparse_step": .integer, "mlp_only_layers": [.null, .integers],

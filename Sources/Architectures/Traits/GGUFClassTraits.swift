@@ -75,6 +75,12 @@ enum GGUFKeyType: String, Sendable {
 }
 
 extension [String: GGUFKeyType] {
+  /// A sparse indexer.
+  static let indexer: Self = [
+    "attention.indexer.head_count": .u32, "attention.indexer.key_length": .u32,
+    "attention.indexer.top_k": .u32,
+  ]
+
   /// How chosen experts are weighed, and how many layers come before them.
   static let weighing: Self = [
     "leading_dense_block_count": .u32, "expert_weights_scale": .f32, "expert_weights_norm": .bool,

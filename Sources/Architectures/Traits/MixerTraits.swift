@@ -48,6 +48,18 @@ package struct LatentAttentionTraits: Sendable {
   /// A second key that transformers takes the size of the rotated part from.
   package var rotatedSize: String?
   package var rope = RopeTraits()
+  package var indexer: SparseIndexer?
+}
+
+/// The sparse attention of DeepSeek-V3.2: an indexer keeps so many keys for each query. Sequences
+/// that are no longer keep all, and dense attention is exact.
+package struct SparseIndexer: Sendable {
+  package var keptKeys = Key("index_topk", default: 2048)
+  package var ggufKeptKeys = Key<Int>("attention.indexer.top_k", default: nil)
+  package var heads: Key<Int>
+  package var headSize = Key("index_head_dim", default: 128)
+  /// Layers may take what an earlier one's indexer kept (`indexer_types`), and have none then.
+  package var isShared = false
 }
 
 /// Which projections have biases in safetensors files; GGUF files tell by what they hold.

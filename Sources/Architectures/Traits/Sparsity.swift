@@ -9,8 +9,8 @@ package enum Sparsity: Sendable {
   case afterLeadingDense(Key<Int>)
   /// n not in `mlp_only_layers` and (n + 1) divisible by `decoder_sparse_step`.
   case stepped(step: Key<Int>, dense: String)
-  /// Those that a list of words calls "sparse"; n >= 1 where there is none.
-  case named(String)
+  /// Those that a list of words calls "sparse"; where there is none, n >= key, or n >= 1.
+  case named(String, leadingDense: Key<Int>? = nil)
   /// (n + 1) divisible by `interval`, start <= n <= end; end -1 is the last layer.
   case interval(Key<Int>, start: Key<Int>, end: Key<Int>?)
 }
@@ -29,8 +29,11 @@ extension Sparsity {
       let step = try settings.required(step, minimum: 1)
       let listed = Set(try settings.layers(dense))
       return all.filter { !listed.contains($0) && ($0 + 1) % step == 0 }
-    case .named(let key):
-      guard let types = settings.strings(key) else { return all.filter { $0 >= 1 } }
+    case .named(let key, let leadingDense):
+      guard let types = settings.strings(key) else {
+        let dense = try leadingDense.map { key throws(RegateError) in try settings.required(key) }
+        return all.filter { $0 >= dense ?? 1 }
+      }
       guard types.count >= count else {
         throw settings.mismatch(key, "has \(types.count) entries for \(count) layers")
       }

@@ -22,6 +22,8 @@ struct MultiHeadLatentAttention: TokenMixer {
   let epsilon: Float
   let biases: Presence
   let outputBias: Presence
+  /// Keys that a sparse indexer keeps for each query; nil where there is none.
+  let keptKeys: Int?
 
   /// Width of all heads' unrotated keys and values.
   var expanded: Int { shape.heads * (nope + shape.valueSize) }
@@ -51,7 +53,14 @@ struct MultiHeadLatentAttention: TokenMixer {
   func load(
     layer: Int, from reader: WeightReader, ropes: RopeTables, threads: Int
   ) throws(RegateError) -> any LoadedMixer {
-    try Layer(self, layer: layer, reader, ropes.table(of: rope, reader), threads: threads)
+    if let keptKeys, ropes.positions > keptKeys {
+      throw RegateError(
+        .unsupported, file: reader.checkpoint.path, subject: "index_topk",
+        "is \(keptKeys): of longer sequences the sparse indexer leaves out keys, which Regate does"
+          + " not compute, but one has \(ropes.positions) tokens",
+        advice: "give a `length` of at most \(keptKeys)")
+    }
+    return try Layer(self, layer: layer, reader, ropes.table(of: rope, reader), threads: threads)
   }
 }
 
@@ -90,7 +99,10 @@ extension MultiHeadLatentAttention {
       shape: shape(heads: heads, size: nope + rotated, valueSize: valueSize, growth),
       // transformers builds these norms without the model's epsilon.
       rope: rope, queryRank: queryRank, keyRank: keyRank, nope: nope, epsilon: 1e-6,
-      biases: biases, outputBias: outputBias)
+      biases: biases, outputBias: outputBias,
+      keptKeys: try traits.indexer.map { indexer throws(RegateError) in
+        try source.settings.required(indexer.keptKeys, minimum: 1)
+      })
   }
 
   /// transformers repeats keys for as many query heads as there are to each of these heads,
@@ -129,7 +141,10 @@ extension MultiHeadLatentAttention {
       hiddenSize: source.hiddenSize,
       shape: shape(heads: heads, size: size, valueSize: valueSize, growth),
       rope: rope, queryRank: queryRank, keyRank: keyRank, nope: size - rope.dimensions,
-      epsilon: source.epsilon, biases: biases, outputBias: outputBias)
+      epsilon: source.epsilon, biases: biases, outputBias: outputBias,
+      keptKeys: try traits.indexer.map { indexer throws(RegateError) in
+        try source.settings.required(indexer.ggufKeptKeys, minimum: 1)
+      })
   }
 
   /// `growth` multiplies the scores, beside the head size's root.

@@ -25,7 +25,7 @@ struct RopeTable: Sendable {
 
 /// The tables of a pass: one for each rotation that its layers have, made when a layer asks first.
 package final class RopeTables: Sendable {
-  private let positions: Int
+  let positions: Int
   private let tables = Mutex<[Rope: RopeTable]>([:])
 
   /// Tables for positions below `positions`.
