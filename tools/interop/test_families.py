@@ -145,6 +145,34 @@ def test_what_regate_runs_gives_the_nll_of_transformers(converted):
         assert report["nll"]["patched"] == pytest.approx(nll(patched, judged), abs=2e-4)
 
 
+def test_the_language_model_of_qwen3_vl_is_converted(tmp_path):
+    text = {**models.COMMON, **models.QWEN, "head_dim": 16, "rope_parameters": dict(
+        rope_type="default", rope_theta=1e4, mrope_section=[4, 2, 2], mrope_interleaved=True)}
+    tower = dict(depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32,
+                 deepstack_visual_indexes=[0], num_position_embeddings=16)
+    tokens = dict(image_token_id=93, video_token_id=94, vision_start_token_id=95, vision_end_token_id=96)
+    torch.manual_seed(0)
+    kind = transformers.Qwen3VLMoeForConditionalGeneration
+    model = kind(transformers.Qwen3VLMoeConfig(text_config=text, vision_config=tower, **tokens)).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.15)
+    model.save_pretrained(tmp_path / "model")
+    ids = (np.random.default_rng(3).zipf(1.3, (ROWS, LENGTH)) % 92).astype(np.int32)
+    np.save(tmp_path / "fit.npy", ids[: ROWS // 2])
+    np.save(tmp_path / "judge.npy", ids[ROWS // 2 :])
+    regate("convert", tmp_path / "model", "--calibration", tmp_path / "fit.npy", "--output",
+           tmp_path / "stock", "-q")
+    report = json.loads(regate("validate", tmp_path / "model", tmp_path / "stock", "--calibration",
+                               tmp_path / "judge.npy", "--json"))
+    patched, info = kind.from_pretrained(
+        tmp_path / "stock", dtype=torch.float32, output_loading_info=True)
+    assert not any(info.values()), info
+    for name, network in (("original", model), ("patched", patched.eval())):
+        assert report["nll"][name] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
+
+
 def test_longer_sequences_than_the_indexer_keeps_are_refused(converted):
     model, folder, ids, _ = converted
     if not hasattr(model.config, "index_topk"):

@@ -8,6 +8,6 @@ extension Family {
   /// the first one is suggested.
   package static let all: [Family] = [
     .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .deepseekV32, .glmDSA, .qwen2,
-    .olmoe, .gptOSS, .phi, .granite, .miniMaxM2, .ernie, .dots1,
+    .qwen3VL, .olmoe, .gptOSS, .phi, .granite, .miniMaxM2, .ernie, .dots1,
   ]
 }
