@@ -47,7 +47,8 @@ extension Family {
       ]),
     forms: FormTraits(
       classPrefix: "RegateDeepseekV2", official: .differs(DeepSeekCaveats.officialRouting)),
-    runtimes: RuntimeTraits(vllm: .init(refusesStrayBias: true)))
+    runtimes: RuntimeTraits(
+      vllm: .init(refusesStrayBias: true, hasEPLB: true), sglang: .init(locations: .taken)))
 
   private static let ignoredNorm: Caveat = { subject throws(RegateError) in
     guard

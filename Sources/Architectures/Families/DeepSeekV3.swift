@@ -43,7 +43,8 @@ extension Family {
     forms: FormTraits(
       classPrefix: "RegateDeepseekV3", official: .differs(DeepSeekCaveats.officialRouting)),
     runtimes: RuntimeTraits(
-      mlx: .init(decodes: ["fp8"]), vllm: .init(biasMethod: "noaux_tc")))
+      mlx: .init(decodes: ["fp8"]), vllm: .init(biasMethod: "noaux_tc", hasEPLB: true),
+      sglang: .init(locations: .taken)))
 
   /// transformers takes `expected` whatever the key says.
   private static func unreadKey(_ key: String, _ expected: String, readers: String) -> Caveat {

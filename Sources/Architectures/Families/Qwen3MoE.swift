@@ -41,5 +41,9 @@ extension Family {
           olderKeys: [(older: "num_experts", current: "num_local_experts")]))),
     runtimes: RuntimeTraits(
       mlx: .init(requiredKeys: ["num_experts", "rope_theta"]),
-      sglang: .init(dropsGGUFNorm: true, runsPrototype: true, ranStock: true)))
+      vllm: .init(hasEPLB: true),
+      sglang: .init(
+        dropsGGUFNorm: true, runsPrototype: true, runsPrototypePackage: true, ranStock: true,
+        locations: .mappedLate),
+      pluginNeedsNorm: true))
 }
