@@ -55,7 +55,7 @@ extension CheckRule {
       "mlx-loads", .note, "loads as the original does",
       run, command: "mlx_lm.generate --model MODEL --prompt TEXT"
     ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.hasPrototypeForm
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.runtimes.mlx.ranStock
         && ($0.quantisation == "mlx" || $0.quantisation == nil && $0.reading.matches)
         ? CheckSubject.whole : nil
     },

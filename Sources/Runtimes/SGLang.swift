@@ -45,11 +45,7 @@ extension CheckRule {
       "prototype-unknown", .refuses,
       "does not load this family in the prototype form; convert with `router` stock",
       .measured("DeepSeek-V3, \(ran)", in: newest)
-    ) {
-      let sglang = $0.family.runtimes.sglang
-      return $0.prototype && !sglang.runsPrototype && !sglang.runsPrototypePackage
-        ? "model_type" : nil
-    },
+    ) { $0.prototype && $0.family.runtimes.sglang.refusesPrototype ? "model_type" : nil },
     CheckRule(
       "prototype-locations", .note,
       "never use --enable-eplb or --init-expert-location with the Transformers backend: it loads "

@@ -18,14 +18,22 @@ extension CheckRule {
         + "the same experts",
       .measured("Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU)", in: "0.32.0"),
       command: "vllm serve MODEL --trust-remote-code"
-    ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
+    ) {
+      $0.prototype && $0.family.runtimes.vllm.ranPrototype && $0.reading.matches
+        ? "model_type" : nil
+    },
     CheckRule(
       "prototype-plugin", .note,
       "loads in its own class with Regate's plugin; it then chooses the "
         + "same experts",
-      .measured("Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU)", in: "0.32.0"),
+      .measured(
+        "Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU); DeepSeek-V2 with random weights",
+        in: "0.32.0"),
       command: "pip install tools/python && vllm serve MODEL"
-    ) { $0.prototype && !$0.pluginRefusesNorm && $0.reading.matches ? "model_type" : nil },
+    ) {
+      $0.prototype && $0.family.runtimes.vllm.ranPlugin && !$0.pluginRefusesNorm
+        && $0.reading.matches ? "model_type" : nil
+    },
     .pluginNorm("serve with --model-impl transformers --trust-remote-code"),
     CheckRule(
       "prototype-attention", .note,
@@ -56,7 +64,7 @@ extension CheckRule {
         in: "0.29.0", "0.32.0"),
       command: "vllm serve MODEL"
     ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.hasPrototypeForm
+      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.runtimes.vllm.ranStock
         && $0.quantisation == nil && $0.fusedExperts == nil && $0.reading.matches
         ? CheckSubject.whole : nil
     },

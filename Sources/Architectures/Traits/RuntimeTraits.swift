@@ -22,6 +22,8 @@ package struct RuntimeTraits: Sendable {
     package var derivesHeadSize = false
     /// Values of `quant_method`, beside its own, whose experts it decodes.
     package var decodes: Set<String> = []
+    /// Stock checkpoints were run in it.
+    package var ranStock = false
   }
 
   package struct VLLM: Sendable {
@@ -29,6 +31,12 @@ package struct RuntimeTraits: Sendable {
     package var refusesStrayBias = false
     /// The value of `topk_method` without which it makes no selection bias.
     package var biasMethod: String?
+    /// Stock checkpoints were run in it.
+    package var ranStock = false
+    /// The prototype form was run in its Transformers backend.
+    package var ranPrototype = false
+    /// Regate's plugin has a class of the family, which was run.
+    package var ranPlugin = false
     /// Its class of the family has the interface that its load balancer of experts (EPLB) works by;
     /// nil where it has no such class.
     package var hasEPLB: Bool?
@@ -41,6 +49,8 @@ package struct RuntimeTraits: Sendable {
     package var runsPrototype = false
     /// Regate's package for it has a class of the family.
     package var runsPrototypePackage = false
+    /// Neither loads the prototype form.
+    package var refusesPrototype = false
     /// Stock checkpoints were run in it.
     package var ranStock = false
     /// Whether its class of the family takes a map of where experts lie.
