@@ -75,7 +75,9 @@ package enum ExpertIdentity {
         throw RegateError(
           .mismatch, file: path, subject: "layer \(layer), expert \(physical)",
           "its bytes are those of no expert of the original's layer",
-          advice: "give the checkpoint that this one was made from")
+          advice:
+            "give the checkpoint that this one was made from, or compare two trainings of one "
+            + "model with `LoadDrift`")
       }
       map.append(logical)
     }

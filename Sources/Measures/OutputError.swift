@@ -2,7 +2,7 @@
 //
 // Relative error of a layer's routed experts on the same inputs,
 //
-//   ||y' - y||_F / ||y||_F,   y_t = sum over the token's experts of weight x expert(x_t),
+//   y_t = sum over the token's experts of weight x expert(x_t),
 //
 // computed with the real experts (shared experts are the same on both sides and cancel).
 
@@ -23,36 +23,32 @@ package enum OutputError {
     }
   }
 
-  /// The errors of each of `candidates` against `original` over each of `groups` of tokens, nil
-  /// for all: [candidate][group]. Every expert is decoded once for all. Nil where the original's
-  /// output is zero.
+  /// The errors of each of `routings` against the first, over each of `groups` of tokens, nil for
+  /// all: [group][routing]. Every expert is decoded once for all.
   package static func relative(
-    inputs: Matrix, original: Routing, candidates: [Routing], groups: [[Int]?] = [nil],
-    pass: ExpertPass
-  ) throws(RegateError) -> [[Double?]] {
-    let experts = original.map.count
-    let before = weights(of: original, experts: experts)
-    let after = candidates.map { weights(of: $0, experts: experts) }
-    let tokens = before.indices.map { logical in
-      after.reduce(into: Set(before[logical].keys)) { $0.formUnion($1[logical].keys) }.sorted()
+    inputs: Matrix, routings: [Routing], groups: [[Int]?], pass: ExpertPass
+  ) throws(RegateError) -> [[RelativeError]] {
+    let experts = routings[0].map.count
+    let weights = routings.map { Self.weights(of: $0, experts: experts) }
+    let tokens = (0..<experts).map { logical in
+      weights.reduce(into: Set<Int>()) { $0.formUnion($1[logical].keys) }.sorted()
     }
     var output = Matrix(rows: inputs.rows, columns: inputs.columns)
-    var differences = candidates.map { _ in output }
+    var differences = routings.map { _ in output }
     try pass.run([.init(inputs: inputs, tokensOfExpert: tokens)]) { _, logical, tokens, outputs in
       for (row, token) in tokens.enumerated() {
-        let old = before[logical][token] ?? 0
+        let old = weights[0][logical][token] ?? 0
         output.add(outputs, row: row, times: old, to: token)
-        for candidate in after.indices {
-          let new = after[candidate][logical][token] ?? 0
-          differences[candidate].add(outputs, row: row, times: new - old, to: token)
+        for place in routings.indices.dropFirst() {
+          let new = weights[place][logical][token] ?? 0
+          differences[place].add(outputs, row: row, times: new - old, to: token)
         }
       }
     }
-    return differences.map { difference in
-      groups.map { rows in
-        let norm = output.squaredNorm(rows: rows)
-        return norm > 0 ? (difference.squaredNorm(rows: rows) / norm).squareRoot() : nil
-      }
+    let norms = output.squaredNorms
+    let distances = differences.map(\.squaredNorms)
+    return groups.map { rows in
+      distances.map { RelativeError(distances: $0, norms: norms, rows: rows) }
     }
   }
 
@@ -82,11 +78,8 @@ extension Matrix {
     }
   }
 
-  /// Over the given rows, nil for all.
-  fileprivate func squaredNorm(rows: [Int]?) -> Double {
-    guard let rows else { return values.reduce(0.0) { $0 + Double($1) * Double($1) } }
-    return rows.reduce(0.0) { sum, row in
-      self.row(row).reduce(sum) { $0 + Double($1) * Double($1) }
-    }
+  /// The sum of squares of each row.
+  fileprivate var squaredNorms: [Double] {
+    (0..<rows).map { row($0).reduce(0.0) { $0 + Double($1) * Double($1) } }
   }
 }

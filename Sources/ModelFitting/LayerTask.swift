@@ -188,7 +188,7 @@ struct LayerTask {
       let sets = groups.indices.map { group in
         SetLoad(
           before, map: identity, patched: after[index], patchedMap: map, rows: groups[group],
-          outputError: errors[group][index + 1])
+          outputError: errors[group][index + 1].overall)
       }
       let found = figures[index]
       return ModelFit.Layer(
@@ -199,7 +199,7 @@ struct LayerTask {
           clones: new.fit.clones.count, latentSize: new.fit.prototype.latentSize,
           officialLatentSize: new.fit.official?.latentSize,
           explainedVariance: new.fit.explainedVariance, feasibleGini: new.fit.feasibleGini,
-          outputError: errors.first?[index + 1], sets: sets,
+          outputError: errors.first?[index + 1].overall, sets: sets,
           rankStages: new.fit.stages.map(LayerFigures.RankStage.init)))
     }
   }

@@ -42,7 +42,9 @@
 @_exported public import enum Routing.SimilarityKind
 @_exported public import struct Runtimes.Check
 @_exported public import enum Runtimes.CheckLevel
+@_exported public import struct Runtimes.Evidence
 @_exported public import enum Runtimes.Runtime
+@_exported public import enum Runtimes.VersionRange
 @_exported public import enum Tensors.ElementType
 @_exported public import struct Traffic.CalibrationSets
 @_exported public import struct Traffic.ExpertLoad

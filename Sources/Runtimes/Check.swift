@@ -15,12 +15,12 @@ public struct Check: Sendable {
     public let subject: String
     /// What the runtime does, and what can be done about it.
     public let text: String
-    /// Where this is known from.
-    public let source: String
-    /// The versions of the runtime with which it was seen or read, as far as they are known.
-    public let versions: String?
-    /// Whether it was seen by running that runtime; otherwise it was only read.
-    public let verified: Bool
+    /// How this is known, and of which versions.
+    public let evidence: Evidence
+    /// The versions that it is about; nil: all, as far as they are known.
+    public var range: VersionRange?
+    /// What to type to serve or load the checkpoint, called MODEL, where this says that it loads.
+    public var command: String?
     /// The tensors that it is about, where there may be several.
     public var names: [String] = []
   }
@@ -43,8 +43,8 @@ public struct Check: Sendable {
     /// What the rules found; empty where none applies.
     public let findings: [Finding]
 
-    /// The versions with which the runtime was seen to load such checkpoints; nil where it was not.
-    public let confirmed: String?
+    /// What shows that the runtime loads such checkpoints; nil where it was not seen to.
+    public var confirmed: Evidence? { findings.first { $0.command != nil }?.evidence }
 
     /// The gravest level; nil where no rule applies.
     public var level: CheckLevel? { findings.first?.level }
@@ -89,22 +89,20 @@ public struct Check: Sendable {
         : subject.official ? "the router of the official LPR code" : "the family's own router")
     warnings = subject.model.warnings
     outcomes = runtimes.map { runtime in
-      let rules = CheckRule.rules(for: runtime).compactMap { rule in
-        rule.applies(subject).map { (rule, subject: $0) }
-      }
       let findings =
         subject.reading.findings(for: runtime)
-        + rules.map { rule, subject in
-          Finding(
-            rule: rule.name, level: rule.level, subject: subject, text: rule.text,
-            source: rule.source, versions: rule.versions, verified: rule.verified)
+        + CheckRule.rules(for: runtime).compactMap { rule in
+          rule.applies(subject).map {
+            Finding(
+              rule: rule.name, level: rule.level, subject: $0, text: rule.text,
+              evidence: rule.evidence, range: rule.range, command: rule.command)
+          }
         }
       // Stable: rules of one level stay in the order of the table.
       let graded = CheckLevel.allCases.reversed().flatMap { level in
         findings.filter { $0.level == level }
       }
-      let confirmed = rules.first { $0.0.confirms }?.0.versions
-      return Outcome(runtime: runtime, findings: graded, confirmed: confirmed)
+      return Outcome(runtime: runtime, findings: graded)
     }
   }
 }

@@ -5,6 +5,7 @@ import ByteStorage
 package import Checkpoints
 package import Forms
 import OrderedCollections
+import Routing
 package import Tensors
 
 /// What a rule says about a checkpoint.
@@ -35,29 +36,26 @@ package struct CheckRule: Sendable {
   package let level: CheckLevel
   /// What the runtime does, and what can be done about it.
   package let text: String
-  /// Where this is known from.
-  package let source: String
-  /// The versions of the runtime with which it was seen or read, as far as they are known.
-  package let versions: String?
-  /// Whether it was seen by running that runtime; otherwise it was only read.
-  package let verified: Bool
-  /// Whether it says that the runtime loads the checkpoint: silence says nothing.
-  package let confirms: Bool
+  /// How this is known, and of which versions.
+  package let evidence: Evidence
+  /// The versions that it is about; nil: all, as far as they are known.
+  package let range: VersionRange?
+  /// What to type, of a rule that says that the runtime loads the checkpoint: silence says nothing.
+  package let command: String?
   /// What in the checkpoint the rule is about (a tensor, a key); nil where it does not apply.
   package let applies: @Sendable (CheckSubject) -> String?
 
   package init(
-    _ name: String, _ level: CheckLevel, _ text: String, source: String, versions: String? = nil,
-    verified: Bool = false, confirms: Bool = false,
+    _ name: String, _ level: CheckLevel, _ text: String, _ evidence: Evidence,
+    range: VersionRange? = nil, command: String? = nil,
     applies: @escaping @Sendable (CheckSubject) -> String?
   ) {
     self.name = name
     self.level = level
     self.text = text
-    self.source = source
-    self.versions = versions
-    self.verified = verified
-    self.confirms = confirms
+    self.evidence = evidence
+    self.range = range
+    self.command = command
     self.applies = applies
   }
 }
@@ -164,6 +162,11 @@ package struct CheckSubject: Sendable {
   package var strayShard: String? {
     guard !isPlanned, let safetensors, safetensors.index == nil else { return nil }
     return safetensors.otherWeights.first { $0.hasSuffix(".safetensors") && !$0.contains("/") }
+  }
+
+  /// The prototype form with weights that Regate's plugin cannot give to the family's rule.
+  package var pluginRefusesNorm: Bool {
+    prototype && family.runtimes.pluginNeedsNorm && layout.layers.first?.rule.normalise == false
   }
 
   /// The first fused expert matrix.

@@ -7,33 +7,33 @@ import Checkpoints
 import Routing
 
 extension CheckRule {
+  private static let version = "0.5.0-dev"
+
   /// In the order in which findings of one level are reported.
   static let llamaCpp: [CheckRule] = [
     CheckRule(
       "needs-gguf", .refuses,
       "reads GGUF only; convert the weights with convert_hf_to_gguf.py, which knows no "
         + "prototype form",
-      source: "llama.cpp src/llama-model-loader.cpp, convert_hf_to_gguf.py", versions: "0.5.0-dev"
+      .read("src/llama-model-loader.cpp, convert_hf_to_gguf.py", in: version)
     ) { $0.isGGUF ? nil : CheckSubject.whole },
     .mlxNames,
     CheckRule(
       "gguf-loads", .note, "loads as the original does",
-      source: "tools/interop/check_mutations.py", versions: "0.5.0-dev", verified: true,
-      confirms: true
+      .measured("tools/interop/check_mutations.py", in: version), command: "llama-server -m MODEL"
     ) { $0.isGGUF && $0.family.gguf.made.wasRun && $0.reading.matches ? CheckSubject.whole : nil },
     CheckRule(
       "gguf-types", .refuses,
       "loads it and stops when it first computes with it: it multiplies by no matrix of F64 or "
         + "integers, and norms must be F32",
-      source: "llama-perplexity on such files", versions: "0.5.0-dev", verified: true
+      .measured("llama-perplexity on such files", in: version)
     ) { $0.uncomputedGGUFTensor },
     .biasBF16,
     CheckRule(
       "gguf-gating-absent", .differs,
       "routes by softmax although the selection bias shows a model trained with sigmoid: wrong "
         + "experts and weights; convert the model to GGUF again",
-      source: "llama-perplexity on such a file: 38.2 instead of 31.4", versions: "0.5.0-dev",
-      verified: true
+      .measured("llama-perplexity on such a file: 38.2 instead of 31.4", in: version)
     ) { subject in
       let gating = subject.setting("expert_gating_func") ?? "0"
       guard subject.family.assumedGGUFScoring == .softmax, gating == "0", subject.biasType != nil,
@@ -44,7 +44,7 @@ extension CheckRule {
     CheckRule(
       "gguf-groups-absent", .differs,
       "no expert groups in the file: chooses among all experts, also where the model has groups",
-      source: "llama.cpp src/llama-graph.cpp, build_moe_ffn", versions: "0.5.0-dev"
+      .read("src/llama-graph.cpp, build_moe_ffn", in: version)
     ) {
       $0.family.gguf.publishedGroups != nil && $0.setting("expert_group_count") == nil
         ? $0.gguf.map { "\($0.architecture).expert_group_count" } : nil
@@ -53,16 +53,17 @@ extension CheckRule {
       "v2-group-score", .differs,
       "scores an expert group by the sum of its two best experts; transformers and vLLM by the "
         + "best one: the GGUF and the safetensors of one model can choose different experts",
-      source: "llama.cpp src/llama-graph.cpp, build_moe_ffn; transformers modeling_deepseek_v2.py",
-      versions: "llama.cpp 0.5.0-dev; transformers 5.23.0"
+      .read(
+        "src/llama-graph.cpp, build_moe_ffn; transformers 5.23.0 modeling_deepseek_v2.py",
+        in: version)
     ) {
       $0.family.groupScoresDiffer && $0.layout.layers.first?.rule.groups != nil ? "n_group" : nil
     },
-    .v2Renormalise,
+    .v2Renormalise(.read("src/llama-graph.cpp, build_moe_ffn", in: version)),
     CheckRule(
       "qwen-norm", .differs,
       "always renormalises this family's weights, whatever norm_topk_prob says",
-      source: "llama.cpp src/models/qwen3moe.cpp", versions: "0.5.0-dev"
+      .read("src/models/qwen3moe.cpp", in: version)
     ) {
       $0.family.llamaCppForcesNorm && !$0.isGGUF
         && $0.layout.layers.first?.rule.normalise == false
@@ -70,7 +71,7 @@ extension CheckRule {
     },
     CheckRule(
       "qwen-dense-layers", .refuses, "has no dense layers for this family",
-      source: "llama.cpp src/models/qwen3moe.cpp", versions: "0.5.0-dev"
+      .read("src/models/qwen3moe.cpp", in: version)
     ) {
       !$0.family.llamaCppHasDenseLayers && $0.layout.layers.count < $0.layout.layerCount
         ? "mlp_only_layers" : nil
@@ -78,7 +79,7 @@ extension CheckRule {
     CheckRule(
       "fused-conversion", .refuses,
       "the converter takes this family's experts one by one only",
-      source: "llama.cpp convert_hf_to_gguf.py", versions: "0.5.0-dev"
+      .read("convert_hf_to_gguf.py", in: version)
     ) {
       $0.isGGUF || $0.family.gguf.convertsFused || $0.mlxExperts != nil ? nil : $0.fusedExperts
     },

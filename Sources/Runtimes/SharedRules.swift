@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rules that several runtimes share; each runtime's own file says where in its order they stand.
-// Versions: those of the runtimes' files, unless a rule names its own.
 
 import Architectures
 import Checkpoints
@@ -9,18 +8,27 @@ import Tensors
 
 extension CheckRule {
   /// vLLM, SGLang.
-  static let officialUnlisted = CheckRule(
-    "official-unlisted", .refuses,
-    "does not know the model type of the official LPR code; convert with `router` stock",
-    source: "model registries of both: mixtral_lpr and qwen3_moe_lpr are in none",
-    versions: "of 2026"
-  ) { $0.official ? "model_type" : nil }
+  static func officialUnlisted(_ registry: Evidence) -> CheckRule {
+    CheckRule(
+      "official-unlisted", .refuses,
+      "does not know the model type of the official LPR code; convert with `router` stock", registry
+    ) { $0.official ? "model_type" : nil }
+  }
+
+  /// vLLM, SGLang.
+  static func pluginNorm(_ advice: String) -> CheckRule {
+    CheckRule(
+      "plugin-norm", .note,
+      "Regate's plugin refuses this family where weights are not renormalised: \(advice)",
+      .read("tools/python/regate_serving")
+    ) { $0.pluginRefusesNorm ? "norm_topk_prob" : nil }
+  }
 
   /// transformers, vLLM, SGLang, llama.cpp.
   static let mlxNames = CheckRule(
     "mlx-names", .refuses,
     "knows no experts under mlx-lm's name; use the checkpoint that it was made from",
-    source: "mlx-lm models/*.py, sanitize; names of the four", versions: "mlx-lm d78bf58"
+    .read("mlx-lm d78bf58 models/*.py, sanitize; names of the four")
   ) { $0.mlxExperts }
 
   /// All five.
@@ -28,23 +36,24 @@ extension CheckRule {
     "bias-bf16", .differs,
     "a selection bias with BF16's three digits moves many tokens to other experts than the F32 "
       + "values would; store it as F32",
-    source: "sglang#37133, vllm#50761: 238 values become 8, 98.5 % of tokens change experts"
+    .unverified("sglang#37133, vllm#50761: 238 values become 8, 98.5 % of tokens change experts")
   ) {
     $0.biasType == .bf16 ? $0.layout.layers.lazy.compactMap(\.selectionBias?.name).first : nil
   }
 
   /// vLLM, llama.cpp.
-  static let v2Renormalise = CheckRule(
-    "v2-renormalise", .differs,
-    "renormalises the weights, as norm_topk_prob says; transformers ignores the key for this "
-      + "family",
-    source: "transformers 5.23 modeling_deepseek_v2.py; vLLM models/deepseek_v2.py",
-    versions: "vLLM of 2026; llama.cpp 0.5.0-dev; transformers 5.23.0"
-  ) {
-    $0.family.transformersIgnoresNorm
-      && ($0.config?["norm_topk_prob"]?.boolValue == true
-        || $0.setting("expert_weights_norm") == "true")
-      ? "norm_topk_prob" : nil
+  static func v2Renormalise(_ reading: Evidence) -> CheckRule {
+    CheckRule(
+      "v2-renormalise", .differs,
+      "renormalises the weights, as norm_topk_prob says; transformers 5.23 ignores the key for "
+        + "this family",
+      reading
+    ) {
+      $0.family.transformersIgnoresNorm
+        && ($0.config?["norm_topk_prob"]?.boolValue == true
+          || $0.setting("expert_weights_norm") == "true")
+        ? "norm_topk_prob" : nil
+    }
   }
 
   /// vLLM, SGLang.
@@ -52,15 +61,14 @@ extension CheckRule {
     "fused-experts", .drops,
     "knows one tensor per expert: fused ones raise KeyError or are skipped, and the output is "
       + "garbage; save the model again with transformers 5",
-    source: "vllm#42577, #36997, #38882, #44953",
-    versions: "of 2025; by reading, vLLM 0.33.0 knows fused names"
+    .unverified("vllm#42577, #36997, #38882, #44953; by reading, vLLM 0.33.0 knows fused names")
   ) { $0.isGGUF || $0.mlxExperts != nil ? nil : $0.fusedExperts }
 
   /// vLLM, SGLang, transformers, llama.cpp.
   static let quantisedMLX = CheckRule(
     "quantised-mlx", .refuses,
-    "cannot read weights that MLX quantised", source: "mlx-lm utils.py; config key quantization",
-    versions: "mlx-lm d78bf58"
+    "cannot read weights that MLX quantised",
+    .read("mlx-lm d78bf58 utils.py; config key quantization")
   ) { $0.quantisation == "mlx" ? "quantization" : nil }
 
   /// transformers, vLLM, SGLang.
@@ -68,7 +76,7 @@ extension CheckRule {
     "quantised-package", .unknown,
     "needs a package for this quantisation, and what it makes of these weights is not known here; "
       + "the router itself is stored unquantised",
-    source: "quantization_config of the checkpoint"
+    .unverified("quantization_config of the checkpoint")
   ) {
     guard let method = $0.quantisation, method != "mlx" else { return nil }
     return "quant_method \(method)"
@@ -78,7 +86,7 @@ extension CheckRule {
   static let twoModels = CheckRule(
     "two-models", .differs,
     "reads other files than transformers, which prefers model.safetensors to the index: remove one",
-    source: "vLLM weight_utils.py; mlx-lm utils.py"
+    .read("vLLM 0.33.0 and SGLang 0.5.23 weight_utils.py; mlx-lm d78bf58 utils.py")
   ) {
     guard let checkpoint = $0.safetensors, checkpoint.index == nil,
       checkpoint.partNames == ["model.safetensors"]
@@ -93,7 +101,6 @@ extension CheckRule {
     "mtp-routers", .note,
     "the router of a multi-token-prediction layer acts only where drafts are made with it; convert "
       + "leaves it as it is without `mtp`",
-    source: "transformers 5.23 modeling_deepseek_v3.py ignores these layers",
-    versions: "transformers 5.23.0"
+    .read("transformers 5.23.0 modeling_deepseek_v3.py ignores these layers")
   ) { $0.layout.extraRouters.first?.gate.name }
 }

@@ -14,25 +14,24 @@ extension CheckRule {
       "prototype-code", .note,
       "loads with trust_remote_code=True, by the Python files beside it; without them it is "
         + "refused",
-      source: "tools/interop/test_modelling.py",
-      versions: "5.23.0 and 4.57.6", verified: true, confirms: true
+      .measured("tools/interop/test_modelling.py", in: "4.57.6", "5.23.0"),
+      command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
     ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
     CheckRule(
       "official-unknown", .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
         + "`router` lpr or stock",
-      source: "tools/interop/test_official.py",
-      versions: "5.23.0 and 4.57.6", verified: true
+      .measured("tools/interop/test_official.py", in: "4.57.6", "5.23.0")
     ) { $0.official ? "model_type" : nil },
     CheckRule(
       "gguf-dequantised", .unknown,
       "reads GGUF only with gguf_file=, and decodes every weight on loading",
-      source: "transformers documentation, GGUF"
+      .unverified("transformers documentation, GGUF")
     ) { $0.isGGUF ? CheckSubject.whole : nil },
     CheckRule(
       "stock-loads", .note, "finds every parameter that its class creates, in its shape",
-      source: "tools/interop/check_mutations.py", versions: "5.23.0", verified: true,
-      confirms: true
+      .measured("tools/interop/check_mutations.py", in: "5.23.0"),
+      command: #"AutoModelForCausalLM.from_pretrained("MODEL")"#
     ) {
       !$0.prototype && !$0.official && !$0.isGGUF && $0.quantisation == nil && $0.reading.matches
         ? CheckSubject.whole : nil
@@ -42,7 +41,7 @@ extension CheckRule {
     CheckRule(
       "kimi-code", .note,
       "does not register model_type kimi_k2: needs the code that comes with the model",
-      source: "transformers 5.23 auto mappings", versions: "5.23.0"
+      .read("auto mappings", in: "5.23.0")
     ) {
       let type = $0.config?["model_type"]?.stringValue
       return type.map($0.family.huggingFace.unregisteredTypes.contains) == true ? "model_type" : nil
@@ -52,13 +51,13 @@ extension CheckRule {
       "quantised-experts", .drops,
       "release 5 holds all experts in one tensor: it leaves AWQ's and GPTQ's out and starts "
         + "random ones, with a report only; gptqmodel loads them",
-      source: "run with transformers 5.23.0 and gptqmodel 7.7.0", versions: "5.23.0", verified: true
+      .measured("files of gptqmodel 7.7.0", in: "5.23.0")
     ) { $0.expertsLeftOut ? "quant_method \($0.quantisation ?? "")" : nil },
     .quantisedPackage,
     CheckRule(
       "format-metadata", .note,
-      "releases before 5 refuse a shard whose __metadata__ lacks format; 5 does not mind",
-      source: "transformers 4 modeling_utils.py, load_state_dict", versions: "before 5; not 5.23.0"
+      "refuse a shard whose __metadata__ lacks format",
+      .unverified("transformers 4 modeling_utils.py, load_state_dict"), range: .before("5.0.0")
     ) {
       $0.safetensors?.parts.first {
         $0.metadata.map { !["pt", "tf", "flax", "mlx"].contains($0["format"] ?? "") } ?? false

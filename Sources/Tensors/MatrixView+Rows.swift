@@ -143,24 +143,26 @@ extension MatrixView {
     }
   }
 
-  /// Sum of the squares of all values.
-  package var squaredNorm: Double {
+  /// The sum of squares of each row.
+  package var squaredNorms: [Double] {
     let path = rg_best_path()
-    var sum = 0.0
-    unsafe forEachRow { row, _ in unsafe sum += rg_sum_squares(path, row, columns) }
-    return sum
+    var sums: [Double] = []
+    sums.reserveCapacity(rows)
+    unsafe forEachRow { row, _ in unsafe sums.append(rg_sum_squares(path, row, columns)) }
+    return sums
   }
 
-  /// Sum of the squares of the differences to `other`, which has the same shape.
-  package func squaredDistance(to other: MatrixView) -> Double {
+  /// The sum of squares of each row's differences to that of `other`, which has the same shape.
+  package func squaredDistances(to other: MatrixView) -> [Double] {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
-    var sum = 0.0
+    var sums: [Double] = []
+    sums.reserveCapacity(rows)
     unsafe forEachRow { row, index in
-      unsafe sum += rg_sum_squared_differences(
-        path, row, other.base + index * other.stride, columns)
+      unsafe sums.append(
+        rg_sum_squared_differences(path, row, other.base + index * other.stride, columns))
     }
-    return sum
+    return sums
   }
 }
 

@@ -148,34 +148,29 @@ package final class LayerWalk {
   /// Ends the layer: each stream's tokens go through the experts that its assignment names, of
   /// which `maps[s]` says which expert of the checkpoint each is (nil: its own number).
   ///
-  /// The result has for each of `groups` of rows (nil: all), and for each stream, the relative
-  /// error ||y_s - y_0||_F / ||y_0||_F of the routed experts' outputs; nil where y_0 is zero or, on
-  /// captures, where the experts cannot be decoded.
+  /// The result has for each of `groups` of rows (nil: all), and for each stream, the error of the
+  /// routed experts' outputs against stream 0's; on captures it is unknown where the experts cannot
+  /// be decoded.
   package func finish(
     _ assignments: [Assignment], maps: [[Int]?], groups: [[Int]?] = []
-  ) throws(RegateError) -> [[Double?]] {
+  ) throws(RegateError) -> [[RelativeError]] {
     let layer = model.layout.layers[place]
     place += 1
     guard let pass else {
       defer { (captured, capturedExperts) = (nil, nil) }
       return try capturedErrors(layer, assignments, maps, groups)
     }
-    guard !groups.isEmpty else {
-      _ = try pass.applyExperts(assignments, maps: maps, measuringError: false)
-      return []
-    }
-    return try pass.applyExperts(
-      assignments, maps: maps, errorsOn: groups.map { $0?.map(Int32.init) })
+    return try pass.applyExperts(assignments, maps: maps, errorsOn: groups)
   }
 
   private func capturedErrors(
     _ layer: MoELayer, _ assignments: [Assignment], _ maps: [[Int]?], _ groups: [[Int]?]
-  ) throws(RegateError) -> [[Double?]] {
+  ) throws(RegateError) -> [[RelativeError]] {
     let experts = layer.rule.experts
     guard let captured, !groups.isEmpty else { return [] }
     guard model.layout.undecodable == nil else {
       advance(experts)
-      return groups.map { _ in assignments.map { _ in nil } }
+      return groups.map { _ in assignments.map { _ in .unknown } }
     }
     // Only rows that count are run.
     let rows: [Int]? =
@@ -191,12 +186,9 @@ package final class LayerWalk {
         map: map ?? Array(0..<experts))
     }
     let errors = try OutputError.relative(
-      inputs: rows.map { captured.gathering(rows: $0) } ?? captured, original: routings[0],
-      candidates: Array(routings.dropFirst()), groups: local,
-      pass: try expertPass(layer, isLast: true))
-    return groups.indices.map { group in
-      [errors.isEmpty ? nil : 0] + errors.map { $0[group] }
-    }
+      inputs: rows.map { captured.gathering(rows: $0) } ?? captured, routings: routings,
+      groups: local, pass: try expertPass(layer, isLast: true))
+    return errors.map { $0.map { $0.numbered(in: rows) } }
   }
 
   // MARK: Continuing

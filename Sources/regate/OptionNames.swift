@@ -10,7 +10,8 @@ import RegateKit
 enum OptionNames {
   private static let commands = [
     "CaptureRun": "regate capture", "Check": "regate check", "FitRun": "regate fit",
-    "Reversion": "regate revert", "Validation": "regate validate",
+    "LoadDrift": "regate validate --drift", "Reversion": "regate revert",
+    "Validation": "regate validate",
   ]
 
   private static let options = [

@@ -14,12 +14,16 @@ struct Validate: CommonCommand {
       model. Clones are recognised by their bytes. Give text that the fit did not see. With \
       thresholds, the exit code is 1 if one is not met.
 
+      With --drift it compares two trainings of one model instead, such as a fine-tuned one against \
+      its base: how far the load of the experts has moved.
+
       EXAMPLES
         regate validate original balanced --calibration heldout.jsonl
         regate validate model.gguf balanced.gguf --calibration heldout.safetensors \\
           --max-gini 0.1 --json
         regate validate original balanced --calibration heldout.jsonl \\
           --html balance.html
+        regate validate base tuned --calibration traffic.jsonl --drift
       """)
 
   @Argument(help: "The checkpoint that the patched one was made from.")
@@ -68,6 +72,12 @@ struct Validate: CommonCommand {
         + "dropped).", valueName: "protocol"))
   var pplProtocol = PerplexityProtocol.all
 
+  @Flag(
+    help: ArgumentHelp(
+      "Compare the expert load of two trainings of one model, each run with its own weights; "
+        + "PATCHED is the other training."))
+  var drift = false
+
   @OptionGroup var mtp: MTPArguments
   @OptionGroup var tokens: TokenArguments
   @OptionGroup var length: LengthArgument
@@ -82,9 +92,12 @@ struct Validate: CommonCommand {
       ("--max-gini", maxGini), ("--max-layer-gini", maxLayerGini), ("--min-ratio", minRatio),
       ("--max-output-error", maxOutputError), ("--max-perplexity-increase", maxPerplexityIncrease),
     ] {
-      if let limit, !limit.isFinite {
-        throw ValidationError("\(name) must be a number, not \(limit).")
-      }
+      guard let limit else { continue }
+      guard !drift else { throw ValidationError("\(name) does not go with --drift.") }
+      if !limit.isFinite { throw ValidationError("\(name) must be a number, not \(limit).") }
+    }
+    if drift, !resuming.isStandard(interval) {
+      throw ValidationError("--resume and --resume-every do not go with --drift.")
     }
   }
 
@@ -96,6 +109,15 @@ struct Validate: CommonCommand {
 
   func run() throws {
     let file = try page.file(checkpoints: [original, patched], inputs: calibration)
+    guard !drift else {
+      let found = try LoadDrift.run(
+        LoadDrift.Request(
+          original: original, other: patched, calibration: calibration, tokens: tokenOptions,
+          ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
+        progress: common.progress)
+      try file?.write(found.page, spelled: OptionNames.spelled)
+      return try common.show(found)
+    }
     let validation = try Validation.run(
       Validation.Request(
         original: original, patched: patched, calibration: calibration, tokens: tokenOptions,

@@ -141,6 +141,8 @@ private let misuses: [([String], String)] = [
     "--max-perplexity-increase"
   ),
   (["validate", "a", "b", "--calibration", "c", "--resume-every", "inf"], "--resume-every"),
+  (["validate", "a", "b", "--calibration", "c", "--drift", "--max-gini", "0.1"], "--max-gini"),
+  (["validate", "a", "b", "--calibration", "c", "--drift", "--resume"], "--resume"),
   (["check"], "<checkpoint>"),
   (["check", "m", "--target", "vllm,"], "--target"),
   (["check", "m", "--threads", "2"], "--threads"),

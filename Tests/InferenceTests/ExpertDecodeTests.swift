@@ -40,7 +40,7 @@ import Testing
       var second = pass.route(router, stream: 1)
       second.weights = second.weights.map { $0 / 2 }
       let used = Set(first.experts).union(second.experts)
-      try pass.applyExperts([first, second], measuringError: true)
+      try pass.applyExperts([first, second], errorsOn: [nil])
       let decodings = log.expertDecodings(layer: layer.index)
       #expect(Set(decodings.keys) == Set(used.map { Int($0) }))
       #expect(decodings.values.allSatisfy { $0 == 1 })

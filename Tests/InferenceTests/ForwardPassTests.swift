@@ -146,9 +146,12 @@ import Testing
       for token in 0..<second.tokens {
         second.weights.swapAt(token * second.topK, token * second.topK + 1)
       }
-      let errors = try pass.applyExperts([first, second], measuringError: true)
-      #expect(errors[0] == 0)
-      #expect(try #require(errors[1]) > 0.01)
+      let errors = try pass.applyExperts([first, second], errorsOn: [nil, [3, 5]])
+      #expect(errors.allSatisfy { $0[0] == .none })
+      let (overall, worst) = (try #require(errors[0][1].overall), try #require(errors[0][1].worst))
+      #expect(overall > 0.01 && worst.value >= overall)
+      let ofTwo = try #require(errors[1][1].worst)
+      #expect([3, 5].contains(ofTwo.row) && ofTwo.value <= worst.value)
     }
   }
 

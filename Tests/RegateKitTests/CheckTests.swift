@@ -119,7 +119,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
     let outcome = try #require(check.outcomes.first { $0.runtime == runtime })
     let finding = outcome.findings.first { $0.rule == rule }
     #expect(finding?.level == level, "\(runtime.rawValue): \(outcome.findings.map(\.rule))")
-    #expect(finding?.source.isEmpty == false && finding?.subject.isEmpty == false)
+    #expect(finding?.evidence.source.isEmpty == false && finding?.subject.isEmpty == false)
     #expect((outcome.level ?? .note) >= level)
     #expect((outcome.loads == false) == ((outcome.level ?? .note) >= .random))
   }
@@ -168,7 +168,7 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
   try bytes.write(to: URL(filePath: path))
   let outcome = try Check.run(.init(checkpoint: path, runtimes: [.llamaCpp])).outcomes[0]
   #expect(outcome.findings.first?.rule == "gguf-gating-absent")
-  #expect(outcome.findings.first?.verified == true && outcome.verdict == .differs)
+  #expect(outcome.findings.first?.evidence.kind == .measured && outcome.verdict == .differs)
 }
 
 /// The runtimes of the plan's check, by name.

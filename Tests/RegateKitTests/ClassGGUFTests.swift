@@ -58,7 +58,9 @@ private let changes = [
 @Test(arguments: TinyModel.all)
 func `a whole GGUF file loads in llama.cpp`(_ model: TinyModel) throws {
   let outcome = try Check.run(.init(checkpoint: model.gguf, runtimes: [.llamaCpp])).outcomes[0]
-  #expect(outcome.verdict == .loads && outcome.confirmed == "0.5.0-dev", "\(outcome.findings)")
+  #expect(
+    outcome.verdict == .loads && outcome.confirmed?.versions == ["0.5.0-dev"], "\(outcome.findings)"
+  )
 }
 
 @Test(arguments: changes)

@@ -187,6 +187,16 @@ func `an output of a conversion is renumbered and routes to the same experts`(
     $0.budget = .strength(0.7)
   }
   try bench.place("plain", to: "placed")
+  if form == .lpr {
+    let error = #expect(throws: RegateError.self) {
+      try PlacementRun.run(
+        .init(
+          checkpoint: bench.output("plain"), load: .traffic([bench.capture], .init()), ranks: [2],
+          output: .map(.sglang, to: bench.directory.path("map.json"))))
+    }
+    #expect(error?.description.contains("Transformers backend") == true)
+    #expect(!FileManager.default.fileExists(atPath: bench.directory.path("map.json")))
+  }
   let placements = try bench.placements("placed")
   #expect(placements.count == bench.model.layers.count)
   #expect(placements.allSatisfy { $0 != $0.sorted() && Set($0).count == bench.model.experts })

@@ -3,6 +3,8 @@
 import Architectures
 import Checkpoints
 import Foundation
+import Measures
+import OrderedCollections
 import RegateKit
 import Routing
 import Tensors
@@ -19,6 +21,8 @@ private struct NaiveFigures {
   let overlap: Double
   let duplicates: Double
   let outputError: Double
+  /// ||y' - y|| / ||y|| of each token.
+  let tokenErrors: [Double]
 
   init(
     _ model: SyntheticModel, _ layer: SyntheticModel.Layer, original: NaiveRouting,
@@ -30,16 +34,19 @@ private struct NaiveFigures {
     var distinct = 0
     var difference = 0.0
     var norm = 0.0
+    var tokenErrors: [Double] = []
     for token in before.indices {
       shared += Set(before[token].keys).intersection(after[token].keys).count
       distinct += after[token].count
       let old = naiveOutput(model, layer, token: token, weights: before[token])
       let new = naiveOutput(model, layer, token: token, weights: after[token])
-      for (a, b) in zip(old, new) {
-        difference += (b - a) * (b - a)
-        norm += a * a
-      }
+      let ownDifference = zip(old, new).reduce(0) { $0 + ($1.1 - $1.0) * ($1.1 - $1.0) }
+      let ownNorm = old.reduce(0) { $0 + $1 * $1 }
+      difference += ownDifference
+      norm += ownNorm
+      tokenErrors.append((ownDifference / ownNorm).squareRoot())
     }
+    self.tokenErrors = tokenErrors
     let assignments = Double(before.count * model.topK)
     overlap = Double(shared) / assignments
     duplicates = 1 - Double(distinct) / assignments
@@ -80,6 +87,11 @@ extension Workbench {
       #expect(abs(report.agreement.duplicateRate - figures.duplicates) < 1e-9)
       // Q8_0 experts are multiplied in 8 bits, and the naive ones in full.
       #expect(isClose(report.outputError, figures.outputError, within: 2e-3))
+      let worst = try #require(report.worstToken)
+      let largest = try #require(figures.tokenErrors.max())
+      #expect(isClose(worst.value, largest, within: 1e-2))
+      #expect(isClose(figures.tokenErrors[worst.position], largest, within: 1e-2))
+      #expect(worst.sequence == nil && capture.hasSuffix("/" + worst.set))
       #expect(report.logicalExperts == Set(maps[place]).count)
     }
   }
@@ -124,7 +136,7 @@ func `validation of a prototype output agrees with brute force`(_ sample: Sample
   let bench = try Workbench(Sample.qwen3, tokens: 300)
   let validation = try bench.validate("source")
   for layer in validation.layers {
-    #expect(layer.outputError == 0)
+    #expect(layer.outputError == 0 && layer.worstToken == nil)
     #expect(layer.agreement.overlap == 1)
     #expect(layer.agreement.divergence < 1e-12)
     #expect(layer.logicalExperts == bench.model.experts)
@@ -170,4 +182,44 @@ func `a renumbered model is the same model`(_ family: SyntheticModel.Family) thr
     #expect(layer.logicalExperts == bench.model.experts)
     #expect(layer.patched.load == layer.original.load.reversed())
   }
+}
+
+@Test func `the worst token is named by where it stands`() throws {
+  let folder = try TemporaryDirectory()
+  let model = TinyModel.qwen3
+  var draft = ConversionDraft(
+    model.path, calibration: [model.ids("calibration")], to: folder.path("out"))
+  draft.form = .stock
+  _ = try draft.run()
+  func validate(_ ids: [String]) throws -> Validation {
+    try Validation.run(
+      .init(original: model.path, patched: folder.path("out"), calibration: ids, threads: 2))
+  }
+  let whole = try validate([model.ids("calibration"), model.ids("heldout")])
+  let worst = try #require(whole.layers[0].worstToken)
+  #expect(worst.value > try #require(whole.layers[0].outputError))
+  let name = try #require(["calibration", "heldout"].first { worst.set == "\($0).npy" })
+  let sequence = try #require(worst.sequence)
+  let ids = try ArrayContainer.open(model.ids(name)).arrays.values[0].integers()
+  let alone = Array(ids[64 * sequence..<64 * (sequence + 1)])
+  let found = try validate([try folder.writeIDs([alone], to: "alone.npy")]).layers[0].worstToken
+  #expect(isClose(found?.value, worst.value))
+  #expect(found?.set == "alone.npy" && found?.sequence == 0 && found?.position == worst.position)
+  let last = try #require(
+    whole.layers.compactMap(\.worstToken).max { $0.value < $1.value })
+  #expect(whole.text.contains("\(last.set), sequence \(last.sequence ?? -1), position"))
+  #expect(isClose(whole.json["worst"]?["worst_token_error"]?.doubleValue, last.value))
+  #expect(
+    whole.json["layers"]?.arrayValue?[0]["worst_token"]?["position"]?.intValue == worst.position)
+}
+
+@Test func `percentiles over layers are the nearest rank from the best`() {
+  let values = (1...20).map { Double($0 * 7 % 21) } + [nil]
+  let loss = LayerStatistics(values, largestIsWorst: true)
+  #expect([loss.p50, loss.p75, loss.p90, loss.p95, loss.worst] == [10, 15, 18, 19, 20])
+  let share = LayerStatistics(values, largestIsWorst: false)
+  #expect([share.p50, share.p75, share.p90, share.p95, share.worst] == [11, 6, 3, 2, 1])
+  let one = LayerStatistics([0.5], largestIsWorst: true)
+  #expect(one.p50 == 0.5 && one.p95 == 0.5)
+  #expect(LayerStatistics([nil], largestIsWorst: true).p50 == nil)
 }

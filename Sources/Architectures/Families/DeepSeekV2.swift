@@ -47,7 +47,10 @@ extension Family {
       ]),
     forms: FormTraits(
       classPrefix: "RegateDeepseekV2", official: .differs(DeepSeekCaveats.officialRouting)),
-    runtimes: RuntimeTraits(vllm: .init(refusesStrayBias: true)))
+    runtimes: RuntimeTraits(
+      mlx: .init(ranStock: true),
+      vllm: .init(refusesStrayBias: true, ranStock: true, ranPlugin: true, hasEPLB: true),
+      sglang: .init(refusesPrototype: true, locations: .taken)))
 
   private static let ignoredNorm: Caveat = { subject throws(RegateError) in
     guard

@@ -43,7 +43,10 @@ extension Family {
     forms: FormTraits(
       classPrefix: "RegateDeepseekV3", official: .differs(DeepSeekCaveats.officialRouting)),
     runtimes: RuntimeTraits(
-      mlx: .init(decodes: ["fp8"]), vllm: .init(biasMethod: "noaux_tc")))
+      mlx: .init(decodes: ["fp8"], ranStock: true),
+      vllm: .init(
+        biasMethod: "noaux_tc", ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+      sglang: .init(refusesPrototype: true, locations: .taken)))
 
   /// transformers takes `expected` whatever the key says.
   private static func unreadKey(_ key: String, _ expected: String, readers: String) -> Caveat {

@@ -60,7 +60,8 @@ extension Family {
         ],
         optional: [
           "expert_shared_feed_forward_length": .u32, "leading_dense_block_count": .u32,
-        ])))
+        ])),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .absent)))
 
   private static let useBias = Key("use_bias", default: false, null: .means(false))
 }

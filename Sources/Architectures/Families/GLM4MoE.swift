@@ -42,5 +42,6 @@ extension Family {
         shared: .countedIfAny, predicts: true,
         required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
         optional: .weighing)),
-    forms: FormTraits(classPrefix: "RegateGlm4Moe"))
+    forms: FormTraits(classPrefix: "RegateGlm4Moe"),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .taken)))
 }

@@ -32,5 +32,6 @@ extension Family {
     gguf: .deepseek2(
       publishedGroups: "GLM-4.7-Flash has none", recognises: DeepSeekGGUF.isGLM47Flash,
       caveats: [DeepSeekCaveats.absentScale]),
-    forms: FormTraits(classPrefix: "RegateGlm4MoeLite"))
+    forms: FormTraits(classPrefix: "RegateGlm4MoeLite"),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .taken)))
 }

@@ -40,5 +40,6 @@ extension Family {
         expertBiases: true,
         required: [
           "expert_feed_forward_length": .u32PerLayer, "attention.sliding_window": .u32,
-        ])))
+        ])),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
 }

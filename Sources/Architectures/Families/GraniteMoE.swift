@@ -46,5 +46,6 @@ extension Family {
         optional: [
           "residual_scale": .f32, "embedding_scale": .f32, "attention.scale": .f32,
           "expert_shared_feed_forward_length": .u32,
-        ])))
+        ])),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
 }

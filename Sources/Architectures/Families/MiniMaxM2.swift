@@ -40,5 +40,6 @@ extension Family {
         output: .required, rotatesWholeHeads: false, headNorms: .wholeWidth,
         expertsAreDenseWide: true,
         required: ["expert_feed_forward_length": .u32PerLayer],
-        optional: ["expert_gating_func": .u32])))
+        optional: ["expert_gating_func": .u32])),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
 }

@@ -46,6 +46,7 @@ extension Family {
         OfficialTraits(
           modelType: "mixtral_lpr", className: "MixtralForCausalLM_LPR", alignWeight: 0.05))),
     runtimes: RuntimeTraits(
-      mlx: .init(ropeBase: 1e6, derivesHeadSize: true),
-      sglang: .init(runsPrototypePackage: true, ranStock: true)))
+      mlx: .init(ropeBase: 1e6, derivesHeadSize: true, ranStock: true),
+      vllm: .init(ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+      sglang: .init(runsPrototypePackage: true, ranStock: true, locations: .absent)))
 }

@@ -32,5 +32,6 @@ extension Family {
     gguf: GGUFTraits(
       architecture: "olmoe", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false)),
-      made: GGUFClassTraits(output: .required, queriesAreHidden: true, headNorms: .hidden)))
+      made: GGUFClassTraits(output: .required, queriesAreHidden: true, headNorms: .hidden)),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
 }

@@ -39,7 +39,8 @@ extension Family {
       made: GGUFClassTraits(
         output: .required, outputBias: true, normBiases: true, queriesAreHidden: true,
         rotatesWholeHeads: false,
-        outputProjectionBias: .required, rotationFactors: .longRope)))
+        outputProjectionBias: .required, rotationFactors: .longRope)),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
 
   private static let otherRule: Caveat = { _ in
     "transformers and vLLM route Phi-3.5-MoE by sparsemixer, llama.cpp by softmax with"

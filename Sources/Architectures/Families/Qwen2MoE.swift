@@ -43,5 +43,6 @@ extension Family {
         output: .required, queriesAreHidden: true, shared: .gated,
         optional: [
           "expert_feed_forward_length": .u32PerLayer, "expert_shared_feed_forward_length": .u32,
-        ])))
+        ])),
+    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
 }

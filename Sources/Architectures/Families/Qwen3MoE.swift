@@ -40,6 +40,10 @@ extension Family {
           modelType: "qwen3_moe_lpr", className: "Qwen3MoeForCausalLM_LPR", alignWeight: 0.1,
           olderKeys: [(older: "num_experts", current: "num_local_experts")]))),
     runtimes: RuntimeTraits(
-      mlx: .init(requiredKeys: ["num_experts", "rope_theta"]),
-      sglang: .init(dropsGGUFNorm: true, runsPrototype: true, ranStock: true)))
+      mlx: .init(requiredKeys: ["num_experts", "rope_theta"], ranStock: true),
+      vllm: .init(ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+      sglang: .init(
+        dropsGGUFNorm: true, runsPrototype: true, runsPrototypePackage: true, ranStock: true,
+        locations: .mappedLate),
+      pluginNeedsNorm: true))
 }

@@ -10,6 +10,8 @@ package struct RuntimeTraits: Sendable {
   package var mlx = MLX()
   package var vllm = VLLM()
   package var sglang = SGLang()
+  /// Regate's plugin for both refuses weights that are not renormalised.
+  package var pluginNeedsNorm = false
 
   package struct MLX: Sendable {
     /// What mlx-lm insists on in `config.json` under these names.
@@ -20,6 +22,8 @@ package struct RuntimeTraits: Sendable {
     package var derivesHeadSize = false
     /// Values of `quant_method`, beside its own, whose experts it decodes.
     package var decodes: Set<String> = []
+    /// Stock checkpoints were run in it.
+    package var ranStock = false
   }
 
   package struct VLLM: Sendable {
@@ -27,6 +31,15 @@ package struct RuntimeTraits: Sendable {
     package var refusesStrayBias = false
     /// The value of `topk_method` without which it makes no selection bias.
     package var biasMethod: String?
+    /// Stock checkpoints were run in it.
+    package var ranStock = false
+    /// The prototype form was run in its Transformers backend.
+    package var ranPrototype = false
+    /// Regate's plugin has a class of the family, which was run.
+    package var ranPlugin = false
+    /// Its class of the family has the interface that its load balancer of experts (EPLB) works by;
+    /// nil where it has no such class.
+    package var hasEPLB: Bool?
   }
 
   package struct SGLang: Sendable {
@@ -36,8 +49,21 @@ package struct RuntimeTraits: Sendable {
     package var runsPrototype = false
     /// Regate's package for it has a class of the family.
     package var runsPrototypePackage = false
+    /// Neither loads the prototype form.
+    package var refusesPrototype = false
     /// Stock checkpoints were run in it.
     package var ranStock = false
+    /// Whether its class of the family takes a map of where experts lie.
+    package var locations = Locations.unknown
+  }
+
+  package enum Locations: Sendable {
+    /// It was not looked at, or there is no class of the family.
+    case unknown
+    case absent
+    case taken
+    /// Taken, but before 0.5.23 tokens went by the numbers from before the map.
+    case mappedLate
   }
 }
 

@@ -180,22 +180,13 @@ package final class ForwardPass {
   /// Runs the next layer, an MoE layer whose attention is done, with an assignment per stream.
   ///
   /// `maps[s][expert]` names the expert of the checkpoint that an expert of stream s stands for;
-  /// nil: its own number. With `measuringError`, the result has for each stream ||y_s - y_0||_F /
-  /// ||y_0||_F of the routed experts' outputs (nil where y_0 is zero, or without).
+  /// nil: its own number. The result has for each of `groups` of tokens the errors of the routed
+  /// experts' outputs against those of stream 0, by stream, over the rows that it names, or over all
+  /// where it is nil.
   @discardableResult
   package func applyExperts(
-    _ assignments: [Assignment], maps: [[Int]?]? = nil, measuringError: Bool = false
-  ) throws(RegateError) -> [Double?] {
-    let errors = try applyExperts(
-      assignments, maps: maps, errorsOn: measuringError ? [nil] : [])
-    return errors.first ?? [Double?](repeating: nil, count: streams)
-  }
-
-  /// The same with one result for each of `groups` of tokens: its errors by stream, over the rows
-  /// that it names, or over all where it is nil.
-  package func applyExperts(
-    _ assignments: [Assignment], maps: [[Int]?]?, errorsOn groups: [[Int32]?]
-  ) throws(RegateError) -> [[Double?]] {
+    _ assignments: [Assignment], maps: [[Int]?]? = nil, errorsOn groups: [[Int]?] = []
+  ) throws(RegateError) -> [[RelativeError]] {
     guard isAfterAttention, let experts else { preconditionFailure("no MoE layer is due") }
     let moeLayer = experts.layer
     precondition(assignments.count == streams && (maps?.count ?? streams) == streams)
@@ -224,7 +215,7 @@ package final class ForwardPass {
     }
     endLayer()
     guard hidden.count == 1 else { return errors }
-    return groups.map { _ in [Double?](repeating: 0, count: streams) }
+    return groups.map { _ in [RelativeError](repeating: .none, count: streams) }
   }
 
   /// Gives every stream hidden states of its own.
@@ -238,8 +229,8 @@ package final class ForwardPass {
   }
 
   private func run(
-    _ pass: RoutedExperts, errorsOn groups: [[Int32]?]
-  ) throws(RegateError) -> [[Double?]] {
+    _ pass: RoutedExperts, errorsOn groups: [[Int]?]
+  ) throws(RegateError) -> [[RelativeError]] {
     guard !groups.isEmpty else {
       try pass.run(inputs, addingTo: hidden, progress: progress)
       return []
@@ -247,22 +238,12 @@ package final class ForwardPass {
     let outputs = hidden.map { newCopy(rows: $0.rows) }
     for output in outputs { output.fill(0) }
     try pass.run(inputs, addingTo: outputs, progress: progress)
-    let errors = groups.map { group in
-      let parts =
-        group.map { rows in
-          outputs.map { output in
-            let part = newCopy(rows: rows.count)
-            part.gather(output, rows: rows[...])
-            return part
-          }
-        } ?? outputs
-      let norm = parts[0].squaredNorm
-      return parts.map { part in
-        norm > 0 ? (part.squaredDistance(to: parts[0]) / norm).squareRoot() : nil
-      }
-    }
+    let norms = outputs[0].squaredNorms
+    let distances = outputs.map { $0.squaredDistances(to: outputs[0]) }
     for (stream, output) in zip(hidden, outputs) { stream.add(output) }
-    return errors
+    return groups.map { rows in
+      distances.map { RelativeError(distances: $0, norms: norms, rows: rows) }
+    }
   }
 
   /// Runs the next layer, a dense one whose attention is done.

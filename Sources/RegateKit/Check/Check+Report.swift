@@ -11,9 +11,8 @@ extension Check: Report {
     for outcome in outcomes {
       lines.append("\(outcome.runtime.rawValue): \(outcome.verdict.rawValue)\(outcome.proof)")
       for finding in outcome.findings {
-        lines.append(
-          "  \(finding.level.rawValue): \(finding.subject): \(finding.text) "
-            + "[\(finding.evidence)]")
+        lines.append("  \(finding.line)")
+        if let command = finding.command { lines.append("    \(command)") }
       }
     }
     if !warnings.isEmpty { lines += [""] + warnings.map { "warning: \($0)" } }
@@ -36,18 +35,19 @@ extension Check: Report {
 }
 
 extension Check.Finding {
-  /// How sure it is, and from where, in brackets after the text.
-  fileprivate var evidence: String {
-    [verified ? "verified" : "unverified", versions].compactMap(\.self).joined(separator: ", ")
-      + ": \(source)"
+  /// What it says, of which versions where not of all, and in brackets how that is known.
+  fileprivate var line: String {
+    let versions = range.map { "versions \($0): " } ?? ""
+    return "\(level.rawValue): \(subject): \(versions)\(text) [\(evidence)]"
   }
 }
 
 extension Check.Outcome {
-  /// Behind the verdict: the versions with which it was seen, or why there is none.
+  /// Behind the verdict: the versions in which it was seen, or why there is none.
   fileprivate var proof: String {
     switch verdict {
-    case .loads, .differs: confirmed.map { " (verified with \($0))" } ?? ""
+    case .loads, .differs:
+      confirmed.map { " (run in \($0.versions.joined(separator: ", ")))" } ?? ""
     case .notChecked:
       level == .unknown ? "" : ": whether it loads such a checkpoint was never seen"
     case .leavesOut, .startsAtRandom, .doesNotLoad: ""
@@ -60,7 +60,8 @@ extension Check.Outcome: JSONRepresentable {
   public var json: JSONValue {
     [
       "runtime": .string(runtime.rawValue), "loads": loads.map { .bool($0) } ?? .null,
-      "verdict": .string(verdict.rawValue), "confirmed": .optional(confirmed),
+      "verdict": .string(verdict.rawValue),
+      "confirmed": .array((confirmed?.versions ?? []).map { .string($0) }),
       "findings": .array(findings.map(\.json)),
     ]
   }
@@ -71,8 +72,8 @@ extension Check.Finding: JSONRepresentable {
   public var json: JSONValue {
     [
       "rule": .string(rule), "level": .string(level.rawValue), "subject": .string(subject),
-      "text": .string(text), "source": .string(source), "versions": .optional(versions),
-      "verified": .bool(verified), "names": .array(names.map { .string($0) }),
+      "text": .string(text), "evidence": evidence.json, "range": range?.json ?? .null,
+      "command": .optional(command), "names": .array(names.map { .string($0) }),
     ]
   }
 }

@@ -24,7 +24,9 @@ extension Inspection {
       if layers.contains(where: { $0.load?.batchImbalance.isEmpty == true }) {
         lines.append("Totals only: how even single batches are is not known.")
       }
-      if !comparisons.isEmpty { lines += ["", comparisonTable.render(), ""] + specialists }
+      if !comparisons.isEmpty {
+        lines += ["", comparisonTable.render(), ""] + comparisons.compactMap(\.specialistText)
+      }
     } else {
       lines += [
         "", "Load is not known: give `calibration` (text, token ids or a capture) or `counts`.",
@@ -42,18 +44,6 @@ extension Inspection {
       ])
     }
     return table
-  }
-
-  /// The experts that tell the texts apart.
-  private var specialists: [String] {
-    comparisons.filter { !$0.specialists.isEmpty }.map { pair in
-      let experts = pair.specialists.map { expert in
-        let shares = expert.shares.map { Format.number(100 * $0, decimals: 1) + " %" }
-        return "layer \(expert.layer) expert \(expert.expert) (\(shares.joined(separator: ", ")))"
-      }
-      return "Most different in \(pair.names.joined(separator: ", ")): "
-        + experts.joined(separator: "; ")
-    }
   }
 
   var headline: String {

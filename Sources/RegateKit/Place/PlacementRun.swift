@@ -166,6 +166,13 @@ extension PlacementRun.Request {
           "\(format.rawValue) reads a map only from a file whose name ends in \(ending)",
           advice: "add \(ending) to the name")
       }
+      guard format != .sglang || !model.layout.hasPrototypeRouter else {
+        throw RegateError(
+          .refused, file: model.checkpoint.path, subject: "`map`",
+          "SGLang's Transformers backend loads the experts of a prototype router where the map puts "
+            + "them, routes by the old numbers and computes with wrong ones in silence",
+          advice: "renumber the checkpoint with `output` instead")
+      }
       guard !mtp else {
         throw RegateError(
           .refused, subject: "`mtp`", "a map is for the model's own layers",

@@ -99,12 +99,21 @@ struct Comparison {
       patched: LoadSummary(after, experts: experts, ranks: request.ranks),
       agreement: RoutingAgreement(
         original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
-      outputError: errors[0][1], logicalExperts: Set(map.patched).count,
+      outputError: errors[0][1].overall, worstToken: worstToken(errors[0][1]),
+      logicalExperts: Set(map.patched).count,
       sets: traffic.parts.enumerated().map { place, part in
         SetLoad(
           before, map: map.original, patched: after, patchedMap: map.patched,
-          rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1])
+          rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1].overall)
       })
+  }
+
+  private func worstToken(_ error: RelativeError) -> Validation.TokenError? {
+    guard let worst = error.worst, let place = traffic.place(ofHeldOut: worst.row) else {
+      return nil
+    }
+    return Validation.TokenError(
+      value: worst.value, set: place.set, sequence: place.sequence, position: place.position)
   }
 
   /// Where a checkpoint's own router sends the tokens of its stream. Weights that are no numbers

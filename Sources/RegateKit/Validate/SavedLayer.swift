@@ -27,6 +27,7 @@ struct SavedLayer: Codable {
   let patched: Load
   let agreement: RoutingAgreement
   let outputError: Double?
+  let worstToken: Validation.TokenError?
   let logicalExperts: Int
   let sets: [SetLoad]
 
@@ -35,6 +36,7 @@ struct SavedLayer: Codable {
     patched = Load(layer.patched)
     agreement = layer.agreement
     outputError = layer.outputError
+    worstToken = layer.worstToken
     logicalExperts = layer.logicalExperts
     sets = layer.sets
   }
@@ -45,6 +47,7 @@ extension Validation.Layer {
     self.init(
       index: index, original: saved.original.summary(ranks),
       patched: saved.patched.summary(ranks), agreement: saved.agreement,
-      outputError: saved.outputError, logicalExperts: saved.logicalExperts, sets: saved.sets)
+      outputError: saved.outputError, worstToken: saved.worstToken,
+      logicalExperts: saved.logicalExperts, sets: saved.sets)
   }
 }

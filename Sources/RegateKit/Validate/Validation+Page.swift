@@ -62,6 +62,9 @@ extension Validation {
       .init(
         "output error", Format.number(Self.mean(layers.map(\.outputError))),
         note: undecodable.map { "not known: \($0)" } ?? "relative, mean over layers"),
+      .init(
+        "worst token's", Format.number(layers.compactMap(\.worstTokenError).max()),
+        note: "output error, in any layer"),
     ]
     guard let quality else { return tiles }
     let rise = quality.patched.nll - quality.original.nll
@@ -102,6 +105,7 @@ extension Validation {
         + "Overlap is the share of the original's chosen experts that the patched router chose too. "
         + "Output error is that of the routed experts' sum, relative to the original's. Balance pays "
         + "under expert parallelism, not on one GPU."
-    ] + (quality == nil ? [] : ["NLL and perplexity are over all shifted positions."])
+    ] + (worstToken.map { [$0 + "."] } ?? [])
+      + (quality == nil ? [] : ["NLL and perplexity are over all shifted positions."])
   }
 }

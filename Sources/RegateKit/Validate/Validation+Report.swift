@@ -23,6 +23,7 @@ extension Validation {
     lines += warnings.map { "warning: \($0)" }
     lines += ["", table.render(), ""]
     if sets.count > 1 { lines += ["Each set:", SetTable.table(sets).render(), ""] }
+    if let worstToken { lines.append(worstToken + ".") }
     lines.append(
       "Sampling floor of the Gini on so many tokens: \(Format.number(samplingFloor)). "
         + "Balance pays under expert parallelism, not on one GPU.")
@@ -51,7 +52,7 @@ extension Validation {
     var table = TextTable(
       [
         "layer", "Gini", "patched", "floor", "min/max", "patched", "max/mean", "patched", "experts",
-        "overlap", "output error",
+        "overlap", "output error", "worst token",
       ] + ranks.flatMap { ["EP\($0)", "patched"] })
     for layer in layers {
       let (a, b) = (layer.original.metrics, layer.patched.metrics)
@@ -65,27 +66,61 @@ extension Validation {
           Format.number(a.minOverMax), Format.number(b.minOverMax), Format.number(a.maxOverMean),
           Format.number(b.maxOverMean), String(layer.logicalExperts),
           Format.percent(layer.agreement.overlap), Format.number(layer.outputError),
+          Format.number(layer.worstTokenError),
         ] + imbalance)
     }
     guard layers.count > 1 else { return table }
     table.appendRule()
-    func cell(_ value: (Layer) -> Double?) -> String { Format.number(Self.mean(layers.map(value))) }
-    table.append(
-      [
-        "mean", cell { $0.original.metrics.gini }, cell { $0.patched.metrics.gini },
-        cell { $0.patched.metrics.samplingFloor },
-        cell { $0.original.metrics.minOverMax }, cell { $0.patched.metrics.minOverMax },
-        cell { $0.original.metrics.maxOverMean }, cell { $0.patched.metrics.maxOverMean },
-        Format.number(Self.mean(layers.map { Double($0.logicalExperts) }), decimals: 1),
-        Format.percent(Self.mean(layers.map(\.agreement.overlap))), cell(\.outputError),
-      ]
-        + ranks.indices.flatMap { index in
-          [
-            cell { $0.original.rankImbalance[index].value },
-            cell { $0.patched.rankImbalance[index].value },
-          ]
-        })
+    for (label, figure) in rows {
+      func cell(largestIsWorst: Bool = true, _ value: (Layer) -> Double?) -> String {
+        Format.number(statistic(figure, largestIsWorst: largestIsWorst, value))
+      }
+      table.append(
+        [
+          label, cell { $0.original.metrics.gini }, cell { $0.patched.metrics.gini },
+          cell { $0.patched.metrics.samplingFloor },
+          cell(largestIsWorst: false) { $0.original.metrics.minOverMax },
+          cell(largestIsWorst: false) { $0.patched.metrics.minOverMax },
+          cell { $0.original.metrics.maxOverMean }, cell { $0.patched.metrics.maxOverMean },
+          Format.number(
+            statistic(figure, largestIsWorst: false) { Double($0.logicalExperts) }, decimals: 1),
+          Format.percent(statistic(figure, largestIsWorst: false, \.agreement.overlap)),
+          cell(\.outputError), cell(\.worstTokenError),
+        ]
+          + ranks.indices.flatMap { index in
+            [
+              cell { $0.original.rankImbalance[index].value },
+              cell { $0.patched.rankImbalance[index].value },
+            ]
+          })
+    }
     return table
+  }
+
+  /// The rows below the layers; percentiles only of more layers than there are rows of them.
+  private var rows: [(label: String, figure: KeyPath<LayerStatistics, Double?>)] {
+    let percentiles: [(String, KeyPath<LayerStatistics, Double?>)] = [
+      ("p50", \.p50), ("p75", \.p75), ("p95", \.p95),
+    ]
+    return [("mean", \.mean)] + (layers.count > percentiles.count ? percentiles : [])
+  }
+
+  private func statistic(
+    _ figure: KeyPath<LayerStatistics, Double?>, largestIsWorst: Bool = true,
+    _ value: (Layer) -> Double?
+  ) -> Double? {
+    LayerStatistics(layers.map(value), largestIsWorst: largestIsWorst)[keyPath: figure]
+  }
+
+  /// The token that is served worst in any layer.
+  var worstToken: String? {
+    let worst = layers.compactMap { layer in layer.worstToken.map { (layer.index, $0) } }
+      .max { $0.1.value < $1.1.value }
+    return worst.map { layer, token in
+      let place = token.sequence.map { "sequence \($0), position \(token.position)" }
+      return "Worst token: output error \(Format.number(token.value)) in layer \(layer), "
+        + "\(token.set), \(place ?? "token \(token.position)")"
+    }
   }
 
   /// The report as one JSON object. Figures that need the whole model to be run are null.
@@ -102,7 +137,8 @@ extension Validation {
         "duplicate_rate": .optional(Self.mean(layers.map(\.agreement.duplicateRate))),
         "output_error": .optional(Self.mean(layers.map(\.outputError))),
       ],
-      "worst": Self.extremes(layers, \.worst), "p90": Self.extremes(layers, \.p90),
+      "worst": extremes(\.worst), "p90": extremes(\.p90),
+      "p50": extremes(\.p50), "p75": extremes(\.p75), "p95": extremes(\.p95),
       "nll": [
         "original": .optional(quality?.original.nll), "patched": .optional(quality?.patched.nll),
       ],
@@ -130,23 +166,21 @@ extension Validation {
     ]
   }
 
-  private static func extremes(
-    _ layers: [Layer], _ figure: KeyPath<LayerStatistics, Double?>
-  ) -> JSONValue {
-    func side(_ loads: [LoadSummary]) -> JSONValue {
-      func value(_ values: [Double?], largestIsWorst: Bool = true) -> JSONValue {
-        .optional(LayerStatistics(values, largestIsWorst: largestIsWorst)[keyPath: figure])
-      }
-      return [
-        "gini": value(loads.map(\.metrics.gini)),
-        "min_max": value(loads.map(\.metrics.minOverMax), largestIsWorst: false),
-        "max_over_mean": value(loads.map(\.metrics.maxOverMean)),
+  private func extremes(_ figure: KeyPath<LayerStatistics, Double?>) -> JSONValue {
+    func value(_ value: (Layer) -> Double?, largestIsWorst: Bool = true) -> JSONValue {
+      .optional(statistic(figure, largestIsWorst: largestIsWorst, value))
+    }
+    func side(_ load: @escaping (Layer) -> LoadSummary) -> JSONValue {
+      [
+        "gini": value { load($0).metrics.gini },
+        "min_max": value({ load($0).metrics.minOverMax }, largestIsWorst: false),
+        "max_over_mean": value { load($0).metrics.maxOverMean },
       ]
     }
     return [
-      "original": side(layers.map(\.original)), "patched": side(layers.map(\.patched)),
-      "output_error": .optional(
-        LayerStatistics(layers.map(\.outputError), largestIsWorst: true)[keyPath: figure]),
+      "original": side(\.original), "patched": side(\.patched),
+      "overlap": value(\.agreement.overlap, largestIsWorst: false),
+      "output_error": value(\.outputError), "worst_token_error": value(\.worstTokenError),
     ]
   }
 }
@@ -159,6 +193,19 @@ extension Validation.Layer: JSONRepresentable {
       "logical_experts": .integer(logicalExperts), "overlap": .number(agreement.overlap),
       "duplicate_rate": .number(agreement.duplicateRate),
       "routing_kl": .number(agreement.divergence), "output_error": .optional(outputError),
+      "worst_token": worstToken?.json ?? .null,
+    ]
+  }
+
+  /// Its largest error; 0 where no token differs, and nil where none is known.
+  var worstTokenError: Double? { worstToken?.value ?? (outputError == 0 ? 0 : nil) }
+}
+
+extension Validation.TokenError {
+  fileprivate var json: JSONValue {
+    [
+      "output_error": .number(value), "set": .string(set),
+      "sequence": sequence.map { .integer($0) } ?? .null, "position": .integer(position),
     ]
   }
 }

@@ -13,6 +13,23 @@ import Traffic
 
 /// How a patched checkpoint compares with its original.
 public struct Validation: Report {
+  /// The token that a layer's routed experts serve worst.
+  public struct TokenError: Sendable, Hashable, Codable {
+    /// ||y'_t - y_t|| / ||y_t|| of the routed experts' output.
+    public let value: Double
+    /// The file that the token is from.
+    public let set: String
+    /// Number of its sequence there, from 0; nil for captures, whose sequences are not known.
+    public let sequence: Int?
+    /// Its position in the sequence, or in the capture, from 0.
+    public let position: Int
+
+    private enum CodingKeys: String, CodingKey {
+      case value = "output_error"
+      case set, sequence, position
+    }
+  }
+
   /// One MoE layer on the original's inputs.
   public struct Layer: Sendable {
     /// The model's number of the layer.
@@ -25,6 +42,8 @@ public struct Validation: Report {
     public let agreement: RoutingAgreement
     /// Relative error of the routed experts' output; nil where the experts cannot be decoded.
     public let outputError: Double?
+    /// The token whose own output error is the largest; nil where none has one.
+    public let worstToken: TokenError?
     /// Distinct experts that the patched layer holds.
     public let logicalExperts: Int
     /// The same tokens set by set.

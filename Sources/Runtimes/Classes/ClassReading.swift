@@ -39,8 +39,9 @@ package struct ClassReading: Sendable {
         text: isStrict
           ? "loads strictly, and what is stored is not what its class creates"
           : "is not what transformers' class wants, and what this runtime does with it is not known",
-        source: isStrict ? "mlx nn/layers/base.py, load_weights" : gravest.source,
-        versions: nil, verified: false, names: gravest.names)
+        evidence: isStrict
+          ? .read("mlx nn/layers/base.py, load_weights") : .unverified(gravest.evidence.source),
+        names: gravest.names)
     ]
   }
 }
@@ -57,29 +58,21 @@ extension Check.Finding {
 
   /// About tensors: the first is its subject.
   init?(
-    _ rule: String, _ level: CheckLevel, _ names: [String], _ text: String, _ source: ClassSource
+    _ rule: String, _ level: CheckLevel, _ names: [String], _ text: String, _ evidence: Evidence
   ) {
     guard !names.isEmpty else { return nil }
     let shown = names.prefix(3)
     let more = names.count > shown.count ? " and \(names.count - shown.count) more" : ""
     self.init(
       rule: rule, level: level, subject: shown.joined(separator: ", ") + more, text: text,
-      source: source.name, versions: source.versions, verified: source.verified, names: names)
+      evidence: evidence, names: names)
   }
 
   /// About a key.
   init(
-    _ rule: String, _ level: CheckLevel, key: String, _ text: String, _ source: ClassSource
+    _ rule: String, _ level: CheckLevel, key: String, _ text: String, _ evidence: Evidence
   ) {
     self.init(
-      rule: rule, level: level, subject: key, text: text, source: source.name,
-      versions: source.versions, verified: source.verified)
+      rule: rule, level: level, subject: key, text: text, evidence: evidence)
   }
-}
-
-/// Where the statements about a class are from.
-struct ClassSource {
-  let name: String
-  let versions: String
-  let verified: Bool
 }

@@ -10,14 +10,14 @@ import TextTokens
 struct LlamaCppClass {
   private(set) var findings: [Check.Finding] = []
   private let checkpoint: GGUFCheckpoint
-  private let source: ClassSource
+  private let evidence: Evidence
 
   init(_ model: Model, _ checkpoint: GGUFCheckpoint) {
     self.checkpoint = checkpoint
-    let wasRun = model.layout.family.gguf.made.wasRun
-    source = ClassSource(
-      name: wasRun ? "tools/interop/check_mutations.py" : "llama.cpp src/models/*.cpp",
-      versions: "0.5.0-dev", verified: wasRun)
+    evidence =
+      model.layout.family.gguf.made.wasRun
+      ? .measured("tools/interop/check_mutations.py", in: "0.5.0-dev")
+      : .read("llama.cpp src/models/*.cpp", in: "0.5.0-dev")
     let keys = GGUFKeys(checkpoint, of: model.layout.family)
     for problem in keys.refused { add(.refuses, key: problem.key, problem.text) }
     checkVocabulary()
@@ -31,7 +31,7 @@ struct LlamaCppClass {
   }
 
   private mutating func add(_ level: CheckLevel, key: String, _ text: String) {
-    findings.append(Check.Finding("class-keys", level, key: key, text, source))
+    findings.append(Check.Finding("class-keys", level, key: key, text, evidence))
   }
 
   private mutating func compare(_ comparison: ParameterComparison) {
@@ -40,14 +40,14 @@ struct LlamaCppClass {
       Check.Finding(
         Check.Finding.shapes, .refuses, comparison.mismatched.map(\.name),
         "is stored as \(shape?.stored ?? []), but it makes it \(shape?.expected ?? []) "
-          + "(outermost dimension first)", source),
+          + "(outermost dimension first)", evidence),
       Check.Finding(
         Check.Finding.missing, .refuses, comparison.missing + comparison.incomplete,
-        "is not stored, and it stops without it", source),
+        "is not stored, and it stops without it", evidence),
       Check.Finding(
         Check.Finding.surplus, .refuses, comparison.surplus,
         "is no tensor that it creates from the keys of this file: wrong number of tensors",
-        source),
+        evidence),
     ]
     findings += found.compactMap(\.self)
   }

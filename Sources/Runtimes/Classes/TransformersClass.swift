@@ -11,8 +11,8 @@ struct TransformersClass {
   private(set) var findings: [Check.Finding] = []
   private let model: Model
   private let checkpoint: SafetensorsCheckpoint
-  private static let source = ClassSource(
-    name: "tools/interop/check_mutations.py", versions: "5.23.0", verified: true)
+  private static let evidence = Evidence.measured(
+    "tools/interop/check_mutations.py", in: "5.23.0")
 
   private var layout: ModelLayout { model.layout }
 
@@ -36,7 +36,7 @@ struct TransformersClass {
   }
 
   private mutating func add(_ level: CheckLevel, key: String, _ text: String) {
-    findings.append(Check.Finding("class-configuration", level, key: key, text, Self.source))
+    findings.append(Check.Finding("class-configuration", level, key: key, text, Self.evidence))
   }
 
   private mutating func add(_ finding: Check.Finding?) {
@@ -64,7 +64,7 @@ struct TransformersClass {
           Check.Finding.missing, .random,
           lackingEverything(comparison.missing),
           "is not stored, under no name that a quantiser gives it: it starts at random",
-          Self.source))
+          Self.evidence))
     }
   }
 
@@ -81,24 +81,24 @@ struct TransformersClass {
       add(
         Check.Finding(
           Check.Finding.shapes, .refuses, comparison.mismatched.map(\.name),
-          "is stored as \(first.stored), but the class makes it \(first.expected)", Self.source))
+          "is stored as \(first.stored), but the class makes it \(first.expected)", Self.evidence))
     }
     add(
       Check.Finding(
         Check.Finding.incomplete, .refuses, comparison.incomplete,
-        "is not stored, but others of its kind in the layer are", Self.source))
+        "is not stored, but others of its kind in the layer are", Self.evidence))
     add(
       Check.Finding(
         Check.Finding.missing, .random, comparison.missing,
-        "is not stored under a name that the class knows: it starts at random", Self.source))
+        "is not stored under a name that the class knows: it starts at random", Self.evidence))
     let ignored = comparison.surplus.filter(isHarmless)
     add(
       Check.Finding(
-        "class-ignored", .note, ignored, "is left out, and not used by the class", Self.source))
+        "class-ignored", .note, ignored, "is left out, and not used by the class", Self.evidence))
     add(
       Check.Finding(
         Check.Finding.surplus, .drops, comparison.surplus.filter { !isHarmless($0) },
-        "the class has no such parameter: it is left out, with a warning at most", Self.source))
+        "the class has no such parameter: it is left out, with a warning at most", Self.evidence))
   }
 
   /// Tables of the rotation, which the class computes, and layers for multi-token prediction.
