@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time of a gate of the prototype form, as servers run it, against the linear gate that it
-replaces; on the CPU, in Float32.
+replaces: on a CPU in Float32, on a GPU in bfloat16 (the prototype gate in Float32 there, too).
 
-    python tools/bench/gate.py [--experts 128] [--hidden 2048] [--latent 64] [--forms linear-dot]
+    python tools/bench/gate.py [--device cuda] [--ways eager compiled graph compiled-graph]
+        [--experts 128] [--hidden 2048] [--latent 64] [--forms linear-dot]
 
-Gates of 48 layers in turn, as a model's, so that weights come from memory and not from the cache of
-a core; half of the experts are clones. The fastest of repeated rounds, both gates in each.
+Gates of several layers in turn, as a model's; on a CPU so many that weights come from memory and
+not from the cache of a core. Half of the experts are clones. The CPU's time is the fastest of
+repeated rounds, both gates in each, the GPU's their median. `graph` is a CUDA graph, `compiled`
+torch.compile with fullgraph=True.
 """
 
 import argparse
+import statistics
 import sys
 import time
 import types
@@ -25,9 +29,11 @@ sys.modules["regate_serving.form"] = form
 from regate_serving.form.configuration_regate import RegateQwen3MoeConfig  # noqa: E402
 from regate_serving.gate import ServedGate  # noqa: E402
 
-LAYERS = 48
-# Tokens; calls of a round, which is short, so that some rounds are not interrupted; rounds.
+# Tokens; on a CPU gates of a round, which is short, so that some rounds are not interrupted, and
+# rounds.
 SIZES = ((1, 12, 400), (64, 4, 100), (4096, 1, 12))
+CPU_LAYERS, GPU_LAYERS, GPU_ROUNDS = 48, 8, 100
+WAYS = ("eager", "compiled", "graph", "compiled-graph")
 
 
 def served(options, encoder, similarity):
@@ -40,20 +46,42 @@ def served(options, encoder, similarity):
     clones = torch.randint(0, half, (options.experts - half,))
     tensors["physical_to_logical"] = torch.cat([torch.arange(half), clones])
     gate.load(tensors, "gate")
-    return gate
+    return gate.to(options.device)
 
 
-def fastest(gates, x, calls, rounds):
-    """The time of a call of each of the two lists of gates, in seconds."""
-    found = [[], []]
+def prepared(gates, x, way):
+    """The gates on x, as a call without arguments."""
+    def run():
+        return [gate(x) for gate in gates]
+
+    if way.startswith("compiled"):
+        torch._dynamo.reset()
+        run = torch.compile(run, fullgraph=True)
+    run()
+    if not way.endswith("graph"):
+        return run
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        run()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def times(sides, parts, rounds, device):
+    """Seconds of a gate, for each of some lists of calls, which `parts` gates share."""
+    found = [[] for _ in sides]
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     for number in range(rounds):
-        for side, times in zip(gates, found):
-            mine = [side[(number * calls + call) % len(side)] for call in range(calls)]
+        for side, seconds in zip(sides, found):
+            wait()
             start = time.perf_counter()
-            for gate in mine:
-                gate(x)
-            times.append((time.perf_counter() - start) / calls)
-    return [min(times) for times in found]
+            side[number % len(side)]()
+            wait()
+            seconds.append((time.perf_counter() - start) / parts)
+    return [(statistics.median if device == "cuda" else min)(seconds) for seconds in found]
 
 
 def main():
@@ -61,28 +89,36 @@ def main():
     parser.add_argument("--experts", type=int, default=128)
     parser.add_argument("--hidden", type=int, default=2048)
     parser.add_argument("--latent", type=int, default=64)
-    parser.add_argument("--compile", action="store_true", 
-                        help="both by torch.compile, one layer alone")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--ways", nargs="+", default=["eager"], choices=WAYS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--forms", nargs="+", default=["linear-dot", "lpr-dot", "linear-cosine"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    layers = 1 if options.compile else LAYERS
-    linear = [torch.nn.Linear(options.hidden, options.experts, bias=False) for _ in range(layers)]
-    print(f"torch {torch.__version__}, {options.threads} threads, E = {options.experts}, "
-          f"H = {options.hidden}, R = {options.latent}")
-    print("| form | T | linear gate, us | prototype gate, us | ratio |\n|---|---|---|---|---|")
+    gpu = options.device == "cuda"
+    kind = dict(dtype=torch.bfloat16 if gpu else torch.float32, device=options.device)
+    layers = GPU_LAYERS if gpu else CPU_LAYERS
+    linear = [torch.nn.Linear(options.hidden, options.experts, bias=False, **kind)
+              for _ in range(layers)]
+    machine = torch.cuda.get_device_name() if gpu else f"{options.threads} threads"
+    print(f"torch {torch.__version__}, {machine}, E = {options.experts}, H = {options.hidden}, "
+          f"R = {options.latent}")
+    print("| form | way | T | linear gate, us | prototype gate, us | ratio |")
+    print("|---|---|---|---|---|---|")
     for name in options.forms:
         gates = [served(options, *name.split("-")) for _ in linear]
-        if options.compile:
-            linear, gates = ([torch.compile(side[0])] for side in (linear, gates))
-        for tokens, calls, rounds in SIZES:
-            x = torch.randn(tokens, options.hidden)
-            with torch.inference_mode():
-                stock, ours = fastest((linear, gates), x, calls, rounds)
-            print(f"| {name} | {tokens} | {1e6 * stock:.0f} | {1e6 * ours:.0f} | "
-                  f"{ours / stock:.2f} |", flush=True)
+        for way in options.ways:
+            for tokens, part, rounds in SIZES:
+                if gpu:
+                    part, rounds = layers, GPU_ROUNDS
+                x = torch.randn(tokens, options.hidden, **kind)
+                with torch.inference_mode():
+                    sides = [[prepared(side[n:n + part], x, way) for n in range(0, layers, part)]
+                             for side in (linear, gates)]
+                    stock, ours = times(sides, part, rounds, options.device)
+                print(f"| {name} | {way} | {tokens} | {1e6 * stock:.0f} | {1e6 * ours:.0f} | "
+                      f"{ours / stock:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -290,8 +290,8 @@ LOSSES = dict(regate_loss_coef=0.01)
 
 def naive_loss(gate, x, config):
     """The router losses of one layer, from their definitions."""
-    constants = gate.constants()
-    z, log_variance = gate.encode(x, constants.encoder)
+    choice = gate.choose(x, gate.constants())
+    z, log_variance = choice.latent, choice.log_variance
     physical, _ = experts_and_weights(gate(x))
     logical = gate.physical_to_logical[physical]
     experts = len(gate.physical_to_logical)
@@ -315,8 +315,7 @@ def naive_loss(gate, x, config):
                 p, centre = p / p.norm(), centre / centre.norm()
             align.append((p - centre).abs())
 
-    logits = gate.similarities(z, log_variance, constants.prototypes) + gate.logit_bias
-    scores = logits.sigmoid() if "v3" in config.model_type else logits.softmax(-1)
+    scores = choice.scores
     nearness = z @ gate.clone_prototypes.T + gate.clone_bias
     probability = torch.stack([
         scores[:, f] * nearness[:, [j]].sub(nearness[:, gate.physical_to_logical == f]).exp().pow(-1)

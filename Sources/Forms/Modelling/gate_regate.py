@@ -53,6 +53,7 @@ class Constants(NamedTuple):
     heads: torch.Tensor  # [2E or 3E,R]: p where it is a dot product, v, c ...
     offsets: torch.Tensor  # ... and what is added: a, b (minus infinity where pruned), beta
     clones: torch.Tensor  # [E,C] physical experts of each logical one, see `clone_table`
+    columns: torch.Tensor  # [E], see `best`
 
 
 class Choice(NamedTuple):
@@ -138,20 +139,21 @@ class PrototypeGate(nn.Module):
             keys = F.linear(prototypes, self.key_weight, self.key_bias)
             prototypes = rms(keys) * self.key_norm / math.sqrt(prototypes.shape[-1])
         clones = clone_table(self.physical_to_logical)
+        columns = -torch.arange(len(clones), device=clones.device)
         return Constants(
-            self.weight.T, prototypes, torch.cat(heads), torch.cat(offsets), clones)
+            self.weight.T, prototypes, torch.cat(heads), torch.cat(offsets), clones, columns)
 
     def choose(self, x, constants):
         """The choice for router inputs `x` [T,H]; to be called without autocast."""
         z, log_variance = self.encode(x.float(), constants.encoder)
         products = F.linear(z, constants.heads, constants.offsets)
-        *dot, bias, nearness = products.split(self.rule.experts, dim=1)
-        if dot:
-            (logits,) = dot
+        if self.similarity == "dot":
+            logits, bias, nearness = products.chunk(3, dim=1)
         else:
+            bias, nearness = products.chunk(2, dim=1)
             logits = self.similarities(z, log_variance, constants.prototypes) + self.logit_bias
         scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
-        logical = self.best_experts((scores + bias).detach())
+        logical = self.best_experts((scores + bias).detach(), constants.columns)
         physical = nearest_clones(nearness, logical, constants.clones)
         return Choice(z, log_variance, logits, scores, nearness, logical, physical)
 
@@ -166,13 +168,10 @@ class PrototypeGate(nn.Module):
     def similarities(self, z, log_variance, prototypes):
         """s sim(z, p) [T,E], without the logit biases, from the prototypes of `constants`.
 
-        dot              z . p
         cosine           s z . p / (|z| |p|)
         cross_attention  q . k / sqrt(R), q and k RMS-normed projections of z and p
         others           s h(Q), Q summed over dimensions: see `distances`
         """
-        if self.similarity == "dot":
-            return z @ prototypes.T
         if self.similarity == "cosine":
             return self.similarity_scale * (unit(z, 1e-8) @ prototypes.T)
         if self.similarity == "cross_attention":
@@ -227,9 +226,9 @@ class PrototypeGate(nn.Module):
         apart = -torch.expm1(-q.clamp(0, -LOWEST_LOG_VARIANCE).sum(-1))
         return -apart.clamp_min(1e-8).sqrt()
 
-    def best_experts(self, biased):
+    def best_experts(self, biased, columns):
         """The K logical experts with the largest `biased` scores [T,E] under the family's rule for
-        groups; minus infinity where pruned."""
+        groups; minus infinity where pruned. `columns` are those of `constants`."""
         rule = self.rule
         if rule.kept_groups < rule.groups:
             groups = biased.view(len(biased), rule.groups, -1)
@@ -239,11 +238,11 @@ class PrototypeGate(nn.Module):
                 scores = two[..., 0] + two[..., 1].masked_fill(two[..., 1].isneginf(), 0)
             else:
                 scores = groups.amax(-1)
-            kept = best(scores, rule.kept_groups)
+            kept = best(scores, rule.kept_groups, columns[:rule.groups])
             left = torch.ones_like(scores, dtype=torch.bool).scatter(1, kept, False)
             left = left[..., None] & ~groups.isneginf()
             biased = groups.masked_fill(left, rule.outside).flatten(1)
-        return best(biased, rule.top_k)
+        return best(biased, rule.top_k, columns)
 
 
 def clone_table(physical_to_logical):
@@ -260,18 +259,19 @@ def nearest_clones(nearness, logical, clones):
     to the lowest."""
     candidates = F.embedding(logical, clones)  # [T,K,C]
     if clones.shape[1] == 1:
-        return candidates.squeeze(-1)
+        return candidates.flatten(1)
     near = nearness.gather(1, candidates.flatten(1)).view_as(candidates)
-    return candidates.gather(-1, near.argmax(-1, keepdim=True)).squeeze(-1)
+    return candidates.gather(-1, near.argmax(-1, keepdim=True)).flatten(1)
 
 
-def best(rows, count):
-    """Columns of the `count` largest of each row, best first; unlike topk, equal values in order of
-    their column: values and columns are ranked together, as one integer."""
-    bits, width = rows.view(torch.int32), rows.shape[-1]
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # Ordered as the values are.
-    columns = torch.arange(0, -width, -1, device=rows.device)  # In 64 bits, and so is the sum.
-    return columns.add(ordered, alpha=width).topk(count, dim=-1).indices
+def best(rows, count, columns):
+    """Columns of the `count` largest of each row [T,E], best first; unlike topk, equal values in
+    order of their column: both are ranked together, as one integer of 64 bits. `columns` are
+    0, -1 ... 1 - E."""
+    # Bits of magnitudes are ordered as these are.
+    magnitudes, signs = rows.abs().view(torch.int32), rows.view(torch.int32).sign()
+    ranks = torch.addcmul(columns, magnitudes, signs, value=rows.shape[-1])
+    return ranks.topk(count, dim=-1).indices
 
 
 def unit(rows, floor=1e-12):

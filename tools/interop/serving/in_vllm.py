@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What vLLM makes of a model: NLL of token ids, chosen experts, greedy text; as one JSON object.
-
-    python tools/interop/serving/in_vllm.py MODEL IDS.npy OUT.json [--dtype bfloat16] [--tp 2] ...
+"""What vLLM makes of a model, with the counts of the experts that it chose; see request.py.
 
 Runs in an environment of vLLM's. Every sequence is a batch of its own, so that the batches whose
 experts are counted are told by their length.
 """
 
-import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -24,22 +20,7 @@ os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np  # noqa: E402
-
-
-def arguments():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("ids")
-    parser.add_argument("output")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--tp", type=int, default=1)
-    parser.add_argument("--ep", action="store_true")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--backend", default="auto", choices=["auto", "vllm", "transformers"])
-    parser.add_argument("--trust-remote-code", action="store_true")
-    parser.add_argument("--no-plugin", action="store_true")
-    parser.add_argument("--greedy", type=int, default=0, help="tokens to add to 8 prompts")
-    return parser.parse_args()
+from request import answer, prompts, served  # noqa: E402
 
 
 def nll(outputs):
@@ -48,43 +29,50 @@ def nll(outputs):
     return float(np.mean(values))
 
 
+def limits(model):
+    """What vLLM's CPU code needs to be told of latent attention; see faults.md."""
+    config = json.loads((model / "config.json").read_text())
+    latent = config.get("kv_lora_rank")
+    if not latent:
+        return {}
+    if latent + config["qk_rope_head_dim"] != 576:
+        os.environ["VLLM_MLA_DISABLE"] = "1"
+    return {"compilation_config": {"custom_ops": ["-rotary_embedding"]}}
+
+
+def generate(llm, rows, tokens, **keys):
+    from vllm import SamplingParams
+
+    return llm.generate(
+        [{"prompt_token_ids": row} for row in rows], use_tqdm=False, sampling_params=SamplingParams(
+            max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=False, **keys))
+
+
 def main():
-    options = arguments()
-    ids = np.load(options.ids)
-    config = json.loads((Path(options.model) / "config.json").read_text())
-    extra = {}
-    if latent := config.get("kv_lora_rank"):
-        # Limits of vLLM's CPU code; see faults.md.
-        extra["compilation_config"] = {"custom_ops": ["-rotary_embedding"]}
-        if latent + config["qk_rope_head_dim"] != 576:
-            os.environ["VLLM_MLA_DISABLE"] = "1"
-    if options.no_plugin:
+    parser = served()
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    extra = limits(options.model)
+    if not options.plugin:
         os.environ["VLLM_PLUGINS"] = ""
-    from vllm import LLM, SamplingParams
+    from vllm import LLM
 
     llm = LLM(
-        options.model, dtype=options.dtype, tensor_parallel_size=options.tp,
+        str(options.model), dtype=options.dtype, tensor_parallel_size=options.tp,
         enable_expert_parallel=options.ep, enforce_eager=not options.compile,
         model_impl=options.backend, trust_remote_code=options.trust_remote_code,
         max_model_len=256, max_num_seqs=8, enable_prefix_caching=False, skip_tokenizer_init=True,
         distributed_executor_backend="uni" if options.tp == 1 else "mp",
         worker_extension_cls="worker.Extension", disable_log_stats=True, **extra)
-    llm.collective_rpc("count", args=([ids.shape[1]],))
-    start, outputs = time.time(), []
-    for row in ids.tolist():
-        outputs += llm.generate(
-            [{"prompt_token_ids": row}], use_tqdm=False, sampling_params=SamplingParams(
-                max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False))
-    result = {"nll": nll(outputs), "seconds": round(time.time() - start, 1),
-              "counts": llm.collective_rpc("counted")[0]}
+    llm.collective_rpc("count", args=([options.ids.shape[1]],))
+    outputs = [made for row in options.ids.tolist()
+               for made in generate(llm, [row], 1, prompt_logprobs=0)]
+    result = {"nll": nll(outputs), "counts": llm.collective_rpc("counted")[0]}
     llm.collective_rpc("count", args=([],))
     if options.greedy:
-        prompts = [{"prompt_token_ids": row[:16]} for row in ids[:8].tolist()]
-        greedy = SamplingParams(max_tokens=options.greedy, temperature=0, ignore_eos=True,
-                                detokenize=False)
-        made = llm.generate(prompts, use_tqdm=False, sampling_params=greedy)
+        made = generate(llm, prompts(options).tolist(), options.greedy)
         result["greedy"] = [list(output.outputs[0].token_ids) for output in made]
-    Path(options.output).write_text(json.dumps(result))
+    answer(options, **result)
 
 
 if __name__ == "__main__":

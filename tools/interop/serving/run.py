@@ -13,7 +13,8 @@ MODELS holds a folder per model, with model.safetensors and general-{calibration
             that validate counts; limit 0.5 %
     greedy  share of 8 x 32 tokens that differ from transformers'; limit 0
 
-What was run is kept in DIR and not run again. Exits with 1 if a limit was missed or a run failed.
+What was run is kept in DIR and not run again. Exits with 1 if an output missed a limit or did not
+run where its original does; a row of an original that does is called a fault of the runtime.
 """
 
 import argparse
@@ -34,31 +35,46 @@ GREEDY = 32
 
 TP, EP = ["--tp", "2"], ["--tp", "2", "--ep"]
 BF16, TEXT = ["--dtype", "bfloat16"], ["--greedy", str(GREEDY)]
-BACKEND = ["--no-plugin", "--backend", "transformers", "--trust-remote-code"]
-# Form, what the row is called, options of in_vllm.py.
+PLUGIN, REMOTE = ["--plugin"], ["--trust-remote-code"]
+BACKEND = ["--backend", "transformers"]
+# Form, what the row is called, options of the script. A way of an output's that has a row for
+# originals too may fail as those do.
 VLLM_RUNS = [
-    ("original", "own class", []),
+    ("original", "own class", TEXT),
+    ("original", "own class, TP 2", TP),
     ("original", "own class, TP 2 + EP", EP),
+    ("original", "own class, bf16", BF16),
+    ("original", "Transformers backend, TP 2", BACKEND + TP),
+    ("original", "Transformers backend, TP 2 + EP", BACKEND + EP),
+    ("original", "Transformers backend, bf16", BACKEND + BF16),
     ("stock", "own class", TEXT),
     ("stock", "own class, TP 2", TP),
     ("stock", "own class, TP 2 + EP", EP),
     ("stock", "own class, bf16", BF16),
-    ("lpr", "plugin", TEXT),
-    ("lpr", "plugin, TP 2", TP),
-    ("lpr", "plugin, TP 2 + EP", EP),
-    ("lpr", "plugin, bf16", BF16),
-    ("lpr", "plugin, compiled", ["--compile"]),
-    ("lpr", "Transformers backend", BACKEND),
-    ("lpr", "Transformers backend, TP 2 + EP", BACKEND + EP),
-    ("lpr", "Transformers backend, bf16", BACKEND + BF16),
+    ("lpr", "plugin", PLUGIN + TEXT),
+    ("lpr", "plugin, TP 2", PLUGIN + TP),
+    ("lpr", "plugin, TP 2 + EP", PLUGIN + EP),
+    ("lpr", "plugin, bf16", PLUGIN + BF16),
+    ("lpr", "plugin, bf16, TP 2 + EP", PLUGIN + BF16 + EP),
+    ("lpr", "plugin, compiled", PLUGIN + ["--compile"]),
+    ("lpr", "Transformers backend", BACKEND + REMOTE + TEXT),
+    ("lpr", "Transformers backend, TP 2", BACKEND + REMOTE + TP),
+    ("lpr", "Transformers backend, TP 2 + EP", BACKEND + REMOTE + EP),
+    ("lpr", "Transformers backend, bf16", BACKEND + REMOTE + BF16),
 ]
 SGLANG_RUNS = [
-    ("original", "own class", []),
-    ("stock", "own class", []),
-    ("lpr", "package", ["--plugin", "--trust-remote-code"]),
-    ("lpr", "package, bf16", ["--plugin", "--trust-remote-code"] + BF16),
-    ("lpr", "Transformers backend", ["--trust-remote-code"]),
-    ("lpr", "Transformers backend, bf16", ["--trust-remote-code"] + BF16),
+    ("original", "own class", TEXT),
+    ("original", "own class, TP 2", TP),
+    ("original", "own class, bf16", BF16),
+    ("stock", "own class", TEXT),
+    ("stock", "own class, TP 2", TP),
+    ("stock", "own class, bf16", BF16),
+    ("lpr", "package", PLUGIN + REMOTE + TEXT),
+    ("lpr", "package, TP 2", PLUGIN + REMOTE + TP),
+    ("lpr", "package, bf16", PLUGIN + REMOTE + BF16),
+    ("original", "Transformers backend", BACKEND),
+    ("lpr", "Transformers backend", BACKEND + REMOTE),
+    ("lpr", "Transformers backend, bf16", BACKEND + REMOTE + BF16),
 ]
 
 
@@ -117,6 +133,7 @@ def add_silent_head(folder):
 class Report:
     def __init__(self, work, only, sequences):
         self.work, self.only, self.sequences, self.failed = work, only, sequences, False
+        self.faults = set()  # Model and runtime of originals that missed a limit.
         print("| model | form | runtime | NLL | reference | load | greedy | |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
 
@@ -129,47 +146,56 @@ class Report:
             return json.loads(file.read_text())
         return None
 
+    def transformers(self, runtime, python, model, form, options):
+        """The same inside transformers, of the version in that runtime's environment."""
+        remote = REMOTE if form == "lpr" else []
+        name = f"{runtime.split(',')[0]} transformers {options[-1]}"
+        return self.result(name, "in_transformers.py", python, model, form, remote + options)
+
     def run(self, model, form, runtime, script, python, options):
         """One row; `runtime` names runtime, version and way."""
         if self.only and f"{model} {form} {runtime}" not in self.only:
             return
         row = self.result(runtime, script, python, model, form, options)
-        if row is None:
-            self.failed = True
-            print(f"| {model} | {form} | {runtime} | | | | | did not run |", flush=True)
-            return
+        shown, misses = [""] * 4, ["did not run"]
+        if row is not None:
+            shown, misses = self.judged(row, model, form, runtime, python, options)
+        word = ", ".join(misses) or "ok"
+        original = model, runtime.replace("plugin", "own class").replace("package", "own class")
+        if misses and form == "original":
+            self.faults.add(original)
+            word = "FAULT: " + word
+        elif misses and original in self.faults:
+            word += ", as the original"
+        elif misses:
+            self.failed, word = True, "MISSED: " + word
+        print("| " + " | ".join([model, form, runtime, *shown, word]) + " |", flush=True)
+
+    def judged(self, row, model, form, runtime, python, options):
+        """The four figures of a row, and which of them miss their limit."""
         bf16, misses = "bfloat16" in options, []
-        pair = "lpr" if form == "original" else form
-        judged = self.work / model / f"validate-{pair}-{self.sequences}.json"
-        judged = json.loads(judged.read_text())
         side = "original" if form == "original" else "patched"
-        reference, dtype = judged["nll"][side], "float32"
-        theirs = ["--trust-remote-code"] if form == "lpr" else []
+        file = f"validate-{'lpr' if form == 'original' else form}-{self.sequences}.json"
+        validated = json.loads((self.work / model / file).read_text())
+        reference, load, greedy = validated["nll"][side], None, None
         if bf16:
-            # (Against transformers of the same environment.)
-            dtype = "bfloat16"
-            reference = self.result(
-                f"{runtime.split(',')[0]} transformers bf16", "in_transformers.py", python, model,
-                form, theirs + BF16)["nll"]
-        if abs(row["nll"] - reference) > LIMITS[dtype]:
+            reference = self.transformers(runtime, python, model, form, BF16)["nll"]
+        # (A mean that is not a number misses, too.)
+        if not abs(row["nll"] - reference) <= LIMITS["bfloat16" if bf16 else "float32"]:
             misses.append("NLL")
-        load = greedy = None
         if row.get("counts"):
-            loads = [layer[side]["load"] for layer in judged["layers"]]
+            loads = [layer[side]["load"] for layer in validated["layers"]]
             load = max(sum(abs(a - b) for a, b in zip(*pair, strict=True)) / 2 / sum(pair[0])
                        for pair in zip(loads, row["counts"], strict=True))
             if load > LOAD_LIMIT and not bf16:
                 misses.append("load")
         if row.get("greedy"):
-            made = self.result(f"{runtime} transformers text", "in_transformers.py", python, model,
-                               form, theirs + TEXT)["greedy"]
+            made = self.transformers(runtime, python, model, form, TEXT)["greedy"]
             greedy = float(np.mean(np.array(made) != np.array(row["greedy"])))
             if greedy > 0:
                 misses.append("greedy")
-        self.failed |= bool(misses)
-        shown = ["" if value is None else f"{value:.5f}" for value in (load, greedy)]
-        print(f"| {model} | {form} | {runtime} | {row['nll']:.6f} | {reference:.6f} | {shown[0]} | "
-              f"{shown[1]} | {'MISSED: ' + ', '.join(misses) if misses else 'ok'} |", flush=True)
+        figures = [f"{value:.6f}" for value in (row["nll"], reference)]
+        return figures + ["" if v is None else f"{v:.5f}" for v in (load, greedy)], misses
 
 
 def main():

@@ -28,6 +28,7 @@ class ServedGate(PrototypeGate):
         form = config.regate["encoder"], config.regate["similarity"]
         super().__init__(config.routing_rule(), *form, config.hidden_size, latent_size)
         self.requires_grad_(False)
+        self.ready = None
         self.as_sigmoid = not (self.rule.sigmoid or self.rule.normalise)
 
     def load(self, tensors, where):
@@ -76,11 +77,22 @@ class ServedGate(PrototypeGate):
                 held.copy_(value)
             else:
                 self.register_buffer("ready_" + name, value.contiguous(), persistent=False)
+        self.gather_ready()
+
+    def gather_ready(self):
+        """Keeps the constants in one tuple: to look for them in the module takes as long as some
+        of the operations on them."""
+        self.ready = Constants(*(getattr(self, "ready_" + name) for name in Constants._fields))
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        if self.ready is not None:  # Buffers may be other tensors now.
+            self.gather_ready()
+        return self
 
     def forward(self, x):
         """Logits [T,E] of router inputs [T,H] and no bias: what servers' linear layers return."""
-        ready = Constants(*(getattr(self, "ready_" + name) for name in Constants._fields))
-        choice = self.choose(x, ready)
+        choice = self.choose(x, self.ready)
         if self.as_sigmoid:
             scores = choice.scores.gather(1, choice.logical)
             chosen = torch.logit(scores.clamp(1e-37, 1 - 1e-7))

@@ -122,9 +122,12 @@ def test_deepseek_v2_may_choose_outside_the_kept_groups():
 
 def test_equal_scores_go_to_the_lowest_number():
     rows = torch.tensor([[1.0, 2, 2, -3, 2, 0], [0, 0, -0.5, 0, float("-inf"), 0]])
-    assert best(rows, 4).tolist() == [[1, 2, 4, 0], [0, 1, 3, 5]]
+    assert best(rows, 4, -torch.arange(6)).tolist() == [[1, 2, 4, 0], [0, 1, 3, 5]]
     random = torch.randint(-4, 4, (300, 40)).float()
-    assert torch.equal(best(random, 40), random.argsort(dim=1, descending=True, stable=True))
+    expected = random.argsort(dim=1, descending=True, stable=True)
+    assert torch.equal(best(random, 40, -torch.arange(40)), expected)
+    zeros = torch.tensor([[-0.0, 0.0, 1e-45, -1e-45, float("-inf")]])  # Both zeros are equal.
+    assert best(zeros, 5, -torch.arange(5)).tolist() == [[2, 0, 1, 3, 4]]
 
 
 def test_equally_near_clones_go_to_the_lowest_number():

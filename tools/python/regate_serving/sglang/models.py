@@ -28,8 +28,9 @@ class RegateQwen3MoeForCausalLM(PrototypeModel, CLASSES["Qwen3MoeForCausalLM"]):
     def __init__(self, config, quant_config=None, prefix=""):
         if not config.norm_topk_prob:
             raise ValueError(
-                "config.json: norm_topk_prob is false, for which SGLang's class of this family "
-                "cannot be given the form's weights: convert with --router stock"
+                "config.json: norm_topk_prob is false, and SGLang's class of this family then "
+                "weighs experts by a softmax over all of them, which no logits bring to the form's "
+                "weights: serve without SGLANG_EXTERNAL_MODEL_PACKAGE"
             )
         super().__init__(config, quant_config=quant_config, prefix=prefix)
 

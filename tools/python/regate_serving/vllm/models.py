@@ -42,9 +42,9 @@ class RegateQwen3MoeForCausalLM(PrototypeModel, CLASSES["Qwen3MoeForCausalLM"]):
     def __init__(self, *, vllm_config, prefix=""):
         if not vllm_config.model_config.hf_config.norm_topk_prob:
             raise ValueError(
-                "config.json: norm_topk_prob is false, for which vLLM's class of this family "
-                "cannot be given the form's weights: serve with --model-impl transformers "
-                "--trust-remote-code"
+                "config.json: norm_topk_prob is false, and vLLM's class of this family then weighs "
+                "experts by a softmax over all of them, which no logits bring to the form's "
+                "weights: serve with --model-impl transformers --trust-remote-code"
             )
         super().__init__(vllm_config=vllm_config, prefix=prefix)
 
