@@ -30,6 +30,7 @@ struct SavedLayer: Codable {
   let worstToken: Validation.TokenError?
   let logicalExperts: Int
   let sets: [SetLoad]
+  let rankBatches: [Validation.RankFigures]
 
   init(_ layer: Validation.Layer) {
     original = Load(layer.original)
@@ -39,6 +40,7 @@ struct SavedLayer: Codable {
     worstToken = layer.worstToken
     logicalExperts = layer.logicalExperts
     sets = layer.sets
+    rankBatches = layer.rankBatches
   }
 }
 
@@ -48,6 +50,6 @@ extension Validation.Layer {
       index: index, original: saved.original.summary(ranks),
       patched: saved.patched.summary(ranks), agreement: saved.agreement,
       outputError: saved.outputError, worstToken: saved.worstToken,
-      logicalExperts: saved.logicalExperts, sets: saved.sets)
+      logicalExperts: saved.logicalExperts, sets: saved.sets, rankBatches: saved.rankBatches)
   }
 }

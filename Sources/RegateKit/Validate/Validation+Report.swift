@@ -22,6 +22,7 @@ extension Validation {
     ]
     lines += warnings.map { "warning: \($0)" }
     lines += ["", table.render(), ""]
+    if let batchTable { lines += [batchTable.render(), batchNote, ""] }
     if sets.count > 1 { lines += ["Each set:", SetTable.table(sets).render(), ""] }
     if let worstToken { lines.append(worstToken + ".") }
     lines.append(
@@ -136,6 +137,7 @@ extension Validation {
         "overlap": .optional(Self.mean(layers.map(\.agreement.overlap))),
         "duplicate_rate": .optional(Self.mean(layers.map(\.agreement.duplicateRate))),
         "output_error": .optional(Self.mean(layers.map(\.outputError))),
+        "rank_batches": Self.json(rankBatches),
       ],
       "worst": extremes(\.worst), "p90": extremes(\.p90),
       "p50": extremes(\.p50), "p75": extremes(\.p75), "p95": extremes(\.p95),
@@ -194,6 +196,7 @@ extension Validation.Layer: JSONRepresentable {
       "duplicate_rate": .number(agreement.duplicateRate),
       "routing_kl": .number(agreement.divergence), "output_error": .optional(outputError),
       "worst_token": worstToken?.json ?? .null,
+      "rank_batches": Validation.json(rankBatches),
     ]
   }
 
