@@ -147,14 +147,14 @@ extension ConversionPlan.Work {
   static let computeRate = 20e9
 
   init(
-    _ model: Model, _ traffic: TrafficSample, settings: FitSettings, candidates: Int,
-    threads: Int, outputBytes: Int = 0
+    _ model: Model, _ traffic: TrafficSample, settings: FitSettings, candidates: Int, threads: Int,
+    outputBytes: Int = 0
   ) throws(RegateError) {
-    let layout = model.layout
     var run: RunEstimate?
     if case .tokens(let set) = traffic.calibration {
       run = try RunEstimate(set, streams: candidates + 1, threads: threads)
     }
+    let layout = model.layout
     let tokens = traffic.tokens
     self.tokens = tokens
     self.candidates = candidates
