@@ -98,9 +98,11 @@ public struct Check: Sendable {
               evidence: rule.evidence, range: rule.range, command: rule.command)
           }
         }
+      // How it is served is not said beside what keeps it from loading.
+      let stops = findings.contains { $0.level == .refuses || $0.level == .random }
       // Stable: rules of one level stay in the order of the table.
       let graded = CheckLevel.allCases.reversed().flatMap { level in
-        findings.filter { $0.level == level }
+        findings.filter { $0.level == level && !(stops && $0.command != nil) }
       }
       return Outcome(runtime: runtime, findings: graded)
     }

@@ -10,13 +10,8 @@ import OrderedCollections
 extension CheckRule {
   /// In the order in which findings of one level are reported.
   static let transformers: [CheckRule] = [
-    CheckRule(
-      "prototype-code", .note,
-      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
-        + "refused",
-      .measured("tools/interop/test_modelling.py", in: "4.57.6", "5.23.0"),
-      command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
-    ) { $0.prototype && $0.reading.matches ? "model_type" : nil },
+    .prototypeCode(in: "4.57.6", "5.23.0") { !$0.runtimes.ranTransformers5Only },
+    .prototypeCode(in: "5.23.0") { $0.runtimes.ranTransformers5Only },
     CheckRule(
       "official-unknown", .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
@@ -65,4 +60,18 @@ extension CheckRule {
     },
     .mtpRouters,
   ]
+
+  private static func prototypeCode(
+    in versions: String..., where applies: @escaping @Sendable (Family) -> Bool
+  ) -> CheckRule {
+    CheckRule(
+      "prototype-code", .note,
+      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
+        + "refused",
+      Evidence(
+        kind: .measured, versions: versions,
+        source: "tools/interop/test_modelling.py, test_families.py"),
+      command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
+    ) { $0.prototype && applies($0.family) && $0.reading.matches ? "model_type" : nil }
+  }
 }

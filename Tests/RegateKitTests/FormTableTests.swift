@@ -40,7 +40,7 @@ private struct FormOutput {
       }
       return try Model.open(place.path(percentEncoded: false))
     }
-    func outputs(_ form: RouterForm, _ title: String = "", _ models: [Model]) -> [FormOutput] {
+    func outputs(_ form: RouterForm, _ models: [Model], _ title: String = "") -> [FormOutput] {
       models.map {
         FormOutput(
           "`\(form.rawValue)`" + title,
@@ -48,7 +48,7 @@ private struct FormOutput {
       }
     }
     let quantised = try [TinyModel.mixtral, .qwen3, .deepseek].map { try Model.open($0.gguf) }
-    return outputs(.stock, models) + outputs(.stock, ", GGUF", quantised)
+    return outputs(.stock, models) + outputs(.stock, quantised, ", GGUF")
       + outputs(.lpr, models.filter(\.layout.family.hasPrototypeForm))
       + outputs(.lprOfficial, models.filter { $0.layout.family.official != nil })
   }

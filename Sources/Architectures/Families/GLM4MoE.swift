@@ -43,5 +43,6 @@ extension Family {
         required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
         optional: .weighing)),
     forms: FormTraits(classPrefix: "RegateGlm4Moe"),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .taken)))
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken), ranTransformers5Only: true))
 }

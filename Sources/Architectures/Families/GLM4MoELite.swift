@@ -33,5 +33,6 @@ extension Family {
       publishedGroups: "GLM-4.7-Flash has none", recognises: DeepSeekGGUF.isGLM47Flash,
       caveats: [DeepSeekCaveats.absentScale]),
     forms: FormTraits(classPrefix: "RegateGlm4MoeLite"),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .taken)))
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken), ranTransformers5Only: true))
 }

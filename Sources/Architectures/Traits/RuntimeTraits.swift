@@ -12,6 +12,8 @@ package struct RuntimeTraits: Sendable {
   package var sglang = SGLang()
   /// Regate's plugin for both refuses weights that are not renormalised.
   package var pluginNeedsNorm = false
+  /// The prototype form was run in transformers 5 only.
+  package var ranTransformers5Only = false
 
   package struct MLX: Sendable {
     /// What mlx-lm insists on in `config.json` under these names.
