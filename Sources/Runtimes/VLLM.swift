@@ -16,7 +16,7 @@ extension CheckRule {
       "prototype-backend", .note,
       "loads by its Transformers backend and the Python files beside the weights; it then chooses "
         + "the same experts",
-      .measured("Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU)", in: "0.32.0"),
+      .measured("Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU)", in: "0.31.0", "0.32.0"),
       command: "vllm serve MODEL --trust-remote-code"
     ) {
       $0.prototype && $0.family.runtimes.vllm.ranPrototype && $0.reading.matches

@@ -11,7 +11,7 @@ private  the names below; constructors `(*, vllm_config, prefix)` and `load_weig
 
 from ..versions import UnknownVersion, lookup, sentence
 
-TESTED = "0.32"
+TESTED = "0.31 and 0.32"
 MODELS = "vllm.model_executor.models"
 
 
