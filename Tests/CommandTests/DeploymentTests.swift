@@ -63,7 +63,7 @@ extension Bench {
   let all = try Tool.run("check", TinyModel.qwen3.path)
   #expect(all.code == 0)
   for words in [
-    "vllm: loads (verified with ", "transformers: loads (verified with 5.23.0)",
+    "vllm: loads (run in ", "transformers: loads (run in 5.23.0)",
     "llama.cpp: does not load", "mlx: ",
   ] { #expect(all.output.contains(words), "\(words)") }
   #expect(try check("transformers").code == 0)
