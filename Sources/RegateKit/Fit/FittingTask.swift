@@ -130,7 +130,7 @@ extension Model {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: bias.name,
         "is added to the router's logits, which Regate neither fits nor moves yet",
-        advice: "it can be inspected, and placed by a map")
+        advice: "it can be inspected, and placed by a map of its experts")
     }
     let quantised = layout.layers.lazy.compactMap { layer in
       layer.gateBits.map { (layer: layer, bits: $0) }
