@@ -14,6 +14,9 @@ public enum Budget: Sendable, Hashable {
   /// most 1 + slack times the mean: even ranks instead of even experts.
   case evenRanks([Int], slack: Double)
 
+  /// The slack of even ranks where none is asked for.
+  public static let standardSlack = 0.05
+
   /// Strengths that are fitted side by side.
   package var strengths: [Double] {
     switch self {

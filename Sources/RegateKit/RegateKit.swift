@@ -23,6 +23,8 @@
 @_exported public import struct Measures.BalancePoint
 @_exported public import struct Measures.LoadComparison
 @_exported public import struct Measures.LoadSummary
+@_exported public import struct Measures.RankBatches
+@_exported public import struct Measures.Roofline
 @_exported public import struct Measures.RoutingFigures
 @_exported public import struct Measures.SetLoad
 @_exported public import struct Measures.SetMeasure

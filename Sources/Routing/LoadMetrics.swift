@@ -101,22 +101,9 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
 }
 
 extension Assignment {
-  /// The mean over all full batches of `tokens` consecutive tokens of max/mean expert load; nil
-  /// when there is no full batch.
-  public func batchImbalance(experts: Int, batch: Int) -> Double? {
-    meanOverBatches(experts: experts, batch: batch) { LoadMetrics(load: $0).maxOverMean }
-  }
-
-  /// The same over `ranks` contiguous expert-parallel ranks.
-  public func batchRankImbalance(experts: Int, batch: Int, ranks: Int) -> Double? {
-    meanOverBatches(experts: experts, batch: batch) {
-      LoadMetrics.rankImbalance(load: $0, ranks: ranks)
-    }
-  }
-
-  private func meanOverBatches(
-    experts count: Int, batch: Int, _ figure: ([Int]) -> Double?
-  ) -> Double? {
+  /// The mean over all full batches of `batch` consecutive tokens of max/mean expert load; nil when
+  /// there is no full batch.
+  public func batchImbalance(experts count: Int, batch: Int) -> Double? {
     precondition(batch > 0)
     let batches = tokens / batch
     guard batches > 0, topK > 0 else { return nil }
@@ -125,7 +112,7 @@ extension Assignment {
       var load = [Int](repeating: 0, count: count)
       let entries = index * batch * topK..<(index + 1) * batch * topK
       for expert in experts[entries] { load[Int(expert)] += 1 }
-      sum += figure(load) ?? 0
+      sum += LoadMetrics(load: load).maxOverMean ?? 0
     }
     return sum / Double(batches)
   }

@@ -77,7 +77,7 @@ package enum Placement {
   }
 
   /// The rank of each place, as `LoadMetrics.rankImbalance` divides them.
-  static func rankOfPlace(_ count: Int, ranks: Int) -> [Int] {
+  package static func rankOfPlace(_ count: Int, ranks: Int) -> [Int] {
     let (share, extra) = count.quotientAndRemainder(dividingBy: ranks)
     return (0..<ranks).flatMap { rank in
       Array(repeating: rank, count: share + (rank < extra ? 1 : 0))

@@ -97,17 +97,13 @@ struct TrafficSplit {
         continue
       }
       let kept = evenly(Int((total * share).rounded()), of: rows)
-      let run = min(Self.runTokens, count / (2 * Self.heldOutEvery))
-      guard run >= Self.leastRun || !mustHoldOut else {
+      guard Self.isDivisible(count) || !mustHoldOut else {
         throw RegateError(
           .missing, file: source.paths.first, subject: "`calibration`",
           "has \(count) tokens, too few to hold some out",
           advice: "capture \(2 * Self.heldOutEvery * Self.leastRun) tokens or more")
       }
-      let isHeldOut = { (row: Int) in
-        run >= Self.leastRun
-          && (row - rows.lowerBound) / run % Self.heldOutEvery == Self.heldOutEvery - 1
-      }
+      let isHeldOut = { (row: Int) in Self.isHeldOut(row - rows.lowerBound, ofRun: count) }
       parts.append(
         TrafficSample.Part(
           name: source.name, role: source.role, share: share,
@@ -115,6 +111,30 @@ struct TrafficSplit {
           heldOutSequences: []))
     }
     return parts
+  }
+
+  /// Tokens of the runs of consecutive ones that are held out of `count`.
+  private static func run(of count: Int) -> Int { min(runTokens, count / (2 * heldOutEvery)) }
+
+  /// Whether any of `count` consecutive tokens are held out.
+  static func isDivisible(_ count: Int) -> Bool { run(of: count) >= leastRun }
+
+  /// Whether the token at `place` of `count` consecutive ones, whose sequences are not known, is.
+  static func isHeldOut(_ place: Int, ofRun count: Int) -> Bool {
+    isDivisible(count) && place / run(of: count) % heldOutEvery == heldOutEvery - 1
+  }
+
+  /// `rows`, ascending, whose sequences are not known, as runs of neighbours that stand for them.
+  static func runs(_ rows: [Int]) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for row in rows {
+      if let last = runs.last, last.upperBound == row, last.count < runTokens {
+        runs[runs.count - 1] = last.lowerBound..<row + 1
+      } else {
+        runs.append(row..<row + 1)
+      }
+    }
+    return runs
   }
 
   /// `wanted` of `rows`, evenly spread; all where there are no more.

@@ -135,13 +135,16 @@ struct ResumeInterval: ParsableArguments {
   }
 }
 
-/// A comma-separated list of expert-parallel rank counts.
-struct RankCounts: ExpressibleByArgument {
-  let values: [Int]
+/// The batches that rank figures are told for.
+struct BatchArgument: ParsableArguments {
+  @Option(
+    name: .customLong("batch"),
+    help: ArgumentHelp(
+      "Tokens of a batch, all ranks together (default: \(Self.standard)).", valueName: "n,..."))
+  var given: PositiveIntegers?
 
-  init?(argument: String) {
-    let values = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
-    guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 }) else { return nil }
-    self.values = values.compactMap { $0 }
-  }
+  private static let standard =
+    RankBatches.standardSizes.map(String.init).joined(separator: ",")
+
+  var sizes: [Int] { given?.values ?? RankBatches.standardSizes }
 }

@@ -64,7 +64,7 @@ struct RankArguments: ParsableArguments {
   @Option(
     name: .customLong("ep"),
     help: ArgumentHelp("Even out these expert-parallel ranks, not experts.", valueName: "n,..."))
-  var counts: RankCounts?
+  var counts: PositiveIntegers?
 }
 
 /// What goes with them.
@@ -75,8 +75,6 @@ struct RankTuning: ParsableArguments {
   @Option(
     help: ArgumentHelp("The busiest rank may carry 1 + x times the mean.", valueName: "x"))
   var rankSlack: Double?
-
-  private static let slack = 0.05
 
   var isEmpty: Bool { balance == nil && rankSlack == nil }
 
@@ -100,7 +98,8 @@ struct RankTuning: ParsableArguments {
 
   /// What was asked for.
   func budget(_ budget: BudgetArguments, _ ranks: RankArguments) -> Budget {
-    ranks.counts.map { .evenRanks($0.values, slack: rankSlack ?? Self.slack) } ?? budget.budget
+    ranks.counts.map { .evenRanks($0.values, slack: rankSlack ?? Budget.standardSlack) }
+      ?? budget.budget
   }
 }
 

@@ -32,7 +32,7 @@ struct Inspect: CommonCommand {
   @Option(
     name: .customLong("ep"),
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
-  var ranks: RankCounts?
+  var ranks: PositiveIntegers?
 
   @OptionGroup var mtp: MTPArguments
   @OptionGroup var page: PageArguments

@@ -29,7 +29,7 @@ struct Place: CommonCommand {
     help: ArgumentHelp(
       "Expert-parallel rank counts to balance together; a map is for the largest.",
       valueName: "n,..."))
-  var ranks: RankCounts
+  var ranks: PositiveIntegers
 
   @OptionGroup(title: "The load") var load: LoadArguments
   @OptionGroup(title: "The load") var tokens: TokenArguments

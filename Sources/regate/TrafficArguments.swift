@@ -135,3 +135,14 @@ struct PositiveNumbers: ExpressibleByArgument {
     }
   }
 }
+
+/// Whole numbers above 0, separated by commas: rank counts, sizes of batches.
+struct PositiveIntegers: ExpressibleByArgument {
+  let values: [Int]
+
+  init?(argument: String) {
+    let values = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 }) else { return nil }
+    self.values = values.compactMap { $0 }
+  }
+}

@@ -59,7 +59,9 @@ struct Validate: CommonCommand {
   @Option(
     name: .customLong("ep"),
     help: ArgumentHelp("Expert-parallel rank counts to report imbalance for.", valueName: "n,..."))
-  var ranks: RankCounts?
+  var ranks: PositiveIntegers?
+
+  @OptionGroup var batches: BatchArgument
 
   @Option(
     help: ArgumentHelp(
@@ -78,6 +80,7 @@ struct Validate: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    if batches.given != nil, ranks == nil { throw ValidationError("--batch goes with --ep.") }
     for (name, limit) in [
       ("--max-gini", maxGini), ("--max-layer-gini", maxLayerGini), ("--min-ratio", minRatio),
       ("--max-output-error", maxOutputError), ("--max-perplexity-increase", maxPerplexityIncrease),
@@ -102,7 +105,8 @@ struct Validate: CommonCommand {
         thresholds: Validation.Thresholds(
           maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
           maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-        ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads,
+        ranks: ranks?.values ?? [], batches: batches.sizes, mtp: mtp.includes,
+        threads: common.threads,
         resume: resuming.options(interval)),
       progress: common.progress)
     try file?.write(validation.page, spelled: OptionNames.spelled)

@@ -55,7 +55,6 @@ struct LoadMetricsTests {
     // Batches [0 0] and [0 1]: max/mean 2 and 1; the fifth token is left out.
     #expect(assignment.batchImbalance(experts: 2, batch: 2) == 1.5)
     #expect(assignment.batchImbalance(experts: 2, batch: 6) == nil)
-    #expect(assignment.batchRankImbalance(experts: 2, batch: 2, ranks: 1) == 1)
   }
 
   @Test func `agreement counts logical experts, duplicates and weights`() {

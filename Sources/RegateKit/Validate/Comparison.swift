@@ -29,6 +29,8 @@ struct Comparison {
   private let pair: ModelPair
   private let maps: [ModelPair.ExpertMaps]
   private let traffic: TrafficSample
+  /// All tokens as a server would mix them; empty where no ranks are asked for.
+  private let served: [Int]
   private let request: Validation.Request
   private let progress: any ProgressSink
 
@@ -39,6 +41,7 @@ struct Comparison {
     self.pair = pair
     self.maps = maps
     self.traffic = traffic
+    served = request.ranks.isEmpty ? [] : traffic.servedRows(of: traffic.parts)
     self.request = request
     self.progress = progress
   }
@@ -76,6 +79,9 @@ struct Comparison {
     var key = try ResumeKey(
       "validate", checkpoint: pair.original.checkpoint, traffic: try traffic.digest())
     key["perplexity"] = request.tokens.perplexity.rawValue
+    // Of a layer that is done, only these batches are known.
+    key["ranks"] = "\(request.ranks)"
+    key["batches"] = "\(request.batches)"
     key["patched checkpoint"] = try ContentDigest.of(pair.patched.checkpoint)
     return try ResumePoint(
       beside: request.patched, key: key, options: request.resume, leftover: .leave,
@@ -104,7 +110,18 @@ struct Comparison {
         SetLoad(
           before, map: map.original, patched: after, patchedMap: map.patched,
           rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1])
-      })
+      }, rankBatches: rankBatches(before, after, experts: experts))
+  }
+
+  private func rankBatches(
+    _ before: Assignment, _ after: Assignment, experts: Int
+  ) -> [Validation.RankFigures] {
+    guard !served.isEmpty else { return [] }
+    let (before, after) = (before.gathering(tokens: served), after.gathering(tokens: served))
+    return request.ranks.map {
+      Validation.RankFigures(
+        ranks: $0, sizes: request.batches, experts: experts, original: before, patched: after)
+    }
   }
 
   /// Where a checkpoint's own router sends the tokens of its stream. Weights that are no numbers

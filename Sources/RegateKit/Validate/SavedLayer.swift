@@ -29,6 +29,7 @@ struct SavedLayer: Codable {
   let outputError: Double?
   let logicalExperts: Int
   let sets: [SetLoad]
+  let rankBatches: [Validation.RankFigures]
 
   init(_ layer: Validation.Layer) {
     original = Load(layer.original)
@@ -37,6 +38,7 @@ struct SavedLayer: Codable {
     outputError = layer.outputError
     logicalExperts = layer.logicalExperts
     sets = layer.sets
+    rankBatches = layer.rankBatches
   }
 }
 
@@ -45,6 +47,7 @@ extension Validation.Layer {
     self.init(
       index: index, original: saved.original.summary(ranks),
       patched: saved.patched.summary(ranks), agreement: saved.agreement,
-      outputError: saved.outputError, logicalExperts: saved.logicalExperts, sets: saved.sets)
+      outputError: saved.outputError, logicalExperts: saved.logicalExperts, sets: saved.sets,
+      rankBatches: saved.rankBatches)
   }
 }

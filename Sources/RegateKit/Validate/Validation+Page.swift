@@ -93,7 +93,9 @@ extension Validation {
       LoadPictures.ranks("Patched", layers.map { ($0.index, $0.patched) }, top: top),
     ].compactMap { $0 }
     guard !charts.isEmpty else { return }
-    page.append("Busiest expert-parallel rank by layer", [.grid(charts)])
+    page.append(
+      "Busiest expert-parallel rank by layer",
+      [.grid(charts)] + (batchTable.map { [$0.markup, .note(batchNote)] } ?? []))
   }
 
   private var remarks: [String] {

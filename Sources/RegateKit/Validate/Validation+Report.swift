@@ -22,6 +22,7 @@ extension Validation {
     ]
     lines += warnings.map { "warning: \($0)" }
     lines += ["", table.render(), ""]
+    if let batchTable { lines += [batchTable.render(), batchNote, ""] }
     if sets.count > 1 { lines += ["Each set:", SetTable.table(sets).render(), ""] }
     lines.append(
       "Sampling floor of the Gini on so many tokens: \(Format.number(samplingFloor)). "
@@ -101,6 +102,7 @@ extension Validation {
         "overlap": .optional(Self.mean(layers.map(\.agreement.overlap))),
         "duplicate_rate": .optional(Self.mean(layers.map(\.agreement.duplicateRate))),
         "output_error": .optional(Self.mean(layers.map(\.outputError))),
+        "rank_batches": Self.json(rankBatches),
       ],
       "worst": Self.extremes(layers, \.worst), "p90": Self.extremes(layers, \.p90),
       "nll": [
@@ -159,6 +161,7 @@ extension Validation.Layer: JSONRepresentable {
       "logical_experts": .integer(logicalExperts), "overlap": .number(agreement.overlap),
       "duplicate_rate": .number(agreement.duplicateRate),
       "routing_kl": .number(agreement.divergence), "output_error": .optional(outputError),
+      "rank_batches": Validation.json(rankBatches),
     ]
   }
 }

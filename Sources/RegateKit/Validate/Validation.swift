@@ -29,6 +29,8 @@ public struct Validation: Report {
     public let logicalExperts: Int
     /// The same tokens set by set.
     public let sets: [SetLoad]
+    /// Batch by batch, for each number of ranks that was asked for.
+    public let rankBatches: [RankFigures]
   }
 
   /// Next-token figures of the whole model on the same tokens.
@@ -69,6 +71,8 @@ public struct Validation: Report {
     public var thresholds: Thresholds
     /// Expert-parallel rank counts to report imbalance for.
     public var ranks: [Int]
+    /// Tokens of the batches that it is reported for, those of all ranks together.
+    public var batches: [Int]
     /// Threads to work on; the result does not depend on it.
     public var threads: Int
     /// On text and token ids, where the model is run.
@@ -78,9 +82,9 @@ public struct Validation: Report {
 
     public init(
       original: String, patched: String, calibration: [String], tokens: TokenOptions = .init(),
-      thresholds: Thresholds = .init(), ranks: [Int] = [], mtp: Bool = false,
-      threads: Int = Threads.all,
-      resume: ResumeOptions = .init()
+      thresholds: Thresholds = .init(), ranks: [Int] = [],
+      batches: [Int] = RankBatches.standardSizes, mtp: Bool = false,
+      threads: Int = Threads.all, resume: ResumeOptions = .init()
     ) {
       self.original = original
       self.patched = patched
@@ -88,6 +92,7 @@ public struct Validation: Report {
       self.tokens = tokens
       self.thresholds = thresholds
       self.ranks = ranks
+      self.batches = batches
       self.mtp = mtp
       self.threads = threads
       self.resume = resume
@@ -100,6 +105,8 @@ public struct Validation: Report {
   public let patched: String
   /// The MoE layers, in their order.
   public let layers: [Layer]
+  /// Tokens of the batches that were asked for.
+  let batches: [Int]
   /// Tokens that were judged on.
   public let tokens: Int
   /// Next-token figures of both; nil where only captures were given.
@@ -128,6 +135,7 @@ public struct Validation: Report {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
     try pair.original.requireRanks(request.ranks)
+    try RankBatches.requireSizes(request.batches)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
     guard traffic.calibration.isRun || !request.resume.resumes else {
@@ -139,7 +147,7 @@ public struct Validation: Report {
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(
       original: request.original, patched: request.patched, layers: comparison.layers,
-      tokens: traffic.tokens, quality: comparison.quality,
+      batches: request.batches, tokens: traffic.tokens, quality: comparison.quality,
       sets: traffic.parts.enumerated().map { place, part in
         SetMeasure(
           name: part.name, role: part.role, share: nil, tokens: part.heldOut.count,

@@ -80,7 +80,8 @@ extension LoadRequest {
     for model: Model, holdingOut: Bool, threads: Int, progress: any ProgressSink
   ) throws(RegateError) -> any LoadSource {
     switch self {
-    case .counts(let paths): return try CountsLoad(paths, layout: model.layout)
+    case .counts(let paths):
+      return try CountsLoad(paths, layout: model.layout, holdingOut: holdingOut)
     case .traffic(let files, let options):
       return TrafficLoad(
         model: model,
