@@ -36,6 +36,16 @@ package struct LayerPatch: Sendable {
     physicalToLogical.indices.filter { physicalToLogical[$0] != $0 }
   }
 
+  /// Bytes of experts and routers that are not what the original has there; headers aside.
+  package func changedBytes(in container: Container) -> Int {
+    let renames = container == .safetensors && isRenumbering
+    let experts = layer.experts.filter { !(renames && $0.hasOwnTensors) }.reduce(0) { sum, part in
+      changedExperts.reduce(sum) { $0 + part.slice(expert: $1).bytes.count }
+    }
+    let changes = router.changes.reduce(0) { $0 + ($1.replacement?.bytes.count ?? 0) }
+    return router.added.reduce(experts + changes) { $0 + $1.bytes.count }
+  }
+
   /// Copies each expert to where it belongs: everything that belongs to it. With `renaming`,
   /// experts that have tensors of their own are renumbered by name, and only clones are copied.
   package func addExperts(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One layer's part of a fit: samples of the experts' outputs for all strengths and sets at once,
-// one fit for each strength, and figures of every form on fitted and held-out tokens.
+// One layer's part of a fit: samples of the experts' outputs for all candidates and sets at once,
+// one fit for each candidate, and figures of every form on fitted and held-out tokens.
 
 import Architectures
 import ByteStorage
@@ -18,7 +18,7 @@ struct LayerTask {
   private let fitter: ModelFitter
   private let walk: LayerWalk
   private let layer: MoELayer
-  private let strengths: [Double]
+  private let candidates: [FitCandidate]
   private let original: FamilyRouter
 
   /// Progress units of one layer's fit, in experts of the sampling pass.
@@ -30,33 +30,35 @@ struct LayerTask {
   private static let otherPhase = "model"
 
   init(
-    _ fitter: ModelFitter, walk: LayerWalk, layer: MoELayer, strengths: [Double]
+    _ fitter: ModelFitter, walk: LayerWalk, layer: MoELayer, candidates: [FitCandidate]
   ) throws(RegateError) {
     self.fitter = fitter
     self.walk = walk
     self.layer = layer
-    self.strengths = strengths
+    self.candidates = candidates
     let (gate, gateBias, selectionBias) = try layer.router(from: fitter.model.checkpoint)
     original = FamilyRouter(
       gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
   }
 
-  /// The layer of each strength's fit; its tokens have gone through the experts then.
-  func run(_ clock: inout PhaseClock) throws(RegateError) -> [ModelFit.Layer] {
+  /// The layer of each candidate's fit; its tokens have gone through the experts then.
+  func run(
+    _ clock: inout PhaseClock, _ observer: ModelFitter.Observer
+  ) throws(RegateError) -> [ModelFit.Layer] {
     clock.lap(Self.otherPhase)
     let fittedRows = fitter.traffic.fittedRows
     let evidence = try self.evidence(fittedRows)
     clock.lap(Self.expertPhase)
     var fits: [(fitted: FittedLayer, fit: LayerFit)] = []
-    for (index, strength) in strengths.enumerated() {
+    for (index, candidate) in candidates.enumerated() {
       let inputs = walk.inputs(stream: index + 1, rows: fittedRows)
       clock.lap(Self.otherPhase)
-      let new = try fit(inputs, evidence[evidence.count == 1 ? 0 : index], strength: strength)
+      let new = try fit(inputs, evidence[evidence.count == 1 ? 0 : index], candidate)
       clock.add(new.fit.phases)
       fits.append(new)
       walk.advance(Self.fitUnits)
     }
-    return try measured(fits, fittedRows)
+    return try measured(fits, fittedRows, observer)
   }
 
   // MARK: Evidence
@@ -67,9 +69,9 @@ struct LayerTask {
     var protected: [ProtectedLoad] = []
   }
 
-  /// The evidence for each strength; one for all on captures, whose inputs are the same.
+  /// The evidence for each candidate; one for all on captures, whose inputs are the same.
   private func evidence(_ fittedRows: [Int]) throws(RegateError) -> [Evidence] {
-    let streams = walk.pass == nil ? 1 : strengths.count
+    let streams = walk.pass == nil ? 1 : candidates.count
     let protectedRows = fitter.traffic.parts.filter { $0.role == .protected }.map(\.heldOut)
     let sketches = try self.sketches([fittedRows] + protectedRows, streams: streams)
     return (0..<streams).map { stream in
@@ -111,11 +113,11 @@ struct LayerTask {
   // MARK: Fit
 
   private func fit(
-    _ inputs: Matrix, _ evidence: Evidence, strength: Double
+    _ inputs: Matrix, _ evidence: Evidence, _ candidate: FitCandidate
   ) throws(RegateError) -> (fitted: FittedLayer, fit: LayerFit) {
     let fit = try LayerFitter.fit(
       inputs: inputs, original: original, outputs: evidence.outputs,
-      options: options(strength, evidence.protected))
+      options: options(candidate, evidence.protected))
     let stock = fit.stock.map {
       FamilyRouter(
         gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
@@ -128,13 +130,13 @@ struct LayerTask {
     return (fitted, fit)
   }
 
-  private func options(_ strength: Double, _ protected: [ProtectedLoad]) -> FitOptions {
+  private func options(_ candidate: FitCandidate, _ protected: [ProtectedLoad]) -> FitOptions {
     let settings = fitter.settings
     // There the latent size and the steps that are asked for are those of what is written.
-    let official = fitter.forms.contains(.lprOfficial)
+    let official = candidate.forms.contains(.lprOfficial)
     var options = FitOptions(
-      clones: settings.clones, strength: strength,
-      ranks: fitter.budget.rankBalance(fitter.forms, judgedBy: fitter.form),
+      clones: settings.clones, strength: candidate.strength,
+      ranks: candidate.budget.rankBalance(candidate.forms, judgedBy: candidate.form),
       latent: official ? .automatic : settings.latent, form: settings.latentForm,
       refinementSteps: official
         ? FitOptions.defaultRefinement(at: .automatic) : settings.steps,
@@ -145,7 +147,7 @@ struct LayerTask {
         refinementSteps: settings.refinementSteps
           ?? FitOptions.defaultRefinement(at: .size(1)))
     }
-    if official || fitter.forms.contains(.stock) {
+    if official || candidate.forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
@@ -158,19 +160,21 @@ struct LayerTask {
 
   /// Sends all tokens through the experts, and reports each fit on fitted and held-out tokens.
   private func measured(
-    _ fits: [(fitted: FittedLayer, fit: LayerFit)], _ fittedRows: [Int]
+    _ fits: [(fitted: FittedLayer, fit: LayerFit)], _ fittedRows: [Int],
+    _ observer: ModelFitter.Observer
   ) throws(RegateError) -> [ModelFit.Layer] {
     let groups = fitter.traffic.heldOutGroups
     let identity = Array(0..<layer.rule.experts)
     let before = walk.route(original, stream: 0)
     // Where nothing was asked for, a form has no router but the original one.
     let after = fits.enumerated().map { index, fit -> Assignment in
-      let router: any Router = fitter.form.output.router(in: fit.fitted.routers) ?? original
+      let router: any Router =
+        candidates[index].form.output.router(in: fit.fitted.routers) ?? original
       return walk.route(router, stream: index + 1)
     }
+    try observer(layer, before, after)
     let figures = fits.enumerated().map { index, fit in
-      evidence(
-        of: fit.fitted, stream: index + 1, judged: after[index], fittedRows, groups.first)
+      evidence(of: fit.fitted, candidate: index, judged: after[index], fittedRows, groups.first)
     }
     let errors = try walk.finish(
       [before] + after, maps: [nil] + fits.map { $0.fitted.routers.physicalToLogical },
@@ -211,13 +215,15 @@ struct LayerTask {
     let fidelity: RoutingAgreement?
   }
 
-  /// Every form's router against the original one on the same inputs, those of its own stream;
-  /// `judged` is what the form that the stream follows does there.
+  /// Every form's router against the original one on the same inputs, those of the candidate's own
+  /// stream; `judged` is what the form that the stream follows does there.
   private func evidence(
-    of fitted: FittedLayer, stream: Int, judged: Assignment, _ fittedRows: [Int], _ heldOut: [Int]?
+    of fitted: FittedLayer, candidate: Int, judged: Assignment, _ fittedRows: [Int],
+    _ heldOut: [Int]?
   ) -> FormEvidence {
     let identity = Array(0..<layer.rule.experts)
     let map = fitted.routers.physicalToLogical
+    let stream = candidate + 1
     let before = walk.route(original, stream: stream)
     func figures(_ after: Assignment) -> LayerFigures.Evidence {
       func on(_ rows: [Int]) -> RoutingFigures {
@@ -227,7 +233,7 @@ struct LayerTask {
       return LayerFigures.Evidence(fitted: on(fittedRows), heldOut: heldOut.map(on))
     }
     func routed(_ router: some Router, _ form: RouterForm) -> Assignment {
-      form == fitter.form ? judged : walk.route(router, stream: stream)
+      form == candidates[candidate].form ? judged : walk.route(router, stream: stream)
     }
     let prototype = routed(fitted.routers.prototype, .lpr)
     let official = fitted.routers.official.map { routed($0, .lprOfficial) }

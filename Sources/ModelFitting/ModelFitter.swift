@@ -2,7 +2,7 @@
 //
 // Fits every MoE layer of a model: to captured activations, each layer on the original's inputs, or
 // to tokens that the model is run on, each layer on what the already patched layers give it,
-// original and patched streams side by side in one pass over the weights. Several strengths run
+// original and patched streams side by side in one pass over the weights. Several candidates run
 // beside each other. Only fitted tokens reach a fit; the held-out ones go through the model beside
 // them and judge.
 
@@ -14,7 +14,7 @@ package import Forms
 import Inference
 import Measures
 package import Resuming
-import Routing
+package import Routing
 import Tensors
 package import Traffic
 
@@ -25,11 +25,6 @@ package struct ModelFitter {
   /// What was asked for, for the record.
   package let asked: CalibrationSets
   package let settings: FitSettings
-  package let budget: Budget
-  /// The form that the patched stream has and a budget is about.
-  package let form: RouterForm
-  /// The forms that are fitted.
-  package let forms: Set<RouterForm>
   /// A BF16 selection bias stays BF16, for a change in place.
   package let keepsBiasType: Bool
   package let threads: Int
@@ -39,32 +34,33 @@ package struct ModelFitter {
 
   package init(
     model: Model, traffic: TrafficSample, asked: CalibrationSets, settings: FitSettings,
-    budget: Budget, form: RouterForm, forms: Set<RouterForm>, keepsBiasType: Bool, threads: Int,
-    progress: any ProgressSink, resume: ResumePoint?
+    keepsBiasType: Bool, threads: Int, progress: any ProgressSink, resume: ResumePoint?
   ) {
     self.model = model
     self.traffic = traffic
     self.asked = asked
     self.settings = settings
-    self.budget = budget
-    self.form = form
-    self.forms = forms
     self.keepsBiasType = keepsBiasType
     self.threads = threads
     self.progress = progress
     self.resume = resume
   }
 
-  /// The fit that keeps within the budget.
-  package func run() throws(RegateError) -> ModelFit {
-    try requireJudge()
-    let fits = try fit(strengths: budget.strengths)
+  /// The fit that keeps within the budget, for a router of `form`, with routers of `forms`.
+  package func run(
+    _ budget: Budget, form: RouterForm, forms: Set<RouterForm>
+  ) throws(RegateError) -> ModelFit {
+    try requireJudge(budget)
+    let fits = try fit(
+      budget.strengths.map {
+        FitCandidate(budget: budget, strength: $0, form: form, forms: forms)
+      })
     guard budget.isJudged else { return fits[0] }
     return fits[try StrengthSearch.choose(fits.compactMap(\.point), for: budget)]
   }
 
   /// What a budget is about must be measurable, told before the long work.
-  private func requireJudge() throws(RegateError) {
+  private func requireJudge(_ budget: Budget) throws(RegateError) {
     switch (budget, traffic.calibration) {
     case (.maxLossIncrease, .captures):
       throw RegateError(
@@ -86,41 +82,47 @@ package struct ModelFitter {
 
   // MARK: The walk
 
-  /// One fit for each strength, in one pass over the layers and their experts.
-  package func fit(strengths: [Double]) throws(RegateError) -> [ModelFit] {
-    let name = "fit " + strengths.map { "\($0)" }.joined(separator: " ")
+  /// Gets each layer with where its tokens go: under the original, and under each candidate.
+  package typealias Observer = (MoELayer, Assignment, [Assignment]) throws(RegateError) -> Void
+
+  /// One fit for each candidate, in one pass over the layers and their experts. `observer` does not
+  /// hear of layers that an earlier run did.
+  package func fit(
+    _ candidates: [FitCandidate], observer: Observer = { _, _, _ in }
+  ) throws(RegateError) -> [ModelFit] {
+    let name = "fit " + candidates.map { "\($0.strength)" }.joined(separator: " ")
     let units = { (layer: MoELayer) in
-      layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * strengths.count
+      layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * candidates.count
     }
     let walk = try LayerWalk(
       model, traffic.calibration, apart: traffic.calibrationParts.flatMap(\.heldOut),
-      streams: strengths.count + 1, threads: threads, label: "Fitting", units: units,
+      streams: candidates.count + 1, threads: threads, label: "Fitting", units: units,
       resume: resume.map { ($0, name) }, progress: progress)
-    var fits = try restored(walk, count: strengths.count)
+    var fits = try restored(walk, count: candidates.count)
     var clock = PhaseClock()
     if let summary = walk.summary {
-      let qualities: [StrengthQuality] = try RecordedFigures.value(
+      let qualities: [CandidateQuality] = try RecordedFigures.value(
         summary, path: model.checkpoint.path)
       guard qualities.count == fits.count else { throw damaged }
-      return modelFits(fits, strengths, qualities, clock)
+      return modelFits(fits, candidates, qualities, clock)
     }
     while let layer = try walk.next() {
-      let task = try LayerTask(self, walk: walk, layer: layer, strengths: strengths)
-      let fitted = try task.run(&clock)
+      let task = try LayerTask(self, walk: walk, layer: layer, candidates: candidates)
+      let fitted = try task.run(&clock, observer)
       for (index, layer) in fitted.enumerated() { fits[index].append(layer) }
       try walk.keep(try records(walk, fitted))
     }
     let scores = try walk.scores()
     progress.end()
-    let qualities = strengths.indices.map { index in
-      scores.isEmpty ? StrengthQuality() : quality(scores[0], scores[index + 1])
+    let qualities = candidates.indices.map { index in
+      scores.isEmpty ? CandidateQuality() : quality(scores[0], scores[index + 1])
     }
     try walk.keep(summary: try RecordedFigures.text(qualities))
-    return modelFits(fits, strengths, qualities, clock)
+    return modelFits(fits, candidates, qualities, clock)
   }
 
-  /// What the whole model's scores say of one strength.
-  private struct StrengthQuality: Codable {
+  /// What the whole model's scores say of one candidate.
+  private struct CandidateQuality: Codable {
     var whole: ModelFit.Quality?
     /// Of all calibration sets, then of each set.
     var heldOut: [SetMeasure.Likelihood?] = []
@@ -128,12 +130,12 @@ package struct ModelFitter {
 
   private func quality(
     _ original: StreamScores, _ patched: StreamScores
-  ) -> StrengthQuality {
-    guard case .tokens(let set) = traffic.calibration else { return StrengthQuality() }
+  ) -> CandidateQuality {
+    guard case .tokens(let set) = traffic.calibration else { return CandidateQuality() }
     let lengths = set.sequences.map(\.count)
     let all = traffic.calibrationParts.flatMap(\.heldOutSequences)
     let groups = traffic.holdsOut ? [all] + traffic.parts.map(\.heldOutSequences) : []
-    return StrengthQuality(
+    return CandidateQuality(
       whole: .init(original: original, patched: patched),
       heldOut: groups.map {
         SetMeasure.Likelihood(
@@ -175,19 +177,20 @@ package struct ModelFitter {
   // MARK: Results
 
   private func modelFits(
-    _ fits: [[ModelFit.Layer]], _ strengths: [Double], _ qualities: [StrengthQuality],
+    _ fits: [[ModelFit.Layer]], _ candidates: [FitCandidate], _ qualities: [CandidateQuality],
     _ clock: PhaseClock
   ) -> [ModelFit] {
-    strengths.indices.map { index in
+    candidates.indices.map { index in
       ModelFit(
         fits[index], family: model.layout.family.name,
-        origin: origin(strengths[index], qualities[index]), phases: clock)
+        origin: origin(candidates[index], qualities[index]), phases: clock)
     }
   }
 
-  private func origin(_ strength: Double, _ quality: StrengthQuality) -> FitOrigin {
+  private func origin(_ candidate: FitCandidate, _ quality: CandidateQuality) -> FitOrigin {
     FitOrigin(
-      version: RegateVersion.current, strength: strength, budget: budget, form: form,
+      version: RegateVersion.current, strength: candidate.strength, budget: candidate.budget,
+      form: candidate.form,
       clones: settings.clones, encoder: settings.latentForm.encoder.rawValue,
       similarity: settings.latentForm.similarity.rawValue, latentSize: settings.latentSize,
       refinementSteps: settings.steps, seed: settings.seed, mtp: settings.mtp,
@@ -196,7 +199,7 @@ package struct ModelFitter {
       judgingSets: judgingSets(quality), quality: quality.whole)
   }
 
-  private func judgingSets(_ quality: StrengthQuality) -> [FitOrigin.JudgingSet] {
+  private func judgingSets(_ quality: CandidateQuality) -> [FitOrigin.JudgingSet] {
     guard traffic.holdsOut else { return [] }
     func likelihood(_ place: Int) -> SetMeasure.Likelihood? {
       place < quality.heldOut.count ? quality.heldOut[place] : nil

@@ -276,7 +276,7 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   let text = try Tool.run("sweep", bench.source, "--calibration", bench.capture, "--no-clones")
   #expect(text.code == 0)
   // The memory is said before the work.
-  #expect(text.errorLines.first?.contains("8 strengths side by side") == true)
+  #expect(text.errorLines.first?.contains("8 fits side by side") == true)
   #expect(text.output.contains("strength") && text.output.contains("output error"))
 }
 

@@ -147,14 +147,14 @@ extension ConversionPlan.Work {
   static let computeRate = 20e9
 
   init(
-    _ fitting: FittingTask, settings: FitSettings, candidates: Int, threads: Int, outputBytes: Int
+    _ layout: ModelLayout, _ traffic: TrafficSample, settings: FitSettings, candidates: Int,
+    threads: Int, outputBytes: Int = 0
   ) throws(RegateError) {
     var run: RunEstimate?
-    if case .tokens(let set) = fitting.traffic.calibration {
+    if case .tokens(let set) = traffic.calibration {
       run = try RunEstimate(set, streams: candidates + 1, threads: threads)
     }
-    let layout = fitting.model.layout
-    let tokens = fitting.traffic.tokens
+    let tokens = traffic.tokens
     self.tokens = tokens
     self.candidates = candidates
     let fit = Self.fitMemory(layout, settings, tokens: tokens, threads: threads)
@@ -211,7 +211,7 @@ extension ConversionPlan.Work {
 
   /// The memory in words.
   package var memory: String {
-    let streams = candidates > 1 ? ", \(candidates) strengths side by side" : ""
+    let streams = candidates > 1 ? ", \(candidates) fits side by side" : ""
     return "Memory: about \(Format.bytes(memoryBytes)) for \(Format.count(tokens)) calibration "
       + "tokens\(streams), mapped files aside."
   }

@@ -60,7 +60,7 @@ public struct PreparedConversion {
       clones = settings.clones
       work = try fitting.map { (fitting) throws(RegateError) in
         try ConversionPlan.Work(
-          fitting, settings: settings, candidates: budget.strengths.count,
+          model.layout, fitting.traffic, settings: settings, candidates: budget.strengths.count,
           threads: request.threads,
           outputBytes: model.checkpoint.files.reduce(0) { $0 + $1.count })
       }
@@ -104,7 +104,7 @@ public struct PreparedConversion {
   // MARK: What cannot be done
 
   /// Refuses an output in which some runtime would silently leave out what the original has not.
-  private static func requireNothingLost(
+  static func requireNothingLost(
     _ check: Check, _ form: RouterForm, _ model: Model
   ) throws(RegateError) {
     let original = CheckSubject(model)
@@ -209,23 +209,14 @@ public struct PreparedConversion {
   }
 
   private func write(_ fit: ModelFit, to sink: ClaimedSink) throws(RegateError) -> Written {
-    var patches: [LayerPatch] = []
-    // A form with a router of its own has it in all layers or in none.
-    let writesAll = form.output.replacesGate && fit.layers.contains { !$0.fitted.isUnchanged }
-    for (layer, fitted) in zip(model.layout.layers, fit.layers)
-    where writesAll || !fitted.fitted.isUnchanged {
-      let routers = fitted.fitted.routers
-      do throws(RegateError) {
-        patches.append(
-          LayerPatch(
-            layer: layer, physicalToLogical: routers.physicalToLogical,
-            router: try form.output.tensors(
-              of: routers, layer: layer, keepsBiasType: request.output?.isInPlace ?? false)))
-      } catch {
-        throw RegateError(
-          error.code, file: error.file ?? fitPath ?? request.checkpoint, subject: error.subject,
-          error.problem, advice: error.advice)
-      }
+    let patches: [LayerPatch]
+    do throws(RegateError) {
+      patches = try fit.patches(
+        of: model, form: form, keepsBiasType: request.output?.isInPlace ?? false)
+    } catch {
+      throw RegateError(
+        error.code, file: error.file ?? fitPath ?? request.checkpoint, subject: error.subject,
+        error.problem, advice: error.advice)
     }
     return try OutputWriter(
       model: model, patches: patches,

@@ -47,7 +47,7 @@ final class FittingTask {
   func run(command: String, stateBeside output: FitRun.Output?) throws(RegateError) -> ModelFit {
     point = try output.map { (output) throws(RegateError) in try resumePoint(command, output) }
     do throws(RegateError) {
-      return try fitter(resume: point).run()
+      return try fitter(resume: point).run(request.budget, form: form, forms: forms)
     } catch {
       // A target that is out of reach stays so: there is nothing to continue.
       if error.code == .unreached { point?.discard() }
@@ -57,7 +57,10 @@ final class FittingTask {
 
   /// One fit for each strength.
   func run(strengths: [Double]) throws(RegateError) -> [ModelFit] {
-    try fitter(resume: nil).fit(strengths: strengths)
+    try fitter(resume: nil).fit(
+      strengths.map {
+        FitCandidate(budget: request.budget, strength: $0, form: form, forms: forms)
+      })
   }
 
   /// Removes the state of the run, whose result is on the disk.
@@ -66,8 +69,7 @@ final class FittingTask {
   private func fitter(resume: ResumePoint?) -> ModelFitter {
     ModelFitter(
       model: model, traffic: traffic, asked: request.calibration, settings: request.settings,
-      budget: request.budget, form: form, forms: forms, keepsBiasType: keepsBiasType,
-      threads: request.threads, progress: progress, resume: resume)
+      keepsBiasType: keepsBiasType, threads: request.threads, progress: progress, resume: resume)
   }
 
   private func resumePoint(

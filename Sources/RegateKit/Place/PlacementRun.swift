@@ -182,27 +182,11 @@ extension PlacementRun.Request {
     _ map: ExpertMap, source: String, of model: Model, to sink: ClaimedSink,
     _ progress: any ProgressSink
   ) throws(RegateError) -> Written {
-    var patches: [LayerPatch] = []
-    for (layer, order) in zip(model.layout.layers, map.layers)
-    where order != Array(order.indices) {
-      patches.append(
-        LayerPatch(
-          renumbering: layer, by: order,
-          router: try RouterTensors(
-            renumbering: try model.rowsOfPhysicalExperts(layer), by: order, in: model.checkpoint)))
-    }
+    let patches = try model.patches(renumbering: map.layers)
     return try OutputWriter(
       model: model, patches: patches,
       manifest: Manifest(.placement(map, source: source), of: model, patches: patches),
       threads: threads, progress: progress
     ).write(to: sink)
-  }
-}
-
-extension Model {
-  /// The expert groups of each layer inside which a renumbering must stay: those of the family's
-  /// own rule. A prototype router knows logical experts by number, wherever they lie.
-  fileprivate var movableGroups: [Int] {
-    layout.layers.map { layout.hasPrototypeRouter ? 1 : $0.rule.groups?.count ?? 1 }
   }
 }
