@@ -55,4 +55,10 @@ package enum Format {
     }
     return (value < 0 ? "-" : "") + ([digits] + groups).joined(separator: ",")
   }
+
+  /// Words in a row: `a, b and c`.
+  package static func list(_ words: [String]) -> String {
+    guard words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " and " + words[words.count - 1]
+  }
 }

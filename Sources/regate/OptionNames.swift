@@ -9,20 +9,23 @@ import RegateKit
 
 enum OptionNames {
   private static let commands = [
-    "CaptureRun": "regate capture", "Check": "regate check", "FitRun": "regate fit",
-    "Reversion": "regate revert", "Validation": "regate validate",
+    "CaptureRun": "regate capture", "Check": "regate check", "Conversion": "regate convert",
+    "FitRun": "regate fit", "PlacementRun": "regate place", "Reversion": "regate revert",
+    "Validation": "regate validate",
   ]
 
   private static let options = [
-    "budget": "--rank-slack", "calibration": "--calibration", "clones": "clones (--no-clones)",
+    "bandwidth": "--bandwidth", "batches": "--batch", "budget": "--rank-slack",
+    "calibration": "--calibration", "clones": "clones (--no-clones)",
     "counts": "--counts",
-    "field": "--field", "fit": "--fit", "html": "--html", "io": "--io", "length": "--length",
+    "field": "--field", "fit": "--fit", "flops": "--flops", "html": "--html", "io": "--io",
+    "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
-    "mtp": "--mtp", "output": "--output",
+    "maxTokens": "--max-tokens", "mtp": "--mtp", "output": "--output",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
-    "router": "--router", "similarity": "--similarity",
+    "router": "--router", "seed": "--seed", "similarity": "--similarity",
     "source": "--calibration or --fit", "strengths": "--strengths",
     "targetGini": "--target-gini", "weights": "--weights",
   ]

@@ -19,6 +19,7 @@ struct Regate: ParsableCommand {
 
       EXAMPLES
         regate inspect Qwen3-30B-A3B --calibration traffic.jsonl --ep 8
+        regate advise Qwen3-30B-A3B --calibration traffic.jsonl --ep 8,16
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl --output balanced
         regate validate Qwen3-30B-A3B balanced --calibration heldout.jsonl
 
@@ -26,7 +27,7 @@ struct Regate: ParsableCommand {
         0 done; 1 failed, or a target or threshold was not met; 2 usage
       """,
     subcommands: [
-      Inspect.self, Capture.self, Fit.self, Convert.self, Place.self, Validate.self,
+      Inspect.self, Advise.self, Capture.self, Fit.self, Convert.self, Place.self, Validate.self,
       SweepCommand.self, CheckCommand.self, Apply.self, Revert.self,
     ])
 

@@ -141,6 +141,24 @@ private enum Uses {
     return validation.passed
   }
 
+  static func advise() throws(RegateError) {
+    let advice = try Advice.run(
+      Advice.Request(
+        checkpoint: "model", load: .traffic(["a.txt"], .init()), ranks: [8, 16],
+        batches: [256, 8192], redundant: 32, roofline: Roofline(flops: 4e14, bandwidth: 2e12)),
+      progress: Bar()
+    ) { print($0) }
+    for group: Advice.Group in advice.groups {
+      for row in group.rows {
+        print(row.title, row.imbalance ?? 1, group.times(row) ?? [], row.lossIncrease ?? 0)
+        for batches: RankBatches in row.batches { print(batches.median, batches.p99) }
+        print(row.runtimes.map(\.rawValue), row.command ?? "", row.bytesToWrite, row.expertBytes)
+      }
+    }
+    for choice: Advice.Choice in advice.choices { print(choice.row.option) }
+    print(advice.sentence, advice.leftOut, RankBatches.standardSizes)
+  }
+
   static func sweep() throws(RegateError) {
     let sweep = try Sweep.run(
       Sweep.Request(

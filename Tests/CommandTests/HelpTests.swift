@@ -9,7 +9,8 @@ import Testing
 /// What the tool says of itself.
 enum Help {
   static let commands = [
-    "inspect", "capture", "fit", "convert", "place", "validate", "sweep", "check", "apply",
+    "inspect", "advise", "capture", "fit", "convert", "place", "validate", "sweep", "check",
+    "apply",
     "revert",
   ]
 

@@ -125,3 +125,41 @@ private func classes(of load: [Int]) -> [String] {
   #expect(try bench.inspect("--html", bench.path("page.html"), "--overwrite").code == 0)
   #expect(try fileTree(bench.folder) == first)
 }
+
+@Test func `advise writes a page with the sentence, charts and commands that can be run`() throws {
+  let bench = try Bench()
+  let lines = (0..<2).flatMap { layer in
+    (0..<16).map { "\(layer),\($0),\($0 < 4 ? 900 : 100)\n" }
+  }
+  let counts = bench.folder.appending(path: "counts.csv")
+  try Data(lines.joined().utf8).write(to: counts)
+  let outcome = try Tool.run(
+    "advise", bench.source, "--counts", bench.path("counts.csv"), "--ep", "4,2", "--html",
+    bench.path("page.html"), "--json", "-q")
+  #expect(outcome.code == 0)
+  let report = try outcome.json()
+  let advice = try #require(report["advice"] as? String)
+  let groups = try #require(report["ranks"] as? [[String: Any]])
+  #expect(groups.compactMap { $0["ranks"] as? Int } == [4, 2])
+  #expect(groups.compactMap { $0["choice"] as? String } == ["renumbered", "renumbered"])
+  let root = try bench.page("page.html")
+  #expect(root.all("li").contains { $0.text == advice })
+  #expect(root.all("figcaption").map(\.text).filter { $0 == "Balance against memory" }.count == 2)
+  #expect(root.all("h2").contains { $0.text == "On 4 ranks" })
+  // What is advised can be pasted, and does what was said.
+  let options = groups.flatMap { $0["options"] as? [[String: Any]] ?? [] }
+  let commands = options.compactMap { $0["command"] as? String }
+  #expect(commands.count == 4)
+  let scratch = try TemporaryDirectory()
+  for (option, command) in zip(options.filter { !($0["command"] is NSNull) }, commands) {
+    let words = command.split(separator: " ").map(String.init)
+    #expect(words.first == "regate")
+    let made = try Tool.run(
+      Array(words.dropFirst()) + ["--json", "-q"], in: scratch.url)
+    #expect(made.code == 0, "\(command): \(made.error)")
+    let ranks = try #require(
+      (made.code == 0 ? try made.json()["rank_max_over_mean"] : nil) as? [String: Any])
+    let after = (ranks.values.first as? [String: Any])?["after"] as? Double
+    #expect(after == option["rank_max_over_mean"] as? Double)
+  }
+}

@@ -6,8 +6,9 @@ import Foundation
 package struct LineChart: Sendable {
   /// One axis. Where a bound is missing, it is the data's.
   package struct Axis: Sendable {
-    /// How values are spaced; the square root shows what is near 0 beside what is large.
-    package enum Spacing: Sendable { case linear, squareRoot }
+    /// How values are spaced; the square root shows what is near 0 beside what is large, the
+    /// logarithm what grows by factors.
+    package enum Spacing: Sendable { case linear, squareRoot, logarithmic }
 
     let name: String
     let spacing: Spacing
@@ -84,6 +85,9 @@ package struct LineChart: Sendable {
     self.series = series
     self.size = size
   }
+
+  /// Colours that a series can have.
+  package static let colours = 7
 
   /// What each colour and dash stands for.
   package static func legend(_ series: [Series]) -> Markup {

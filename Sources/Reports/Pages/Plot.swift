@@ -34,13 +34,21 @@ struct Plot {
     }
 
     private func spaced(_ value: Double) -> Double {
-      axis.spacing == .linear ? value : max(0, value).squareRoot()
+      switch axis.spacing {
+      case .linear: value
+      case .squareRoot: max(0, value).squareRoot()
+      case .logarithmic: log2(max(value, .leastNormalMagnitude))
+      }
     }
 
     func ticks(_ count: Int) -> [Double] {
       switch axis.spacing {
       case .squareRoot:
         return [0, 0.25, 1, 4, 16, 64, 256].filter { $0 >= lower && $0 <= upper }
+      case .logarithmic:
+        let powers = (0..<40).map { Double(1 << $0) }.filter { $0 >= lower && $0 <= upper }
+        let step = Ticks.step(count: powers.count, room: Double(count))
+        return stride(from: 0, to: powers.count, by: step).map { powers[$0] }
       case .linear:
         let ticks = Ticks.round(lower, upper, count: count)
         return axis.whole ? ticks.filter { $0 == $0.rounded() } : ticks
