@@ -110,7 +110,7 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
         checkpoint: gguf.source, load: .traffic([gguf.capture], .init()), ranks: [2],
         batches: [16], threads: 2))
     #expect(!advice.groups[0].rows.contains { $0.option.hasSuffix("lpr") })
-    #expect(advice.leftOut.contains { $0.contains("lpr are left out: no GGUF runtime") })
+    #expect(advice.leftOut.contains { $0.contains("no GGUF runtime can load") })
     let patched = try Workbench.converted(.qwen3)
     let own = try Advice.run(
       .init(
@@ -167,7 +167,8 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
     let advice = try advise { $0 == 9 ? 3200 : 100 }
     let choice = advice.choices[0]
     #expect(choice.row.option == "redundant" && choice.row.title == "8 redundant experts")
-    #expect(choice.row.imbalance ?? 9 < 1.2)
+    // Nine copies on eight ranks: one of them has two.
+    #expect(choice.row.imbalance ?? 9 < 1.3)
     #expect(try advice.row("renumbered").imbalance ?? 0 > 3.5)
     #expect(advice.sentence.contains("more on each rank"))
     let command = try #require(choice.row.command)

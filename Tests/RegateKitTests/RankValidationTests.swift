@@ -18,9 +18,11 @@ import Testing
   #expect(means.map(\.ranks) == [2, 4])
   for (place, figures) in means.enumerated() {
     #expect(figures.original.map(\.tokens) == [1280, 32] && figures.patched.count == 2)
-    for (side, batches) in [
-      (\Validation.Layer.original, figures.original), (\.patched, figures.patched),
-    ] {
+    let sides = [
+      (\Validation.Layer.original, figures.original),
+      (\Validation.Layer.patched, figures.patched),
+    ]
+    for (side, batches) in sides {
       // A batch of all tokens is what the whole is.
       let whole = validation.layers.compactMap { $0[keyPath: side].rankImbalance[place].value }
       let mean = whole.reduce(0, +) / Double(whole.count)

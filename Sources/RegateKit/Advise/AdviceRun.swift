@@ -28,7 +28,6 @@ struct AdviceRun {
     self.request = request
     self.progress = progress
     model = try Model.open(request.checkpoint)
-    try model.requireConvertible()
     try request.requirePossible(model)
     let chosen = OptionChoice(request, model)
     options = request.ranks.map { ($0, chosen.options(ranks: $0)) }
@@ -118,8 +117,7 @@ struct AdviceRun {
     let settings = FitSettings(seed: tokens.seed)
     announce(
       try ConversionPlan.Work(
-        model.layout, traffic, settings: settings, candidates: candidates.count,
-        threads: request.threads
+        model, traffic, settings: settings, candidates: candidates.count, threads: request.threads
       ).memory)
     let served = traffic.servedRows(of: traffic.calibrationParts)
     let fitted = traffic.fittedRows

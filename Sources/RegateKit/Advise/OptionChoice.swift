@@ -9,17 +9,24 @@ import Traffic
 
 /// Which options there are for a checkpoint and its traffic.
 struct OptionChoice {
-  private let request: Advice.Request
-  private let experts: Int
+  private let isMovable: Bool
   private let forms: [RouterForm]
+  /// Redundant experts, for the rank counts on which there can be any.
+  private let redundant: [Int: Int]
   /// What there is not, and why.
   let leftOut: [String]
 
   init(_ request: Advice.Request, _ model: Model) {
-    self.request = request
-    experts = model.layout.layers.map(\.rule.experts).max() ?? 0
     var forms: [RouterForm] = []
     var leftOut: [String] = []
+    var isMovable = true
+    do throws(RegateError) {
+      try model.requireConvertible()
+      try model.requireMovableExperts(advice: "let the runtime move them")
+    } catch {
+      isMovable = false
+      leftOut.append("Renumbering is left out: \(error.reason).")
+    }
     switch request.load {
     case .counts:
       leftOut.append("New routers are left out, and their loss: they are fitted to `calibration`.")
@@ -29,16 +36,25 @@ struct OptionChoice {
           try Self.requirePossible(form, model)
           forms.append(form)
         } catch {
-          leftOut.append("Routers of the form \(form.rawValue) are left out: \(error.problem).")
+          leftOut.append("Routers of the form \(form.rawValue) are left out: \(error.reason).")
         }
       }
     }
-    for count in request.ranks where !Self.divides(count, experts, request.redundant) {
-      leftOut.append(
-        "Redundant experts are left out on \(count) ranks: \(experts) experts and "
-          + "\(request.redundant ?? count) more do not divide among them.")
+    var redundant: [Int: Int] = [:]
+    for count in request.ranks {
+      let more = request.redundant ?? count
+      let experts = Set(model.layout.layers.map(\.rule.experts))
+      if experts.count == 1, experts.allSatisfy({ ($0 + more) % count == 0 }) {
+        redundant[count] = more
+      } else {
+        leftOut.append(
+          "Redundant experts are left out on \(count) ranks: the experts of each layer and \(more) more "
+            + "must be as many in all layers, and divide among the ranks.")
+      }
     }
+    self.isMovable = isMovable
     self.forms = forms
+    self.redundant = redundant
     self.leftOut = leftOut
   }
 
@@ -52,20 +68,22 @@ struct OptionChoice {
       ConvertedOption(aim: .experts, form: form).check(model), form, model)
   }
 
-  private static func divides(_ ranks: Int, _ experts: Int, _ redundant: Int?) -> Bool {
-    (experts + (redundant ?? ranks)) % ranks == 0
-  }
-
   /// The checkpoint as it is first.
   func options(ranks: Int) -> [any AdviceOption] {
-    var options: [any AdviceOption] = [UnchangedOption(), RenumberedOption(ranks: ranks)]
-    if Self.divides(ranks, experts, request.redundant) {
-      options.append(RedundantOption(ranks: ranks, redundant: request.redundant ?? ranks))
+    var options: [any AdviceOption] = [UnchangedOption()]
+    if isMovable { options.append(RenumberedOption(ranks: ranks)) }
+    if let more = redundant[ranks] {
+      options.append(RedundantOption(ranks: ranks, redundant: more))
     }
     options += forms.map { ConvertedOption(aim: .ranks(ranks), form: $0) }
     options += forms.map { ConvertedOption(aim: .experts, form: $0) }
     return options
   }
+}
+
+extension RegateError {
+  /// What is the matter, without the file that an advice is about.
+  fileprivate var reason: String { [subject, problem].compactMap(\.self).joined(separator: ": ") }
 }
 
 extension Advice.Request {

@@ -147,13 +147,14 @@ extension ConversionPlan.Work {
   static let computeRate = 20e9
 
   init(
-    _ layout: ModelLayout, _ traffic: TrafficSample, settings: FitSettings, candidates: Int,
-    threads: Int, outputBytes: Int = 0
+    _ model: Model, _ traffic: TrafficSample, settings: FitSettings, candidates: Int, threads: Int,
+    outputBytes: Int = 0
   ) throws(RegateError) {
     var run: RunEstimate?
     if case .tokens(let set) = traffic.calibration {
       run = try RunEstimate(set, streams: candidates + 1, threads: threads)
     }
+    let layout = model.layout
     let tokens = traffic.tokens
     self.tokens = tokens
     self.candidates = candidates
@@ -161,7 +162,7 @@ extension ConversionPlan.Work {
     // A layer runs before it is fitted and after, never meanwhile; sampled experts stay.
     memoryBytes =
       RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
-      + (settings.clones ? LayerExperts.keptBytes(in: fitting.model) : 0)
+      + (settings.clones ? LayerExperts.keptBytes(in: model) : 0)
     let fitting = Double(candidates) * Self.operations(layout, settings, tokens: tokens)
     // Written once, read back twice: to verify and to hash.
     seconds =

@@ -60,7 +60,7 @@ public struct PreparedConversion {
       clones = settings.clones
       work = try fitting.map { (fitting) throws(RegateError) in
         try ConversionPlan.Work(
-          model.layout, fitting.traffic, settings: settings, candidates: budget.strengths.count,
+          model, fitting.traffic, settings: settings, candidates: budget.strengths.count,
           threads: request.threads,
           outputBytes: model.checkpoint.files.reduce(0) { $0 + $1.count })
       }

@@ -78,8 +78,8 @@ public struct Sweep: Report {
       form: form, forms: [form], keepsBiasType: false, judged: true, progress: progress)
     announce(
       try ConversionPlan.Work(
-        model.layout, fitting.traffic, settings: request.settings,
-        candidates: request.strengths.count, threads: request.threads
+        model, fitting.traffic, settings: request.settings, candidates: request.strengths.count,
+        threads: request.threads
       ).memory)
     return Sweep(
       checkpoint: request.checkpoint, form: form,
