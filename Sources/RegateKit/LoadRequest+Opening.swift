@@ -20,8 +20,8 @@ extension LoadRequest {
 }
 
 extension Model {
-  /// Counts do not say of which checkpoint they are: that is said once where experts of this one lie
-  /// otherwise than in its original.
+  /// Counts do not say of which checkpoint they are: that is said once where experts of this one
+  /// lie otherwise than in its original.
   func warnOfMovedExperts(counts paths: [String], _ progress: any ProgressSink) {
     guard let moved = Manifest.movedExperts(of: self) else { return }
     for path in paths {
