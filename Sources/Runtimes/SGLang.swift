@@ -67,7 +67,7 @@ extension CheckRule {
     CheckRule(
       "locations-absent", .note,
       "its class of this family takes no map of where experts lie: --init-expert-location and "
-        + "--enable-eplb do nothing, and what `place` makes of the checkpoint is what ranks get",
+        + "--enable-eplb do nothing, and a renumbered checkpoint is what ranks get",
       .read("models/*.py: no get_model_config_for_expert_location", in: newest)
     ) {
       if case .absent = $0.family.runtimes.sglang.locations, !$0.isGGUF {

@@ -71,7 +71,7 @@ extension CheckRule {
     CheckRule(
       "eplb-absent", .note,
       "its class of this family takes no part in --enable-eplb: no expert is moved or doubled while "
-        + "it runs, and what `place` makes of the checkpoint is what ranks get",
+        + "it runs, and a renumbered checkpoint is what ranks get",
       .read("models/*.py: no MixtureOfExperts", in: newest)
     ) { !$0.isGGUF && $0.family.runtimes.vllm.hasEPLB == false ? "--enable-eplb" : nil },
     .mlxNames,
