@@ -23,10 +23,10 @@ extension Advice {
   /// What each option brings and costs.
   var table: TextTable {
     let sizes = groups.first?.rows.first?.batches.map(\.tokens) ?? []
-    let loss = knowsLoss ? "loss, nats" : "output error"
+    let lossTitle = knowsLoss ? "loss, nats" : "output error"
     var table = TextTable(
       ["ranks", "option", "busiest/mean"] + sizes.map { "time, \(Format.count($0))" }
-        + [loss, "to write", "memory per rank", ""],
+        + [lossTitle, "to write", "memory per rank", ""],
       alignments: [.left, .left] + .init(repeating: .right, count: sizes.count + 5))
     for (place, group) in groups.enumerated() {
       if place > 0 { table.appendRule() }
