@@ -3,10 +3,10 @@
 // How differently two texts, or two trainings of a model, use the experts. p and q are the experts'
 // shares of a layer's assignments:
 //
-//   overlap      sum_e min(p_e, q_e)                     1: alike, 0: no expert in common; 1 less the
-//                                                        total variation
-//   divergence   (KL(p || m) + KL(q || m)) / 2, bits     m = (p + q) / 2; 0 to 1 (Jensen, Shannon)
-//   busiest      |A n B| / |A|                           A, B: the E/8 experts with the largest shares
+//   overlap      sum_e min(p_e, q_e)                  1: alike, 0: no expert in common; 1 less the
+//                                                     total variation
+//   divergence   (KL(p || m) + KL(q || m)) / 2, bits  m = (p + q) / 2; 0 to 1 (Jensen, Shannon)
+//   busiest      |A n B| / |A|                        A, B: the E/8 experts of the largest shares
 
 public import Checkpoints
 import Foundation

@@ -6,7 +6,7 @@
 //
 // Experts are taken in waves whose outputs fit a buffer. In a wave threads share out the experts,
 // those with very many rows in several tasks: the first to reach an expert decodes it, the last to
-// finish with it drops it, so that about one more decoded expert per thread is alive. Then outputs are
+// finish with it drops it, so that about one more decoded expert per thread is alive. Outputs are
 // added to their tokens, in the order of the experts. Waves and blocks depend on the routing only,
 // never on the threads.
 

@@ -181,8 +181,8 @@ package final class ForwardPass {
   ///
   /// `maps[s][expert]` names the expert of the checkpoint that an expert of stream s stands for;
   /// nil: its own number. The result has for each of `groups` of tokens the errors of the routed
-  /// experts' outputs against those of stream 0, by stream, over the rows that it names, or over all
-  /// where it is nil.
+  /// experts' outputs against those of stream 0, by stream, over the rows that it names, or over
+  /// all where it is nil.
   @discardableResult
   package func applyExperts(
     _ assignments: [Assignment], maps: [[Int]?]? = nil, errorsOn groups: [[Int]?] = []

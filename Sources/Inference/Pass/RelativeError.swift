@@ -29,8 +29,8 @@ package struct RelativeError: Sendable, Hashable {
     self.worst = worst
   }
 
-  /// Over `rows` (nil: all) of the tokens, of which each has its ||y'_t - y_t||^2 in `distances` and
-  /// its ||y_t||^2 in `norms`.
+  /// Over `rows` (nil: all) of the tokens, of which each has its ||y'_t - y_t||^2 in `distances`
+  /// and its ||y_t||^2 in `norms`.
   package init(distances: [Double], norms: [Double], rows: [Int]?) {
     var (distance, norm) = (0.0, 0.0)
     var largest = (ratio: 0.0, row: 0)
