@@ -62,7 +62,11 @@ extension CheckRule {
     "knows one tensor per expert: fused ones raise KeyError or are skipped, and the output is "
       + "garbage; save the model again with transformers 5",
     .unverified("vllm#42577, #36997, #38882, #44953; by reading, vLLM 0.33.0 knows fused names")
-  ) { $0.isGGUF || $0.mlxExperts != nil ? nil : $0.fusedExperts }
+  ) {
+    // Some families are published so.
+    if case .fused = $0.family.huggingFace.names.published { return nil }
+    return $0.isGGUF || $0.mlxExperts != nil ? nil : $0.fusedExperts
+  }
 
   /// vLLM, SGLang, transformers, llama.cpp.
   static let quantisedMLX = CheckRule(

@@ -22,7 +22,8 @@ extension Family {
       experts: Key("num_local_experts", "num_experts", default: 60), topK: .topK(default: 4),
       expertWidth: .expertWidth(default: 1408), denseWidth: .denseWidth(default: 5632),
       sharedExperts: nil, sparsity: .qwen,
-      names: TensorNames(gate: ["mlp.gate.weight"], containers: ["mlp.experts"]),
+      names: TensorNames(
+        gate: ["mlp.gate.weight"], containers: ["mlp.experts"], published: .fused),
       routing: .softmax(normalise: .fixed(true)),
       made: ClassTraits(
         fields: .qwen.adding([
