@@ -62,11 +62,22 @@ extension Matrix {
   /// next value: of scores and K, from the best to the first that is not chosen. Distances that are
   /// not finite count as 0; 1e-3 where nothing differs.
   package func meanSpread(rank: Int, every step: Int = 1) -> Float {
+    let last = min(rank, columns - 1)
+    // The largest values of a row, in order.
+    var best = [Float](repeating: 0, count: last + 1)
     var sum = 0.0
     var count = 0.0
     for index in stride(from: 0, to: rows, by: step) {
-      let sorted = row(index).sorted(by: >)
-      let spread = Double(sorted[0] - sorted[min(rank, columns - 1)])
+      for place in best.indices { best[place] = -.infinity }
+      for value in row(index) where value > best[last] {
+        var place = last
+        while place > 0, value > best[place - 1] {
+          best[place] = best[place - 1]
+          place -= 1
+        }
+        best[place] = value
+      }
+      let spread = Double(best[0] - best[last])
       if spread.isFinite { sum += spread }
       count += 1
     }

@@ -33,7 +33,7 @@ private func weights(_ folder: URL) throws -> [String: Data] {
     let ids = try folder.writeIDs(sequences, to: name + ".npy")
     var draft = ConversionDraft(Self.model.path, calibration: [ids], to: folder.path(name))
     draft.form = form
-    draft.settings.refinementSteps = 60
+    draft.settings.refinementSteps = 10
     let result = try draft.run()
     return (
       try PlainCheckpoint(safetensors: folder.url.appending(path: name)).tensors
@@ -83,7 +83,7 @@ private func weights(_ folder: URL) throws -> [String: Data] {
       try bench.convert(to: name) {
         $0.sets.files = [capture]
         $0.form = form
-        $0.settings.refinementSteps = 60
+        $0.settings.refinementSteps = 10
       }
       return try weights(bench.folder(name))
     }

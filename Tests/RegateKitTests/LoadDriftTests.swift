@@ -98,6 +98,7 @@ import Testing
     var draft = ConversionDraft(
       Self.model.path, calibration: [Self.model.ids("calibration")], to: folder.path("out"))
     draft.form = .stock
+    draft.sets.tokens = .init(length: 64, maxTokens: 512)
     _ = try draft.run()
     let error = #expect(throws: RegateError.self) { try drift(folder.path("out")) }
     #expect(error?.description.contains("clones") == true, "\(error?.description ?? "")")

@@ -62,7 +62,7 @@ private func `a router for multi-token prediction is named and left alone`(
 
 @Test(arguments: samples)
 private func `a router for multi-token prediction is balanced if asked`(_ sample: Sample) throws {
-  let bench = try Workbench(predicting: sample, tokens: 1280)
+  let bench = try Workbench(predicting: sample, tokens: 768)
   let fit = bench.directory.path("my.fit")
   // Bound to the model's own layers, as every capture.
   let capture = try bench.model.writeCapture(

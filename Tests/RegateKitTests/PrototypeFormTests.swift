@@ -25,11 +25,11 @@ private let samples = zip(
 private func `every form is written, read back, balanced and kept in a fit file`(
   _ form: Form, _ sample: Sample
 ) throws {
-  let bench = try Workbench(sample)
+  let bench = try Workbench(sample, tokens: 768)
   let fit = bench.directory.path("my.fit")
   try bench.convert(to: "fitted") {
     $0.settings.latentForm = form
-    $0.settings.refinementSteps = 20
+    $0.settings.refinementSteps = 10
   }.fit.write(to: fit)
   try bench.convert(to: "applied") {
     $0.fit = fit

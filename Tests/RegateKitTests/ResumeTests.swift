@@ -60,8 +60,9 @@ private struct Folder {
   ) throws {
     var draft = ConversionDraft(
       model.path, calibration: [model.ids("calibration")], to: path(name))
+    draft.sets.tokens = .init(length: 64, maxTokens: 1024)
     draft.resume = resume
-    draft.settings.refinementSteps = 40
+    draft.settings.refinementSteps = 10
     change(&draft)
     _ = try draft.run()
   }
@@ -78,32 +79,38 @@ private struct Folder {
   }
 }
 
-@Test(arguments: [TinyModel.qwen3, .deepseek], [1, 2, 3])
-func `a resumed conversion writes the bytes of an uninterrupted one`(
-  _ model: TinyModel, _ stop: Int
-) throws {
+@Test(arguments: [TinyModel.qwen3, .deepseek])
+func `a resumed conversion writes the bytes of an uninterrupted one`(_ model: TinyModel) throws {
   let folder = try Folder(model)
   try folder.convert(to: "whole")
   #expect(!folder.exists("whole.regate-resume"))
+  let whole = try folder.files("whole")
   // Two layers and the finished fit: three saves.
-  try requireStopped { try folder.convert(to: "out", Stopped.after(stop)) }
-  #expect(folder.exists("out.regate-resume/state.json"))
-  #expect(!folder.exists("out"))
-  try folder.convert(to: "out", resumed)
-  #expect(try folder.files("out") == folder.files("whole"))
-  #expect(!folder.exists("out.regate-resume"))
+  for stop in 1...3 {
+    let out = "out-\(stop)"
+    try requireStopped { try folder.convert(to: out, Stopped.after(stop)) }
+    #expect(folder.exists("\(out).regate-resume/state.json"))
+    #expect(!folder.exists(out))
+    try folder.convert(to: out, resumed)
+    #expect(try folder.files(out) == whole)
+    #expect(!folder.exists("\(out).regate-resume"))
+  }
 }
 
-@Test(arguments: [1, 2])
-func `a search resumes after any layer`(_ stop: Int) throws {
+@Test func `a search resumes after any layer`() throws {
   let folder = try Folder(.qwen3)
   func change(_ request: inout ConversionDraft) {
+    request.sets.tokens.maxTokens = 512
     request.budget = .targetGini(0.45)
   }
   try folder.convert(to: "whole") { change(&$0) }
-  try requireStopped { try folder.convert(to: "out", Stopped.after(stop)) { change(&$0) } }
-  try folder.convert(to: "out", resumed) { change(&$0) }
-  #expect(try folder.files("out") == folder.files("whole"))
+  let whole = try folder.files("whole")
+  for stop in 1...2 {
+    let out = "out-\(stop)"
+    try requireStopped { try folder.convert(to: out, Stopped.after(stop)) { change(&$0) } }
+    try folder.convert(to: out, resumed) { change(&$0) }
+    #expect(try folder.files(out) == whole)
+  }
 }
 
 @Test func `a fit to captures resumes`() throws {
@@ -224,7 +231,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
   @Test func `a state of other weights with the same routers is refused, of a copy it is not`()
     throws
   {
-    let folder = try Folder(.mixtral)
+    let folder = try Folder(.qwen3)
     let path = folder.path("model")
     try FileManager.default.copyItem(atPath: folder.model.path, toPath: path)
     func convert(_ resume: ResumeOptions) throws {
@@ -254,7 +261,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
   }
 
   @Test func `a folder of somebody else's in the place of the state is left alone`() throws {
-    let folder = try Folder(.mixtral)
+    let folder = try Folder(.qwen3)
     try FileManager.default.createDirectory(
       atPath: folder.path("out.regate-resume"), withIntermediateDirectories: false)
     try folder.directory.write([1], to: "out.regate-resume/mine.txt")
@@ -293,7 +300,7 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
   }
 
   @Test func `a fit whose target is out of reach leaves no state`() throws {
-    let folder = try Folder(.mixtral)
+    let folder = try Folder(.qwen3)
     let text = message {
       try folder.convert(to: "out", .init(interval: 0)) { $0.budget = .targetGini(0) }
     }

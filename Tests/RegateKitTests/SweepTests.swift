@@ -14,10 +14,10 @@ import Testing
 /// A conversion of the trained fixture on token ids.
 private func tinyDraft(_ change: (inout ConversionDraft) -> Void = { _ in }) -> ConversionDraft {
   var draft = ConversionDraft(
-    TinyModel.qwen3.path, calibration: [TinyModel.qwen3.ids("calibration")])
-  draft.sets.tokens = .init(length: 64, maxTokens: 4096)
+    TinyModel.deepseek.path, calibration: [TinyModel.deepseek.ids("calibration")])
+  draft.sets.tokens = .init(length: 64, maxTokens: 2048)
   // Searches are about figures, whatever fit they are of.
-  draft.settings.refinementSteps = 40
+  draft.settings.refinementSteps = 10
   change(&draft)
   return draft
 }
@@ -126,7 +126,7 @@ private func unreached(_ draft: ConversionDraft) throws -> RegateError {
     let before = try fileTree(bench.directory.url)
     func draft(_ budget: Budget = .strength(1)) -> ConversionDraft {
       var draft = bench.draft
-      draft.settings.refinementSteps = 40
+      draft.settings.refinementSteps = 10
       draft.budget = budget
       return draft
     }
@@ -231,7 +231,7 @@ extension ConversionDraft {
     let result = try bench.convert(to: "out") {
       $0.sets.files = paths
       $0.sets.weights = [3, 1]
-      $0.settings.refinementSteps = 100
+      $0.settings.refinementSteps = 10
     }
     let sets = try reports(result)
     #expect(
@@ -298,7 +298,7 @@ extension ConversionDraft {
 
   @Test func `sets of tokens are cut into whole sequences`() throws {
     let scratch = try TemporaryDirectory()
-    let ids = TinyModel.qwen3.ids
+    let ids = TinyModel.deepseek.ids
     let result = try tinyDraft {
       $0.sets.files = [ids("calibration"), ids("heldout")]
       $0.sets.weights = [1, 1]

@@ -190,6 +190,7 @@ func `a renumbered model is the same model`(_ family: SyntheticModel.Family) thr
   var draft = ConversionDraft(
     model.path, calibration: [model.ids("calibration")], to: folder.path("out"))
   draft.form = .stock
+  draft.sets.tokens = .init(length: 64, maxTokens: 1024)
   _ = try draft.run()
   func validate(_ ids: [String]) throws -> Validation {
     try Validation.run(

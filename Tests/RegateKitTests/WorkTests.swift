@@ -29,7 +29,7 @@ private func draft(
   _ change: (inout ConversionDraft) -> Void = { _ in }
 ) -> ConversionDraft {
   var draft = ConversionDraft(model.path, calibration: [TinyModel.text("calibration")])
-  draft.sets.tokens = TokenOptions(length: 64, maxTokens: 1024)
+  draft.sets.tokens = TokenOptions(length: 64, maxTokens: 512)
   draft.settings.refinementSteps = 0
   change(&draft)
   return draft
