@@ -39,19 +39,18 @@ def numbered(init):
 
 def watched(apply):
     """`apply` of CPU experts, which takes the logical numbers of all experts for local ones."""
-    signature = inspect.signature(apply)
+    names = list(inspect.signature(apply).parameters)
 
     @functools.wraps(apply)
     def wrapper(*arguments, **options):
-        call = signature.bind(*arguments, **options)
-        given = call.arguments
+        given = {**dict(zip(names, arguments)), **options}
         ids = counted(given["topk_ids"], given["self"].number, given["global_num_experts"])
         given["topk_ids"] = ids
         if given["expert_map"] is not None:
             local = given["expert_map"][ids.long()]
             given["topk_weights"] = given["topk_weights"].masked_fill(local < 0, 0)
             given["topk_ids"] = local.clamp_min(0).to(ids.dtype)
-        return apply(*call.args, **call.kwargs)
+        return apply(**given)
 
     return wrapper
 
