@@ -159,11 +159,13 @@ class PrototypeGate(nn.Module):
 
     def encode(self, x, encoder):
         """z [T,R] of router inputs [T,H], and its log-variance where there is one; `encoder` is
-        that of `constants`."""
+        that of `constants`, or of `lpr` the half that makes z."""
         if self.encoder == "linear":
             return F.linear(x, encoder), None
         u = F.layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, 1e-5)
-        return F.linear(F.silu(u), encoder, self.encoder_bias).chunk(2, dim=-1)
+        both = F.linear(F.silu(u), encoder, self.encoder_bias[:len(encoder)])
+        z, *log_variance = both.split(self.clone_prototypes.shape[1], dim=-1)
+        return z, log_variance[0] if log_variance else None
 
     def similarities(self, z, log_variance, prototypes):
         """s sim(z, p) [T,E], without the logit biases, from the prototypes of `constants`.

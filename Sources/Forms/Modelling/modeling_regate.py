@@ -256,7 +256,7 @@ def models(family):
     base = getattr(transformers, f"{family}Model")
     causal = getattr(transformers, f"{family}ForCausalLM")
     if TRANSFORMERS_5:
-        register_fused_experts(config.model_type)
+        register_fused_experts(config.model_type, f"Regate{family}Model")
     return (
         type(f"Regate{family}Model", (RegateModel, base), {"config_class": config}),
         type(f"Regate{family}ForCausalLM", (RegateModel, causal),
@@ -264,14 +264,16 @@ def models(family):
     )
 
 
-def register_fused_experts(model_type):
-    """Experts are fused in memory by model type: ours like their originals, in both directions."""
+def register_fused_experts(model_type, base):
+    """Experts are fused in memory by model type: ours like their originals, in both directions. By
+    the name of the base model's class, too, since a configuration may bear the original's type
+    (a causal model holds the original's base model)."""
     from transformers import conversion_mapping
 
     original = conversion_mapping.get_checkpoint_conversion_mapping(
         model_type.removeprefix("regate_"))
-    conversion_mapping.register_checkpoint_conversion_mapping(
-        model_type, original, overwrite=True)
+    for name in (model_type, base):
+        conversion_mapping.register_checkpoint_conversion_mapping(name, original, overwrite=True)
 
 
 RegateMixtralModel, RegateMixtralForCausalLM = models("Mixtral")

@@ -5,35 +5,57 @@ vLLM's CPU code that originals meet too (see faults.md). Never part of an output
 
 import functools
 import inspect
+import itertools
 
 import torch
 from vllm.model_executor.layers.fused_moe.experts.cpu_moe import CPUUnquantizedExperts
 
-COUNTS = {}  # id of an experts object: [E] counts
+COUNTS = {}  # number of an experts object: [E] counts
+NUMBERS = itertools.count()
 
 
-def watched(apply):
-    """`apply` of CPU experts, which takes the logical numbers of all experts for local ones."""
-    signature = inspect.signature(apply)
+@torch.library.custom_op("serving::counted", mutates_args=())
+def counted(ids: torch.Tensor, number: int, experts: int) -> torch.Tensor:
+    """The same ids; an operation of its own, so that compiled models count, too."""
+    if len(ids) in Extension.lengths:
+        counts = COUNTS.setdefault(number, torch.zeros(experts, dtype=torch.long))
+        counts += ids.flatten().bincount(minlength=experts)
+    return ids.clone()
 
-    @functools.wraps(apply)
-    def wrapper(*arguments, **options):
-        call = signature.bind(*arguments, **options)
-        given = call.arguments
-        experts, ids = given["global_num_experts"], given["topk_ids"]
-        if len(ids) in Extension.lengths:
-            zeros = torch.zeros(experts, dtype=torch.long)
-            counts = COUNTS.setdefault(id(given["self"]), zeros)
-            counts += ids.flatten().bincount(minlength=experts)
-        if given["expert_map"] is not None:
-            local = given["expert_map"][ids.long()]
-            given["topk_weights"] = given["topk_weights"].masked_fill(local < 0, 0)
-            given["topk_ids"] = local.clamp_min(0).to(ids.dtype)
-        return apply(*call.args, **call.kwargs)
+
+@counted.register_fake
+def _(ids, number, experts):
+    return torch.empty_like(ids)
+
+
+def numbered(init):
+    @functools.wraps(init)
+    def wrapper(self, *arguments, **options):
+        init(self, *arguments, **options)
+        self.number = next(NUMBERS)
 
     return wrapper
 
 
+def watched(apply):
+    """`apply` of CPU experts, which takes the logical numbers of all experts for local ones."""
+    names = list(inspect.signature(apply).parameters)
+
+    @functools.wraps(apply)
+    def wrapper(*arguments, **options):
+        given = {**dict(zip(names, arguments)), **options}
+        ids = counted(given["topk_ids"], given["self"].number, given["global_num_experts"])
+        given["topk_ids"] = ids
+        if given["expert_map"] is not None:
+            local = given["expert_map"][ids.long()]
+            given["topk_weights"] = given["topk_weights"].masked_fill(local < 0, 0)
+            given["topk_ids"] = local.clamp_min(0).to(ids.dtype)
+        return apply(**given)
+
+    return wrapper
+
+
+CPUUnquantizedExperts.__init__ = numbered(CPUUnquantizedExperts.__init__)
 CPUUnquantizedExperts.apply = watched(CPUUnquantizedExperts.apply)
 
 

@@ -6,13 +6,14 @@ follow each call's number of tokens and not that of the first.
 """
 
 import torch
-from torch import Tensor
 
 try:
     from . import kernels
 except ImportError:  # No Triton, as on most CPUs: torch's operations do the same.
     kernels = None
 
+# Of a program that chooses for one token, for several.
+WARPS = (2, 8)
 # Beyond as many tokens a block of them shares what it loads.
 SINGLES = 256
 # Programs that make latent vectors, at most; about four a multiprocessor.
@@ -45,22 +46,28 @@ def latent_shares(x, encoder):
     return parts
 
 
-def gate_logits(x: Tensor, encoder: Tensor | None, given: Tensor | None, heads: Tensor,
-                offsets: Tensor, logical_of: Tensor, rule: list[int]) -> Tensor:
+def latent(x, encoder):
+    """z [T,R] of router inputs [T,H] in bfloat16."""
+    return latent_shares(x, encoder).sum(0)
+
+
+def gate_logits(x, encoder, given, heads, offsets, logical_of, clones, rule):
     """Logits [T,E] of router inputs x [T,H] in bfloat16, or where there is no `encoder` of latent
-    vectors [T,R]; `given` are those of similarities other than a dot product, `rule` see `rule`."""
-    tokens, experts, latent = len(x), len(logical_of), heads.shape[1]
+    vectors [T,R]; `given` are those of similarities other than a dot product, `rule` is what
+    `numbers` makes of one."""
+    tokens, experts, size = len(x), len(logical_of), heads.shape[1]
     result = torch.empty(tokens, experts, dtype=torch.float32, device=x.device)
     if not tokens:
         return result
     parts = x[None] if encoder is None else latent_shares(x, encoder)
     top_k, sigmoid, as_sigmoid, groups, kept, top_two, outside_zero = rule
     wide, rows = power_of_two(experts), 1 if tokens <= SINGLES else 16
+    warps = WARPS[rows > 1] * max(1, wide // 128)
     kernels.choose[(-(-tokens // rows),)](
-        parts, given, heads, offsets, logical_of, result, tokens, parts.stride(1), latent,
-        len(parts), E=experts, TOP_K=top_k, SIGMOID=sigmoid, AS_SIGMOID=as_sigmoid,
+        parts, given, heads, offsets, logical_of, clones, result, tokens, parts.stride(1), size,
+        len(parts), clones.shape[1], E=experts, TOP_K=top_k, SIGMOID=sigmoid, AS_SIGMOID=as_sigmoid,
         GROUPS=groups, KEPT=kept, TOP_TWO=top_two, OUTSIDE_ZERO=outside_zero,
-        GIVEN=given is not None, BT=rows, BE=wide, BR=32, num_warps=8 if wide > 128 else 4)
+        GIVEN=given is not None, BT=rows, BE=wide, BR=32, num_warps=min(16, warps))
     return result
 
 
@@ -74,13 +81,19 @@ def register():
     library = torch.library.Library("regate", "DEF")
     library.define(
         "gate_logits(Tensor x, Tensor? encoder, Tensor? given, Tensor heads, Tensor offsets, "
-        "Tensor logical_of, int[] rule) -> Tensor")
+        "Tensor logical_of, Tensor clones, int[] rule) -> Tensor")
+    library.define("latent(Tensor x, Tensor encoder) -> Tensor")
     for device in ("CUDA", "CPU"):  # Of the latter Triton's interpreter, in tests.
         library.impl("gate_logits", gate_logits, device)
+        library.impl("latent", latent, device)
 
     @torch.library.register_fake("regate::gate_logits", lib=library)
-    def shape(x, encoder, given, heads, offsets, logical_of, rule):
+    def logits_like(x, encoder, given, heads, offsets, logical_of, clones, rule):
         return heads.new_empty(x.shape[0], logical_of.shape[0])
+
+    @torch.library.register_fake("regate::latent", lib=library)
+    def latent_like(x, encoder):
+        return encoder.new_empty(x.shape[0], encoder.shape[0])
 
     return library
 

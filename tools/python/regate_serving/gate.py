@@ -16,7 +16,7 @@ Kernels, expert parallelism, its load balancers and data parallelism thus see an
 import torch
 
 from . import fused
-from .form.gate_regate import Constants, PrototypeGate
+from .form.gate_regate import DIVERGENCES, Constants, PrototypeGate
 
 # Its exponential and its sigmoid are 0 in every dtype.
 NEVER = -1e9
@@ -72,7 +72,10 @@ class ServedGate(PrototypeGate):
         """Makes the constants; anew in place, since captured graphs hold their addresses."""
         constants = self.constants()
         table = compact(constants.clones, self.physical_to_logical)
-        for name, value in constants._replace(clones=table)._asdict().items():
+        encoder = constants.encoder
+        if self.similarity not in DIVERGENCES:  # Nothing takes the log-variance.
+            encoder = encoder[:constants.heads.shape[1]]
+        for name, value in constants._replace(encoder=encoder, clones=table)._asdict().items():
             held = getattr(self, "ready_" + name, None)
             if held is not None and held.shape == value.shape:
                 held.copy_(value)
@@ -109,14 +112,17 @@ class ServedGate(PrototypeGate):
     def fused(self, x):
         """The logits by the operation of `fused`."""
         ready, encoder, given = self.ready, None, None
-        if x.dtype == torch.bfloat16 and (self.encoder, self.similarity) == ("linear", "dot"):
+        log_variance = None
+        if self.encoder != "linear" or x.dtype != torch.bfloat16:
+            x, log_variance = self.encode(x.float(), ready.encoder)
+        elif self.similarity == "dot":
             encoder = ready.encoder
         else:
-            x, log_variance = self.encode(x.float(), ready.encoder)
-            if self.similarity != "dot":
-                given = self.similarities(x, log_variance, ready.prototypes) + self.logit_bias
+            x = torch.ops.regate.latent(x, ready.encoder)
+        if self.similarity != "dot":
+            given = self.similarities(x, log_variance, ready.prototypes) + self.logit_bias
         return torch.ops.regate.gate_logits(
-            x, encoder, given, ready.heads, ready.offsets, self.physical_to_logical,
+            x, encoder, given, ready.heads, ready.offsets, self.physical_to_logical, ready.clones,
             fused.numbers(self.rule, self.as_sigmoid))
 
 

@@ -82,16 +82,16 @@ def limited(biased, columns, E: tl.constexpr, GROUPS: tl.constexpr, KEPT: tl.con
 
 
 @triton.jit
-def choose(latents, given, heads, offsets, logical_of, result, tokens, row_stride,
-           latent: tl.constexpr, shares: tl.constexpr,
+def choose(latents, given, heads, offsets, logical_of, clones, result, tokens, row_stride,
+           latent: tl.constexpr, shares: tl.constexpr, CLONES: tl.constexpr,
            E: tl.constexpr, TOP_K: tl.constexpr, SIGMOID: tl.constexpr, AS_SIGMOID: tl.constexpr,
            GROUPS: tl.constexpr, KEPT: tl.constexpr, TOP_TWO: tl.constexpr,
            OUTSIDE_ZERO: tl.constexpr, GIVEN: tl.constexpr,
            BT: tl.constexpr, BE: tl.constexpr, BR: tl.constexpr):
     """The gate's logits, result [T,E], from shares [shares,T,R] of the latent vectors.
 
-    `heads` and `offsets` are those of `Constants`, `given` the logits [T,E] that are not among
-    these, `logical_of` the logical expert of each physical one.
+    `heads`, `offsets` and `clones` [E,CLONES] are those of `Constants`, `given` the logits [T,E]
+    that are not among these, `logical_of` the logical expert of each physical one.
     """
     row = (tl.program_id(0) * BT + tl.arange(0, BT)).to(tl.int64)
     here = (row < tokens)[:, None]
@@ -134,16 +134,21 @@ def choose(latents, given, heads, offsets, logical_of, result, tokens, row_strid
         clamped = tl.minimum(tl.maximum(scores, 1e-37), 1 - 1e-7)
         logits = tl.log(clamped / (1 - clamped))
 
-    logical = tl.load(logical_of + expert, mask=real, other=-1).to(tl.int32)[None, :]
-    near = ranked(nearness, columns, BE)
     left = tl.where(real, ranked(biased, columns, BE), NOTHING)
-    made = tl.full((BT, BE), NEVER, tl.float32)
     for _ in range(TOP_K):
         chosen = column_of(tl.max(left, 1), BE)[:, None]
         left = tl.where(columns == chosen, NOTHING, left)
-        logit = tl.sum(tl.where(columns == chosen, logits, 0.0), 1)[:, None]
-        clone = column_of(tl.max(tl.where(logical == chosen, near, NOTHING), 1), BE)[:, None]
-        made = tl.where(columns == clone, logit, made)
+    kept = tl.where(left == NOTHING, logits, NEVER)
+
+    # To the nearest of each logical expert's clones.
+    logical = tl.load(logical_of + expert, mask=real, other=0).to(tl.int32)
+    made = tl.gather(kept, tl.broadcast_to(logical[None, :], (BT, BE)), 1)
+    if CLONES > 1:
+        near = ranked(nearness, columns, BE)
+        for clone in range(CLONES):
+            other = tl.load(clones + logical * CLONES + clone).to(tl.int32)
+            others = tl.gather(near, tl.broadcast_to(other[None, :], (BT, BE)), 1)
+            made = tl.where(others > near, NEVER, made)
     tl.store(result + row[:, None] * E + expert, made, mask=here & real)
 
 
