@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What transformers loads. Run: 5.23.0 and 4.57.6. Read: 5.23.0.
+// What transformers loads. Run: 5.23.0 and 4.57.6; the prototype form in others, too. Read: 5.23.0.
 
 import Architectures
 import ByteStorage
@@ -9,9 +9,9 @@ import OrderedCollections
 
 extension CheckRule {
   /// In the order in which findings of one level are reported.
-  static let transformers: [CheckRule] = [
-    .prototypeCode(in: "4.57.6", "5.23.0") { !$0.runtimes.ranTransformers5Only },
-    .prototypeCode(in: "5.23.0") { $0.runtimes.ranTransformers5Only },
+  static let transformers = prototypeCode + others
+
+  private static let others: [CheckRule] = [
     CheckRule(
       "official-unknown", .refuses,
       "does not know the model type of the official LPR code: load it there, or convert with "
@@ -61,17 +61,22 @@ extension CheckRule {
     .mtpRouters,
   ]
 
-  private static func prototypeCode(
-    in versions: String..., where applies: @escaping @Sendable (Family) -> Bool
-  ) -> CheckRule {
-    CheckRule(
-      "prototype-code", .note,
-      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
-        + "refused",
-      Evidence(
-        kind: .measured, versions: versions,
-        source: "tools/interop/test_modelling.py, test_families.py"),
-      command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
-    ) { $0.prototype && applies($0.family) && $0.reading.matches ? "model_type" : nil }
-  }
+  /// A rule for families of which the prototype form was run in the same versions.
+  private static let prototypeCode: [CheckRule] = {
+    let ran = OrderedSet(Family.all.map(\.runtimes.prototypeTransformers))
+    return ran.map { versions in
+      CheckRule(
+        "prototype-code", .note,
+        "loads with trust_remote_code=True, by the Python files beside it; without them it is "
+          + "refused",
+        Evidence(
+          kind: .measured, versions: versions,
+          source: "tools/interop/test_modelling.py, test_families.py, serving/in_transformers.py"),
+        command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
+      ) {
+        $0.prototype && $0.family.runtimes.prototypeTransformers == versions && $0.reading.matches
+          ? "model_type" : nil
+      }
+    }
+  }()
 }

@@ -8,10 +8,12 @@ replaces: on a CPU in Float32, on a GPU in bfloat16 (the prototype gate in Float
 Gates of several layers in turn, as a model's; on a CPU so many that weights come from memory and
 not from the cache of a core. Half of the experts are clones. The CPU's time is the fastest of
 repeated rounds, both gates in each, the GPU's their median. `graph` is a CUDA graph, `compiled`
-torch.compile with fullgraph=True.
+torch.compile with fullgraph=True. Against torch's operations on the CPU: the share of tokens for
+which the gate chooses the same experts, and the largest difference of a logit of theirs.
 """
 
 import argparse
+import copy
 import statistics
 import sys
 import time
@@ -27,7 +29,7 @@ form.__path__ = [str(ROOT / "Sources/Forms/Modelling")]
 sys.modules["regate_serving.form"] = form
 
 from regate_serving.form.configuration_regate import RegateQwen3MoeConfig  # noqa: E402
-from regate_serving.gate import ServedGate  # noqa: E402
+from regate_serving.gate import NEVER, ServedGate  # noqa: E402
 
 # Tokens; on a CPU gates of a round, which is short, so that some rounds are not interrupted, and
 # rounds.
@@ -50,24 +52,32 @@ def served(options, encoder, similarity):
 
 
 def prepared(gates, x, way):
-    """The gates on x, as a call without arguments."""
+    """The gates on x, as a call without arguments, and what it makes."""
     def run():
         return [gate(x) for gate in gates]
 
     if way.startswith("compiled"):
         torch._dynamo.reset()
         run = torch.compile(run, fullgraph=True)
-    run()
+    made = run()
     if not way.endswith("graph"):
-        return run
+        return run, made
     side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         run()
     torch.cuda.current_stream().wait_stream(side)
     with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+        made = run()
+    graph.replay()
+    return graph.replay, made
+
+
+def compared(gate, x, logits):
+    """What `logits` share with those of torch's operations on the CPU: see above."""
+    logits, expected = logits.cpu(), copy.deepcopy(gate).cpu().plain(x.cpu())
+    same = ((logits > NEVER) == (expected > NEVER)).all(1)
+    return same.double().mean().item(), (logits - expected)[same].abs().max().item()
 
 
 def times(sides, parts, rounds, device):
@@ -104,8 +114,8 @@ def main():
     machine = torch.cuda.get_device_name() if gpu else f"{options.threads} threads"
     print(f"torch {torch.__version__}, {machine}, E = {options.experts}, H = {options.hidden}, "
           f"R = {options.latent}")
-    print("| form | way | T | linear gate, us | prototype gate, us | ratio |")
-    print("|---|---|---|---|---|---|")
+    print("| form | way | T | linear gate, us | prototype gate, us | ratio | same choice | logits |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in options.forms:
         gates = [served(options, *name.split("-")) for _ in linear]
         for way in options.ways:
@@ -116,9 +126,11 @@ def main():
                 with torch.inference_mode():
                     sides = [[prepared(side[n:n + part], x, way) for n in range(0, layers, part)]
                              for side in (linear, gates)]
-                    stock, ours = times(sides, part, rounds, options.device)
-                print(f"| {name} | {way} | {tokens} | {1e6 * stock:.0f} | {1e6 * ours:.0f} | "
-                      f"{ours / stock:.2f} |", flush=True)
+                    calls = [[call for call, _ in side] for side in sides]
+                    stock, ours = times(calls, part, rounds, options.device)
+                    same, apart = compared(gates[0], x, sides[1][0][1][0][0])
+                print(f"| {name} | {way} | {tokens} | {1e6 * stock:.1f} | {1e6 * ours:.1f} | "
+                      f"{ours / stock:.2f} | {same:.4f} | {apart:.0e} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 """Runs patched checkpoints in transformers and llama.cpp and holds them against `regate validate`.
 
     deployed.py MODEL --fit CALIBRATION --judge HELDOUT [--gguf FILE...] [--text FILE]
-                [--forms stock,lpr] [--llama-bin DIR] [--regate TOOL] [--work DIR]
+                [--forms stock,lpr] [--ep N] [--llama-bin DIR] [--regate TOOL]
 
 MODEL is a folder of safetensors. CALIBRATION and HELDOUT are token ids (.npy [S,L]). Every FILE is a
 GGUF of the same model; TEXT is what llama.cpp reads. One fit serves all of them. Per output:
@@ -12,6 +12,8 @@ GGUF of the same model; TEXT is what llama.cpp reads. One fit serves all of them
     load         largest total variation over layers between two counts of the experts' load
     perplexity   under llama-perplexity's own protocol
     agreement    share of token-slots in which safetensors and GGUF choose different experts
+    busiest      with --ep, for which the fit is then made: the load of the busiest of N ranks over
+                 the mean one, mean over layers
 
 Prints a table and exits with 1 if a difference is above its limit.
 """
@@ -147,8 +149,15 @@ def disagreement(a, b):
     return 1 - same / total
 
 
+def busiest(loads, ranks):
+    """Mean over layers of the busiest rank's load over the mean rank's; E/N experts are a rank's."""
+    by_rank = [np.asarray(load, float).reshape(ranks, -1).sum(1) for load in loads]
+    return float(np.mean([load.max() / load.mean() for load in by_rank]))
+
+
 class Bench:
     def __init__(self, options, work):
+        self.ranks = options.ep
         self.regate, self.llama, self.work = options.regate, options.llama_bin, work
         self.original = options.model
         self.judge, self.text = options.judge, options.text
@@ -180,10 +189,18 @@ class Bench:
         nll, loads = in_transformers(output, ids)
         expected = predicted["nll"]["patched"]
         self.table.add(form, "transformers", "nll", expected, nll, abs(nll - expected), 2e-3)
-        distance = max(
-            variation(layer["patched"]["load"], loads[layer["index"]]) for layer in predicted["layers"])
-        self.table.add(form, "transformers", "load", None, None, distance, 0.005)
+        self.compare_loads(form, "transformers", predicted["layers"], loads, 0.005)
         return output
+
+    def compare_loads(self, output, runtime, layers, measured, limit):
+        """Loads of validate's layers against those {layer: [E]} that a runtime counted."""
+        pairs = [(layer["patched"]["load"], measured[layer["index"]]) for layer in layers]
+        self.table.add(output, runtime, "load", None, None, max(variation(*pair) for pair in pairs),
+                       limit)
+        if self.ranks:
+            predicted, counted = [busiest(side, self.ranks) for side in zip(*pairs)]
+            self.table.add(output, runtime, f"busiest of {self.ranks}", predicted, counted,
+                           abs(predicted - counted), 2 * limit)
 
     def llama_perplexity(self, model):
         for _ in range(3):
@@ -216,9 +233,7 @@ class Bench:
             "--no-ppl", "-t", 2)
         seen = json.loads(run(self.regate, "inspect", output, "--counts", counts, "--json").stdout)
         loads = {layer["index"]: layer["load"] for layer in seen["layers"]}
-        distance = max(
-            variation(layer["patched"]["load"], loads[layer["index"]]) for layer in predicted["layers"])
-        self.table.add(name, "llama.cpp", "load", None, None, distance, 0.02)
+        self.compare_loads(name, "llama.cpp", predicted["layers"], loads, 0.02)
         return output
 
 
@@ -230,6 +245,7 @@ def main():
     parser.add_argument("--gguf", nargs="*", default=[])
     parser.add_argument("--text")
     parser.add_argument("--forms", default="stock,lpr")
+    parser.add_argument("--ep", type=int)
     parser.add_argument("--llama-bin", type=pathlib.Path)
     parser.add_argument("--regate", default=".build/release/regate")
     options = parser.parse_args()
@@ -238,7 +254,7 @@ def main():
         bench = Bench(options, pathlib.Path(work))
         fit = bench.work / "routers.fit"
         run(bench.regate, "fit", bench.original, "--calibration", options.calibration,
-            "--router", "stock", "--output", fit, "-q")
+            "--router", "stock", "--output", fit, "-q", *(["--ep", options.ep] if options.ep else []))
         for form in options.forms.split(","):
             bench.safetensors(form, fit)
         for source in options.gguf:

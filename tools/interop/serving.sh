@@ -4,7 +4,7 @@
 # environment per runtime from PyPI under .build/interop, builds Regate, and prints one table; see
 # serving/run.py for its columns and limits, and serving/faults.md for what is worked round.
 #
-#   tools/interop/serving.sh MODELS [--only ROW ...] [--sequences 32]
+#   tools/interop/serving.sh MODELS [--only ROW ...] [--sequences 32] [--jobs 1]
 #
 # MODELS is a folder of models, each a folder with config.json, model.safetensors and
 # general-{calibration,heldout}.npy. What was run is kept in .build/interop/serving, and not run again.

@@ -46,7 +46,8 @@ extension Family {
       mlx: .init(decodes: ["fp8"], ranStock: true),
       vllm: .init(
         biasMethod: "noaux_tc", ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
-      sglang: .init(refusesPrototype: true, locations: .taken)))
+      sglang: .init(refusesPrototype: true, locations: .taken),
+      prototypeTransformers: RuntimeTraits.trainedTransformers))
 
   /// transformers takes `expected` whatever the key says.
   private static func unreadKey(_ key: String, _ expected: String, readers: String) -> Caveat {

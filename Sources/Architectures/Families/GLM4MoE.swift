@@ -44,5 +44,6 @@ extension Family {
         optional: .weighing)),
     forms: FormTraits(classPrefix: "RegateGlm4Moe"),
     runtimes: RuntimeTraits(
-      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken), ranTransformers5Only: true))
+      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken),
+      prototypeTransformers: ["5.23.0"]))
 }

@@ -35,5 +35,6 @@ extension Family {
       caveats: [DeepSeekCaveats.absentScale]),
     forms: FormTraits(classPrefix: "RegateGlm4MoeLite"),
     runtimes: RuntimeTraits(
-      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken), ranTransformers5Only: true))
+      vllm: .init(hasEPLB: true), sglang: .init(locations: .taken),
+      prototypeTransformers: ["5.23.0"]))
 }

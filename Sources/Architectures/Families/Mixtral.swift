@@ -48,5 +48,6 @@ extension Family {
     runtimes: RuntimeTraits(
       mlx: .init(ropeBase: 1e6, derivesHeadSize: true, ranStock: true),
       vllm: .init(ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
-      sglang: .init(runsPrototypePackage: true, ranStock: true, locations: .absent)))
+      sglang: .init(runsPrototypePackage: true, ranStock: true, locations: .absent),
+      prototypeTransformers: RuntimeTraits.trainedTransformers))
 }

@@ -45,5 +45,5 @@ extension Family {
       sglang: .init(
         dropsGGUFNorm: true, runsPrototype: true, runsPrototypePackage: true, ranStock: true,
         locations: .mappedLate),
-      pluginNeedsNorm: true))
+      pluginNeedsNorm: true, prototypeTransformers: RuntimeTraits.trainedTransformers))
 }

@@ -12,8 +12,13 @@ package struct RuntimeTraits: Sendable {
   package var sglang = SGLang()
   /// Regate's plugin for both refuses weights that are not renormalised.
   package var pluginNeedsNorm = false
-  /// The prototype form was run in transformers 5 only.
-  package var ranTransformers5Only = false
+  /// The versions of transformers in which the prototype form was run, oldest first.
+  package var prototypeTransformers = ["4.57.6", "5.23.0"]
+
+  /// `prototypeTransformers` of families of which there were trained models.
+  package static let trainedTransformers = [
+    "4.57.6", "5.16.0", "5.17.0", "5.19.0", "5.23.0", "5.24.0",
+  ]
 
   package struct MLX: Sendable {
     /// What mlx-lm insists on in `config.json` under these names.

@@ -8,8 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-from request import answer, prompts, served
+from request import answer, prompts, run, served
 
 STAND_IN = str(Path(__file__).parent / "stand_in")
 
@@ -35,16 +34,16 @@ def main():
     made = engine.generate(
         input_ids=options.ids.tolist(), return_logprob=True, logprob_start_len=0,
         sampling_params=dict(max_new_tokens=1, temperature=0))
-    values = [-entry[0] for one in made for entry in one["meta_info"]["input_token_logprobs"][1:]]
+    losses = [-entry[0] for one in made for entry in one["meta_info"]["input_token_logprobs"][1:]]
     result = {}
     if options.greedy:
         made = engine.generate(
             input_ids=prompts(options).tolist(), sampling_params=dict(
                 max_new_tokens=options.greedy, temperature=0, ignore_eos=True))
         result["greedy"] = [one["output_ids"] for one in made]
-    answer(options, nll=float(np.mean(values)), **result)
+    answer(options, losses, **result)
     engine.shutdown()
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,7 +2,7 @@
 """What transformers makes of a model; see request.py."""
 
 import torch
-from request import PROMPT, PROMPTS, answer, parser
+from request import PROMPT, PROMPTS, answer, parser, run
 from transformers import AutoModelForCausalLM
 
 
@@ -16,14 +16,15 @@ def main():
     ids, result = torch.tensor(options.ids).long().to(options.device), {}
     with torch.inference_mode():
         logits = torch.cat([model(row).logits[:, :-1].float() for row in ids.split(8)])
-        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        losses = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         if options.greedy:
             made = model.generate(
                 ids[:PROMPTS, :PROMPT], max_new_tokens=options.greedy,
                 do_sample=False, eos_token_id=None, pad_token_id=0)
             result["greedy"] = made[:, PROMPT:].tolist()
-    answer(options, nll=losses.item(), **result)
+    answer(options, losses.tolist(), **result)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

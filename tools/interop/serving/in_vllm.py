@@ -19,14 +19,12 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np  # noqa: E402
-from request import answer, prompts, served  # noqa: E402
+from request import answer, prompts, run, served  # noqa: E402
 
 
-def nll(outputs):
-    values = [-position[token].logprob for output in outputs
-              for token, position in zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:])]
-    return float(np.mean(values))
+def losses(outputs):
+    return [-position[token].logprob for output in outputs
+            for token, position in zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:])]
 
 
 def limits(model):
@@ -48,6 +46,20 @@ def generate(llm, rows, tokens, **keys):
             max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=False, **keys))
 
 
+def prepare():
+    """Imports what every request needs, and has workers forked: vLLM starts a CPU's anew, each of
+    which would import all of this again."""
+    import multiprocessing
+
+    import vllm.v1.engine.llm_engine
+    import vllm.v1.executor.multiproc_executor as executor
+    import vllm.v1.worker.cpu_worker
+
+    import worker  # noqa: F401
+
+    executor.get_mp_context = lambda: multiprocessing.get_context("fork")
+
+
 def main():
     parser = served()
     parser.add_argument("--compile", action="store_true")
@@ -67,7 +79,7 @@ def main():
     llm.collective_rpc("count", args=([options.ids.shape[1]],))
     outputs = [made for row in options.ids.tolist()
                for made in generate(llm, [row], 1, prompt_logprobs=0)]
-    result = {"nll": nll(outputs), "counts": llm.collective_rpc("counted")[0]}
+    result = {"losses": losses(outputs), "counts": llm.collective_rpc("counted")[0]}
     llm.collective_rpc("count", args=([],))
     if options.greedy:
         made = generate(llm, prompts(options).tolist(), options.greedy)
@@ -76,4 +88,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main, prepare)

@@ -2,7 +2,7 @@
 """Runs originals and outputs of Regate inside vLLM and SGLang, against `regate validate`.
 
     python tools/interop/serving/run.py MODELS --work DIR --vllm VERSION=PYTHON ...
-        [--sglang PYTHON] [--only ROW ...] [--sequences 32]
+        [--sglang PYTHON] [--only ROW ...] [--sequences 32] [--jobs 1]
 
 MODELS holds a folder per model, with model.safetensors and general-{calibration,heldout}.npy.
 `tools/interop/serving.sh` makes the environments and calls this. Per run, one row:
@@ -23,6 +23,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ GREEDY = 32
 TP, EP = ["--tp", "2"], ["--tp", "2", "--ep"]
 BF16, TEXT = ["--dtype", "bfloat16"], ["--greedy", str(GREEDY)]
 PLUGIN, REMOTE = ["--plugin"], ["--trust-remote-code"]
-BACKEND = ["--backend", "transformers"]
+BACKEND, COMPILED = ["--backend", "transformers"], ["--compile"]
 # Form, what the row is called, options of the script. A way of an output's that has a row for
 # originals too may fail as those do.
 VLLM_RUNS = [
@@ -44,23 +46,29 @@ VLLM_RUNS = [
     ("original", "own class, TP 2", TP),
     ("original", "own class, TP 2 + EP", EP),
     ("original", "own class, bf16", BF16),
+    ("original", "own class, compiled", COMPILED),
+    ("original", "Transformers backend", BACKEND),
     ("original", "Transformers backend, TP 2", BACKEND + TP),
     ("original", "Transformers backend, TP 2 + EP", BACKEND + EP),
     ("original", "Transformers backend, bf16", BACKEND + BF16),
+    ("original", "Transformers backend, compiled", BACKEND + COMPILED),
     ("stock", "own class", TEXT),
     ("stock", "own class, TP 2", TP),
     ("stock", "own class, TP 2 + EP", EP),
     ("stock", "own class, bf16", BF16),
+    ("stock", "own class, compiled", COMPILED),
+    ("stock", "Transformers backend, compiled", BACKEND + COMPILED),
     ("lpr", "plugin", PLUGIN + TEXT),
     ("lpr", "plugin, TP 2", PLUGIN + TP),
     ("lpr", "plugin, TP 2 + EP", PLUGIN + EP),
     ("lpr", "plugin, bf16", PLUGIN + BF16),
     ("lpr", "plugin, bf16, TP 2 + EP", PLUGIN + BF16 + EP),
-    ("lpr", "plugin, compiled", PLUGIN + ["--compile"]),
+    ("lpr", "plugin, compiled", PLUGIN + COMPILED),
     ("lpr", "Transformers backend", BACKEND + REMOTE + TEXT),
     ("lpr", "Transformers backend, TP 2", BACKEND + REMOTE + TP),
     ("lpr", "Transformers backend, TP 2 + EP", BACKEND + REMOTE + EP),
     ("lpr", "Transformers backend, bf16", BACKEND + REMOTE + BF16),
+    ("lpr", "Transformers backend, compiled", BACKEND + REMOTE + COMPILED),
 ]
 SGLANG_RUNS = [
     ("original", "own class", TEXT),
@@ -82,6 +90,20 @@ def call(words, log):
     with open(log, "w") as file:
         done = subprocess.run([str(word) for word in words], stdout=file, stderr=file)
     return done.returncode == 0
+
+
+class Server:
+    """A script of this folder that waits for requests; see request.py."""
+
+    def __init__(self, script, python):
+        self.process = subprocess.Popen(
+            [python, HERE / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def call(self, words):
+        """Whether the script did what its arguments say."""
+        self.process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline() == "0\n"
 
 
 def prepared(source, folder, sequences):
@@ -134,17 +156,23 @@ class Report:
     def __init__(self, work, only, sequences):
         self.work, self.only, self.sequences, self.failed = work, only, sequences, False
         self.faults = set()  # Model and runtime of originals that missed a limit.
+        self.servers = threading.local()  # By script and Python, as attributes of each job.
         print("| model | form | runtime | NLL | reference | load | greedy | |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
 
     def result(self, name, script, python, model, form, options):
         """What a script in this folder says of an output, from a run now or before; or None."""
         file = self.work / model / f"{name}-{form}-{self.sequences}.json".replace(" ", "_")
-        words = [python, HERE / script, self.work / model / form, self.work / model / "ids.npy",
-                 file, *options]
-        if file.exists() or call(words, file.with_suffix(".log")):
+        words = [self.work / model / form, self.work / model / "ids.npy", file, *options]
+        if file.exists() or self.server(script, python).call(words):
             return json.loads(file.read_text())
         return None
+
+    def server(self, script, python):
+        own = vars(self.servers)
+        if (script, python) not in own:
+            own[script, python] = Server(script, python)
+        return own[script, python]
 
     def transformers(self, runtime, python, model, form, options):
         """The same inside transformers, of the version in that runtime's environment."""
@@ -207,20 +235,25 @@ def main():
     parser.add_argument("--only", nargs="*", default=[], metavar="'MODEL FORM RUNTIME'",
                         help="these rows, each by its first three columns, one space between")
     parser.add_argument("--sequences", type=int, default=32)
+    parser.add_argument("--jobs", type=int, default=1, help="models and runtimes at a time")
     options = parser.parse_args()
     sources = [p for p in sorted(options.models.iterdir()) if (p / "model.safetensors").exists()]
     for source in sources:
         prepared(source, options.work / source.name, options.sequences)
     report = Report(options.work, options.only, options.sequences)
-    for source in sources:
-        for environment in options.vllm:
-            version, python = environment.split("=")
-            for form, way, words in VLLM_RUNS:
-                report.run(source.name, form, f"vLLM {version}, {way}", "in_vllm.py", python, words)
-        if options.sglang:
-            for form, way, words in SGLANG_RUNS:
-                report.run(
-                    source.name, form, f"SGLang, {way}", "in_sglang.py", options.sglang, words)
+
+    runtimes = [(f"vLLM {version}", "in_vllm.py", python, VLLM_RUNS)
+                for version, python in (words.split("=") for words in options.vllm)]
+    if options.sglang:
+        runtimes.append(("SGLang", "in_sglang.py", options.sglang, SGLANG_RUNS))
+
+    def run(job):
+        (name, script, python, rows), model = job
+        for form, way, words in rows:
+            report.run(model, form, f"{name}, {way}", script, python, words)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(run, [(runtime, s.name) for runtime in runtimes for s in sources]))
     sys.exit(report.failed)
 
 

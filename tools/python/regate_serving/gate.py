@@ -15,6 +15,7 @@ Kernels, expert parallelism, its load balancers and data parallelism thus see an
 
 import torch
 
+from . import fused
 from .form.gate_regate import Constants, PrototypeGate
 
 # Its exponential and its sigmoid are 0 in every dtype.
@@ -92,6 +93,10 @@ class ServedGate(PrototypeGate):
 
     def forward(self, x):
         """Logits [T,E] of router inputs [T,H] and no bias: what servers' linear layers return."""
+        return (self.fused(x) if fused.available(x) else self.plain(x)), None
+
+    def plain(self, x):
+        """The logits by torch's operations."""
         choice = self.choose(x, self.ready)
         if self.as_sigmoid:
             scores = choice.scores.gather(1, choice.logical)
@@ -99,7 +104,20 @@ class ServedGate(PrototypeGate):
         else:
             chosen = choice.logits.gather(1, choice.logical)
         logits = torch.full_like(choice.logits, NEVER)
-        return logits.scatter_(1, choice.physical, chosen), None
+        return logits.scatter_(1, choice.physical, chosen)
+
+    def fused(self, x):
+        """The logits by the operation of `fused`."""
+        ready, encoder, given = self.ready, None, None
+        if x.dtype == torch.bfloat16 and (self.encoder, self.similarity) == ("linear", "dot"):
+            encoder = ready.encoder
+        else:
+            x, log_variance = self.encode(x.float(), ready.encoder)
+            if self.similarity != "dot":
+                given = self.similarities(x, log_variance, ready.prototypes) + self.logit_bias
+        return torch.ops.regate.gate_logits(
+            x, encoder, given, ready.heads, ready.offsets, self.physical_to_logical,
+            fused.numbers(self.rule, self.as_sigmoid))
 
 
 def compact(clones, physical_to_logical):

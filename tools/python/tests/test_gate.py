@@ -12,6 +12,7 @@ from regate_serving.form.gate_regate import best
 from regate_serving.gate import NEVER, ServedGate
 from regate_serving.vllm.configurations import DeepseekV2Config
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EXPERTS, HIDDEN, LATENT, TOKENS, TOP_K = 16, 48, 4, 200, 3
 SIZES = dict(hidden_size=HIDDEN, num_attention_heads=4, num_experts_per_tok=TOP_K)
 FAMILIES = {
@@ -33,6 +34,7 @@ def made(family, encoder, similarity, experts=EXPERTS, seed=0):
     """A gate with random tensors, clones and pruned experts; the tensors; the configuration."""
     torch.manual_seed(seed)
     kind, keys = FAMILIES[family]
+    keys = {key: experts if key.endswith("experts") else value for key, value in keys.items()}
     regate = dict(version=configurations.VERSION, encoder=encoder, similarity=similarity,
                   latent_size={"0": LATENT})
     config = kind(regate=regate, hidden_act="silu", **SIZES, **keys)
@@ -87,9 +89,12 @@ def twin(family, config, tensors):
     return PrototypeRouter(checkpoint, 0)
 
 
-@pytest.mark.parametrize("family, encoder, similarity", [
+EVERY_FAMILY_AND_FORM = pytest.mark.parametrize("family, encoder, similarity", [
     *((family, "linear", "dot") for family in FAMILIES),
     *((sorted(FAMILIES)[n % 4], *form) for n, form in enumerate(FORMS))])
+
+
+@EVERY_FAMILY_AND_FORM
 def test_a_familys_own_rule_makes_the_specifications_choice_of_the_logits(
         family, encoder, similarity):
     gate, tensors, config = made(family, encoder, similarity)
@@ -107,6 +112,65 @@ def test_a_familys_own_rule_makes_the_specifications_choice_of_the_logits(
         np.take_along_axis(expected_weights, expected_order, 1)[same], rtol=2e-3, atol=1e-6)
     used = set(chosen.unique().tolist())  # Clones of one expert among them.
     assert len({0, 1} & used) == 2 or len({4, 5, 6} & used) > 1
+
+
+@pytest.fixture
+def kernels_run(monkeypatch):
+    """On a GPU or interpreted; the interpreter would multiply the bits of bfloat16 as numbers."""
+    pytest.importorskip("triton")
+    if torch.cuda.is_available():
+        return
+    from triton import language
+    from triton.runtime import interpreter
+
+    def number(handle):
+        if handle.dtype.scalar != language.bfloat16:
+            return handle
+        data = interpreter._convert_float(handle.data, handle.dtype, language.float32, None)
+        return interpreter.TensorHandle(data.view(np.float32), language.float32)
+
+    builder, dot = interpreter.InterpreterBuilder, interpreter.InterpreterBuilder.create_dot
+    monkeypatch.setattr(builder, "create_dot", lambda self, left, right, *rest: dot(
+        self, number(left), number(right), *rest))
+
+
+def assert_chosen_alike(logits, expected):
+    assert torch.equal(logits > NEVER, expected > NEVER)
+    # The logits that stand for V2's scores are steep where these are near 1.
+    torch.testing.assert_close(logits.sigmoid(), expected.sigmoid(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(logits.clamp_max(10), expected.clamp_max(10), rtol=1e-4, atol=1e-5)
+
+
+@EVERY_FAMILY_AND_FORM
+def test_kernels_make_what_torchs_operations_do(kernels_run, family, encoder, similarity):
+    gate = made(family, encoder, similarity)[0].to(DEVICE)
+    for tokens, dtype in ((3, torch.bfloat16), (300, torch.bfloat16), (300, torch.float32)):
+        x = torch.randn(tokens, HIDDEN, dtype=dtype, device=DEVICE)
+        assert_chosen_alike(gate.fused(x), gate.plain(x))
+
+
+@pytest.mark.parametrize("experts", [24, 40])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_take_any_number_of_experts(kernels_run, family, experts):
+    gate = made(family, "linear", "dot", experts)[0].to(DEVICE)
+    x = torch.randn(20, HIDDEN, dtype=torch.bfloat16, device=DEVICE)
+    assert_chosen_alike(gate.fused(x), gate.plain(x))
+
+
+def test_kernels_give_ties_to_the_lowest_numbers(kernels_run):
+    gate, tensors, _ = made("deepseek_v3", "linear", "dot")
+    for name in ("weight", "logit_bias", "selection_bias", "clone_bias"):
+        tensors[name].zero_()
+    gate.load(tensors, "gate")
+    x = torch.randn(3, HIDDEN, dtype=torch.bfloat16, device=DEVICE)
+    chosen = gate.to(DEVICE).fused(x) > NEVER
+    assert chosen.nonzero()[:, 1].tolist() == 3 * [0, 2, 3]  # 1 is pruned.
+
+
+def test_kernels_take_no_token(kernels_run):
+    gate = made("mixtral", "linear", "dot")[0].to(DEVICE)
+    assert gate.fused(torch.empty(0, HIDDEN, dtype=torch.bfloat16, device=DEVICE)).shape == (
+        0, EXPERTS)
 
 
 def test_deepseek_v2_may_choose_outside_the_kept_groups():
