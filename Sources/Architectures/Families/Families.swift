@@ -9,6 +9,6 @@ extension Family {
   package static let all: [Family] = [
     .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .deepseekV32, .glmDSA, .mistral4,
     .qwen2,
-    .qwen3VL, .olmoe, .gptOSS, .phi, .granite, .miniMaxM2, .ernie, .dots1,
+    .qwen3VL, .qwen3Omni, .olmoe, .gptOSS, .phi, .granite, .miniMaxM2, .ernie, .dots1,
   ]
 }
