@@ -15,6 +15,11 @@ extension Family {
     all.first { $0.huggingFace.architectures.contains(className) }
   }
 
+  /// Where multimodal wrappers have the text model's keys.
+  private static let textModels = [
+    ["text_config"], ["language_config"], ["llm_config"], ["thinker_config", "text_config"],
+  ]
+
   /// Finds the family of a `config.json`, and the object that holds its keys: the text model's, in
   /// a multimodal wrapper.
   static func find(
@@ -22,8 +27,11 @@ extension Family {
   ) throws(RegateError) -> (family: Family, object: JSONValue, scope: String) {
     let objects: [(JSONValue, String)] =
       [(config, "")]
-      + ["text_config", "language_config", "llm_config"].compactMap { key in
-        config[key].flatMap { $0.objectValue == nil ? nil : ($0, key + ".") }
+      + textModels.compactMap { keys in
+        let object = keys.reduce(config) { $0?[$1] }
+        return object.flatMap {
+          $0.objectValue == nil ? nil : ($0, keys.joined(separator: ".") + ".")
+        }
       }
     for (object, scope) in objects {
       if let type = object["model_type"]?.stringValue, let family = of(modelType: type) {

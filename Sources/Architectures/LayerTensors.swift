@@ -76,7 +76,8 @@ struct LayerTensors {
 
   /// Multimodal wrappers put the language model's tensors under a prefix of their own.
   private static let knownPrefixes = [
-    "model.", "model.language_model.", "language_model.model.", "language_model.", "",
+    "model.", "model.language_model.", "language_model.model.", "language_model.",
+    "thinker.model.", "",
   ]
 
   init(_ checkpoint: any Checkpoint, names: Naming) {

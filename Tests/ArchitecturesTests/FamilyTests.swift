@@ -51,18 +51,18 @@ import Testing
   /// Which families the facts of `RuntimeTraits` that follow from others hold for.
   @Test func `what runtimes make of a family follows from how they read it`() {
     func names(_ holds: (Family) -> Bool) -> [String] { Family.all.filter(holds).map(\.name) }
-    #expect(names(\.llamaCppForcesNorm) == ["qwen3_moe"])
+    #expect(names(\.llamaCppForcesNorm) == ["qwen3_moe", "qwen3_omni_moe"])
     #expect(names(\.transformersIgnoresNorm) == ["deepseek_v2"])
     #expect(names(\.groupScoresDiffer) == ["deepseek_v2"])
     #expect(
       names { $0.assumedGGUFScoring == .softmax } == [
-        "deepseek_v2", "glm4_moe_lite", "deepseek_v3",
+        "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "mistral4",
       ])
     #expect(
       names(\.llamaCppHasDenseLayers)
         == [
           "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "deepseek_v32",
-          "glm_moe_dsa", "ernie4_5_moe", "dots1",
+          "glm_moe_dsa", "mistral4", "ernie4_5_moe", "dots1",
         ])
   }
 }

@@ -128,6 +128,20 @@ struct ModelLayoutTests {
     #expect(layout.settings.contains { $0.key == "text_config.num_experts" })
   }
 
+  @Test func `of a thinker and a talker with experts, the thinker's language model is read`() throws
+  {
+    var draft = ModelDraft.qwen3()
+    let text = draft.config
+    draft.config = ["model_type": "some_omni_model", "thinker_config": ["text_config": text]]
+    draft.rename("model.layers", to: "thinker.model.layers")
+    for layer in 0..<3 { draft.add("talker.model.layers.\(layer).mlp.gate.weight", [4, 8]) }
+    let layout = try draft.layout()
+    #expect(layout.family.name == "qwen3_moe" && layout.prefix == "thinker.model.")
+    #expect(layout.settings.contains { $0.key == "thinker_config.text_config.num_experts" })
+    #expect(layout.extraRouters.map(\.layer).allSatisfy { $0.hasPrefix("talker.") })
+    #expect(layout.extraRouters.count == 3)
+  }
+
   @Test func `an unknown model_type with a known class is that class's family`() throws {
     var draft = ModelDraft.deepseekV3(type: "vendor_special")
     draft.config["architectures"] = ["DeepseekV3ForCausalLM"]

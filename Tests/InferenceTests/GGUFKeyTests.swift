@@ -71,9 +71,25 @@ import Testing
     #expect(try nll(linear) != nll(more))
   }
 
+  @Test func `queries grow with their position where the file says so`() throws {
+    func nll(from length: UInt32) throws -> Double {
+      try self.nll([
+        "deepseek2.attention.temperature_scale": .float32(0.5),
+        "deepseek2.attention.temperature_length": .uint32(length),
+      ])
+    }
+    let plain = try self.nll([:])
+    #expect(try nll(from: 8) != plain)
+    // No sequence is longer.
+    #expect(try nll(from: 20) == plain)
+    let error = #expect(throws: RegateError.self) {
+      _ = try self.nll(["deepseek2.attention.temperature_scale": .float32(0.5)])
+    }
+    #expect(error?.subject == "deepseek2.attention.temperature_length")
+  }
+
   @Test(arguments: [
     ("attention.causal", GGUFValue.bool(false), "computes what Regate does not"),
-    ("attention.temperature_scale", .float32(0.5), "computes what Regate does not"),
     ("rope.scaling.factor", .float32(-2), "expected above 0, or 0 for none"),
   ])
   func `what llama.cpp computes otherwise is refused`(

@@ -26,8 +26,8 @@ private struct FormOutput {
   /// GGUF.
   static func all(_ folder: TemporaryDirectory) throws -> [FormOutput] {
     // Of a model inside another one, what classes make of it is not known.
-    let models = try Family.all.filter { !["gpt_oss", "qwen3_vl_moe"].contains($0.name) }.map {
-      family in
+    let other = ["gpt_oss", "qwen3_vl_moe", "qwen3_omni_moe", "mistral4"]
+    let models = try Family.all.filter { !other.contains($0.name) }.map { family in
       let sample = try #require(
         ClassSample.all.first { family.huggingFace.modelTypes.contains($0.modelType) })
       let place = folder.url.appending(path: family.name)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import llama_log  # noqa: E402
@@ -36,6 +37,10 @@ models.FAMILIES.update({
     "glm_moe_dsa": (transformers.GlmMoeDsaConfig, dict(
         models.MLA, num_experts_per_tok=3, index_topk=100, index_n_heads=2, index_head_dim=16,
         index_topk_freq=2)),
+    "mistral4": (transformers.Mistral4Config, dict(
+        models.MLA, num_experts_per_tok=3, n_group=4, topk_group=2, rope_parameters=dict(
+            rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32,
+            mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1))),
     "phimoe": (transformers.PhimoeConfig, dict(num_local_experts=8)),
     "granitemoe": (transformers.GraniteMoeConfig, dict(num_local_experts=8, num_experts_per_tok=3)),
     "granitemoeshared": (transformers.GraniteMoeSharedConfig, dict(
@@ -58,9 +63,10 @@ def regate(*arguments):
 
 
 REFUSED = {"gpt_oss"}  # Its routers have a bias on their logits.
+WRAPPED = {"mistral4"}  # AutoModelForCausalLM does not know it: run inside its wrapper.
 
 
-@pytest.fixture(scope="module", params=[name for name in models.FAMILIES if name not in REFUSED])
+@pytest.fixture(scope="module", params=[name for name in models.FAMILIES if name not in REFUSED | WRAPPED])
 def converted(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     model = models.make_model(request.param, folder / "model")
@@ -145,32 +151,85 @@ def test_what_regate_runs_gives_the_nll_of_transformers(converted):
         assert report["nll"]["patched"] == pytest.approx(nll(patched, judged), abs=2e-4)
 
 
-def test_the_language_model_of_qwen3_vl_is_converted(tmp_path):
+def qwen3_vl():
     text = {**models.COMMON, **models.QWEN, "head_dim": 16, "rope_parameters": dict(
         rope_type="default", rope_theta=1e4, mrope_section=[4, 2, 2], mrope_interleaved=True)}
     tower = dict(depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32,
                  deepstack_visual_indexes=[0], num_position_embeddings=16)
     tokens = dict(image_token_id=93, video_token_id=94, vision_start_token_id=95, vision_end_token_id=96)
+    return transformers.Qwen3VLMoeForConditionalGeneration(
+        transformers.Qwen3VLMoeConfig(text_config=text, vision_config=tower, **tokens))
+
+
+def qwen3_omni():
+    text = {**models.COMMON, **models.QWEN, "head_dim": 16, "rope_parameters": dict(
+        rope_type="default", rope_theta=1e4, mrope_section=[4, 2, 2], mrope_interleaved=True)}
+    vision = dict(depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=32,
+                  deepstack_visual_indexes=[0], num_position_embeddings=16)
+    audio = dict(d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16,
+                 output_dim=32, num_mel_bins=8, max_source_positions=50, downsample_hidden_size=16)
+    return transformers.Qwen3OmniMoeThinkerForConditionalGeneration(
+        transformers.Qwen3OmniMoeThinkerConfig(
+            text_config=text, vision_config=vision, audio_config=audio, audio_token_id=92,
+            image_token_id=93, video_token_id=94))
+
+
+def mistral_small_4():
+    kind, values = models.FAMILIES["mistral4"]
+    text = kind(**{**models.COMMON, **values}).to_dict()
+    vision = dict(model_type="pixtral", hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                  num_attention_heads=2, head_dim=8, image_size=28, patch_size=14)
+    return transformers.Mistral3ForConditionalGeneration(transformers.Mistral3Config(
+        text_config=text, vision_config=vision, image_token_index=93, tie_word_embeddings=False))
+
+
+def inside_omni(folder):
+    """Turns the thinker's checkpoint into a whole model's, beside a talker with experts."""
+    config = json.loads((folder / "config.json").read_text())
+    whole = {"model_type": "qwen3_omni_moe", "architectures": ["Qwen3OmniMoeForConditionalGeneration"],
+             "thinker_config": config}
+    (folder / "config.json").write_text(json.dumps(whole))
+    tensors = {"thinker." + name: value for name, value in load_file(folder / "model.safetensors").items()}
+    for name, value in list(tensors.items()):
+        if ".mlp." in name and ".layers." in name:
+            tensors[name.replace("thinker.", "talker.")] = value.clone()
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def fitted_and_judged(folder, ids):
+    np.save(folder / "fit.npy", ids[: ROWS // 2])
+    np.save(folder / "judge.npy", ids[ROWS // 2 :])
+    regate("convert", folder / "model", "--calibration", folder / "fit.npy", "--output",
+           folder / "stock", "-q")
+    return json.loads(regate("validate", folder / "model", folder / "stock", "--calibration",
+                             folder / "judge.npy", "--json"))
+
+
+@pytest.mark.parametrize("wrapper", [qwen3_vl, qwen3_omni, mistral_small_4])
+def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
     torch.manual_seed(0)
-    kind = transformers.Qwen3VLMoeForConditionalGeneration
-    model = kind(transformers.Qwen3VLMoeConfig(text_config=text, vision_config=tower, **tokens)).float().eval()
+    model = wrapper().float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.15)
     model.save_pretrained(tmp_path / "model")
     ids = (np.random.default_rng(3).zipf(1.3, (ROWS, LENGTH)) % 92).astype(np.int32)
-    np.save(tmp_path / "fit.npy", ids[: ROWS // 2])
-    np.save(tmp_path / "judge.npy", ids[ROWS // 2 :])
-    regate("convert", tmp_path / "model", "--calibration", tmp_path / "fit.npy", "--output",
-           tmp_path / "stock", "-q")
-    report = json.loads(regate("validate", tmp_path / "model", tmp_path / "stock", "--calibration",
-                               tmp_path / "judge.npy", "--json"))
-    patched, info = kind.from_pretrained(
+    report = fitted_and_judged(tmp_path, ids)
+    patched, info = type(model).from_pretrained(
         tmp_path / "stock", dtype=torch.float32, output_loading_info=True)
     assert not any(info.values()), info
     for name, network in (("original", model), ("patched", patched.eval())):
         assert report["nll"][name] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
+    if wrapper is qwen3_omni:
+        shutil.rmtree(tmp_path / "stock")
+        inside_omni(tmp_path / "model")
+        whole = fitted_and_judged(tmp_path, ids)
+        assert whole["nll"] == report["nll"]
+        before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("model", "stock"))
+        assert all(torch.equal(before[name], after[name]) for name in before if "talker" in name)
+        gate = "thinker.model.layers.0.mlp.gate.weight"
+        assert not torch.equal(before[gate], after[gate])
 
 
 def test_longer_sequences_than_the_indexer_keeps_are_refused(converted):
@@ -194,6 +253,7 @@ GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "
         "deepseek_v3": dict(num_hidden_layers=3, scoring_func="sigmoid", topk_method="noaux_tc"),
         "glm_moe_dsa": dict(scoring_func="sigmoid", topk_method="noaux_tc", index_head_dim=128,
                             indexer_types=["full"] * 3),
+        "mistral4": dict(architectures=["Mistral3ForConditionalGeneration"], n_group=1, topk_group=1),
         "minimax_m2": dict(scoring_func="sigmoid")}
 
 
@@ -215,7 +275,9 @@ def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
     config = kind(**{**models.COMMON, **values, **GGUF[family], "hidden_size": 64,
                      "vocab_size": tokenizer["vocab_size"]})
     torch.manual_seed(3)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    kind = transformers.Mistral4ForCausalLM if family in WRAPPED else None
+    model = kind(config) if kind else transformers.AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:

@@ -14,14 +14,15 @@ extension TensorNames {
 
 extension MixerTraits {
   static func deepSeek(
-    interleaved: Switch, rotatedSize: String?, indexer: SparseIndexer? = nil
+    interleaved: Switch, rotatedSize: String?, sizes: LatentSizes = LatentSizes(),
+    indexer: SparseIndexer? = nil
   ) -> MixerTraits {
     .latent(
       LatentAttentionTraits(
-        biases: .attentionBias(output: true), rotatedSize: rotatedSize,
+        sizes: sizes, biases: .attentionBias(output: true), rotatedSize: rotatedSize,
         rope: RopeTraits(
           interleaved: interleaved, ggufInterleaved: true, growsSoftmax: true,
-          readsYarnLogMultiplier: true),
+          readsYarnLogMultiplier: true, ggufGrowsQueries: indexer == nil),
         indexer: indexer))
   }
 }
@@ -29,9 +30,9 @@ extension MixerTraits {
 extension GGUFTraits {
   /// One GGUF architecture for V2 and V3, and others that differ from it by an indexer.
   static func deepseek2(
-    _ architecture: String = "deepseek2", scoring: RoutingTraits.Scoring? = nil,
-    publishedGroups: String, recognises: (@Sendable (GGUFCheckpoint) -> Bool)? = nil,
-    caveats: [Caveat]
+    _ architecture: String = "deepseek2", indexes: Bool = false,
+    scoring: RoutingTraits.Scoring? = nil, publishedGroups: String? = nil,
+    recognises: (@Sendable (GGUFCheckpoint) -> Bool)? = nil, caveats: [Caveat]
   ) -> GGUFTraits {
     GGUFTraits(
       architecture: architecture, recognises: recognises, sparsity: .ggufLeadingDense,
@@ -42,13 +43,13 @@ extension GGUFTraits {
         required: ([
           "attention.kv_lora_rank": .u32, "expert_feed_forward_length": .u32PerLayer,
           "expert_shared_count": .u32,
-        ] as [String: GGUFKeyType]).merging(architecture == "deepseek2" ? [:] : .indexer) { $1 },
+        ] as [String: GGUFKeyType]).merging(indexes ? .indexer : [:]) { $1 },
         optional: [String: GGUFKeyType].weighing.merging([
           "attention.q_lora_rank": .u32, "attention.key_length_mla": .u32,
           "attention.value_length_mla": .u32, "vocab_size": .u32,
-          "rope.scaling.yarn_log_multiplier": .f32,
+          "rope.scaling.yarn_log_multiplier": .f32, "attention.temperature_scale": .f32,
+          "attention.temperature_length": .u32,
         ]) { $1 }),
-      uncomputed: [UncomputedKey("attention.temperature_scale", off: ["0", "0.0"])],
       impliedScoring: { DeepSeekGGUF.isGLM47Flash($0) ? .sigmoid : nil },
       publishedGroups: publishedGroups, caveats: caveats)
   }

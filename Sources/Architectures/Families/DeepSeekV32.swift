@@ -28,7 +28,7 @@ extension Family {
         fields: .deepSeek.adding(.indexer), shared: .counted("mlp.shared_experts")),
       mtpLayers: .mtpLayers),
     gguf: .deepseek2(
-      "deepseek32", scoring: .gatingFunction(default: nil),
+      "deepseek32", indexes: true, scoring: .gatingFunction(default: nil),
       publishedGroups: "DeepSeek-V3.2 uses 4 of 8 groups",
       caveats: [DeepSeekCaveats.absentGroups, DeepSeekCaveats.absentScale]))
 }

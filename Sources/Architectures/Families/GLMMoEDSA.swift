@@ -10,6 +10,7 @@ extension Family {
     // Whatever the configuration says of them.
     mixer: .deepSeek(
       interleaved: .fixed(true), rotatedSize: nil,
+      sizes: LatentSizes(nope: 192, value: 256, queryRank: 2048),
       indexer: SparseIndexer(heads: Key("index_n_heads", default: 32), isShared: true)),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["glm_moe_dsa"], architectures: ["GlmMoeDsaForCausalLM"],
@@ -28,6 +29,7 @@ extension Family {
         fields: .deepSeek.adding(.indexer), shared: .counted("mlp.shared_experts")),
       mtpLayers: .mtpLayers),
     gguf: .deepseek2(
-      "glm-dsa", scoring: .gatingFunction(default: .sigmoid), publishedGroups: "GLM-5 has none",
+      "glm-dsa", indexes: true, scoring: .gatingFunction(default: .sigmoid),
+      publishedGroups: "GLM-5 has none",
       caveats: [DeepSeekCaveats.absentScale]))
 }

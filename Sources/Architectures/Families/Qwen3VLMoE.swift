@@ -30,12 +30,5 @@ extension Family {
           "attention_bias": .flag, "head_dim": .optionalInteger, "num_local_experts": .integer,
         ])),
       caveats: [SharedCaveats.llamaCppHasNoDenseLayers]),
-    gguf: GGUFTraits(
-      architecture: "qwen3vlmoe", expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
-      routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
-      made: GGUFClassTraits(
-        headNorms: .perHead,
-        optional: [
-          "expert_feed_forward_length": .u32PerLayer, "n_deepstack_layers": .u32,
-        ])))
+    gguf: .qwen3VL())
 }

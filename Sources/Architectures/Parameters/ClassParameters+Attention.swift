@@ -10,7 +10,9 @@ extension ClassParameters {
     switch layout.family.mixer {
     case .latent(let latent):
       try readLatent(latent, heads: heads, prefix)
-      if let indexer = latent.indexer { try readIndexer(indexer, layer: layer, prefix) }
+      if let indexer = latent.indexer {
+        try readIndexer(indexer, latent.sizes.queryRank, layer: layer, prefix)
+      }
     case .groupedQuery(let grouped): try readGrouped(grouped, heads: heads, prefix)
     case nil:
       if let grouped = made.attention { try readGrouped(grouped, heads: heads, prefix) }
@@ -44,13 +46,12 @@ extension ClassParameters {
   private mutating func readLatent(
     _ attention: LatentAttentionTraits, heads: Int, _ prefix: String
   ) throws(RegateError) {
-    func size(_ name: String, _ fallback: Int) -> Key<Int> { Key(name, default: fallback) }
-    let nope = try settings.required(size("qk_nope_head_dim", 128))
-    let rotated = try settings.required(size("qk_rope_head_dim", 64))
-    let values = try settings.required(size("v_head_dim", 128))
-    let rank = try settings.required(size("kv_lora_rank", 512))
-    let queryRank = try settings.integer(
-      Key("q_lora_rank", default: 1536, null: .means(nil)))
+    let sizes = attention.sizes
+    let nope = try settings.required(sizes.nope)
+    let rotated = try settings.required(sizes.rotated)
+    let values = try settings.required(sizes.value)
+    let rank = try settings.required(sizes.keyRank)
+    let queryRank = try settings.integer(sizes.queryRank)
     let bias = try flag(attention.biases.key)
     let queries = heads * (nope + rotated)
     if let queryRank {
@@ -68,14 +69,14 @@ extension ClassParameters {
 
   /// Nothing where the layer takes what an earlier one's indexer kept.
   private mutating func readIndexer(
-    _ indexer: SparseIndexer, layer: Int, _ prefix: String
+    _ indexer: SparseIndexer, _ queryRank: Key<Int>, layer: Int, _ prefix: String
   ) throws(RegateError) {
     if indexer.isShared, let types = settings.strings("indexer_types") {
       guard layer < types.count, types[layer] == "full" else { return }
     }
     let heads = try settings.required(indexer.heads, minimum: 1)
     let size = try settings.required(indexer.headSize, minimum: 1)
-    let queryRank = try settings.required(Key("q_lora_rank", default: 1536), minimum: 1)
+    let queryRank = try settings.required(queryRank, minimum: 1)
     let prefix = prefix + "indexer."
     addLinear(prefix + "wq_b", heads * size, queryRank)
     addLinear(prefix + "wk", size, hidden)

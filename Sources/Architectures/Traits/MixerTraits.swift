@@ -44,11 +44,32 @@ package struct GroupedQueryTraits: Sendable {
 /// Multi-head latent attention (DeepSeek): queries, keys and values are expanded from bottlenecks,
 /// and a part of each head alone is rotated.
 package struct LatentAttentionTraits: Sendable {
+  package var sizes = LatentSizes()
   package var biases = ProjectionBiases()
   /// A second key that transformers takes the size of the rotated part from.
   package var rotatedSize: String?
+  /// `partial_rotary_factor` is the rotated part of the whole head, not of itself.
+  package var rotatesPartOfHead = false
   package var rope = RopeTraits()
   package var indexer: SparseIndexer?
+}
+
+/// The keys of latent attention's sizes.
+package struct LatentSizes: Sendable {
+  package var nope: Key<Int>
+  package var rotated = Key("qk_rope_head_dim", default: 64)
+  package var value: Key<Int>
+  /// Without a value, queries are projected without a bottleneck.
+  package var queryRank: Key<Int>
+  package var keyRank: Key<Int>
+
+  /// With the defaults of a class.
+  init(nope: Int = 128, value: Int = 128, queryRank: Int = 1536, keyRank: Int = 512) {
+    self.nope = Key("qk_nope_head_dim", default: nope)
+    self.value = Key("v_head_dim", default: value)
+    self.queryRank = Key("q_lora_rank", default: queryRank, null: .means(nil))
+    self.keyRank = Key("kv_lora_rank", default: keyRank)
+  }
 }
 
 /// The sparse attention of DeepSeek-V3.2: an indexer keeps so many keys for each query. Sequences
@@ -87,4 +108,10 @@ package struct RopeTraits: Sendable {
   package var growsSoftmax = false
   /// llama.cpp reads `rope.scaling.yarn_log_multiplier` for this architecture.
   package var readsYarnLogMultiplier = false
+  /// `llama_4_scaling_beta` makes queries grow with their position.
+  package var growsQueries = false
+  /// The same of `attention.temperature_scale` in GGUF files.
+  package var ggufGrowsQueries = false
+  /// The class scales by values of its own where the file has none, which Regate does not take.
+  package var needsParameters = false
 }

@@ -44,6 +44,12 @@ struct HuggingFaceRope {
       }
       if !object.isEmpty { inner = object }
     }
+    guard inner != nil || !traits.needsParameters else {
+      throw RegateError(
+        .missing, file: settings.file, subject: settings.scope + "rope_parameters",
+        "the key is absent, for which the class has a scaling of its own",
+        advice: "write the rotation's parameters into the file, as save_pretrained does")
+    }
   }
 
   /// The rotation, and the factor by which YaRN grows the softmax scale of latent attention.
@@ -62,6 +68,7 @@ struct HuggingFaceRope {
       rope = try scaled(
         kind, &object, dimensions: dimensions, theta: theta, interleaved: interleaved)
       if traits.growsSoftmax { growth = try softmaxGrowth(&object) }
+      if traits.growsQueries { rope.queryGrowth = try queryGrowth(&object) }
     } else {
       rope = Rope(
         dimensions: dimensions, theta: theta, scaling: .none, interleaved: interleaved)
@@ -203,6 +210,15 @@ extension HuggingFaceRope {
       let all = try object.unlessZero("mscale_all_dim")
     else { return Rope.yarnScale(factor) }
     return Rope.yarnScale(factor, scale) / Rope.yarnScale(factor, all)
+  }
+
+  private mutating func queryGrowth(
+    _ object: inout Settings
+  ) throws(RegateError) -> Rope.QueryGrowth? {
+    guard let beta = try object.number(.optional("llama_4_scaling_beta")), beta != 0 else {
+      return nil
+    }
+    return Rope.QueryGrowth(beta: beta, length: try original(&object))
   }
 
   /// Whatever the kind of scaling is.

@@ -147,6 +147,7 @@ extension MultiHeadLatentAttention.Layer {
       let end = (head + 1) * shape.keySize
       rope.rotate(queries.columns(end - mixer.rope.dimensions..<end), positions: positions)
     }
+    rope.grow(queries, positions: positions)
   }
 
   /// Keys are put together from their two parts.

@@ -80,19 +80,19 @@ extension MultiHeadLatentAttention {
   ) throws(RegateError) -> MultiHeadLatentAttention {
     let heads = try source.heads()
     try checkKeyHeads(heads, &source)
-    let nope = try source.settings.required(Key("qk_nope_head_dim", default: 128), minimum: 1)
-    let rotated = try source.settings.required(Key("qk_rope_head_dim", default: 64), minimum: 1)
-    let queryRank = try source.settings.integer(
-      Key("q_lora_rank", default: 1536, null: .means(nil)), minimum: 1)
-    let keyRank = try source.settings.required(Key("kv_lora_rank", default: 512), minimum: 1)
+    let sizes = traits.sizes
+    let nope = try source.settings.required(sizes.nope, minimum: 1)
+    let rotated = try source.settings.required(sizes.rotated, minimum: 1)
+    let queryRank = try source.settings.integer(sizes.queryRank, minimum: 1)
+    let keyRank = try source.settings.required(sizes.keyRank, minimum: 1)
     if let key = traits.rotatedSize {
       let size = try source.settings.required(Key(key, default: rotated))
       guard size == rotated else {
         throw source.settings.mismatch(key, "is \(size), but qk_rope_head_dim is \(rotated)")
       }
     }
-    let (rope, growth) = try Rope.read(traits.rope, headSize: rotated, &source)
-    let valueSize = try source.settings.required(Key("v_head_dim", default: 128), minimum: 1)
+    let (rope, growth) = try rotation(traits, nope: nope, rotated: rotated, &source)
+    let valueSize = try source.settings.required(sizes.value, minimum: 1)
     let (biases, outputBias) = try source.biases(traits.biases)
     return MultiHeadLatentAttention(
       hiddenSize: source.hiddenSize,
@@ -103,6 +103,23 @@ extension MultiHeadLatentAttention {
       keptKeys: try traits.indexer.map { indexer throws(RegateError) in
         try source.settings.required(indexer.keptKeys, minimum: 1)
       })
+  }
+
+  private static func rotation(
+    _ traits: LatentAttentionTraits, nope: Int, rotated: Int, _ source: inout MixerSettings
+  ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
+    guard traits.rotatesPartOfHead else {
+      return try Rope.read(traits.rope, headSize: rotated, &source)
+    }
+    var part = traits.rope
+    part.partialRotation = Double(rotated) / Double(nope + rotated)
+    let found = try Rope.read(part, headSize: nope + rotated, &source)
+    guard found.rope.dimensions == rotated else {
+      throw source.settings.mismatch(
+        "partial_rotary_factor",
+        "rotates \(found.rope.dimensions) dimensions of a head, but qk_rope_head_dim is \(rotated)")
+    }
+    return found
   }
 
   /// transformers repeats keys for as many query heads as there are to each of these heads,

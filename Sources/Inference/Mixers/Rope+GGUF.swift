@@ -67,9 +67,10 @@ extension Rope {
         .unsupported, file: settings.file, subject: settings.scope + "rope.scaling.type",
         "is \"\(kind)\", expected none, linear or yarn")
     }
-    let rope = Rope(
+    var rope = Rope(
       dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors,
       multiplier: multiplier, interleaved: traits.ggufInterleaved)
+    if traits.ggufGrowsQueries { rope.queryGrowth = try ggufQueryGrowth(&settings) }
     return (rope, growth * growth)
   }
 
@@ -92,6 +93,15 @@ extension Rope {
         "is \(dimensions), but rope_freqs.weight has \(divisors.count) values")
     }
     return dimensions
+  }
+
+  private static func ggufQueryGrowth(
+    _ settings: inout Settings
+  ) throws(RegateError) -> QueryGrowth? {
+    let scale = try settings.number(Key("attention.temperature_scale", default: 0)) ?? 0
+    guard scale != 0 else { return nil }
+    let key = Key<Int>("attention.temperature_length", default: nil)
+    return QueryGrowth(beta: scale, length: Double(try settings.required(key, minimum: 1)))
   }
 
   /// The context that the model was trained with before YaRN; 0 counts as absent.

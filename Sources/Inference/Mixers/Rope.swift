@@ -24,12 +24,24 @@ struct Rope: Sendable, Hashable {
     var kind: String
   }
 
+  /// Queries of late positions grow, so that attention over many keys stays sharp (Llama 4): by
+  /// 1 + beta ln(1 + floor(position / length)).
+  struct QueryGrowth: Sendable, Hashable {
+    var beta: Double
+    var length: Double
+
+    func factor(_ position: Int32) -> Float {
+      Float(1 + beta * log(1 + (Double(position) / length).rounded(.down)))
+    }
+  }
+
   /// f [d/2].
   var frequencies: [Float]
   var multiplier: Double
   /// Pairs are (2i, 2i + 1) instead of (i, i + d/2).
   var interleaved: Bool
   var limit: Limit?
+  var queryGrowth: QueryGrowth?
 
   /// d, the rotated part of a head.
   var dimensions: Int { 2 * frequencies.count }

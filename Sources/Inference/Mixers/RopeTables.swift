@@ -11,15 +11,26 @@ struct RopeTable: Sendable {
   /// [positions, d/2].
   let cosine: MatrixView
   let sine: MatrixView
+  private let queryGrowth: Rope.QueryGrowth?
 
   init(_ rope: Rope, positions: Int) {
     interleaved = rope.interleaved
+    queryGrowth = rope.queryGrowth
     (cosine, sine) = rope.tables(positions: positions)
   }
 
   /// Rotates each row of `values` [n,d] by the angles of its position.
   func rotate(_ values: MatrixView, positions: ArraySlice<Int32>) {
     values.rotate(cosine: cosine, sine: sine, positions: positions, interleaved: interleaved)
+  }
+
+  /// Multiplies each row of `queries` by what its position makes it grow by.
+  func grow(_ queries: MatrixView, positions: ArraySlice<Int32>) {
+    guard let queryGrowth else { return }
+    for (row, position) in positions.enumerated() {
+      let factor = queryGrowth.factor(position)
+      if factor != 1 { queries[row..<row + 1].multiply(by: factor) }
+    }
   }
 }
 
