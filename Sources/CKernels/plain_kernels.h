@@ -46,6 +46,13 @@ static void decode_f4(const uint8_t *source, float *restrict result, size_t coun
   }
 }
 
+/// Integers from -8 in half bytes, the first of a pair in the low one.
+static void decode_i4(const uint8_t *source, float *restrict result, size_t count) {
+  for (size_t i = 0; i < 2 * count; i++) {
+    result[i] = (float)(source[i / 2] >> 4 * (i % 2) & 15) - 8.0f;
+  }
+}
+
 static void scale_values(float *values, float factor, size_t count) {
   for (size_t i = 0; i < count; i++) values[i] *= factor;
 }

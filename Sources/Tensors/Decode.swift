@@ -98,6 +98,7 @@ extension ElementType {
     case .f8e4m3fnuz: rg_type_f8e4m3fnuz
     case .f8e5m2fnuz: rg_type_f8e5m2fnuz
     case .f4: rg_type_f4
+    case .i4: rg_type_i4
     case .q4_0: rg_type_q4_0
     case .q4_1: rg_type_q4_1
     case .q5_0: rg_type_q5_0

@@ -13,6 +13,8 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
   case f4 = "F4", f6e2m3 = "F6_E2M3", f6e3m2 = "F6_E3M2"
   case f8e5m2 = "F8_E5M2", f8e4m3 = "F8_E4M3", f8e8m0 = "F8_E8M0"
   case f8e4m3fnuz = "F8_E4M3FNUZ", f8e5m2fnuz = "F8_E5M2FNUZ", c64 = "C64"
+  // In neither under this name: what compressed-tensors packs into I32, eight values from -8 each.
+  case i4 = "I4"
   // GGUF only.
   case q4_0 = "Q4_0", q4_1 = "Q4_1", q5_0 = "Q5_0", q5_1 = "Q5_1", q8_0 = "Q8_0", q8_1 = "Q8_1"
   case q2_K = "Q2_K", q3_K = "Q3_K", q4_K = "Q4_K", q5_K = "Q5_K", q6_K = "Q6_K", q8_K = "Q8_K"
@@ -37,7 +39,7 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
   /// Bits per block.
   public var blockBits: Int {
     switch self {
-    case .f4: 4
+    case .f4, .i4: 4
     case .f6e2m3, .f6e3m2: 6
     case .bool, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz: 8
     case .f16, .bf16, .u16, .i16: 16

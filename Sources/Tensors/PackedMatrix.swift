@@ -25,7 +25,8 @@ package struct ProductPrecision: Sendable, Equatable {
   package init(of type: ElementType, scaled: Bool) {
     switch type {
     case _ where type.isQuantised: self = .quantised
-    case .bf16, .f8e4m3, .f8e5m2, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i8, .u8, .bool:
+    case .bf16, .f8e4m3, .f8e5m2, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i4, .i8, .u8,
+      .bool:
       self = scaled ? .full : ProductPrecision(left: 3, right: 1)
     case .f16: self = scaled ? .full : ProductPrecision(left: 3, right: 2)
     default: self = .full

@@ -25,7 +25,7 @@ struct ExpertPartTests {
       "compressed-tensors",
       [
         ("weight_packed", [6, 1], .i32), ("weight_scale", [6, 1], .bf16),
-        ("weight_shape", [2], .i64),
+        ("weight_shape", [2], .i64), ("weight_zero_point", [1, 1], .i32),
       ]
     ),
     (

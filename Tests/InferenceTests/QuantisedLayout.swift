@@ -22,6 +22,8 @@ struct QuantisedLayout: Sendable, CustomTestStringConvertible {
   let make: @Sendable (_ rows: Int, _ columns: Int) -> (tensors: [Tensor], values: [Float])
 
   var testDescription: String { name }
+  /// Whether words hold eight values each.
+  var isPacked: Bool { name.hasPrefix("INT4") }
 
   private static func floats(_ suffix: String, _ shape: [Int], _ values: [Float]) -> Tensor {
     Tensor(
@@ -115,6 +117,33 @@ struct QuantisedLayout: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Integers of four bits, eight in an I32, with a scale for each group, or each row where it is 0.
+  static func int4(_ name: String, group: Int) -> QuantisedLayout {
+    QuantisedLayout(
+      name: name,
+      config: #"{"quant_method": "compressed-tensors", "format": "pack-quantized"}"#
+    ) { rows, columns in
+      let width = group == 0 ? columns : group
+      let groups = (columns + width - 1) / width
+      let packed = codes(rows * columns / 2, below: 256)
+      let scales = (0..<rows * groups).map { 0.01 * Float(1 + $0 % 7) }
+      let values = (0..<rows * columns).map { index in
+        let code = Int(packed[index / 2] >> UInt8(index % 2 * 4) & 15) - 8
+        return Float(code) * scales[index / columns * groups + index % columns / width]
+      }
+      return (
+        [
+          Tensor(
+            suffix: "weight_packed", type: .i32, shape: [rows, columns / 8], bytes: packed),
+          floats("weight_scale", [rows, groups], scales),
+          Tensor(
+            suffix: "weight_shape", type: .i64, shape: [2],
+            bytes: [rows, columns].flatMap { littleEndian(Int64($0)) }),
+        ], values
+      )
+    }
+  }
+
   static let all = [
     eightBits("a scale", block: (0, 0), isFlat: true),
     eightBits(
@@ -144,5 +173,7 @@ struct QuantisedLayout: Sendable, CustomTestStringConvertible {
       global: ("weight_global_scale", 40, true)),
     fp4("MXFP4", weight: "weight_packed", global: nil),
     fp4("MXFP4 of Quark", weight: "weight", global: nil),
+    int4("INT4 groups of compressed-tensors", group: 8),
+    int4("INT4 channels of compressed-tensors", group: 0),
   ]
 }

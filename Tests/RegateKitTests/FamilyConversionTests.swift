@@ -15,7 +15,9 @@ private struct FamilyBench {
   var source: String { directory.path("source") }
   var capture: String { directory.path("capture.safetensors") }
 
-  init(_ sample: ClassSample) throws {
+  init(
+    _ sample: ClassSample, config: (inout [String: Any]) -> Void = { _ in }
+  ) throws {
     self.sample = sample
     directory = try TemporaryDirectory()
     var generator = SeededGenerator(seed: 3)
@@ -24,7 +26,8 @@ private struct FamilyBench {
       (0..<count).map { _ in Float(Int.random(in: -64...64, using: &generator)) / 64 }
     }
     try sample.write(
-      to: directory.url.appending(path: "source"), values: { _, count in random(count) })
+      to: directory.url.appending(path: "source"), config: config,
+      values: { _, count in random(count) })
     let (tokens, hidden) = (640, 32)
     let hot = random(hidden)
     var inputs = random(tokens * hidden)
@@ -121,6 +124,17 @@ func `every class is renumbered without a change of what it chooses`(_ sample: C
   let sample = try #require(ClassSample.all.first { $0.modelType == "olmoe" })
   let bench = try FamilyBench(sample)
   let error = #expect(throws: RegateError.self) { try bench.draft(.lpr).run() }
+  #expect(error?.advice == "use `router` stock")
+}
+
+@Test func `a model inside another one has the stock form unless another is asked for`() throws {
+  let sample = try #require(ClassSample.all.first { $0.modelType == "deepseek_v3" })
+  let bench = try FamilyBench(sample) { $0 = ["model_type": "some_vl", "text_config": $0] }
+  var draft = bench.draft(.stock)
+  draft.form = nil
+  #expect(try draft.plan().json["router"]?.stringValue == "stock")
+  draft.form = .lpr
+  let error = #expect(throws: RegateError.self) { try draft.plan() }
   #expect(error?.advice == "use `router` stock")
 }
 

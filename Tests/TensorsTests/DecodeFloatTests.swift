@@ -108,6 +108,11 @@ func littleEndian<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
     #expect(firstDifference(decoded, magnitudes + magnitudes.map { -$0 }) == nil)
   }
 
+  @Test func `I4 pairs count from -8, the low half first`() throws {
+    let decoded = try decode((0..<8).map { UInt8(2 * $0 | (2 * $0 + 1) << 4) }, .i4, count: 16)
+    #expect(decoded == (-8..<8).map(Float.init))
+  }
+
   @Test(arguments: [ElementType.c64, .f6e2m3, .f6e3m2])
   func `types without real values are refused by name`(type: ElementType) {
     #expect(!TensorDecoder.supports(type))

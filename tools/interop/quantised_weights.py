@@ -130,6 +130,20 @@ def fp4(group, style):
     return layout
 
 
+def int4(group):
+    """Symmetric integers of four bits, eight in an I32; a group of 0 is the whole row."""
+    def layout(module, value):
+        size = (1, group or value.shape[1])
+        scale = (largest(value, size) / 7.5).bfloat16()
+        whole = spread(scale.float(), size, value.shape)
+        code = (value / whole).round().clamp(-8, 7).int()
+        packed = sum((code[:, place::8] + 8) << 4 * place for place in range(8)).int()
+        return {f"{module}.weight_packed": packed, f"{module}.weight_scale": scale,
+                f"{module}.weight_shape": torch.tensor(value.shape)}, code.float() * whole
+
+    return layout
+
+
 F8, I8 = torch.float8_e4m3fn, torch.int8
 CT = dict(quant_method="compressed-tensors")
 LAYOUTS = {
@@ -160,6 +174,8 @@ LAYOUTS = {
     "nvfp4, ModelOpt": (fp4(16, "modelopt"), dict(quant_method="modelopt", quant_algo="NVFP4")),
     "nvfp4, compressed-tensors": (fp4(16, "compressed-tensors"), CT | dict(format="nvfp4-pack-quantized")),
     "mxfp4, compressed-tensors": (fp4(32, "mxfp4"), CT | dict(format="mxfp4-pack-quantized")),
+    "int4, groups": (int4(8), CT | dict(format="pack-quantized")),
+    "int4, channels": (int4(0), CT | dict(format="pack-quantized")),
     "mxfp4, Quark": (fp4(32, "quark"), dict(quant_method="quark")),
 }
 
@@ -196,7 +212,8 @@ REFUSED = {
     "GPTQ": pieces(qweight=INTS, qzeros=INTS, scales=ONE, g_idx=INTS),
     "AWQ": pieces(qweight=INTS, qzeros=INTS, scales=ONE),
     "HQQ": pieces(W_q=INTS, scale=ONE, zero=ONE),
-    "packed int4": pieces(weight_packed=INTS, weight_scale=ONE, weight_shape=INTS),
+    "packed int4 of another shape": without("weight_shape", int4(0), dict(weight_shape=torch.tensor([3, 3]))),
+    "packed int4 with zero points": without("", int4(0), dict(weight_zero_point=INTS)),
     "quanto": pieces(weight___data=INTS, weight___scale=ONE, input_scale=ONE),
     "nf4": pieces(weight=torch.ones(64, 1, dtype=torch.uint8), weight__absmax=ONE, weight__quant_map=ONE,
                   weight__quant_state__bitsandbytes__nf4=INTS),
@@ -213,12 +230,16 @@ def compressed(tensors, module, config):
         return None
     try:
         compressor = BaseCompressor.get_value_from_registry(config["format"])
-        args = dict(num_bits=4 if "fp4" in config["format"] else 8, type="int" if "int" in config["format"] else "float")
+        packs = config["format"] == "pack-quantized"
+        args = dict(num_bits=4 if packs or "fp4" in config["format"] else 8,
+                    type="int" if packs or "int" in config["format"] else "float")
         scale = local["weight_scale"]
         strategy = "tensor" if scale.numel() == 1 else "channel" if scale.dim() == 2 and scale.shape[1] == 1 else None
         if "fp4" in config["format"]:
             args |= dict(strategy="tensor_group" if "nvfp4" in config["format"] else "group",
                          group_size=16 if "nvfp4" in config["format"] else 32)
+        elif packs and strategy is None:
+            args |= dict(strategy="group", group_size=8)
         elif strategy is None:
             return None
         else:

@@ -183,6 +183,49 @@ def mistral_small_4():
         text_config=text, vision_config=vision, image_token_index=93, tie_word_embeddings=False))
 
 
+def kimi_k25():
+    text = {**models.COMMON, **models.FAMILIES["deepseek_v3"][1]}
+    vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                  patch_size=14, pos_emb_height=4, pos_emb_width=4)
+    return transformers.Kimi_K25ForConditionalGeneration(transformers.Kimi_K25Config(
+        text_config=text, vision_config=vision, image_token_id=93, video_token_id=94,
+        tie_word_embeddings=False))
+
+
+def with_published_names(folder):
+    """save_pretrained of transformers 5.23 renames the layers of Kimi-K2.5's language model with those
+    of its vision tower."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name.replace("language_model.model.blocks", "language_model.model.layers"): value
+               for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+
+
+def pack_experts(folder):
+    """Rounds experts to INT4 as compressed-tensors packs them; gives the model of what is stored."""
+    tensors = load_file(folder / "model.safetensors")
+    plain = dict(tensors)
+    for name, value in list(tensors.items()):
+        if ".mlp.experts." not in name:
+            continue
+        assert value.dim() == 2, "experts that are not fused"
+        groups = value.reshape(value.shape[0], -1, 8)
+        scale = (groups.abs().amax(-1) / 7.5).bfloat16()
+        code = (groups / scale.float()[..., None]).round().clamp(-8, 7).int()
+        plain[name] = (code * scale.float()[..., None]).reshape(value.shape)
+        code = code.reshape(value.shape) + 8
+        del tensors[name]
+        tensors[name + "_packed"] = sum(code[:, place::8] << 4 * place for place in range(8)).int()
+        tensors[name + "_scale"] = scale
+        tensors[name + "_shape"] = torch.tensor(value.shape)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["quantization_config"] = dict(
+        quant_method="compressed-tensors", format="pack-quantized", config_groups=dict(group_0=dict(
+            targets=["Linear"], weights=dict(num_bits=4, type="int", strategy="group", group_size=8))))
+    (folder / "config.json").write_text(json.dumps(config))
+    return plain
+
+
 def inside_omni(folder):
     """Turns the thinker's checkpoint into a whole model's, beside a talker with experts."""
     config = json.loads((folder / "config.json").read_text())
@@ -205,7 +248,7 @@ def fitted_and_judged(folder, ids):
                              folder / "judge.npy", "--json"))
 
 
-@pytest.mark.parametrize("wrapper", [qwen3_vl, qwen3_omni, mistral_small_4])
+@pytest.mark.parametrize("wrapper", [qwen3_vl, qwen3_omni, mistral_small_4, kimi_k25])
 def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
     torch.manual_seed(0)
     model = wrapper().float().eval()
@@ -214,6 +257,9 @@ def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
             if parameter.ndim > 1:
                 parameter.normal_(std=0.15)
     model.save_pretrained(tmp_path / "model")
+    shutil.copy(tmp_path / "model" / "config.json", tmp_path)
+    if wrapper is kimi_k25:
+        with_published_names(tmp_path / "model")
     ids = (np.random.default_rng(3).zipf(1.3, (ROWS, LENGTH)) % 92).astype(np.int32)
     report = fitted_and_judged(tmp_path, ids)
     patched, info = type(model).from_pretrained(
@@ -230,6 +276,16 @@ def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
         assert all(torch.equal(before[name], after[name]) for name in before if "talker" in name)
         gate = "thinker.model.layers.0.mlp.gate.weight"
         assert not torch.equal(before[gate], after[gate])
+    if wrapper is kimi_k25:
+        shutil.rmtree(tmp_path / "stock")
+        plain = pack_experts(tmp_path / "model")
+        packed = fitted_and_judged(tmp_path, ids)
+        shutil.copytree(tmp_path / "model", tmp_path / "plain")
+        shutil.copy(tmp_path / "config.json", tmp_path / "plain")
+        save_file(plain, tmp_path / "plain" / "model.safetensors", {"format": "pt"})
+        rounded = type(model).from_pretrained(tmp_path / "plain", dtype=torch.float32).eval()
+        assert packed["nll"]["original"] == pytest.approx(nll(rounded, ids[ROWS // 2 :]), abs=2e-4)
+        assert packed["nll"]["original"] != report["nll"]["original"]
 
 
 def test_longer_sequences_than_the_indexer_keeps_are_refused(converted):

@@ -18,6 +18,8 @@ enum Companion: Equatable {
   /// Serves quantised activations, or caches of keys and values: no value of the weight depends on
   /// it.
   case activation
+  /// The matrix's rows and columns, whose values are packed.
+  case unpackedShape
   /// Belongs to the same module, and is read by its own name.
   case own
   /// Part of a scheme that is not computed: the weight alone is not what others compute with.
@@ -43,7 +45,7 @@ enum Companion: Equatable {
     // ModelOpt's and compressed-tensors' NVFP4.
     "weight_scale_2": .globalScale(divides: false),
     "weight_global_scale": .globalScale(divides: true),
-    "weight_zero_point": .zeroPoint,
+    "weight_zero_point": .zeroPoint, "weight_shape": .unpackedShape,
     "input_scale": .activation, "input_scale_ub": .activation, "input_global_scale": .activation,
     "input_zero_point": .activation, "output_scale": .activation, "act_scale": .activation,
     "activation_scale": .activation, "q_scale": .activation, "k_scale": .activation,
@@ -64,7 +66,7 @@ enum Companion: Equatable {
     if isOneOf("qweight", "qzeros", "scales", "g_idx", "biases") {
       return ("belongs to a weight of packed integers (GPTQ, AWQ, MLX)", other)
     }
-    if isOneOf("weight_packed", "weight_shape", "weight_g_idx", "blocks") {
+    if isOneOf("weight_packed", "weight_g_idx", "blocks") {
       return ("belongs to a packed weight", other)
     }
     if isOneOf("weight.absmax", "weight.quant_", "weight.nested_") {

@@ -12,14 +12,26 @@ package struct StoredWeight: Sendable {
   /// A tensor beside the weight, and what follows the module in its name.
   package typealias Beside = (suffix: String, slice: TensorSlice)
 
+  /// Values of four bits that lie in a larger element, the lowest one first.
+  enum Packing: Sendable {
+    /// Two in a byte.
+    case fp4
+    /// Eight in an I32, from -8.
+    case int4
+
+    var valuesPerElement: Int { self == .fp4 ? 2 : 8 }
+    var elementType: ElementType { self == .fp4 ? .f4 : .i4 }
+  }
+
   package let weight: TensorSlice
-  /// Two values of four bits in a byte, the lower one first.
-  let isPackedFP4: Bool
+  let packing: Packing?
   let scale: TensorSlice?
   /// Whether the scale counts 127ths.
   let scalesMaximum: Bool
   let globalScale: (slice: TensorSlice, divides: Bool)?
   let zeroPoints: TensorSlice?
+  /// [2]
+  let unpackedShape: TensorSlice?
   /// 0, where it is there.
   let rowOrder: TensorSlice?
   let scheme: QuantisationScheme
@@ -40,22 +52,32 @@ package struct StoredWeight: Sendable {
     scalesMaximum = found.scalesMaximum
     globalScale = found.globalScale
     zeroPoints = found.zeroPoints
+    unpackedShape = found.unpackedShape
     rowOrder = found.rowOrder
-    let scaleType = found.scale?.tensor.type
-    isPackedFP4 =
-      weight.tensor.type == .u8 && (Companion.weights + [""]).contains(suffix)
-      && scaleType.map { [.f8e4m3, .f8e8m0, .u8].contains($0) } == true
+    packing = Self.packing(weight.tensor.type, suffix, scale: found.scale?.tensor.type)
     try requireKnownForm(suffix, isGGUF: checkpoint.container == .gguf)
+  }
+
+  private static func packing(
+    _ type: ElementType, _ suffix: String, scale: ElementType?
+  ) -> Packing? {
+    guard let scale else { return nil }
+    switch type {
+    case .u8 where (Companion.weights + [""]).contains(suffix):
+      return [.f8e4m3, .f8e8m0, .u8].contains(scale) ? .fp4 : nil
+    case .i32 where suffix == "weight_packed": return scale.isRealNumber ? .int4 : nil
+    default: return nil
+    }
   }
 
   /// The matrix's shape; packed values count one by one.
   package var shape: [Int] {
-    guard isPackedFP4, let last = weight.shape.last else { return weight.shape }
-    return weight.shape.dropLast() + [2 * last]
+    guard let packing, let last = weight.shape.last else { return weight.shape }
+    return weight.shape.dropLast() + [packing.valuesPerElement * last]
   }
 
   /// What its elements are decoded as.
-  package var elementType: ElementType { isPackedFP4 ? .f4 : weight.tensor.type }
+  package var elementType: ElementType { packing?.elementType ?? weight.tensor.type }
 
   /// How exactly it is multiplied.
   package var precision: ProductPrecision {
@@ -73,6 +95,7 @@ extension StoredWeight {
     var scalesMaximum = false
     var globalScale: (slice: TensorSlice, divides: Bool)?
     var zeroPoints: TensorSlice?
+    var unpackedShape: TensorSlice?
     var rowOrder: TensorSlice?
 
     init(file: String, weight: String, scheme: QuantisationScheme) {
@@ -89,6 +112,7 @@ extension StoredWeight {
       case .rowMaximum:
         try set(&scale, slice)
         scalesMaximum = true
+      case .unpackedShape: unpackedShape = slice
       case .rowOrder: rowOrder = slice
       case .globalScale(let divides):
         if let globalScale { throw twice(globalScale.slice, slice) }
@@ -129,17 +153,18 @@ extension StoredWeight {
     guard (Companion.weights + ["", "bias"]).contains(suffix) else {
       throw refused(tensor, "\(Companion.refusal(suffix).meaning) and cannot be decoded")
     }
-    guard isPackedFP4 || (TensorDecoder.supports(type) && suffix != "weight_packed") else {
+    guard packing != nil || (TensorDecoder.supports(type) && suffix != "weight_packed") else {
       throw refused(tensor, "is \(type.rawValue), which cannot be decoded")
     }
-    if isPackedFP4 {
+    if packing != .int4 { try requireNone(unpackedShape) }
+    if packing == .fp4 {
       try requireGlobalScale()
     } else if let globalScale {
       throw refused(
         globalScale.slice.tensor,
         "is a scale of scales, but \(tensor.name) is \(type.rawValue), not packed FP4")
     }
-    if isGGUF || isPackedFP4 { return try requireNone(zeroPoints) }
+    if isGGUF || packing != nil { return try requireNone(zeroPoints) }
     switch type {
     case .f64, .f32, .f16, .bf16:
       try requireNone(scale)

@@ -8,6 +8,7 @@
 //   LLM.int8   w = q * SCB[row] / 127
 //   NVFP4      w = fp4 * (scale * weight_scale_2), or scale / weight_global_scale; groups of 16
 //   MXFP4      w = fp4 * 2^scale; groups of 32
+//   INT4       w = q * scale, q from -8 to 7 packed into I32; rows or groups
 //   GGUF       .scale: all values times one number
 //
 // Activations are never quantised: what a checkpoint has for that is left out.
@@ -24,6 +25,7 @@ extension StoredWeight {
     guard let scale else { return nil }
     let block = try block(rows: rows, columns: columns, in: checkpoint)
     if let rowOrder { try requireRowOrder(rowOrder, in: checkpoint) }
+    if let unpackedShape { try require(unpackedShape, [rows, columns], in: checkpoint) }
     var scales = try values(of: scale, in: checkpoint)
     if let globalScale {
       let global = try values(of: globalScale.slice, in: checkpoint)[0]
@@ -58,7 +60,7 @@ extension StoredWeight {
       guard scale.elementCount == 1 else { throw misshapen(scale, "expected one value") }
       return whole
     }
-    if isPackedFP4 { return try group(rows: rows, columns: columns, scale) }
+    if packing == .fp4 { return try group(rows: rows, columns: columns, scale) }
     // One value is the same in whatever shape.
     if scale.elementCount == 1 { return whole }
     // One dimension: a scale for each row.
@@ -127,6 +129,23 @@ extension StoredWeight {
         try BlockScaledDecoder.scales(bytes, type: tensor.type, count: slice.elementCount)
       }
     }
+  }
+
+  private func require(
+    _ slice: TensorSlice, _ expected: [Int], in checkpoint: any Checkpoint
+  ) throws(RegateError) {
+    let tensor = slice.tensor
+    guard slice.elementCount == 2 else { throw misshapen(slice, "expected two values") }
+    let found = try checkpoint.naming(tensor) { () throws(RegateError) in
+      try checkpoint.withBytes(of: tensor, part: slice.bytes) { bytes throws(RegateError) in
+        try TensorDecoder.integers(bytes, type: tensor.type, count: 2)
+      }
+    }
+    guard found != expected else { return }
+    throw RegateError(
+      .mismatch, file: file, subject: tensor.name,
+      "says \(found), but \(weight.tensor.name) holds \(expected)",
+      advice: "check that all its files are of one model")
   }
 
   private func requireRowOrder(

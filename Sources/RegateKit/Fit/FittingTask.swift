@@ -99,9 +99,10 @@ extension Model {
   /// The form that an output has where nothing else is asked for.
   var defaultForm: RouterForm {
     // What makes drafts loads no other form.
-    let isStock =
-      checkpoint.container == .gguf || layout.includesMTP || !layout.family.hasPrototypeForm
-    return isStock ? .stock : .lpr
+    guard !layout.includesMTP, layout.family.hasPrototypeForm,
+      (try? RouterForm.lpr.output.requirePossible(self)) != nil
+    else { return .stock }
+    return .lpr
   }
 
   /// Refuses, before any long work, a model that cannot be given new routers in `form`.
