@@ -38,9 +38,10 @@ def latent_shares(x, encoder):
     share = -(-hidden // (shares * width)) * width
     shares = -(-hidden // share)
     parts = torch.empty(shares, tokens, latent, dtype=torch.float32, device=x.device)
-    kernels.encode[blocks, shares](
+    columns = min(64, max(16, power_of_two(latent)))
+    kernels.encode[blocks, shares, -(-latent // columns)](
         x.contiguous(), encoder, parts, tokens, hidden, latent, share,
-        BT=rows, BR=max(16, power_of_two(latent)), BH=width)
+        BT=rows, BR=columns, BH=width)
     return parts
 
 

@@ -16,14 +16,14 @@ NEVER = tl.constexpr(-1e9)
 @triton.jit
 def encode(x, encoder, parts, tokens, hidden, latent, share: tl.constexpr,
            BT: tl.constexpr, BR: tl.constexpr, BH: tl.constexpr):
-    """Sums x A over one of the shares of hidden dimensions: parts [shares,T,R] from x [T,H] in
-    bfloat16 and A, transposed [R,H].
+    """Sums x A over one of the shares of hidden dimensions, for a block of tokens and of latent
+    dimensions: parts [shares,T,R] from x [T,H] in bfloat16 and A, transposed [R,H].
 
     A Float32 is the sum of three bfloat16, and a product of two of these is exact in Float32, so
     tensor cores take it.
     """
     row = (tl.program_id(0) * BT + tl.arange(0, BT)).to(tl.int64)
-    column = tl.arange(0, BR)
+    column = tl.program_id(2) * BR + tl.arange(0, BR)
     start = tl.program_id(1) * share
     total = tl.zeros((BT, BR), tl.float32)
     for offset in range(0, share, BH):
