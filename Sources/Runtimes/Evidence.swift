@@ -23,6 +23,10 @@ public struct Evidence: Sendable, Hashable, CustomStringConvertible {
   public let source: String
 
   static func measured(_ source: String, in versions: String...) -> Evidence {
+    measured(source, in: versions)
+  }
+
+  static func measured(_ source: String, in versions: [String]) -> Evidence {
     Evidence(kind: .measured, versions: versions, source: source)
   }
 

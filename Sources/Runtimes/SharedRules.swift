@@ -4,9 +4,20 @@
 
 import Architectures
 import Checkpoints
+import OrderedCollections
 import Tensors
 
 extension CheckRule {
+  /// A rule for each list of versions in which something of some families was run; `rule` gets the
+  /// list, and whether a checkpoint is of one of these families.
+  static func ran(
+    _ versions: @escaping @Sendable (RuntimeTraits) -> [String],
+    rule: ([String], @escaping @Sendable (CheckSubject) -> Bool) -> CheckRule
+  ) -> [CheckRule] {
+    let lists = OrderedSet(Family.all.map { versions($0.runtimes) }).filter { !$0.isEmpty }
+    return lists.map { list in rule(list) { versions($0.family.runtimes) == list } }
+  }
+
   /// vLLM, SGLang.
   static func officialUnlisted(_ registry: Evidence) -> CheckRule {
     CheckRule(

@@ -61,22 +61,15 @@ extension CheckRule {
     .mtpRouters,
   ]
 
-  /// A rule for families of which the prototype form was run in the same versions.
-  private static let prototypeCode: [CheckRule] = {
-    let ran = OrderedSet(Family.all.map(\.runtimes.prototypeTransformers))
-    return ran.map { versions in
-      CheckRule(
-        "prototype-code", .note,
-        "loads with trust_remote_code=True, by the Python files beside it; without them it is "
-          + "refused",
-        Evidence(
-          kind: .measured, versions: versions,
-          source: "tools/interop/test_modelling.py, test_families.py, serving/in_transformers.py"),
-        command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
-      ) {
-        $0.prototype && $0.family.runtimes.prototypeTransformers == versions && $0.reading.matches
-          ? "model_type" : nil
-      }
-    }
-  }()
+  private static let prototypeCode = ran(\.prototypeTransformers) { versions, isOfThese in
+    CheckRule(
+      "prototype-code", .note,
+      "loads with trust_remote_code=True, by the Python files beside it; without them it is "
+        + "refused",
+      .measured(
+        "tools/interop/test_modelling.py, test_families.py, serving/in_transformers.py",
+        in: versions),
+      command: #"AutoModelForCausalLM.from_pretrained("MODEL", trust_remote_code=True)"#
+    ) { $0.prototype && isOfThese($0) && $0.reading.matches ? "model_type" : nil }
+  }
 }

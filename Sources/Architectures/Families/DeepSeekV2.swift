@@ -49,7 +49,7 @@ extension Family {
       classPrefix: "RegateDeepseekV2", official: .differs(DeepSeekCaveats.officialRouting)),
     runtimes: RuntimeTraits(
       mlx: .init(ranStock: true),
-      vllm: .init(refusesStrayBias: true, ranStock: true, ranPlugin: true, hasEPLB: true),
+      vllm: .init(refusesStrayBias: true, stock: ["0.32.0"], plugin: ["0.32.0"], hasEPLB: true),
       sglang: .init(refusesPrototype: true, locations: .taken)))
 
   private static let ignoredNorm: Caveat = { subject throws(RegateError) in

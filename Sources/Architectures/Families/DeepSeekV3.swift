@@ -46,7 +46,8 @@ extension Family {
     runtimes: RuntimeTraits(
       mlx: .init(decodes: ["fp8"], ranStock: true),
       vllm: .init(
-        biasMethod: "noaux_tc", ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+        biasMethod: "noaux_tc", stock: ["0.31.0", "0.32.0"], prototype: ["0.31.0", "0.32.0"],
+        plugin: ["0.31.0", "0.32.0"], hasEPLB: true),
       sglang: .init(refusesPrototype: true, locations: .taken),
       prototypeTransformers: RuntimeTraits.trainedTransformers))
 

@@ -47,7 +47,9 @@ extension Family {
           modelType: "mixtral_lpr", className: "MixtralForCausalLM_LPR", alignWeight: 0.05))),
     runtimes: RuntimeTraits(
       mlx: .init(ropeBase: 1e6, derivesHeadSize: true, ranStock: true),
-      vllm: .init(ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+      vllm: .init(
+        stock: ["0.31.0", "0.32.0"], prototype: ["0.31.0", "0.32.0"], plugin: ["0.31.0", "0.32.0"],
+        hasEPLB: true),
       sglang: .init(runsPrototypePackage: true, ranStock: true, locations: .absent),
       prototypeTransformers: RuntimeTraits.trainedTransformers))
 }

@@ -41,7 +41,9 @@ extension Family {
           olderKeys: [(older: "num_experts", current: "num_local_experts")]))),
     runtimes: RuntimeTraits(
       mlx: .init(requiredKeys: ["num_experts", "rope_theta"], ranStock: true),
-      vllm: .init(ranStock: true, ranPrototype: true, ranPlugin: true, hasEPLB: true),
+      vllm: .init(
+        stock: ["0.29.0", "0.31.0", "0.32.0"], prototype: ["0.31.0", "0.32.0"],
+        plugin: ["0.31.0", "0.32.0"], hasEPLB: true),
       sglang: .init(
         dropsGGUFNorm: true, runsPrototype: true, runsPrototypePackage: true, ranStock: true,
         locations: .mappedLate),

@@ -38,12 +38,12 @@ package struct RuntimeTraits: Sendable {
     package var refusesStrayBias = false
     /// The value of `topk_method` without which it makes no selection bias.
     package var biasMethod: String?
-    /// Stock checkpoints were run in it.
-    package var ranStock = false
-    /// The prototype form was run in its Transformers backend.
-    package var ranPrototype = false
-    /// Regate's plugin has a class of the family, which was run.
-    package var ranPlugin = false
+    /// The versions in which stock checkpoints were run, oldest first.
+    package var stock: [String] = []
+    /// Those in which the prototype form was run in the Transformers backend.
+    package var prototype: [String] = []
+    /// Those in which it was run in the family's class of Regate's plugin.
+    package var plugin: [String] = []
     /// Its class of the family has the interface that its load balancer of experts (EPLB) works by;
     /// nil where it has no such class.
     package var hasEPLB: Bool?

@@ -67,9 +67,9 @@ def run(main, prepare=lambda: None):
 
 
 def serve(main, words):
-    """Runs `main` with some words in a process of its own, forked, so that importing a runtime, most
-    of the time that a small model takes, is paid once. Returns its exit status; what it prints goes
-    to the file beside the answer."""
+    """Runs `main` with some words in a process of its own, forked, so that importing a runtime,
+    most of the time that a small model takes, is paid once. Returns its exit status; what it prints
+    goes to the file beside the answer."""
     child = os.fork()
     if not child:
         os.setpgid(0, 0)

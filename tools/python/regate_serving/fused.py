@@ -12,10 +12,8 @@ try:
 except ImportError:  # No Triton, as on most CPUs: torch's operations do the same.
     kernels = None
 
-# Of a program that chooses for one token, for several.
-WARPS = (2, 8)
-# Beyond as many tokens a block of them shares what it loads.
-SINGLES = 256
+# Up to as many tokens, and so programs, there is room for several warps in each.
+FEW = 256
 # Programs that make latent vectors, at most; about four a multiprocessor.
 PROGRAMS, MOST_SHARES = 512, 32
 
@@ -40,9 +38,10 @@ def latent_shares(x, encoder):
     share = -(-hidden // (shares * width)) * width
     shares = -(-hidden // share)
     parts = torch.empty(shares, tokens, latent, dtype=torch.float32, device=x.device)
-    kernels.encode[blocks, shares](
+    columns = min(64, max(16, power_of_two(latent)))
+    kernels.encode[blocks, shares, -(-latent // columns)](
         x.contiguous(), encoder, parts, tokens, hidden, latent, share,
-        BT=rows, BR=max(16, power_of_two(latent)), BH=width)
+        BT=rows, BR=columns, BH=width)
     return parts
 
 
@@ -61,13 +60,13 @@ def gate_logits(x, encoder, given, heads, offsets, logical_of, clones, rule):
         return result
     parts = x[None] if encoder is None else latent_shares(x, encoder)
     top_k, sigmoid, as_sigmoid, groups, kept, top_two, outside_zero = rule
-    wide, rows = power_of_two(experts), 1 if tokens <= SINGLES else 16
-    warps = WARPS[rows > 1] * max(1, wide // 128)
-    kernels.choose[(-(-tokens // rows),)](
-        parts, given, heads, offsets, logical_of, clones, result, tokens, parts.stride(1), size,
-        len(parts), clones.shape[1], E=experts, TOP_K=top_k, SIGMOID=sigmoid, AS_SIGMOID=as_sigmoid,
-        GROUPS=groups, KEPT=kept, TOP_TWO=top_two, OUTSIDE_ZERO=outside_zero,
-        GIVEN=given is not None, BT=rows, BE=wide, BR=32, num_warps=min(16, warps))
+    wide = power_of_two(experts)
+    kernels.choose[tokens,](
+        parts, given, heads, offsets, logical_of, clones, result, tokens, parts.stride(1), R=size,
+        SHARES=len(parts), CLONES=clones.shape[1], E=experts, TOP_K=top_k, SIGMOID=sigmoid,
+        AS_SIGMOID=as_sigmoid, GROUPS=groups, KEPT=kept, TOP_TWO=top_two,
+        OUTSIDE_ZERO=outside_zero, GIVEN=given is not None, BE=wide, BR=32,
+        num_warps=(4 if tokens <= FEW else 1) * max(1, wide // 128))
     return result
 
 

@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prototype_router import PrototypeRouter
+from regate_serving import fused
 from regate_serving.form import configuration_regate as configurations
 from regate_serving.form.gate_regate import best
 from regate_serving.gate import NEVER, ServedGate
@@ -144,7 +145,7 @@ def assert_chosen_alike(logits, expected):
 @EVERY_FAMILY_AND_FORM
 def test_kernels_make_what_torchs_operations_do(kernels_run, family, encoder, similarity):
     gate = made(family, encoder, similarity)[0].to(DEVICE)
-    for tokens, dtype in ((3, torch.bfloat16), (300, torch.bfloat16), (300, torch.float32)):
+    for tokens, dtype in ((3, torch.bfloat16), (20, torch.bfloat16), (20, torch.float32)):
         x = torch.randn(tokens, HIDDEN, dtype=dtype, device=DEVICE)
         assert_chosen_alike(gate.fused(x), gate.plain(x))
 
@@ -165,6 +166,14 @@ def test_kernels_give_ties_to_the_lowest_numbers(kernels_run):
     x = torch.randn(3, HIDDEN, dtype=torch.bfloat16, device=DEVICE)
     chosen = gate.to(DEVICE).fused(x) > NEVER
     assert chosen.nonzero()[:, 1].tolist() == 3 * [0, 2, 3]  # 1 is pruned.
+
+
+def test_kernels_take_any_latent_and_hidden_size(kernels_run):
+    for latent, hidden in ((80, 200), (3, 64)):
+        x = torch.randn(20, hidden, dtype=torch.bfloat16, device=DEVICE)
+        encoder = torch.randn(latent, hidden, device=DEVICE)
+        torch.testing.assert_close(
+            fused.latent(x, encoder), (x.double() @ encoder.double().T).float(), rtol=1e-5, atol=1e-5)
 
 
 def test_kernels_take_no_token(kernels_run):
