@@ -48,6 +48,9 @@ package struct FitOptions: Sendable, Hashable {
   package var strength: Double
   /// Even ranks instead of even experts; `strength` is then 1.
   package var ranks: RankBalance?
+  /// E|h|² of the residual stream that the layer's output is added to, where it is known: balance is
+  /// then bought where it is cheap (BalanceCost.swift).
+  package var residualSquare: Double?
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
   package var form: LatentForm

@@ -22,7 +22,7 @@ package enum LayerFitter {
     var fit = try prototype(set, outputs, options)
     clock.add(fit.phases)
     let isUnchanged = options.strength == 0 || leavesAlone(fit, original)
-    var stock = try stock(set, prototype: fit.router, outputs?.norms, isUnchanged, options)
+    var stock = try stock(set, fit, outputs?.norms, isUnchanged, options)
     if !isUnchanged, let ranks = options.ranks, ranks.followsStock, let found = stock {
       // A linear gate does not give clones the shares that the plan gave them.
       let order = ranks.placement(
@@ -71,7 +71,7 @@ package enum LayerFitter {
   }
 
   private static func stock(
-    _ set: CalibrationSet, prototype: PrototypeRouter, _ norms: [Double]?, _ isUnchanged: Bool,
+    _ set: CalibrationSet, _ fit: PrototypeFit, _ norms: [Double]?, _ isUnchanged: Bool,
     _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
@@ -79,7 +79,7 @@ package enum LayerFitter {
       return LayerFit.Stock(gate: set.router.gate, selectionBias: set.router.selectionBias)
     }
     let result = try StockFit(
-      set, prototype: prototype, norms: norms, stock: form, options: options
+      set, prototype: fit.router, cost: fit.cost, norms: norms, stock: form, options: options
     ).train()
     guard form.roundsBiasToBF16, let bias = result.selectionBias else {
       return LayerFit.Stock(gate: result.gate, selectionBias: result.selectionBias)

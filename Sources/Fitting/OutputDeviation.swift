@@ -19,6 +19,8 @@ struct OutputDeviation: Sendable {
   /// y [S,D], and the weight of each token's error.
   private let wanted: Matrix
   private let tokenWeights: [Double]
+  /// E|y|².
+  let meanSquare: Double
 
   /// `scores` [S,F] are those of the sketch's tokens, which `original` routes.
   init(
@@ -35,6 +37,7 @@ struct OutputDeviation: Sendable {
       wanted.row(token).reduce(0.0) { $0 + Double($1) * Double($1) }
     }
     let mean = squares.reduce(0, +) / Double(max(1, squares.count))
+    meanSquare = mean
     tokenWeights = squares.map { 1 / max($0 + mean, 1e-30) }
   }
 

@@ -14,14 +14,14 @@ package import Tensors
 
 /// The choice of a clone plan.
 package struct PlanSearch: Sendable {
-  private let rule: RoutingRule
+  let rule: RoutingRule
   /// pi [S,F] of the prototype router on the sampled tokens.
-  private let scores: Matrix
+  let scores: Matrix
   private let sketch: OutputSketch
-  private let start: [Float]
+  let start: [Float]
   private let protected: [ProtectedLoad]
-  private let threads: Int
-  private let deviation: OutputDeviation
+  let threads: Int
+  let deviation: OutputDeviation
 
   private static let exponents = [0, 0.15, 0.225, 0.3, 0.375, 0.45]
   /// Exchanges tried at most, and in a row without success, per expert.
@@ -33,7 +33,7 @@ package struct PlanSearch: Sendable {
   private static let smallestGain = 0.003
 
   /// A balanced plan and its error.
-  private struct Point {
+  struct Point {
     /// n [F]
     var physicalPerLogical: [Int]
     /// b [F]
@@ -134,12 +134,15 @@ package struct PlanSearch: Sendable {
     return best.map { ($0.giver, $0.taker) }
   }
 
-  private func balanced(_ copies: [Int], from start: [Float], passes: Int? = nil) -> Point {
+  /// Even loads, or the given `targets` [F].
+  func balanced(
+    _ copies: [Int], to targets: [Double]? = nil, from start: [Float], passes: Int? = nil
+  ) -> Point {
     let selectable = copies.map { $0 > 0 }
     let solver = SelectionBiasSolver(rule: rule, selectable: selectable, threads: threads)
     let bias = solver.solve(
-      scores: scores, targets: copies.map { Double($0) / Double(rule.experts) }, from: start,
-      passes: passes)
+      scores: scores, targets: targets ?? copies.map { Double($0) / Double(rule.experts) },
+      from: start, passes: passes)
     return Point(
       physicalPerLogical: copies, selectionBias: bias,
       error: deviation.error(bias: bias, selectable: selectable))

@@ -17,16 +17,19 @@ package struct PrototypeFit: Sendable {
   /// How the ranks became even, where that was asked for.
   package let stages: [RankStage]
   package let phases: PhaseClock
+  /// What balance costs in the layer, where that is known.
+  let cost: BalanceCost?
 
   init(
     router: PrototypeRouter, explainedVariance: Double, clones: [Int], stages: [RankStage] = [],
-    phases: PhaseClock
+    phases: PhaseClock, cost: BalanceCost? = nil
   ) {
     self.router = router
     self.explainedVariance = explainedVariance
     self.clones = clones
     self.stages = stages
     self.phases = phases
+    self.cost = cost
   }
 
   private static let sampleTokens = 8192
@@ -49,27 +52,40 @@ package struct PrototypeFit: Sendable {
 
     var moves = 0
     var plan: ClonePlan?
+    var cost: BalanceCost?
+    var strength = options.strength
     if options.clones {
-      let chosen = clonePlan(set, router: router, outputs: outputs, options: options)
-      moves = Int((options.strength * Double(chosen.moves.count)).rounded())
+      let search = planSearch(set, router: router, outputs: outputs, options: options)
+      let chosen = search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
+      moves = Int((strength * Double(chosen.moves.count)).rounded())
       router.physicalToLogical = chosen.physicalToLogical(moves: moves)
       plan = chosen
+      // Outputs that are not known say nothing of their size.
+      if outputs != nil, let square = options.residualSquare {
+        cost = search.cost(residualSquare: square)
+      }
+      if let cost {
+        strength = search.strength(
+          copies: router.physicalOfLogical.map(\.count), asked: strength, cost: cost)
+      }
       clock.lap("clone plan")
     }
     let latent = router.latent(set.inputs, threads: threads)
     let scores = router.scores(latent, threads: threads)
-    try balance(&router, latent: latent.mean, scores: scores, options: options)
+    try balance(
+      &router, latent: latent.mean, scores: scores, strength: strength, reach: cost?.reach ?? 1,
+      threads: threads)
     clock.lap("selection bias")
     try split(&router, latent: latent.mean, scores: scores, threads: threads)
     clock.lap("split of clones")
     return PrototypeFit(
       router: router, explainedVariance: basis.explainedVariance(size: router.latentSize),
-      clones: plan?.moves.prefix(moves).map(\.physical).sorted() ?? [], phases: clock)
+      clones: plan?.moves.prefix(moves).map(\.physical).sorted() ?? [], phases: clock, cost: cost)
   }
 
-  private static func clonePlan(
+  private static func planSearch(
     _ set: CalibrationSet, router: PrototypeRouter, outputs: OutputSketch?, options: FitOptions
-  ) -> ClonePlan {
+  ) -> PlanSearch {
     let threads = options.threads
     let sketch =
       outputs
@@ -77,11 +93,10 @@ package struct PrototypeFit: Sendable {
         orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
     let sample = set.gathering(sketch.tokens)
     let latent = router.latent(sample.inputs, threads: threads)
-    let search = PlanSearch(
+    return PlanSearch(
       rule: router.rule, scores: router.scores(latent, threads: threads),
       original: sample.assignment, sketch: sketch, start: router.selectionBias,
       protected: options.protected, threads: threads)
-    return search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
   }
 
   /// The original router in latent form, without clones.
@@ -130,26 +145,23 @@ package struct PrototypeFit: Sendable {
     return size
   }
 
-  /// Solves selection bias and token-dependent bias to the targets.
+  /// Solves selection bias and token-dependent bias to the targets of a strength.
   private static func balance(
-    _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, options: FitOptions
+    _ router: inout PrototypeRouter, latent: Matrix, scores: Matrix, strength: Double,
+    reach: Double, threads: Int
   ) throws(RegateError) {
     let copies = router.physicalOfLogical
     let selectable = copies.map { !$0.isEmpty }
     let natural = Selection(
       rule: router.rule, bias: router.selectionBias, selectable: selectable
-    ).load(scores, threads: options.threads)
-    let total = Double(scores.rows * router.rule.topK)
-    let s = options.strength
-    let targets = copies.indices.map { logical in
-      (1 - s) * Double(natural[logical]) / total
-        + s * Double(copies[logical].count) / Double(router.experts)
-    }
+    ).load(scores, threads: threads)
+    let targets = LoadTargets(rule: router.rule, copies: copies.map(\.count), natural: natural)
     let solution = try TokenBiasSolver(
-      SelectionBiasSolver(rule: router.rule, selectable: selectable, threads: options.threads),
-      strength: s
+      SelectionBiasSolver(rule: router.rule, selectable: selectable, threads: threads),
+      strength: strength, reach: reach
     ).solve(
-      scores: scores, latent: latent, targets: targets, from: router.selectionBias)
+      scores: scores, latent: latent, targets: targets.targets(strength: strength),
+      from: router.selectionBias)
     router.selectionBias = solution.selectionBias
     router.tokenBias = solution.tokenBias
   }

@@ -50,7 +50,7 @@ extension PrototypeFit {
     let placed = router.placed(order)
     return PrototypeFit(
       router: placed, explainedVariance: explainedVariance, clones: placed.copies, stages: stages,
-      phases: phases)
+      phases: phases, cost: cost)
   }
 
   /// The same with its experts where ranks are even.
@@ -65,7 +65,7 @@ extension PrototypeFit {
       router: placed, explainedVariance: explainedVariance, clones: placed.copies,
       stages: stages + [
         .init(means: .evenExperts, imbalance: imbalance, error: error)
-      ], phases: phases)
+      ], phases: phases, cost: cost)
   }
 }
 

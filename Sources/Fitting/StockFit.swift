@@ -41,34 +41,42 @@ struct StockFit {
   private let physicalTargets: [Double]
   /// Squared output norm of each logical expert over the mean square of the layer's output, [F].
   private let importance: [Float]
+  /// Relative excess or lack of load that prices leave alone.
+  private let slack: Float
 
   // Figures: Gini and output error (single layers, by a prototype in PyTorch) or loss in nats
   // (whole models), on held-out tokens; HowItWorks.md names the models.
 
-  /// Tokens of a step, and of them those that one thread takes at a time. Not measured apart.
-  private static let batch = 1024
-  private static let block = 256
-  /// Not measured apart: single layers were compared after 600 steps and after 1,500.
-  private static let steps = 1500
+  /// Tokens of a step, and of them those that one thread takes at a time; the product with `steps`
+  /// is what a fit costs. On a Qwen3-MoE and a Mixtral, loads then made exact, 1,500 steps of 1,024
+  /// tokens gave 0.051, +0.076 and 0.029, +0.052, 6,000 of 256 give 0.051, +0.053 and 0.031,
+  /// +0.045; 20,000 of 256 gave 0.051, +0.049 and 0.030, +0.054. (All by the prototype, as the
+  /// next; the first at a rate of 0.01 and a constant temperature gave +0.070 and +0.061.)
+  private static let batch = 256
+  private static let block = 128
+  private static let steps = 6000
   /// Adam's first step at full strength, relative to a row that moves logits by their typical
-  /// spread. Not measured apart; that it shrinks with the strength, and the temperature too, is: at
-  /// strength 0.2 on a Qwen3-MoE +0.0160 nats instead of +0.0239.
-  private static let rate: Float = 0.01
-  /// h of SoftRouting at full strength, relative to the typical spread. 0.6 times the earlier width
-  /// took three layers from 0.046, 0.259 and 0.066, 0.259 and 0.085, 0.267 to 0.048, 0.254 and
-  /// 0.062, 0.252 and 0.077, 0.261.
+  /// spread: 0.005, 0.01 and 0.02 gave +0.072, +0.070 and +0.065 on the Qwen3-MoE, +0.066, +0.061
+  /// and +0.063 on the Mixtral. That it shrinks with the strength, and the temperature too, brings
+  /// at strength 0.2 on a Qwen3-MoE +0.0160 nats instead of +0.0239.
+  private static let rate: Float = 0.02
+  /// h of SoftRouting at full strength, relative to the typical spread, and the part of it that is
+  /// left at the end: a border that is soft while experts find their places, and nearly the real
+  /// one at last. Down to 0.2: +0.053 and +0.050; to 0.05: +0.048 and +0.042.
   private static let temperature: Float = 0.15
+  private static let lastTemperature: Float = 0.05
   /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
-  /// of the output's mean square. With the penalty the three layers had 0.090, 0.244 and 0.103,
-  /// 0.247 and 0.120, 0.252 (loads within 20 %); without, experts died: 0.136, 0.258 and 0.191,
-  /// 0.342 and 0.375, 0.362. The two values were not measured apart.
+  /// of the output's mean square. With the penalty three layers had Gini 0.090, output error 0.244
+  /// and 0.103, 0.247 and 0.120, 0.252 (loads within 20 %); without, experts died: 0.136, 0.258 and
+  /// 0.191, 0.342 and 0.375, 0.362. Rates of 0.0005 and 0.002 differ by less than seeds do.
   private static let multiplierRate: Float = 0.0005
   private static let penalty: Float = 0.3
-  /// Relative excess or lack of load that prices leave alone: the place on the curve of balance and
-  /// loss. On a Qwen3-MoE and a Mixtral 0.1 gave 0.066, +0.050 and 0.077, +0.026; 0.075 gives
-  /// 0.057, +0.058 and 0.068, +0.030; 0.05 gave 0.054, +0.057 and 0.059, +0.028. Seeds differ by
-  /// 0.003 nats.
-  private static let slack: Float = 0.075
+  /// What a step leaves of the load that the steps before it counted.
+  private static let memory = 0.97
+  /// `slack` where the layer's share of the residual stream is usual or not known: the place on the
+  /// curve of balance and loss. On the two models 0.075 gave 0.059, +0.044 and 0.046, +0.033; 0.03 gave 0.051, +0.051
+  /// and 0.035, +0.043.
+  private static let slack: Float = 0.05
   /// Weight of a clone's own cluster at the start, and the share of the steps after which it is 0.
   /// Not measured apart.
   private static let pull: Float = 0.1
@@ -84,10 +92,10 @@ struct StockFit {
   }
 
   /// `set` are the tokens to train on; `norms` [F] the mean norms of the experts' outputs, where
-  /// they are known.
+  /// they are known, as is `cost`.
   init(
-    _ set: CalibrationSet, prototype: PrototypeRouter, norms: [Double]?, stock: FitOptions.Stock,
-    options: FitOptions
+    _ set: CalibrationSet, prototype: PrototypeRouter, cost: BalanceCost?, norms: [Double]?,
+    stock: FitOptions.Stock, options: FitOptions
   ) throws(RegateError) {
     self.set = set
     self.prototype = prototype
@@ -104,6 +112,7 @@ struct StockFit {
     var wanted = set.assignment
     for entry in wanted.weights.indices { wanted.weights[entry] /= set.router.rule.scale }
     self.wanted = wanted
+    slack = Self.slack * (cost?.slack ?? 1)
     importance = Self.importance(
       norms ?? [Double](repeating: 1, count: prototype.experts), wanted)
   }
@@ -168,6 +177,7 @@ struct StockFit {
     // steps: else they alone cost more than the balance.
     let strength = Float(options.strength)
     let temperature = Self.temperature * strength * spread.compared
+    let cooling = logf(Self.lastTemperature)
     let rate =
       Self.rate * strength.squareRoot() * spread.logit / Float(set.inputs.columns).squareRoot()
     var order: [Int] = []
@@ -182,7 +192,7 @@ struct StockFit {
         selection: selection, physicalToLogical: prototype.physicalToLogical,
         importance: importance,
         prices: zip(multipliers, beyond).map { $0 + Self.penalty * $1 },
-        temperature: temperature, comparesScores: stock.hasSelectionBias,
+        temperature: temperature * expf(cooling * progress), comparesScores: stock.hasSelectionBias,
         pull: Self.pull * max(0, 1 - progress / Self.pullEnd))
       var (gradient, counted) = gradient(gate, tokens, setting)
       for row in 0..<experts where !learning[row] {
@@ -192,9 +202,9 @@ struct StockFit {
       adam.update(&gate, gradient: gradient, rate: rate * decay, units: scale)
       for expert in 0..<experts {
         let share = Double(counted[expert]) / Double(tokens.count * prototype.rule.topK)
-        load[expert] = 0.9 * load[expert] + 0.1 * share
+        load[expert] = Self.memory * load[expert] + (1 - Self.memory) * share
         let excess = Float(load[expert] / max(physicalTargets[expert], 1e-6) - 1)
-        beyond[expert] = min(excess - min(max(excess, -Self.slack), Self.slack), 2)
+        beyond[expert] = min(excess - min(max(excess, -slack), slack), 2)
         multipliers[expert] += Self.multiplierRate * beyond[expert]
       }
     }

@@ -34,6 +34,7 @@ package struct TokenBiasSolver: Sendable {
 
   private let solver: SelectionBiasSolver
   private let strength: Double
+  private let reach: Double
 
   /// How far token-dependent biases follow the moments at full strength. A balanced Qwen3-MoE's
   /// held-out Gini goes from 0.041 to 0.035 for +0.002 nats; on a DeepSeek-V3 that was trained
@@ -44,10 +45,11 @@ package struct TokenBiasSolver: Sendable {
   /// How far a pass moves them to where the moments want them.
   private static let damping: Float = 0.1
 
-  /// `strength` is that of the fit, 0...1.
-  package init(_ solver: SelectionBiasSolver, strength: Double) {
+  /// `strength` is that of the fit, 0...1; `reach` multiplies token-dependent biases.
+  package init(_ solver: SelectionBiasSolver, strength: Double, reach: Double = 1) {
     self.solver = solver
     self.strength = strength
+    self.reach = reach
   }
 
   /// The biases that give `targets` [F], shares of T*K that sum to 1, on `scores` [T,F] of
@@ -75,7 +77,7 @@ package struct TokenBiasSolver: Sendable {
     let scores = allScores.gathering(rows: sample)
     let places = axes.coordinates(latent.gathering(rows: sample), threads: solver.threads)
     let unit = solver.scoreSpread(scores)
-    let pull = axes.shares.map { Float(Self.following * strength * max(0, $0)) * unit }
+    let pull = axes.shares.map { Float(Self.following * reach * strength * max(0, $0)) * unit }
     let logicals = targets.indices.filter { solver.selectable[$0] && targets[$0] > 0 }
     var tokenBias = Matrix(rows: targets.count, columns: places.columns)
     var bias = start

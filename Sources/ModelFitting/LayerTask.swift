@@ -67,6 +67,8 @@ struct LayerTask {
   private struct Evidence {
     var outputs: OutputSketch?
     var protected: [ProtectedLoad] = []
+    /// E|h|² of the residual stream, where the model is run.
+    var residualSquare: Double?
   }
 
   /// The evidence for each candidate; one for all on captures, whose inputs are the same.
@@ -76,6 +78,8 @@ struct LayerTask {
     let sketches = try self.sketches([fittedRows] + protectedRows, streams: streams)
     return (0..<streams).map { stream in
       var evidence = Evidence(outputs: sketches?[stream][0])
+      evidence.residualSquare = walk.residualSquare(
+        stream: stream + 1, rows: ExpertSampling.Tokens(fittedRows).sampled)
       for (place, rows) in protectedRows.enumerated() {
         let assignment = original.route(
           walk.inputs(stream: stream + 1, rows: rows), threads: fitter.threads)
@@ -117,7 +121,7 @@ struct LayerTask {
   ) throws(RegateError) -> (fitted: FittedLayer, fit: LayerFit) {
     let fit = try LayerFitter.fit(
       inputs: inputs, original: original, outputs: evidence.outputs,
-      options: options(candidate, evidence.protected))
+      options: options(candidate, evidence))
     let stock = fit.stock.map {
       FamilyRouter(
         gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
@@ -130,7 +134,7 @@ struct LayerTask {
     return (fitted, fit)
   }
 
-  private func options(_ candidate: FitCandidate, _ protected: [ProtectedLoad]) -> FitOptions {
+  private func options(_ candidate: FitCandidate, _ evidence: Evidence) -> FitOptions {
     let settings = fitter.settings
     // There the latent size and the steps that are asked for are those of what is written.
     let official = candidate.forms.contains(.lprOfficial)
@@ -140,7 +144,12 @@ struct LayerTask {
       latent: official ? .automatic : settings.latent, form: settings.latentForm,
       refinementSteps: official
         ? FitOptions.defaultRefinement(at: .automatic) : settings.steps,
-      protected: protected, seed: settings.seed, threads: fitter.threads)
+      protected: evidence.protected, seed: settings.seed, threads: fitter.threads)
+    // A Gini that is asked for is not traded for loss.
+    if case .targetGini = candidate.budget {
+    } else {
+      options.residualSquare = evidence.residualSquare
+    }
     if official {
       options.official = .init(
         latent: settings.latent,

@@ -116,6 +116,12 @@ package final class LayerWalk {
     return Matrix(rows: rows.count, columns: pass.model.hiddenSize, values: values)
   }
 
+  /// The mean squared norm of the residual stream that the layer's output will be added to, over
+  /// rows of a stream; nil on captures.
+  package func residualSquare(stream: Int, rows: [Int]) -> Double? {
+    pass?.residualSquare(stream: stream, rows: rows)
+  }
+
   /// Where `router` sends the tokens of a stream.
   package func route(_ router: some Router, stream: Int) -> Assignment {
     if let captured { return router.route(captured, threads: threads) }

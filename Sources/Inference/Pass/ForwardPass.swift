@@ -153,6 +153,15 @@ package final class ForwardPass {
     return inputs[min(stream, inputs.count - 1)][rows ?? 0..<tokenCount].matrix
   }
 
+  /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will be
+  /// added to; only after its attention.
+  package func residualSquare(stream: Int, rows: [Int]) -> Double {
+    precondition(isAfterAttention && stream >= 0 && stream < streams && !rows.isEmpty)
+    let part = newCopy(rows: rows.count)
+    part.gather(hidden[min(stream, hidden.count - 1)], rows: rows.map(Int32.init)[...])
+    return part.squaredNorms.reduce(0, +) / Double(rows.count)
+  }
+
   /// The router that the checkpoint itself has for the next layer.
   package func originalRouter() throws(RegateError) -> FamilyRouter {
     guard let moeLayer, !model.layout.hasPrototypeRouter else {
