@@ -48,8 +48,8 @@ package struct FitOptions: Sendable, Hashable {
   package var strength: Double
   /// Even ranks instead of even experts; `strength` is then 1.
   package var ranks: RankBalance?
-  /// E|h|² of the residual stream that the layer's output is added to, where it is known: balance is
-  /// then bought where it is cheap (BalanceCost.swift).
+  /// E|h|² of the residual stream that the layer's output is added to, where it is known: balance
+  /// is then bought where it is cheap (BalanceCost.swift).
   package var residualSquare: Double?
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
@@ -64,6 +64,10 @@ package struct FitOptions: Sendable, Hashable {
   package var protected: [ProtectedLoad]
   package var seed: UInt64
   package var threads: Int
+
+  /// Whether a layer without balance to gain stays as it is. Even ranks are judged by ranks; an
+  /// encoder and a similarity that were asked for are those of all layers.
+  var leavesEvenLayers: Bool { ranks == nil && form.isLinear }
 
   package init(
     clones: Bool = true, strength: Double = 1, ranks: RankBalance? = nil,

@@ -19,7 +19,8 @@ package struct LayerFit: Sendable {
   /// The router of the official LPR code: every physical expert has a key of its own, nothing acts
   /// on selection alone.
   package let official: PrototypeRouter?
-  /// Nothing was asked for: the checkpoint's router and experts stay as they are.
+  /// The checkpoint's router and experts stay as they are: nothing was asked for, or there is no
+  /// balance to gain.
   package let isUnchanged: Bool
   /// Share of the logits' variance that the latent space keeps.
   package let explainedVariance: Double

@@ -19,10 +19,8 @@ package enum LayerFitter {
     var clock = PhaseClock()
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
     clock.lap("original routing")
-    var fit = try prototype(set, outputs, options)
-    clock.add(fit.phases)
-    let isUnchanged = options.strength == 0 || leavesAlone(fit, original)
-    var stock = try stock(set, fit, outputs?.norms, isUnchanged, options)
+    var (fit, stock) = try routers(set, outputs, options, &clock)
+    let isUnchanged = fit.leaves(original)
     if !isUnchanged, let ranks = options.ranks, ranks.followsStock, let found = stock {
       // A linear gate does not give clones the shares that the plan gave them.
       let order = ranks.placement(
@@ -33,7 +31,7 @@ package enum LayerFitter {
       fit = fit.placed(order)
     }
     clock.lap("stock form")
-    let official = isUnchanged ? nil : try official(set, stock: stock, options)
+    let official = options.strength == 0 ? nil : try official(set, stock: stock, options)
     clock.lap("official form")
     return LayerFit(
       prototype: fit.router, stock: stock, official: official, isUnchanged: isUnchanged,
@@ -41,19 +39,28 @@ package enum LayerFitter {
       phases: clock)
   }
 
-  private static func prototype(
-    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
-  ) throws(RegateError) -> PrototypeFit {
-    if let ranks = options.ranks {
-      return try PrototypeFit.fit(set, outputs: outputs, ranks: ranks, options: options)
+  /// The new routers, which are the original's where a layer has no balance to gain, or gained none
+  /// in one of its forms.
+  private static func routers(
+    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions,
+    _ clock: inout PhaseClock
+  ) throws(RegateError) -> (PrototypeFit, LayerFit.Stock?) {
+    let gain = BalanceGain(set, threads: options.threads)
+    let unchanged = PrototypeFit.unchanged(set.router)
+    func stock(_ fit: PrototypeFit) throws(RegateError) -> LayerFit.Stock? {
+      try self.stock(set, fit, outputs?.norms, options)
     }
-    guard options.strength > 0 else { return PrototypeFit.unchanged(set.router) }
-    return try PrototypeFit.fit(set, outputs: outputs, options: options)
-  }
-
-  /// Whether a fit for even ranks found nothing to do.
-  private static func leavesAlone(_ fit: PrototypeFit, _ original: FamilyRouter) -> Bool {
-    !fit.stages.isEmpty && fit.router == PrototypeFit.unchanged(original).router
+    if options.strength == 0 || options.leavesEvenLayers && !gain.isPossible {
+      return (unchanged, try stock(unchanged))
+    }
+    let fit = try PrototypeFit.fit(set, outputs, options)
+    clock.add(fit.phases)
+    let linear = try stock(fit)
+    guard options.leavesEvenLayers else { return (fit, linear) }
+    let isReached =
+      gain.isReached(by: fit.router)
+      && linear.map { gain.isReached(by: $0.router(set.router)) } ?? true
+    return isReached ? (fit, linear) : (unchanged, try stock(unchanged))
   }
 
   private static func requireUsable(_ inputs: Matrix) throws(RegateError) {
@@ -71,11 +78,10 @@ package enum LayerFitter {
   }
 
   private static func stock(
-    _ set: CalibrationSet, _ fit: PrototypeFit, _ norms: [Double]?, _ isUnchanged: Bool,
-    _ options: FitOptions
+    _ set: CalibrationSet, _ fit: PrototypeFit, _ norms: [Double]?, _ options: FitOptions
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
-    guard !isUnchanged else {
+    guard !fit.leaves(set.router) else {
       return LayerFit.Stock(gate: set.router.gate, selectionBias: set.router.selectionBias)
     }
     let result = try StockFit(

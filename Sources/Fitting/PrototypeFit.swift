@@ -34,6 +34,19 @@ package struct PrototypeFit: Sendable {
 
   private static let sampleTokens = 8192
 
+  /// Fits to all tokens of `set`, for even experts or even ranks.
+  static func fit(
+    _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions
+  ) throws(RegateError) -> PrototypeFit {
+    guard let ranks = options.ranks else { return try fit(set, outputs: outputs, options: options) }
+    return try fit(set, outputs: outputs, ranks: ranks, options: options)
+  }
+
+  /// Whether it leaves a layer exactly as it is.
+  func leaves(_ original: FamilyRouter) -> Bool {
+    router == PrototypeFit.unchanged(original).router
+  }
+
   /// Fits to all tokens of `set`.
   package static func fit(
     _ set: CalibrationSet, outputs: OutputSketch?, options: FitOptions

@@ -3,11 +3,12 @@
 // A differentiable stand-in for a family's routing over physical experts, for one token with logits
 // l [E].
 //
-//   e_j = exp(l_j - max l), or the score pi_j where it is not a softmax    weight before the sum
+//   e_j = exp(l_j - max l), or the score pi_j where it is not a softmax
+//   g_j = e_j, or 1 in the sparse mixer, which masks all rivals but near ones    weight before the sum
 //   c_j = l_j, or pi_j + b_j where selection compares scores               what selection compares
 //   t   = the mean of the K-th and the next c
 //   m_j = 1 / (1 + exp(-(c_j - t) / h))                                    soft membership
-//   w_j = e_j m_j / sum_i e_i m_i      (no sum where the family does not renormalise)
+//   w_j = g_j m_j / sum_i g_i m_i      (no sum where the family does not renormalise)
 //   u_f = sum of w_j over the physical experts j of logical expert f
 //
 //   loss = sum_f a_f (u_f - v_f)² + sum_j price_j m_j + pull * -sum_j p_j log(e_j / sum_i e_i)
@@ -66,6 +67,9 @@ package struct SoftRouting {
   }
 
   private let setting: Setting
+  /// Whether a weight is 1 whatever the logit.
+  private let weighsAlike: Bool
+  /// e
   private var value: [Float]
   /// d log e / d l
   private var logSlope: [Float]
@@ -80,6 +84,7 @@ package struct SoftRouting {
 
   package init(_ setting: Setting) {
     self.setting = setting
+    weighsAlike = setting.selection.rule.scoring == .sparseMixer
     let zeros = [Float](repeating: 0, count: setting.prices.count)
     (value, logSlope, compared, comparedSlope) = (zeros, zeros, zeros, zeros)
     (member, logicalSlope) = (zeros, zeros)
@@ -102,7 +107,7 @@ package struct SoftRouting {
     var kept: Float = 0
     for expert in value.indices {
       total += value[expert]
-      kept += value[expert] * member[expert]
+      kept += weight(expert) * member[expert]
     }
     let sum = max(renormalises ? kept : rule.scoring == .softmax ? total : 1, 1e-20)
     let mean = findLogicalSlopes(wanted, sum: sum)
@@ -114,11 +119,13 @@ package struct SoftRouting {
       let shared = !renormalises && rule.scoring == .softmax ? mean : 0
       let away =
         member[expert] * (1 - member[expert]) / setting.temperature
-        * (slope * value[expert] / sum + setting.prices[expert])
+        * (slope * weight(expert) / sum + setting.prices[expert])
       pushed += away
+      let weighed =
+        weighsAlike ? 0 : (slope * member[expert] - shared) / sum * value[expert] * logSlope[expert]
       gradient.append(
-        (slope * member[expert] - shared) / sum * value[expert] * logSlope[expert]
-          + away * comparedSlope[expert] + setting.pull * value[expert] / total * logSlope[expert])
+        weighed + away * comparedSlope[expert]
+          + setting.pull * value[expert] / total * logSlope[expert])
     }
     gradient[start + border.lowestIn] -=
       pushed * (border.highestOut == nil ? 1 : 0.5) * comparedSlope[border.lowestIn]
@@ -134,7 +141,7 @@ package struct SoftRouting {
   private mutating func findLogicalSlopes(_ wanted: Sparse, sum: Float) -> Float {
     for logical in logicalSlope.indices { logicalSlope[logical] = 0 }
     for expert in value.indices {
-      logicalSlope[setting.physicalToLogical[expert]] += value[expert] * member[expert] / sum
+      logicalSlope[setting.physicalToLogical[expert]] += weight(expert) * member[expert] / sum
     }
     for (logical, weight) in zip(wanted.places, wanted.values) {
       logicalSlope[Int(logical)] -= weight
@@ -144,10 +151,14 @@ package struct SoftRouting {
     }
     var mean: Float = 0
     for expert in value.indices {
-      mean += logicalSlope[setting.physicalToLogical[expert]] * value[expert] * member[expert] / sum
+      mean +=
+        logicalSlope[setting.physicalToLogical[expert]] * weight(expert) * member[expert] / sum
     }
     return mean
   }
+
+  /// g of one expert.
+  private func weight(_ expert: Int) -> Float { weighsAlike ? 1 : value[expert] }
 
   private mutating func evaluate(_ logits: Span<Float>) {
     var largest = -Float.infinity

@@ -145,10 +145,11 @@ struct LayerTask {
       refinementSteps: official
         ? FitOptions.defaultRefinement(at: .automatic) : settings.steps,
       protected: evidence.protected, seed: settings.seed, threads: fitter.threads)
-    // A Gini that is asked for is not traded for loss.
-    if case .targetGini = candidate.budget {
-    } else {
+    switch candidate.budget {
+    case .strength, .maxLossIncrease, .maxOutputError:
       options.residualSquare = evidence.residualSquare
+    // Balance that is asked for in figures is not traded for loss.
+    case .targetGini, .evenRanks: break
     }
     if official {
       options.official = .init(

@@ -19,6 +19,7 @@ extension ModelFit {
         zip(layerIndices, figures).map { index, figures in
           figures.json(index: index, form, judged: judged)
         }),
+      "unchanged_layers": .integers(unchangedLayers),
       "held_out_gini": .optional(heldOutGini(form)),
       "judged_form": .string(origin.form.rawValue),
       "rank_max_over_mean": rankImbalance(form).map { entries in

@@ -67,6 +67,12 @@ public struct ModelFit: Sendable {
   /// The numbers of the fitted layers.
   public var layerIndices: [Int] { layers.map(\.fitted.index) }
 
+  /// The numbers of those layers that stay as they are: nothing was asked for, or they had no
+  /// balance to gain.
+  public var unchangedLayers: [Int] {
+    layers.filter(\.fitted.isUnchanged).map(\.fitted.index)
+  }
+
   /// The figures of each fitted layer, in the order of `layerIndices`.
   public var figures: [LayerFigures] { layers.map(\.figures) }
 

@@ -78,24 +78,25 @@ struct PrototypeFitTests {
 
   @Test func `a full latent space keeps the routing and a small one keeps less`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, seed: 8)
-    func fit(_ latent: FitOptions.Latent) throws -> LayerFit {
+    let set = CalibrationSet(inputs: layer.calibration, router: layer.router, threads: 2)
+    func fit(_ latent: FitOptions.Latent) throws -> PrototypeFit {
       // Splitting without balancing: choices are those of the latent router.
-      try LayerFitter.fit(
-        inputs: layer.calibration, original: layer.router,
+      try PrototypeFit.fit(
+        set, outputs: nil,
         options: FitOptions(clones: false, strength: 1e-9, latent: latent, threads: 2))
     }
     let full = try fit(.size(16))
     let small = try fit(.size(4))
     let automatic = try fit(.automatic)
-    func overlap(_ fit: LayerFit) -> Double {
-      layer.agreement(fit.prototype, on: layer.calibration).overlap
+    func overlap(_ fit: PrototypeFit) -> Double {
+      layer.agreement(fit.router, on: layer.calibration).overlap
     }
     #expect(overlap(full) > 0.999)
     #expect(overlap(small) < 0.95)
     #expect(overlap(automatic) > 0.99)
     #expect(small.explainedVariance < automatic.explainedVariance)
     #expect(automatic.explainedVariance <= 1 + 1e-9)
-    #expect(automatic.prototype.latentSize <= 16 && small.prototype.latentSize == 4)
+    #expect(automatic.router.latentSize <= 16 && small.router.latentSize == 4)
   }
 
   @Test func `a handful of tokens is enough`() throws {

@@ -19,7 +19,7 @@ struct SoftRoutingTests {
   private static func loss(
     _ logits: [Double], rule: RoutingRule, kept: Range<Int>, wanted: [Double], cells: [Double]
   ) -> Double {
-    let isSoftmax = rule.scoring == .softmax
+    let isSoftmax = rule.scoring != .sigmoid
     let largest = logits.max() ?? 0
     let values = logits.map { isSoftmax ? exp($0 - largest) : 1 / (1 + exp(-$0)) }
     let total = values.reduce(0, +)
@@ -32,10 +32,11 @@ struct SoftRoutingTests {
     let sum =
       rule.normalise
       ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
-      : isSoftmax ? total : 1
+      : rule.scoring == .softmax ? total : 1
+    let weights = rule.scoring == .sparseMixer ? values.map { _ in 1 } : values
     var errors = wanted.map { -$0 }
     for expert in values.indices {
-      errors[physicalToLogical[expert]] += values[expert] * members[expert] / sum
+      errors[physicalToLogical[expert]] += weights[expert] * members[expert] / sum
     }
     var loss = 0.0
     for place in errors.indices {
@@ -50,11 +51,13 @@ struct SoftRoutingTests {
     experts: 8, topK: 3, scoring: .softmax, normalise: true)
   private static let plainSoftmax = RoutingRule(
     experts: 8, topK: 3, scoring: .softmax, normalise: false)
+  private static let sparseMixer = RoutingRule(
+    experts: 8, topK: 2, scoring: .sparseMixer, normalise: false, jitter: 0.01)
   private static let groups = RoutingRule(
     experts: 8, topK: 3, scoring: .sigmoid, normalise: true, normaliseGuard: .add(1e-20),
     groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
 
-  @Test(arguments: [softmax, plainSoftmax, groups])
+  @Test(arguments: [softmax, plainSoftmax, sparseMixer, groups])
   func `the gradient is that of the stated loss`(rule: RoutingRule) {
     let logits: [Double] = [0.3, 1.9, 1.1, -0.4, 0.2, -1.5, -0.9, -2.2]
     let wanted: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
@@ -78,7 +81,7 @@ struct SoftRoutingTests {
       logits: narrow.span, wanted: sparse(wanted), cells: sparse(cells),
       workspace: &workspace, load: &load, gradient: &gradient)
     // Experts 0 to 3 are the better group.
-    #expect(load == [1, 1, 1, 0, 0, 0, 0, 0])
+    #expect(load == [rule.topK == 3 ? 1 : 0, 1, 1, 0, 0, 0, 0, 0])
     let kept = rule.groups == nil ? 0..<8 : 0..<4
     #expect(gradient.count == 8)
     for expert in 0..<8 {

@@ -17,7 +17,7 @@ struct FitReport {
   /// Lines for a terminal.
   var lines: [String] {
     var lines = [table.render(), ""]
-    lines += rankLines
+    lines += rankLines + layersLeftAlone
     if let fidelity { lines += [fidelity.render(), "", Self.fidelityNote] }
     return lines + (fit.isJudged(by: form) ? verdict : [otherForm])
   }
@@ -98,19 +98,33 @@ struct FitReport {
 
   /// Names the layers where the held-out tokens show nothing gained.
   private var evenLayers: [String] {
-    let even = zip(fit.layerIndices, fit.figures).filter { _, layer in
+    let even = zip(fit.layerIndices, fit.figures).filter { index, layer in
       guard let before = layer.original.heldOut?.metrics.gini,
         let after = layer.evidence(of: form)?.heldOut?.metrics.gini
       else { return false }
-      return before <= after
+      return before <= after && !fit.unchangedLayers.contains(index)
     }
     guard !even.isEmpty, fit.strength > 0, fit.origin.budget.ranks == nil else { return [] }
-    let names = even.map { String($0.0) }.joined(separator: ", ")
     return [
-      "Layers \(names): on the held-out tokens the original is as balanced as the fit. Where a load is "
+      "Layers \(Self.list(even.map(\.0))): on the held-out tokens the original is as balanced as the fit. Where a load is "
         + "even already, a new router costs quality and gains nothing; a larger calibration set shows "
         + "whether that is so."
     ]
+  }
+
+  /// Names the layers that no router makes more even.
+  private var layersLeftAlone: [String] {
+    guard !fit.unchangedLayers.isEmpty, fit.strength > 0, fit.origin.budget.ranks == nil else {
+      return []
+    }
+    return [
+      "Layers \(Self.list(fit.unchangedLayers)): left alone. On the fitted tokens their load is as even as "
+        + "chance lets so many tokens be, or no new router made it more even.", "",
+    ]
+  }
+
+  private static func list(_ layers: [Int]) -> String {
+    layers.map(String.init).joined(separator: ", ")
   }
 
   // MARK: The official form
