@@ -4,7 +4,7 @@
 // l [E].
 //
 //   e_j = exp(l_j - max l), or the score pi_j where it is not a softmax
-//   g_j = e_j, or 1 in the sparse mixer, which masks all rivals but near ones    weight before the sum
+//   g_j = e_j, or 1 in the sparse mixer, which masks rivals                weight before the sum
 //   c_j = l_j, or pi_j + b_j where selection compares scores               what selection compares
 //   t   = the mean of the K-th and the next c
 //   m_j = 1 / (1 + exp(-(c_j - t) / h))                                    soft membership
