@@ -153,8 +153,8 @@ package final class ForwardPass {
     return inputs[min(stream, inputs.count - 1)][rows ?? 0..<tokenCount].matrix
   }
 
-  /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will be
-  /// added to; only after its attention.
+  /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will
+  /// be added to; only after its attention.
   package func residualSquare(stream: Int, rows: [Int]) -> Double {
     precondition(isAfterAttention && stream >= 0 && stream < streams && !rows.isEmpty)
     let part = newCopy(rows: rows.count)

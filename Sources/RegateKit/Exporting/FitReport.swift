@@ -118,8 +118,8 @@ struct FitReport {
       return []
     }
     return [
-      "Layers \(Self.list(fit.unchangedLayers)): left alone. On the fitted tokens their load is as even as "
-        + "chance lets so many tokens be, or no new router made it more even.", "",
+      "Layers \(Self.list(fit.unchangedLayers)): left alone. On the fitted tokens their load is as "
+        + "even as chance lets so many tokens be, or no new router made it more even.", "",
     ]
   }
 
