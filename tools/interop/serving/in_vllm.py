@@ -53,7 +53,7 @@ def prepare():
 
     import vllm.v1.engine.llm_engine
     import vllm.v1.executor.multiproc_executor as executor
-    import vllm.v1.worker.cpu_worker
+    import vllm.v1.worker.cpu_worker  # noqa: F401
 
     import worker  # noqa: F401
 
