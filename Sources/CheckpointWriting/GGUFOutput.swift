@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The files of a patched GGUF checkpoint: every tensor keeps name, shape and order, and its type
-// but for a router's that is widened; the header gains provenance keys and enough padding that the
-// data before the first widened tensor move by whole file system blocks.
+// The files of a patched GGUF checkpoint: every tensor keeps name and order, its type but for a
+// router's that is widened, and its shape but where experts are pruned; the header gains provenance
+// keys and enough padding that the data before the first such tensor move by whole file system
+// blocks.
 
+import Architectures
 package import ByteStorage
 package import Checkpoints
 import Forms
@@ -19,6 +21,9 @@ package struct GGUFOutput: CheckpointWriter {
   package let name: String
 
   private var routerChanges: [TensorChange] { patches.flatMap(\.router.changes) }
+
+  /// Experts of each layer where some are pruned.
+  private var expertCount: Int? { patches.first(where: \.isPruning)?.physicalToLogical.count }
 
   /// The ranges that change in tensors that keep their type; no header is among them.
   private func patchSet() throws(RegateError) -> PatchSet {
@@ -47,28 +52,30 @@ package struct GGUFOutput: CheckpointWriter {
   /// The files of the model.
   package func files() throws(RegateError) -> [OutputFile] {
     let bytes = try patchSet()
-    var widened: [String: TensorChange.Replacement] = [:]
-    for change in routerChanges where !change.keepsLayout {
-      widened[change.tensor.name] = change.replacement
-    }
+    let relaid = RelaidTensors(patches, of: checkpoint)
     var files: [OutputFile] = []
     for (index, part) in checkpoint.parts.enumerated() {
       var header = GGUFHeader(part)
       if index == 0 {
         for (key, value) in provenance { header.metadata[key] = value }
+        if let expertCount {
+          header.metadata["\(checkpoint.architecture).\(ModelLayout.expertCountKey)"] = .uint32(
+            UInt32(expertCount))
+        }
       }
       for place in header.tensors.indices {
-        guard let new = widened[header.tensors[place].name] else { continue }
+        guard let new = relaid.changed[header.tensors[place].name] else { continue }
         header.tensors[place].type = new.type
+        header.tensors[place].shape = new.shape
       }
       try header.alignData(with: part.dataStart, file: part.file.path)
       let encoded = try header.encoded(file: part.file.path)
       var file = OutputFile(name: partName(index), segments: [.bytes(encoded.bytes)])
-      if part.tensors.contains(where: { widened[$0.name] != nil }) {
+      if part.tensors.contains(where: { relaid.changed[$0.name] != nil }) {
         for (tensor, range) in zip(part.tensors, encoded.ranges) {
           file.pad(to: range.lowerBound)
-          if let new = widened[tensor.name] {
-            file.append([.bytes(new.bytes)])
+          if let new = relaid.changed[tensor.name] {
+            file.append(new.contents)
           } else {
             file.append(bytes.segments(of: part.file, index: index, range: tensor.range))
           }

@@ -21,6 +21,7 @@ extension Manifest {
   package static func movedExperts(of model: Model) -> String? {
     var next = earlier(of: model)
     while let json = next {
+      if json["options"]?["pruned_experts"] != nil { return "pruned experts" }
       let moved = (json["layers"]?.arrayValue ?? []).contains { layer in
         let map = (layer["physical_to_logical"]?.arrayValue ?? []).map(\.intValue)
         return map != map.indices.map { $0 }

@@ -74,7 +74,7 @@ enum ModelCard {
   static func section(_ manifest: Manifest) -> String {
     let parts = parts(manifest)
     var lines = [
-      begin, "## Balanced routing", "",
+      begin, "## \(parts.title)", "",
       "Made from \(code(manifest.source)) by Regate \(RegateVersion.current): \(parts.deed) Every other "
         + "tensor has the original's bytes.",
       "", "| | |", "|---|---|", "| base model | \(code(manifest.source)) |",
@@ -84,16 +84,36 @@ enum ModelCard {
     return lines.joined(separator: "\n")
   }
 
-  private static func parts(_ manifest: Manifest) -> (deed: String, rows: [(String, String)]) {
+  private static func parts(
+    _ manifest: Manifest
+  ) -> (title: String, deed: String, rows: [(String, String)]) {
+    let balanced = "Balanced routing"
     switch manifest.deed {
     case .conversion(let fit, let form, let file):
-      return (
-        (fit.origin.clones ? "hot experts are copied over hardly used ones; " : "")
-          + "the routers are replaced by balanced ones.",
+      let rows =
         [("router", form.rawValue)] + options(fit.origin, form, file) + figures(fit, form)
+      if let count = fit.origin.budget.pruned {
+        return (
+          "Pruned experts",
+          "\(count) experts of each layer, whose loss changes the layer's output least, are left "
+            + "out; the others have their router rows as they were.", rows
+        )
+      }
+      if fit.origin.budget.concentrates {
+        return (
+          "Concentrated routing",
+          "the routers are replaced by ones that use fewer distinct experts for the same tokens.",
+          rows
+        )
+      }
+      return (
+        balanced,
+        (fit.origin.clones ? "hot experts are copied over hardly used ones; " : "")
+          + "the routers are replaced by balanced ones.", rows
       )
     case .placement(let map, let source):
       return (
+        balanced,
         "experts are renumbered so that expert-parallel ranks carry equal load (lossless).",
         [("load", source)] + imbalance(map)
       )
@@ -131,7 +151,10 @@ enum ModelCard {
     let budget = origin.budget.field
     var rows = file.map { [("fit", code($0))] } ?? []
     rows.append(
-      (budget.name.replacingOccurrences(of: "_", with: " "), "\(budget.value)"))
+      (
+        budget.name.replacingOccurrences(of: "_", with: " "),
+        String(decoding: budget.value.serialised(.compact), as: UTF8.self)
+      ))
     if form == .lpr { rows += [("encoder", origin.encoder), ("similarity", origin.similarity)] }
     if form.output.replacesGate {
       rows += [
@@ -176,6 +199,11 @@ enum ModelCard {
     row("Gini, new router, held-out tokens", heldOut.map { $0?.gini })
     row("least over most used expert, original", original.map(\.minOverMax))
     row("least over most used expert, new router, held-out tokens", heldOut.map { $0?.minOverMax })
+    if fit.origin.budget.concentrates {
+      let distinct = fit.distinctExperts(form)
+      row("distinct experts of \(RoutingFigures.batchTokens) tokens, original", [distinct.before])
+      row("distinct experts of \(RoutingFigures.batchTokens) tokens, new router", [distinct.after])
+    }
     if fit.isJudged(by: form), let quality = fit.quality {
       rows.append(
         (

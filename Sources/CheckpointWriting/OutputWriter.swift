@@ -133,8 +133,12 @@ package struct OutputWriter {
     let changed = Set(patches.map(\.layer.index))
     let layers = zip(model.layout.layers, fit.layers).filter { changed.contains($0.0.index) }
       .map { (layer: $0, routers: $1.fitted.routers) }
-    let patched = try form.output.configuration(
-      config, family: model.layout.family, layers: layers)
+    let patched: JSONValue? =
+      if let pruned = patches.first(where: \.isPruning) {
+        model.layout.configuration(config, experts: pruned.physicalToLogical.count)
+      } else {
+        try form.output.configuration(config, family: model.layout.family, layers: layers)
+      }
     if let patched { own.made["config.json"] = patched.serialised(.python) }
     for (name, bytes) in form.output.sideFiles { own.made[name] = bytes }
     return own

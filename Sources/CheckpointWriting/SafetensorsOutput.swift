@@ -26,10 +26,10 @@ package struct SafetensorsOutput: CheckpointWriter {
   /// Tensors that the original has not; none for the stock form.
   private var added: [SafetensorsWriter.Tensor] { patches.flatMap(\.router.added) }
 
-  /// The ranges that change in place; `changes` are the router tensors' by name, of which those
-  /// that keep their layout are among the ranges.
+  /// The ranges that change in shards that are not laid out anew; `changes` are the router tensors'
+  /// by name, of which those that keep their layout are among the ranges.
   private func patchSet(
-    _ changes: [String: TensorChange], _ renames: [String: String]
+    _ changes: [String: TensorChange], _ relaid: RelaidTensors, _ renames: [String: String]
   ) throws(RegateError) -> PatchSet {
     var bytes = PatchSet(files: checkpoint.files.count)
     for patch in patches { try patch.addExperts(to: &bytes, of: checkpoint, renaming: true) }
@@ -37,7 +37,7 @@ package struct SafetensorsOutput: CheckpointWriter {
       guard let replacement = change.replacement else { continue }
       bytes.replace(change.tensor, by: .bytes(replacement.bytes))
     }
-    for (index, part) in checkpoint.parts.enumerated() {
+    for (index, part) in checkpoint.parts.enumerated() where !relaid.touches(part) {
       guard let header = try renamedHeader(of: part, renames), header.count == part.dataStart else {
         continue
       }
@@ -84,20 +84,23 @@ package struct SafetensorsOutput: CheckpointWriter {
         throw refused(part.file.path.lastPathComponent, "its header would become longer")
       }
     }
-    return try patchSet(changes, renames)
+    return try patchSet(changes, RelaidTensors(patches, of: checkpoint), renames)
   }
 
   /// The shards, and the index where there is one.
   package func files() throws(RegateError) -> [OutputFile] {
-    let changes = routerChanges
+    let relaid = RelaidTensors(patches, of: checkpoint)
     let renames = renames
-    let bytes = try patchSet(changes, renames)
+    let bytes = try patchSet(routerChanges, relaid, renames)
     var files: [OutputFile] = []
     for (index, part) in checkpoint.parts.enumerated() {
-      let relaid = part.tensors.contains { !(changes[$0.name]?.keepsLayout ?? true) }
-      if relaid {
+      // A shard of nothing but what is left out goes as a whole.
+      if part.tensors.allSatisfy({ relaid.leftOut.contains($0.name) }), !part.tensors.isEmpty {
+        continue
+      }
+      if relaid.touches(part) {
         files.append(
-          try rewritten(part, index: index, changes: changes, renames: renames, patches: bytes))
+          try rewritten(part, index: index, relaid: relaid, renames: renames, patches: bytes))
         continue
       }
       var file = OutputFile(name: name(ofPart: index))
@@ -110,7 +113,7 @@ package struct SafetensorsOutput: CheckpointWriter {
       files.append(file)
     }
     if !added.isEmpty { files.append(try routerFile()) }
-    if let index = try index(changes: changes, renames: renames) {
+    if let index = try index(relaid: relaid, renames: renames) {
       files.append(
         OutputFile(name: SafetensorsIndex.fileName, segments: [.bytes(index.serialised(.python))]))
     }
@@ -158,23 +161,24 @@ package struct SafetensorsOutput: CheckpointWriter {
   }
 
   private func rewritten(
-    _ part: SafetensorsFile, index: Int, changes: [String: TensorChange],
+    _ part: SafetensorsFile, index: Int, relaid: RelaidTensors,
     renames: [String: String], patches: PatchSet
   ) throws(RegateError) -> OutputFile {
     var kept: [String: TensorInfo] = [:]
-    for tensor in part.tensors where changes[tensor.name].map({ $0.replacement != nil }) ?? true {
+    for tensor in part.tensors where !relaid.leftOut.contains(tensor.name) {
       kept[renames[tensor.name] ?? tensor.name] = tensor
     }
     let header = try SafetensorsHeader(
-      kept.map {
-        ($0.key, changes[$0.value.name]?.replacement?.type ?? $0.value.type, $0.value.shape)
+      kept.map { name, tensor in
+        let new = relaid.changed[tensor.name]
+        return (name, new?.type ?? tensor.type, new?.shape ?? tensor.shape)
       },
       metadata: part.metadata)
     var file = OutputFile(name: name(ofPart: index), segments: [.bytes(try header.serialised())])
     for entry in header.entries {
       guard let tensor = kept[entry.name] else { continue }
-      if let change = changes[tensor.name], !change.keepsLayout, let new = change.replacement {
-        file.append([.bytes(new.bytes)])
+      if let new = relaid.changed[tensor.name] {
+        file.append(new.contents)
       } else {
         file.append(patches.segments(of: part.file, index: index, range: tensor.range))
       }
@@ -195,7 +199,7 @@ package struct SafetensorsOutput: CheckpointWriter {
   /// The index of the output; nil where original and output are a single file. Everything that
   /// the original's index says beside sizes and places stays.
   private func index(
-    changes: [String: TensorChange], renames: [String: String]
+    relaid: RelaidTensors, renames: [String: String]
   ) throws(RegateError) -> JSONValue? {
     guard checkpoint.index != nil || !added.isEmpty else { return nil }
     var json = checkpoint.index?.raw ?? .object([:])
@@ -205,16 +209,11 @@ package struct SafetensorsOutput: CheckpointWriter {
     for (index, part) in checkpoint.parts.enumerated() {
       // Of a tensor that is in two shards, that in the later one counts.
       for tensor in part.tensors where checkpoint.tensors[tensor.name]?.file == index {
-        guard let change = changes[tensor.name] else {
-          total += tensor.range.count
-          parameters += tensor.elementCount
-          places[renames[tensor.name] ?? tensor.name] = .string(name(ofPart: index))
-          continue
-        }
-        guard let new = change.replacement else { continue }
-        total += new.bytes.count
-        parameters += tensor.elementCount
-        places[tensor.name] = .string(name(ofPart: index))
+        guard !relaid.leftOut.contains(tensor.name) else { continue }
+        let new = relaid.changed[tensor.name]
+        total += new?.byteCount ?? tensor.range.count
+        parameters += new?.shape.reduce(1, *) ?? tensor.elementCount
+        places[renames[tensor.name] ?? tensor.name] = .string(name(ofPart: index))
       }
     }
     for tensor in added {

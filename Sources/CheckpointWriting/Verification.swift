@@ -11,6 +11,7 @@ import Forms
 import Foundation
 import OrderedCollections
 import Routing
+import Tensors
 
 package struct Verification {
   private let original: any Checkpoint
@@ -48,15 +49,16 @@ package struct Verification {
       switch expected[tensor.name] {
       case .removed:
         guard output.tensors[tensor.name]?.shape != tensor.shape else {
-          throw failure(tensor.name, "the original's router is still there")
+          throw failure(tensor.name, "is still there")
         }
-      case .pieces(let pieces):
-        let written = try counterpart(of: tensor)
+      case .pieces(let pieces, let shape):
+        let written = try written(tensor.name, type: pieces[0].source.type, shape: shape)
         for piece in pieces { try compare(piece, in: written) }
-      case .bytes(let bytes):
-        try compare(bytes, name: tensor.name)
+      case .bytes(let new):
+        _ = try written(tensor.name, type: new.type, shape: new.shape)
+        try compare(new.bytes, name: tensor.name)
       case nil:
-        let written = try counterpart(of: tensor)
+        let written = try written(tensor.name, type: tensor.type, shape: tensor.shape)
         try compare(
           Piece(place: 0..<tensor.range.count, source: tensor, part: 0..<tensor.range.count),
           in: written)
@@ -64,7 +66,8 @@ package struct Verification {
       }
     }
     for tensor in added { try compare(tensor.bytes, name: tensor.name) }
-    let planned = Set(original.tensors.keys).union(added.map(\.name))
+    let planned = Set(original.tensors.keys.filter { !(expected[$0]?.isRemoved ?? false) })
+      .union(added.map(\.name))
     if let stray = output.tensors.keys.first(where: { !planned.contains($0) }) {
       throw failure(stray, "is in the output, but nothing planned it")
     }
@@ -82,39 +85,45 @@ package struct Verification {
 
   private enum Expectation {
     case removed
-    case pieces([Piece])
-    case bytes([UInt8])
+    /// All of one type.
+    case pieces([Piece], shape: [Int])
+    case bytes(TensorChange.Replacement)
+
+    var isRemoved: Bool { if case .removed = self { true } else { false } }
   }
 
   /// What the plan says of every tensor that belongs to a patched layer's router or experts.
   private func expectedPieces() -> [String: Expectation] {
-    var pieces: [String: [Piece]] = [:]
+    var pieces: [String: (list: [Piece], shape: [Int])] = [:]
     var expected: [String: Expectation] = [:]
     for patch in patches {
       for change in patch.router.changes {
-        expected[change.tensor.name] = change.replacement.map { .bytes($0.bytes) } ?? .removed
+        expected[change.tensor.name] = change.replacement.map { .bytes($0) } ?? .removed
       }
-      guard !patch.changedExperts.isEmpty else { continue }
+      guard patch.changesExperts else { continue }
       for part in patch.layer.experts {
+        for tensor in part.tensors { expected[tensor.name] = .removed }
         for (physical, logical) in patch.physicalToLogical.enumerated() {
           let (target, place) = part.slice(expert: physical)
           let (source, bytes) = part.slice(expert: logical)
-          pieces[target.name, default: []].append(
+          pieces[target.name, default: ([], patch.shape(of: part, expert: physical))].list.append(
             Piece(place: place, source: source, part: bytes))
         }
       }
     }
-    for (name, list) in pieces { expected[name] = .pieces(list) }
+    for (name, planned) in pieces { expected[name] = .pieces(planned.list, shape: planned.shape) }
     return expected
   }
 
-  /// The output's tensor of that name, which must have the same type and shape.
-  private func counterpart(of tensor: TensorInfo) throws(RegateError) -> TensorInfo {
-    guard let written = output.tensors[tensor.name] else {
-      throw failure(tensor.name, "is missing in the output")
+  /// The output's tensor of that name, which must have this type and shape.
+  private func written(
+    _ name: String, type: ElementType, shape: [Int]
+  ) throws(RegateError) -> TensorInfo {
+    guard let written = output.tensors[name] else {
+      throw failure(name, "is missing in the output")
     }
-    guard written.type == tensor.type, written.shape == tensor.shape else {
-      throw failure(tensor.name, "has another type or shape in the output")
+    guard written.type == type, written.shape == shape else {
+      throw failure(name, "has another type or shape in the output")
     }
     return written
   }

@@ -41,7 +41,7 @@ package struct ClonePlan: Sendable, Equatable {
   ) {
     precondition(values.count == rule.experts)
     var copies = [Int](repeating: 0, count: rule.experts)
-    for group in Self.groups(of: rule) {
+    for group in rule.groupRanges {
       Self.apportion(group, values: values, rule: rule, keeping: keeping, to: &copies)
     }
     self.init(rule: rule, physicalPerLogical: copies, values: values, loads: loads)
@@ -55,7 +55,7 @@ package struct ClonePlan: Sendable, Equatable {
     let count = rule.experts
     precondition(copies.count == count && values.count == count && loads.count == count)
     var moves: [(value: Double, move: Move)] = []
-    for group in Self.groups(of: rule) {
+    for group in rule.groupRanges {
       let pruned = group.filter { copies[$0] == 0 }
         .sorted { (values[$0], $0) < (values[$1], $1) }
       var held = [Int](repeating: 1, count: count)
@@ -72,27 +72,13 @@ package struct ClonePlan: Sendable, Equatable {
       \.move)
   }
 
-  /// The experts of each group, or all experts where the family has no groups.
-  package static func groups(of rule: RoutingRule) -> [Range<Int>] {
-    let count = rule.groups?.count ?? 1
-    let size = rule.experts / count
-    return (0..<count).map { $0 * size..<($0 + 1) * size }
-  }
-
-  /// The fewest logical experts that a group must keep.
-  package static func logicalPerGroup(_ rule: RoutingRule) -> Int {
-    guard let groups = rule.groups else { return rule.topK }
-    let share = (rule.topK + groups.kept - 1) / groups.kept
-    return min(rule.experts / groups.count, max(share, groups.score == .topTwoSum ? 2 : 1))
-  }
-
   private static func apportion(
     _ group: Range<Int>, values: [Double], rule: RoutingRule, keeping: Set<Int>,
     to copies: inout [Int]
   ) {
     let limit = rule.clonesLimit
     let best = group.sorted { (-values[$0], $0) < (-values[$1], $1) }
-      .prefix(logicalPerGroup(rule))
+      .prefix(rule.leastPerGroup)
     let kept = keeping.intersection(group).union(best)
     for logical in kept { copies[logical] = 1 }
     for _ in 0..<group.count - kept.count {
@@ -119,16 +105,13 @@ package struct ClonePlan: Sendable, Equatable {
   /// The Gini that remains when every logical expert carries as much of its copies' uniform share
   /// as it can: a token takes a logical expert at most once, so one carries at most T tokens.
   package static func feasibleGini(physicalToLogical: [Int], topK: Int) -> Double {
-    var held = [Int](repeating: 0, count: physicalToLogical.count)
-    for logical in physicalToLogical { held[logical] += 1 }
+    let held = physicalToLogical.reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }
     // Loads per physical expert in units of T / held; the rest spreads evenly over the logical
     // experts below the cap.
-    let logicals = held.indices.filter { held[$0] > 0 }.sorted { held[$0] > held[$1] }
     var rest = Double(topK)
     var restCopies = physicalToLogical.count
     var loads: [Double] = []
-    for logical in logicals {
-      let copies = held[logical]
+    for copies in held.values.sorted(by: >) {
       let share = min(1 / Double(copies), rest / Double(restCopies))
       loads += [Double](repeating: share, count: copies)
       rest -= share * Double(copies)

@@ -42,15 +42,17 @@ package struct FitOptions: Sendable, Hashable {
   /// start already routes as the original does, which leaves them nothing to gain.
   package static func defaultRefinement(at latent: Latent) -> Int { latent == .automatic ? 0 : 400 }
 
-  /// Hot experts are copied over experts that this traffic hardly uses.
+  /// Hot experts are copied over experts that this traffic hardly uses, for a strength above 0.
   package var clones: Bool
-  /// s in 0...1: every physical expert's target is (1-s) x its natural load + s x uniform.
+  /// s in -1...1: every physical expert's target is (1-s) x its natural load + s x uniform.
   package var strength: Double
   /// Even ranks instead of even experts; `strength` is then 1.
   package var ranks: RankBalance?
   /// E|h|² of the residual stream that the layer's output is added to, where it is known: balance
   /// is then bought where it is cheap (BalanceCost.swift).
   package var residualSquare: Double?
+  /// Experts to prune, in place of all balance; nil: none.
+  package var pruned: Int?
   package var latent: Latent
   /// Encoder and similarity of the prototype router.
   package var form: LatentForm
@@ -67,18 +69,19 @@ package struct FitOptions: Sendable, Hashable {
 
   /// Whether a layer without balance to gain stays as it is. Even ranks are judged by ranks; an
   /// encoder and a similarity that were asked for are those of all layers.
-  var leavesEvenLayers: Bool { ranks == nil && form.isLinear }
+  var leavesEvenLayers: Bool { ranks == nil && form.isLinear && strength > 0 }
 
   package init(
     clones: Bool = true, strength: Double = 1, ranks: RankBalance? = nil,
-    latent: Latent = .automatic,
+    pruned: Int? = nil, latent: Latent = .automatic,
     form: LatentForm = .init(), refinementSteps: Int? = nil, stock: Stock? = nil,
     protected: [ProtectedLoad] = [], seed: UInt64 = 0, threads: Int = 1
   ) {
-    precondition((0...1).contains(strength) && threads > 0)
+    precondition((-1...1).contains(strength) && threads > 0)
     self.clones = clones
     self.strength = strength
     self.ranks = ranks
+    self.pruned = pruned
     self.latent = latent
     self.form = form
     self.refinementSteps = refinementSteps ?? Self.defaultRefinement(at: latent)

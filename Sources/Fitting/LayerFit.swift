@@ -8,7 +8,7 @@ package struct LayerFit: Sendable {
   /// A linear gate, with a selection bias where the architecture has one, distilled from the
   /// prototype router.
   package struct Stock: Sendable {
-    /// [E,H], already rounded to the dtype asked for.
+    /// [E,H], already rounded to the dtype asked for; a row for each physical expert.
     package let gate: Matrix
     /// [E], minimum 0; nil where the architecture has none.
     package let selectionBias: [Float]?

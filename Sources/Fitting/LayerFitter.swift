@@ -19,6 +19,9 @@ package enum LayerFitter {
     var clock = PhaseClock()
     let set = CalibrationSet(inputs: inputs, router: original, threads: options.threads)
     clock.lap("original routing")
+    if let count = options.pruned {
+      return pruned(set, outputs, count: count, &clock, threads: options.threads)
+    }
     var (fit, stock) = try routers(set, outputs, options, &clock)
     let isUnchanged = fit.leaves(original)
     if !isUnchanged, let ranks = options.ranks, ranks.followsStock, let found = stock {
@@ -61,6 +64,24 @@ package enum LayerFitter {
       gain.isReached(by: fit.router)
       && linear.map { gain.isReached(by: $0.router(set.router)) } ?? true
     return isReached ? (fit, linear) : (unchanged, try stock(unchanged))
+  }
+
+  /// The original router without the rows of the experts that cost least.
+  private static func pruned(
+    _ set: CalibrationSet, _ outputs: OutputSketch?, count: Int, _ clock: inout PhaseClock,
+    threads: Int
+  ) -> LayerFit {
+    let sketch =
+      outputs
+      ?? OutputSketch(
+        orthogonal: set.sampledTokens(OutputSketch.sampleTokens), experts: set.router.experts)
+    let kept = PruneSearch(set, sketch: sketch, threads: threads).kept(pruning: count)
+    let router = set.router.keeping(kept)
+    clock.lap("prune search")
+    return LayerFit(
+      prototype: PrototypeFit.unchanged(set.router).router.placed(kept),
+      stock: .init(gate: router.gate, selectionBias: router.selectionBias), official: nil,
+      isUnchanged: false, explainedVariance: 1, clones: [], stages: [], phases: clock)
   }
 
   private static func requireUsable(_ inputs: Matrix) throws(RegateError) {

@@ -116,11 +116,11 @@ package struct PlanSearch: Sendable {
     let mean = kept.reduce(0) { $0 + point.selectionBias[$1] } / Float(max(1, kept.count))
     let prices = copies.indices.map { copies[$0] > 0 ? point.selectionBias[$0] : mean }
     var best: (tries: Int, gain: Float, giver: Int, taker: Int)?
-    for group in ClonePlan.groups(of: rule) {
+    for group in rule.groupRanges {
       let keptInGroup = group.count { copies[$0] > 0 }
       for giver in group where copies[giver] > (keeping.contains(giver) ? 1 : 0) {
         // To prune one must leave enough logical experts, unless the taker is a new one.
-        let isLast = copies[giver] == 1 && keptInGroup <= ClonePlan.logicalPerGroup(rule)
+        let isLast = copies[giver] == 1 && keptInGroup <= rule.leastPerGroup
         for taker in group where taker != giver && copies[taker] < rule.clonesLimit {
           if isLast && copies[taker] > 0 { continue }
           let tried = tries[giver * rule.experts + taker] ?? 0

@@ -67,7 +67,7 @@ package struct PrototypeFit: Sendable {
     var plan: ClonePlan?
     var cost: BalanceCost?
     var strength = options.strength
-    if options.clones {
+    if options.clones, strength > 0 {
       let search = planSearch(set, router: router, outputs: outputs, options: options)
       let chosen = search.plan(loads: set.load.map(Double.init), weights: set.routingWeights)
       moves = Int((strength * Double(chosen.moves.count)).rounded())

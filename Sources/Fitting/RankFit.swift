@@ -5,7 +5,7 @@
 // these are fitted, and renumbered.
 
 import ByteStorage
-import Routing
+package import Routing
 import Tensors
 
 extension PrototypeFit {
@@ -87,9 +87,10 @@ extension RankBalance {
 
 extension LayerFit.Stock {
   /// The router that a runtime makes of it, for the layer of `original`.
-  func router(_ original: FamilyRouter) -> FamilyRouter {
+  package func router(_ original: FamilyRouter) -> FamilyRouter {
     FamilyRouter(
-      gate: gate, logitBias: original.logitBias, selectionBias: selectionBias, rule: original.rule)
+      gate: gate, logitBias: original.logitBias, selectionBias: selectionBias,
+      rule: original.rule.keeping(gate.rows))
   }
 
   /// The same with physical expert `order[j]` in place j.
@@ -101,7 +102,8 @@ extension LayerFit.Stock {
 }
 
 extension PrototypeRouter {
-  /// The router with physical expert `order[j]` in place j.
+  /// The router with physical expert `order[j]` in place j; those that `order` leaves out are
+  /// pruned.
   func placed(_ order: [Int]) -> PrototypeRouter {
     var placed = self
     placed.physicalToLogical = order.map { physicalToLogical[$0] }

@@ -188,8 +188,8 @@ struct RankSearch {
 
   /// The expert of the taker's group whose loss costs least.
   private func giver(_ state: State, for taker: Int) -> Int? {
-    guard let group = ClonePlan.groups(of: rule).first(where: { $0.contains(taker) }),
-      group.count(where: { state.copies[$0] > 0 }) > ClonePlan.logicalPerGroup(rule)
+    guard let group = rule.groupRanges.first(where: { $0.contains(taker) }),
+      group.count(where: { state.copies[$0] > 0 }) > rule.leastPerGroup
     else { return nil }
     let givers = group.filter { $0 != taker && state.copies[$0] == 1 && !needed.contains($0) }
       .sorted { (values[$0], $0) < (values[$1], $1) }
@@ -205,15 +205,12 @@ struct RankSearch {
   /// The state with the weakest biases that make it even, or with those that make it most so.
   private func biased(_ state: State) -> State {
     let natural = total(state.loads)
-    let sum = Double(max(natural.reduce(0, +), 1))
+    let loads = LoadTargets(rule: rule, copies: state.copies, natural: natural)
     let solver = SelectionBiasSolver(rule: rule, selectable: state.selectable, threads: threads)
     var (next, best) = (state, state)
     for strength in Self.strengths {
-      let targets = natural.indices.map {
-        (1 - strength) * Double(natural[$0]) / sum
-          + strength * Double(state.copies[$0]) / Double(rule.experts)
-      }
-      next.bias = solver.solve(scores: scores, targets: targets, from: next.bias)
+      next.bias = solver.solve(
+        scores: scores, targets: loads.targets(strength: strength), from: next.bias)
       next.means = .biases(strength, clones: state.clones)
       measure(&next)
       if next.imbalance < best.imbalance { best = next }

@@ -179,7 +179,7 @@ struct StockFit {
     let spread = typicalSpread()
     // The less is to move, the nearer a soft border must be to the real one, and the shorter the
     // steps: else they alone cost more than the balance.
-    let strength = Float(options.strength)
+    let strength = Float(abs(options.strength))
     let temperature = Self.temperature * strength * spread.compared
     let cooling = logf(Self.lastTemperature)
     let rate =

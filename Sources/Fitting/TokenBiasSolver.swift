@@ -16,7 +16,8 @@
 //   v_fj = - strength x spread x share_j x m_fj
 //
 // with b solved to the targets at the same time: the soft form of the constraints, weighted by how
-// much texts differ along the axis. spread: the scores' typical distance from best to unchosen.
+// much texts differ along the axis. Below 0 the strength turns that round: an expert is preferred
+// where its kind of text is. spread: the scores' typical distance from best to unchosen.
 
 package import ByteStorage
 import Routing
@@ -45,7 +46,7 @@ package struct TokenBiasSolver: Sendable {
   /// How far a pass moves them to where the moments want them.
   private static let damping: Float = 0.1
 
-  /// `strength` is that of the fit, 0...1; `reach` multiplies token-dependent biases.
+  /// `strength` is that of the fit, -1...1; `reach` multiplies token-dependent biases.
   package init(_ solver: SelectionBiasSolver, strength: Double, reach: Double = 1) {
     self.solver = solver
     self.strength = strength

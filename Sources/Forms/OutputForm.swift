@@ -60,8 +60,18 @@ package struct FittedRouters: Sendable {
   /// The logical expert that each physical one holds, [E]: the same in every form.
   package var physicalToLogical: [Int] { prototype.physicalToLogical }
 
-  /// The forms that a fit holds.
+  /// Logical experts that are left out and whose places none takes, ascending.
+  package var pruned: [Int] {
+    guard isPruned else { return [] }
+    return Set(0..<prototype.rule.experts).subtracting(physicalToLogical).sorted()
+  }
+
+  /// Whether there are fewer physical experts than logical ones.
+  package var isPruned: Bool { physicalToLogical.count < prototype.rule.experts }
+
+  /// The forms that a fit holds: what is pruned keeps the router that it has.
   package var forms: [RouterForm] {
-    RouterForm.allCases.filter { $0.output.router(in: self) != nil }
+    guard !isPruned else { return [.stock] }
+    return RouterForm.allCases.filter { $0.output.router(in: self) != nil }
   }
 }

@@ -38,11 +38,11 @@ package enum PrototypeRouterFormat {
     of router: PrototypeRouter, gate: String
   ) throws(RegateError) -> [SafetensorsWriter.Tensor] {
     let weight = LatentFormTensors.matrix(of: router.encoder)
-    guard weight.columns != router.experts else {
+    guard weight.columns != router.rule.experts else {
       // [H,R] must differ from every stock gate [E,H]: that is what stops stock code.
       throw RegateError(
         .unsupported, subject: gate,
-        "hidden size and number of experts are both \(router.experts): "
+        "hidden size and number of experts are both \(weight.columns): "
           + "the prototype form could be mistaken for a stock gate", advice: "use `router` stock")
     }
     let prefix = prefix(of: gate)
@@ -56,21 +56,21 @@ package enum PrototypeRouterFormat {
     func floats(_ name: String, _ matrix: Matrix) throws(RegateError) -> SafetensorsWriter.Tensor {
       try floats(name, matrix.values, [matrix.rows, matrix.columns])
     }
-    let count = [router.experts]
+    let (logicals, physicals) = (router.rule.experts, router.experts)
     var tensors = [
       try floats(encoder, weight.transposed()),
       try floats(logicalPrototypes, router.logicalPrototypes),
       try floats(
-        logitBias, router.logitBias ?? [Float](repeating: 0, count: router.experts), count),
-      try floats(selectionBias, router.selectionBias, count),
+        logitBias, router.logitBias ?? [Float](repeating: 0, count: logicals), [logicals]),
+      try floats(selectionBias, router.selectionBias, [logicals]),
       try floats(
         tokenBias,
-        router.tokenBias ?? Matrix(rows: router.experts, columns: router.latentSize)),
+        router.tokenBias ?? Matrix(rows: logicals, columns: router.latentSize)),
       SafetensorsWriter.Tensor(
-        name: prefix + physicalToLogical, type: .i64, shape: count,
+        name: prefix + physicalToLogical, type: .i64, shape: [physicals],
         bytes: router.physicalToLogical.flatMap { Int64($0).littleEndianBytes }),
       try floats(clonePrototypes, router.clonePrototypes),
-      try floats(cloneBias, router.cloneBias, count),
+      try floats(cloneBias, router.cloneBias, [physicals]),
     ]
     for tensor in LatentFormTensors.added(by: router) {
       tensors.append(try floats(tensor.name, tensor.values, tensor.shape))

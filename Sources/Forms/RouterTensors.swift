@@ -8,13 +8,15 @@ package import Tensors
 
 /// What happens to one router tensor of the original.
 package struct TensorChange: Sendable {
-  /// New contents; the shape stays.
+  /// New contents.
   package struct Replacement: Sendable {
     package let type: ElementType
+    package let shape: [Int]
     package let bytes: [UInt8]
 
-    package init(type: ElementType, bytes: [UInt8]) {
+    package init(type: ElementType, shape: [Int], bytes: [UInt8]) {
       self.type = type
+      self.shape = shape
       self.bytes = bytes
     }
   }
@@ -29,7 +31,9 @@ package struct TensorChange: Sendable {
   }
 
   /// Whether the tensor keeps its place and size, so that its file's header stays as it is.
-  package var keepsLayout: Bool { replacement?.type == tensor.type }
+  package var keepsLayout: Bool {
+    replacement?.type == tensor.type && replacement?.shape == tensor.shape
+  }
 }
 
 /// What becomes of one layer's router tensors.
@@ -50,18 +54,24 @@ package struct RouterTensors: Sendable {
       changes: layer.routerTensors.map { TensorChange(tensor: $0, replacement: nil) }, added: added)
   }
 
-  /// The router of a layer whose physical expert j becomes what was number `placement[j]`: rows in
-  /// another order, bytes as they are stored. `tensors` have one row for each physical expert.
+  /// The router of a layer of `experts` physical experts, of which number j becomes what was number
+  /// `placement[j]`, and those that it leaves out go: rows in another order, bytes as they are
+  /// stored. `tensors` have one row, or one value, for each physical expert.
   package init(
-    renumbering tensors: [TensorInfo], by placement: [Int], in checkpoint: any Checkpoint
+    renumbering tensors: [TensorInfo], of experts: Int, by placement: [Int],
+    in checkpoint: any Checkpoint
   ) throws(RegateError) {
     var changes: [TensorChange] = []
     for tensor in tensors {
-      let row = tensor.range.count / placement.count
+      let row = tensor.range.count / experts
       let stored = try checkpoint.withBytes(of: tensor) { [UInt8](copying: $0) }
       let bytes = placement.flatMap { stored[$0 * row..<($0 + 1) * row] }
+      var shape = tensor.shape
+      // A bias may have a first dimension of 1.
+      if let place = shape.firstIndex(of: experts) { shape[place] = placement.count }
       changes.append(
-        TensorChange(tensor: tensor, replacement: .init(type: tensor.type, bytes: bytes)))
+        TensorChange(
+          tensor: tensor, replacement: .init(type: tensor.type, shape: shape, bytes: bytes)))
     }
     self.init(changes: changes)
   }

@@ -42,7 +42,8 @@ package struct StockOutput: OutputForm {
       TensorChange(
         tensor: layer.gate,
         replacement: .init(
-          type: gateType, bytes: try TensorEncoder.encode(stock.gate.values, type: gateType)))
+          type: gateType, shape: layer.gate.shape,
+          bytes: try TensorEncoder.encode(stock.gate.values, type: gateType)))
     ]
     if let tensor = layer.selectionBias, let bias = stock.selectionBias {
       // A BF16 bias has too few digits to balance by: it is stored as F32 wherever it can.
@@ -56,7 +57,8 @@ package struct StockOutput: OutputForm {
       changes.append(
         TensorChange(
           tensor: tensor,
-          replacement: .init(type: type, bytes: try TensorEncoder.encode(bias, type: type))))
+          replacement: .init(
+            type: type, shape: tensor.shape, bytes: try TensorEncoder.encode(bias, type: type))))
     }
     return RouterTensors(changes: changes)
   }

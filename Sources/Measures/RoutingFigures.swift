@@ -10,8 +10,17 @@ public struct RoutingFigures: Sendable, Hashable, Codable {
   public let metrics: LoadMetrics
   /// Agreement with the original's routing of the same tokens.
   public let agreement: RoutingAgreement
+  /// Distinct physical experts that a batch of `batchTokens` consecutive tokens uses, mean; nil
+  /// where there are fewer tokens.
+  public let distinctExperts: Double?
 
-  private enum CodingKeys: String, CodingKey { case load, metrics, agreement }
+  /// Tokens of a batch.
+  public static let batchTokens = 32
+
+  private enum CodingKeys: String, CodingKey {
+    case load, metrics, agreement
+    case distinctExperts = "distinct_experts"
+  }
 
   /// The tokens `rows` (nil: all) of two routings of the same inputs; the maps name the logical
   /// expert that each physical expert holds, [E].
@@ -23,6 +32,8 @@ public struct RoutingFigures: Sendable, Hashable, Codable {
     let after = rows.map(patched.gathering(tokens:)) ?? patched
     load = after.load(experts: patchedMap.count)
     metrics = LoadMetrics(load: load)
+    distinctExperts = after.batchDistinctExperts(
+      experts: patchedMap.count, batch: Self.batchTokens)
     agreement = RoutingAgreement(
       original: before, originalMap: originalMap, patched: after, patchedMap: patchedMap)
   }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import Checkpoints
+
 /// How much balance.
 public enum Budget: Sendable, Hashable {
-  /// 0 changes nothing, 1 asks for uniform load.
+  /// 0 changes nothing, 1 asks for uniform load; below 0, down to -1, for the opposite: fewer
+  /// distinct experts for the same tokens.
   case strength(Double)
   /// The least strength that brings the mean Gini of held-out tokens down to this.
   case targetGini(Double)
@@ -13,6 +16,9 @@ public enum Budget: Sendable, Hashable {
   /// The least change at which the busiest rank of expert-parallel groups of these sizes carries at
   /// most 1 + slack times the mean: even ranks instead of even experts.
   case evenRanks([Int], slack: Double)
+  /// No balance: so many experts of each layer are left out, those whose loss changes the layer's
+  /// output least. The router of the others stays as it is.
+  case pruned(Int)
 
   /// The slack of even ranks where none is asked for.
   public static let standardSlack = 0.05
@@ -22,6 +28,7 @@ public enum Budget: Sendable, Hashable {
     switch self {
     case .strength(let strength): [strength]
     case .evenRanks: [1]
+    case .pruned: [0]
     case .targetGini, .maxLossIncrease, .maxOutputError: StrengthSearch.candidates
     }
   }
@@ -29,7 +36,7 @@ public enum Budget: Sendable, Hashable {
   /// Whether held-out tokens decide.
   package var isJudged: Bool {
     switch self {
-    case .strength, .evenRanks: false
+    case .strength, .evenRanks, .pruned: false
     case .targetGini, .maxLossIncrease, .maxOutputError: true
     }
   }
@@ -37,8 +44,24 @@ public enum Budget: Sendable, Hashable {
   /// The rank counts that are to be even; nil where experts are.
   package var ranks: [Int]? { if case .evenRanks(let ranks, _) = self { ranks } else { nil } }
 
+  /// Whether it is a matter of strength.
+  package var hasStrength: Bool { ranks == nil && pruned == nil }
+
+  /// Experts to leave out of each layer; nil where all stay.
+  package var pruned: Int? { if case .pruned(let count) = self { count } else { nil } }
+
+  /// Whether hot experts may be copied over hardly used ones for it.
+  package var usesClones: Bool { pruned == nil && !concentrates }
+
+  /// Whether load is to be less even than it was.
+  package var concentrates: Bool {
+    if case .strength(let strength) = self { strength < 0 } else { false }
+  }
+
   /// The name in reports and the value.
-  package var field: (name: String, value: Double) { (entry.key.rawValue, entry.value) }
+  package var field: (name: String, value: JSONValue) {
+    (entry.key.rawValue, pruned.map { .integer($0) } ?? .number(entry.value))
+  }
 
   private var entry: (key: CodingKeys, value: Double) {
     switch self {
@@ -47,6 +70,7 @@ public enum Budget: Sendable, Hashable {
     case .maxLossIncrease(let value): (.maxLossIncrease, value)
     case .maxOutputError(let value): (.maxOutputError, value)
     case .evenRanks(_, let slack): (.rankSlack, slack)
+    case .pruned(let count): (.prunedExperts, Double(count))
     }
   }
 }
@@ -61,6 +85,7 @@ extension Budget: Codable {
     case maxOutputError = "max_output_error"
     case rankSlack = "rank_slack"
     case ranks
+    case prunedExperts = "pruned_experts"
   }
 
   public init(from decoder: any Decoder) throws {
@@ -73,17 +98,20 @@ extension Budget: Codable {
         .init(
           codingPath: decoder.codingPath,
           debugDescription: "expected one of strength, target_gini, max_loss_increase, "
-            + "max_output_error, and rank_slack with ranks"))
+            + "max_output_error, pruned_experts, and rank_slack with ranks"))
     }
-    let value = try container.decode(Double.self, forKey: key)
+    func value<Value: Decodable>(_ type: Value.Type = Double.self) throws -> Value {
+      try container.decode(type, forKey: key)
+    }
     self =
       switch key {
-      case .strength: .strength(value)
-      case .targetGini: .targetGini(value)
-      case .maxLossIncrease: .maxLossIncrease(value)
-      case .maxOutputError: .maxOutputError(value)
+      case .strength: .strength(try value())
+      case .targetGini: .targetGini(try value())
+      case .maxLossIncrease: .maxLossIncrease(try value())
+      case .maxOutputError: .maxOutputError(try value())
+      case .prunedExperts: .pruned(try value(Int.self))
       case .rankSlack, .ranks:
-        .evenRanks(try container.decode([Int].self, forKey: .ranks), slack: value)
+        .evenRanks(try container.decode([Int].self, forKey: .ranks), slack: try value())
       }
   }
 

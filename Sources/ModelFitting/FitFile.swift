@@ -12,14 +12,14 @@
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
-//    `physical_to_logical`  I64 [E]
+//    `physical_to_logical`  I64 [P]    P = E, or less where experts are pruned
 //    `encoder`              F32 [R,H], or [2R,H] with a log-variance half
 //    `logical_prototypes`   F32 [E,R]
-//    `logit_bias`, `selection_bias`, `clone_bias`  F32 [E]
-//    `token_bias`, `clone_prototypes`  F32 [E,R]
+//    `logit_bias`, `selection_bias`  F32 [E],  `clone_bias`  F32 [P]
+//    `token_bias`  F32 [E,R],  `clone_prototypes`  F32 [P,R]
 //    and what LatentFormTensors lists for the form
-//    `stock_gate`           F32 [E,H]  the stock form, for the architecture of `family`
-//    `stock_bias`           F32 [E]    where the architecture has a selection bias
+//    `stock_gate`           F32 [P,H]  the stock form, for the architecture of `family`
+//    `stock_bias`           F32 [P]    where the architecture has a selection bias
 //    `official_...`         F32        the form of the official LPR code, where it was asked for:
 //                                      `encoder` [2D,H], `keys` [E,D] and what LatentFormTensors
 //                                      lists for a Gaussian encoder and cross-attention
@@ -144,14 +144,30 @@ package enum FitFile {
       for layer in model.layout.layers {
         layers.append(try self.layer(layer, in: container, for: model))
       }
+      let origin: FitOrigin = try RecordedFigures.value(container.metadata["origin"], path: path)
+      try requirePruned(origin.budget.pruned ?? 0, layers, of: model, path: path)
       return ModelFit(
-        layers, family: model.layout.family.name,
-        origin: try RecordedFigures.value(container.metadata["origin"], path: path),
-        phases: PhaseClock())
+        layers, family: model.layout.family.name, origin: origin, phases: PhaseClock())
     }
     throw RegateError(
       .missing, file: path, subject: "layers.\(missing.index)",
       "the fit does not hold this layer of \(model.checkpoint.path)", advice: "fit the whole model")
+  }
+
+  /// Refuses layers that leave out another number of experts than was asked for.
+  private static func requirePruned(
+    _ count: Int, _ layers: [ModelFit.Layer], of model: Model, path: String
+  ) throws(RegateError) {
+    for (layer, fit) in zip(model.layout.layers, layers) {
+      let (found, expected) = (
+        fit.fitted.routers.physicalToLogical.count, layer.rule.experts - count
+      )
+      guard found != expected else { continue }
+      throw RegateError(
+        .malformed, file: path, subject: "layers.\(layer.index).physical_to_logical",
+        "names \(found) experts, expected \(expected): `origin` says that \(count) are pruned",
+        advice: "make the fit anew")
+    }
   }
 
   /// Reads one layer.

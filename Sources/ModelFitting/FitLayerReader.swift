@@ -28,6 +28,7 @@ struct FitLayerReader: RouterTensorSource {
     }
     let (weight, latent) = try encoder()
     let physicalToLogical = try self.physicalToLogical()
+    let physicals = physicalToLogical.count
     let (similarity, scale) = try LatentFormTensors.similarity(
       form.similarity, experts: experts, latent: latent, from: self)
     let prototype = PrototypeRouter(
@@ -38,12 +39,12 @@ struct FitLayerReader: RouterTensorSource {
       selectionBias: try vector("selection_bias"),
       tokenBias: try matrix("token_bias", experts, latent).unlessZero,
       physicalToLogical: physicalToLogical,
-      clonePrototypes: try matrix("clone_prototypes", experts, latent),
-      cloneBias: try vector("clone_bias"), rule: layer.rule)
+      clonePrototypes: try matrix("clone_prototypes", physicals, latent),
+      cloneBias: try floats("clone_bias", shape: [physicals]), rule: layer.rule)
     return FittedLayer(
       index: layer.index, sketch: sketch,
       routers: FittedRouters(
-        prototype: prototype, stock: try stock(logitBias: router.gateBias),
+        prototype: prototype, stock: try stock(logitBias: router.gateBias, physicals: physicals),
         official: try official()),
       isUnchanged: isUnchanged)
   }
@@ -80,13 +81,16 @@ struct FitLayerReader: RouterTensorSource {
     container.metadata["unchanged"]?.split(separator: ",").contains("\(layer.index)") ?? false
   }
 
-  private func stock(logitBias: [Float]?) throws(RegateError) -> FamilyRouter? {
+  private func stock(
+    logitBias: [Float]?, physicals: Int
+  ) throws(RegateError) -> FamilyRouter? {
     guard container.arrays[name("stock_gate")] != nil else { return nil }
     return FamilyRouter(
-      gate: try matrix("stock_gate", experts, layer.hiddenSize),
+      gate: try matrix("stock_gate", physicals, layer.hiddenSize),
       logitBias: logitBias,
-      selectionBias: container.arrays[name("stock_bias")] == nil ? nil : try vector("stock_bias"),
-      rule: layer.rule)
+      selectionBias: container.arrays[name("stock_bias")] == nil
+        ? nil : try floats("stock_bias", shape: [physicals]),
+      rule: layer.rule.keeping(physicals))
   }
 
   private func physicalToLogical() throws(RegateError) -> [Int] {

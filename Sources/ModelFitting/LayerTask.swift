@@ -92,11 +92,13 @@ struct LayerTask {
   }
 
   /// Sketched outputs on samples of each of `sets`, for each stream; nil where the experts cannot
-  /// be decoded, or no clone is asked.
+  /// be decoded, or none is to be copied or pruned.
   private func sketches(
     _ sets: [[Int]], streams: Int
   ) throws(RegateError) -> [[OutputSketch]]? {
-    guard fitter.settings.clones, fitter.model.layout.undecodable == nil else {
+    guard fitter.settings.clones || candidates.contains(where: { $0.budget.pruned != nil }),
+      fitter.model.layout.undecodable == nil
+    else {
       walk.advance(layer.rule.experts)
       return nil
     }
@@ -122,14 +124,10 @@ struct LayerTask {
     let fit = try LayerFitter.fit(
       inputs: inputs, original: original, outputs: evidence.outputs,
       options: options(candidate, evidence))
-    let stock = fit.stock.map {
-      FamilyRouter(
-        gate: $0.gate, logitBias: original.logitBias, selectionBias: $0.selectionBias,
-        rule: layer.rule)
-    }
     let fitted = FittedLayer(
       index: layer.index, sketch: GateFingerprint.sketch(of: original.gate),
-      routers: FittedRouters(prototype: fit.prototype, stock: stock, official: fit.official),
+      routers: FittedRouters(
+        prototype: fit.prototype, stock: fit.stock?.router(original), official: fit.official),
       isUnchanged: fit.isUnchanged)
     return (fitted, fit)
   }
@@ -141,6 +139,7 @@ struct LayerTask {
     var options = FitOptions(
       clones: settings.clones, strength: candidate.strength,
       ranks: candidate.budget.rankBalance(candidate.forms, judgedBy: candidate.form),
+      pruned: candidate.budget.pruned,
       latent: official ? .automatic : settings.latent, form: settings.latentForm,
       refinementSteps: official
         ? FitOptions.defaultRefinement(at: .automatic) : settings.steps,
@@ -149,7 +148,7 @@ struct LayerTask {
     case .strength, .maxLossIncrease, .maxOutputError:
       options.residualSquare = evidence.residualSquare
     // Balance that is asked for in figures is not traded for loss.
-    case .targetGini, .evenRanks: break
+    case .targetGini, .evenRanks, .pruned: break
     }
     if official {
       options.official = .init(

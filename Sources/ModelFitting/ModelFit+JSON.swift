@@ -20,8 +20,18 @@ extension ModelFit {
           figures.json(index: index, form, judged: judged)
         }),
       "unchanged_layers": .integers(unchangedLayers),
+      "pruned": .object(
+        OrderedDictionary(
+          uniqueKeysWithValues: layers.filter(\.fitted.routers.isPruned).map {
+            (String($0.fitted.index), .integers($0.fitted.routers.pruned))
+          })),
       "held_out_gini": .optional(heldOutGini(form)),
       "judged_form": .string(origin.form.rawValue),
+      "distinct_experts": [
+        "batch": .integer(RoutingFigures.batchTokens),
+        "before": .optional(distinctExperts(form).before),
+        "after": .optional(distinctExperts(form).after),
+      ],
       "rank_max_over_mean": rankImbalance(form).map { entries in
         .object(
           OrderedDictionary(
@@ -75,6 +85,7 @@ extension JSONValue {
       "duplicate_rate": .number(figures.agreement.duplicateRate),
       "kl": .number(figures.agreement.divergence),
       "sampling_floor": .optional(figures.metrics.samplingFloor),
+      "distinct_experts": .optional(figures.distinctExperts),
     ]
   }
 }
@@ -104,7 +115,7 @@ extension FitOrigin {
       "weights": .array(weights.map { .number($0) }),
       "protect": .array(protected.map { .string($0) }),
     ]
-    options[budget.field.name] = .number(budget.field.value)
+    options[budget.field.name] = budget.field.value
     if let ranks = budget.ranks { options["ranks"] = .integers(ranks) }
     return options
   }

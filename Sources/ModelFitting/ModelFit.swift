@@ -112,6 +112,17 @@ public struct ModelFit: Sendable {
     }
   }
 
+  /// Distinct experts that `RoutingFigures.batchTokens` consecutive tokens use, mean over layers, on
+  /// held-out tokens where there are any: before and under a form's router.
+  public func distinctExperts(_ form: RouterForm) -> (before: Double?, after: Double?) {
+    func mean(_ evidence: (LayerFigures) -> LayerFigures.Evidence?) -> Double? {
+      LayerStatistics(
+        figures.map { evidence($0)?.best.distinctExperts }, largestIsWorst: true
+      ).mean
+    }
+    return (mean { $0.original }, mean { $0.evidence(of: form) })
+  }
+
   /// Whether the figures of the whole model are about the routers of `form`: the budget, the sets
   /// and the patched stream know one form, `origin.form`.
   package func isJudged(by form: RouterForm) -> Bool { origin.form == form }

@@ -190,8 +190,8 @@ package struct ModelFitter {
   private func origin(_ candidate: FitCandidate, _ quality: CandidateQuality) -> FitOrigin {
     FitOrigin(
       version: RegateVersion.current, strength: candidate.strength, budget: candidate.budget,
-      form: candidate.form,
-      clones: settings.clones, encoder: settings.latentForm.encoder.rawValue,
+      form: candidate.form, clones: settings.clones && candidate.budget.usesClones,
+      encoder: settings.latentForm.encoder.rawValue,
       similarity: settings.latentForm.similarity.rawValue, latentSize: settings.latentSize,
       refinementSteps: settings.steps, seed: settings.seed, mtp: settings.mtp,
       calibration: asked.files.map(\.lastPathComponent), weights: asked.weights,

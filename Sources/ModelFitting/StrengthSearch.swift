@@ -17,7 +17,7 @@ package enum StrengthSearch {
   ) throws(RegateError) -> Int {
     let missing = Double.infinity
     switch budget {
-    case .strength, .evenRanks: return 0
+    case .strength, .evenRanks, .pruned: return 0
     case .targetGini(let target):
       if let first = points.firstIndex(where: { ($0.gini ?? missing) <= target }) { return first }
       throw unreached("`targetGini`", "\(target)", points) { $0.gini }
@@ -51,7 +51,7 @@ package enum StrengthSearch {
   /// A point in words.
   package static func words(_ point: BalancePoint, for budget: Budget? = nil) -> String {
     var text = "a held-out Gini of \(Format.number(point.gini, decimals: 4))"
-    if budget?.ranks == nil { text += " at strength \(point.strength)" }
+    if budget?.hasStrength ?? true { text += " at strength \(point.strength)" }
     if let increase = point.lossIncrease {
       text += " for \(Format.signed(increase, decimals: 4)) nats"
     }

@@ -103,7 +103,19 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
 extension Assignment {
   /// The mean over all full batches of `batch` consecutive tokens of max/mean expert load; nil when
   /// there is no full batch.
-  public func batchImbalance(experts count: Int, batch: Int) -> Double? {
+  public func batchImbalance(experts: Int, batch: Int) -> Double? {
+    meanOverBatches(experts: experts, batch: batch) { LoadMetrics(load: $0).maxOverMean }
+  }
+
+  /// The mean over the same batches of how many distinct experts one uses: what has to be read for
+  /// it.
+  package func batchDistinctExperts(experts: Int, batch: Int) -> Double? {
+    meanOverBatches(experts: experts, batch: batch) { Double($0.count { $0 > 0 }) }
+  }
+
+  private func meanOverBatches(
+    experts count: Int, batch: Int, _ figure: ([Int]) -> Double?
+  ) -> Double? {
     precondition(batch > 0)
     let batches = tokens / batch
     guard batches > 0, topK > 0 else { return nil }
@@ -112,7 +124,7 @@ extension Assignment {
       var load = [Int](repeating: 0, count: count)
       let entries = index * batch * topK..<(index + 1) * batch * topK
       for expert in experts[entries] { load[Int(expert)] += 1 }
-      sum += LoadMetrics(load: load).maxOverMean ?? 0
+      sum += figure(load) ?? 0
     }
     return sum / Double(batches)
   }

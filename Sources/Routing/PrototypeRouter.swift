@@ -10,7 +10,7 @@
 //   serve  = among the physical experts j of a chosen f: argmax_j (z . c_j + beta_j)
 //   weight = the family's rule applied to the unbiased pi of the chosen f
 //
-// T tokens, H hidden, R latent, E physical experts (as they lie on disk), F = E logical experts
+// T tokens, H hidden, R latent, E physical experts (as they lie on disk), F >= E logical experts
 // (the original's), K top-k. A logical expert f is named by where it lay in the original. Those
 // that were pruned stay in the softmax and cannot be chosen. Ties go to the lowest logical expert,
 // and to its lowest physical one.
@@ -67,8 +67,9 @@ package struct PrototypeRouter: Router, Equatable {
     precondition(logicalPrototypes.rows == count && selectionBias.count == count)
     precondition((logitBias?.count ?? count) == count)
     precondition((tokenBias?.rows ?? count) == count)
-    precondition(physicalToLogical.count == count && cloneBias.count == count)
-    precondition(clonePrototypes.rows == count)
+    precondition(physicalToLogical.count <= count)
+    precondition(cloneBias.count == physicalToLogical.count)
+    precondition(clonePrototypes.rows == physicalToLogical.count)
     precondition(clonePrototypes.columns == logicalPrototypes.columns)
     precondition(tokenBias.map { $0.columns == logicalPrototypes.columns } ?? true)
     precondition(physicalToLogical.allSatisfy { (0..<count).contains($0) })
@@ -85,15 +86,16 @@ package struct PrototypeRouter: Router, Equatable {
     self.rule = rule
   }
 
-  /// Number of physical experts, E.
-  package var experts: Int { rule.experts }
+  /// Number of physical experts, E: as many as there are logical ones, or fewer where some were
+  /// pruned and nothing took their places.
+  package var experts: Int { physicalToLogical.count }
 
   /// R.
   package var latentSize: Int { logicalPrototypes.columns }
 
   /// The physical experts of each logical one [F], ascending; empty for a pruned one.
   package var physicalOfLogical: [[Int]] {
-    var result = [[Int]](repeating: [], count: experts)
+    var result = [[Int]](repeating: [], count: rule.experts)
     for (physical, logical) in physicalToLogical.enumerated() { result[logical].append(physical) }
     return result
   }

@@ -6,8 +6,9 @@ extension RoutingRule {
   package var clonesLimit: Int { experts / topK }
 
   /// What makes `map`, the logical expert of each physical one, impossible to route by; nil where
-  /// nothing does.
+  /// nothing does. Fewer physical experts than logical ones: the others are pruned.
   package func problem(physicalToLogical map: [Int]) -> String? {
+    guard map.count >= experts else { return problem(keeping: map) }
     guard map.count == experts else {
       return "has \(map.count) values for \(experts) physical experts"
     }

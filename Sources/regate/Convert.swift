@@ -9,13 +9,15 @@ struct Convert: CommonCommand {
     discussion: """
       Fits routers to your traffic, or takes a fit of regate fit, and writes a patched copy: \
       byte-identical but for routers and cloned experts. The original is never touched; an output \
-      is complete or not there. How the fit is made can be tuned by the options of regate fit, and \
-      an adapter by its rank: regate convert --help-hidden.
+      is complete or not there. How the fit is made can be tuned by the options of regate fit, \
+      files that do not differ can be linked, and an adapter has a rank: regate convert \
+      --help-hidden.
 
       EXAMPLES
         regate convert Qwen3-30B-A3B --calibration traffic.jsonl -o balanced
         regate convert model --calibration chat.txt --max-loss-increase 0.01 -o out
         regate convert model-Q4_K_M.gguf --fit my.fit -o balanced-Q4_K_M.gguf
+        regate convert model --calibration traffic.jsonl --prune 16 -o pruned
         regate convert model --calibration traffic.jsonl --delta balanced.delta
         regate convert model.gguf --calibration text.txt --lora lora.gguf
       """)
@@ -26,6 +28,7 @@ struct Convert: CommonCommand {
   @OptionGroup(title: "The fit") var calibration: CalibrationArguments
   @OptionGroup(title: "The fit") var budget: BudgetArguments
   @OptionGroup(title: "The fit") var ranks: RankArguments
+  @OptionGroup(title: "The fit") var prune: PruneArgument
   @OptionGroup(title: "The fit") var tokens: TokenArguments
   @OptionGroup(visibility: .hidden) var seed: SeedArgument
   @OptionGroup(visibility: .hidden) var rankTuning: RankTuning
@@ -56,7 +59,7 @@ struct Convert: CommonCommand {
       "Rank of the adapter; exact without.", valueName: "n", visibility: .hidden))
   var loraRank: Int?
 
-  @Flag(help: "Hard-link files of --output that do not differ.")
+  @Flag(help: ArgumentHelp("Hard-link files of --output that do not differ.", visibility: .hidden))
   var link = false
 
   @Flag(help: "Replace an output of Regate.")
@@ -78,7 +81,7 @@ struct Convert: CommonCommand {
     }
     if fit != nil,
       !calibration.isEmpty || !budget.isEmpty || !tuning.isEmpty || ranks.counts != nil
-        || !rankTuning.isEmpty
+        || !rankTuning.isEmpty || prune.count != nil
     {
       throw ValidationError(
         "--fit takes the place of --calibration, --weights, --protect and of what says how much "
@@ -90,6 +93,12 @@ struct Convert: CommonCommand {
           + "of the fit.")
     }
     try rankTuning.validate(budget, ranks)
+    try prune.validate(
+      calibration, isBalanced: !budget.isEmpty || ranks.counts != nil || !rankTuning.isEmpty,
+      router, tuning)
+    if prune.count != nil, inPlace || lora != nil {
+      throw ValidationError("--prune goes with --output or --delta: it makes new files.")
+    }
     if source == nil, !dryRun {
       throw ValidationError(
         "Give --calibration (text, token ids or a capture), or a fit with --fit.")
@@ -122,7 +131,7 @@ struct Convert: CommonCommand {
     guard !calibration.files.isEmpty else { return nil }
     return .traffic(
       calibration.sets(tokens.options(length, seed: seed.seed)),
-      budget: rankTuning.budget(budget, ranks),
+      budget: prune.budget ?? rankTuning.budget(budget, ranks),
       settings: tuning.settings(seed), resume: resuming.options(interval))
   }
 

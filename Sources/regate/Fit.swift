@@ -38,6 +38,7 @@ struct Fit: CommonCommand {
   @OptionGroup(title: "How much balance") var budget: BudgetArguments
   @OptionGroup(title: "How much balance") var ranks: RankArguments
   @OptionGroup(title: "How much balance") var rankTuning: RankTuning
+  @OptionGroup(title: "How much balance") var prune: PruneArgument
   @OptionGroup(title: "The routers") var router: RouterArgument
   @OptionGroup(title: "The routers") var tuning: TuningArguments
   @OptionGroup(title: "The routers") var seed: SeedArgument
@@ -50,6 +51,9 @@ struct Fit: CommonCommand {
       throw ValidationError("Give --calibration (text, token ids or a capture).")
     }
     try rankTuning.validate(budget, ranks)
+    try prune.validate(
+      calibration, isBalanced: !budget.isEmpty || ranks.counts != nil || !rankTuning.isEmpty,
+      router, tuning)
     if output == nil, overwrite || !resuming.isStandard(interval) {
       throw ValidationError("--overwrite, --resume and --resume-every go with --output.")
     }
@@ -61,7 +65,8 @@ struct Fit: CommonCommand {
         FitRun.Request(
           checkpoint: checkpoint,
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
-          budget: rankTuning.budget(budget, ranks), settings: tuning.settings(seed),
+          budget: prune.budget ?? rankTuning.budget(budget, ranks),
+          settings: tuning.settings(seed),
           form: router.router,
           threads: common.threads,
           output: output.map {

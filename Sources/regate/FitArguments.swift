@@ -10,7 +10,11 @@ extension EncoderKind: ExpressibleByArgument {}
 
 /// How much balance: one of four.
 struct BudgetArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("0 changes nothing, 1 (default): uniform load.", valueName: "s"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "0 changes nothing, 1 (default): uniform load; down to -1: fewer experts at a time.",
+      valueName: "s"))
   var strength: Double?
 
   @Option(help: ArgumentHelp("Least strength with this mean held-out Gini.", valueName: "g"))
@@ -23,9 +27,9 @@ struct BudgetArguments: ParsableArguments {
   var maxOutputError: Double?
 
   func validate() throws {
-    for (name, value) in [("--strength", strength), ("--target-gini", targetGini)] {
-      if let value, !(0...1).contains(value) {
-        throw ValidationError("\(name) must be between 0 and 1, not \(value).")
+    for (name, value, least) in [("--strength", strength, -1.0), ("--target-gini", targetGini, 0)] {
+      if let value, !(least...1).contains(value) {
+        throw ValidationError("\(name) must be between \(Int(least)) and 1, not \(value).")
       }
     }
     for (name, limit) in [
@@ -103,6 +107,39 @@ struct RankTuning: ParsableArguments {
   }
 }
 
+/// Experts that are left out, instead of any balance.
+struct PruneArgument: ParsableArguments {
+  @Option(
+    name: .customLong("prune"),
+    help: ArgumentHelp(
+      "Leave this many experts out of each layer; the router stays.", valueName: "n"))
+  var count: Int?
+
+  func validate() throws {
+    if let count, count < 1 { throw ValidationError("--prune must be 1 or more, not \(count).") }
+  }
+
+  /// What is pruned keeps its router: nothing of what makes another one goes with it.
+  func validate(
+    _ calibration: CalibrationArguments, isBalanced: Bool, _ router: RouterArgument,
+    _ tuning: TuningArguments
+  ) throws {
+    guard count != nil else { return }
+    guard !isBalanced, tuning.isStandardRouter, [nil, .stock].contains(router.router) else {
+      throw ValidationError(
+        "--prune leaves the router of the experts that stay as it is: not with --strength, "
+          + "--target-gini, --max-loss-increase, --max-output-error, --ep, another --router than "
+          + "stock, or with what makes one.")
+    }
+    guard calibration.protected.isEmpty else {
+      throw ValidationError(
+        "--prune weighs all traffic alike: give that of --protect as --calibration.")
+    }
+  }
+
+  var budget: Budget? { count.map { .pruned($0) } }
+}
+
 /// The form of the router.
 struct RouterArgument: ParsableArguments {
   @Option(
@@ -151,9 +188,12 @@ struct TuningArguments: ParsableArguments {
   }
 
   /// Whether all is as without options.
-  var isEmpty: Bool {
+  var isEmpty: Bool { isStandardRouter && !mtp.includes }
+
+  /// Whether nothing is said of how a router is made.
+  var isStandardRouter: Bool {
     clones && encoder == .linear && similarity.kind == .dot && latent.number == nil
-      && refine.number == nil && !mtp.includes
+      && refine.number == nil
   }
 
   func settings(_ seed: SeedArgument) -> FitSettings {

@@ -25,6 +25,7 @@ enum OptionNames {
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
     "maxTokens": "--max-tokens", "mtp": "--mtp", "output": "--output",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
+    "pruned": "--prune",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
     "router": "--router", "seed": "--seed", "similarity": "--similarity",
     "source": "--calibration or --fit", "strengths": "--strengths",

@@ -220,3 +220,24 @@ extension Bench {
     "--calibration", bench.capture, "--router", "stock", "-o", bench.path("out"), "--dry-run")
   #expect(copy.output.contains("Choose --router lpr") && copy.output.contains("Output: "))
 }
+
+@Test func `a copy without some experts travels through the tool`() throws {
+  let bench = try Bench(.qwen3, .init(.byLayer))
+  let out = bench.path("pruned")
+  let written = try bench.convert(
+    "--calibration", bench.capture, "--prune", "4", "--output", out, "-q", "--json")
+  #expect(written.code == 0, "\(written.error)")
+  #expect(try written.json()["pruned"] as? [String: [Int]] != nil)
+  let compared = try Tool.run(
+    "validate", bench.source, out, "--calibration", bench.capture, "-q", "--json")
+  let layers = try compared.json()["layers"] as? [[String: Any]] ?? []
+  #expect(!layers.isEmpty && layers.allSatisfy { $0["logical_experts"] as? Int == 12 })
+  // The other way round there are experts too many.
+  requireRefusal(
+    try Tool.run("validate", out, bench.source, "--calibration", bench.capture, "-q"), naming: nil,
+    says: "more experts", "the other way round")
+  requireRefusal(
+    try bench.convert(
+      "--calibration", bench.capture, "--prune", "14", "--output", bench.path("again"), "-q"),
+    naming: nil, says: "--prune: is 14, but of the 16 experts 4 must stay", "too many")
+}

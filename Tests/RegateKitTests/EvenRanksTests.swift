@@ -41,8 +41,8 @@ func `a conversion for even ranks says what it did and keeps its word`(
   #expect(error?.description.contains("`ranks`: are [64]") == true)
 }
 
-@Test func `a budget of ranks is read back from what it encodes as`() throws {
-  for budget in [Budget.evenRanks([4, 8], slack: 0.05), .targetGini(0.1)] {
+@Test func `a budget is read back from what it encodes as`() throws {
+  for budget in [Budget.evenRanks([4, 8], slack: 0.05), .targetGini(0.1), .pruned(4)] {
     let data = try JSONEncoder().encode(budget)
     #expect(try JSONDecoder().decode(Budget.self, from: data) == budget)
   }

@@ -134,6 +134,11 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
       old, bytes: littleEndian(Int64(16)) + (old?.bytes ?? []).dropFirst(8))
   }
   #expect(outside?.subject == "layers.1.physical_to_logical")
+  let more = try refusal { _, metadata in
+    metadata["origin"] = metadata["origin"]?
+      .replacing(#""budget":{"strength":1}"#, with: #""budget":{"pruned_experts":4}"#)
+  }
+  #expect(more?.description.contains("expected 12: `origin` says that 4 are pruned") == true)
 }
 
 /// Every key of a JSON object and of the objects in it.

@@ -244,8 +244,11 @@ extension SyntheticModel {
     return .expert(layer: layer, number, part: words[6...].joined(separator: "."))
   }
 
-  /// Everything that belongs to each expert of a layer, by part.
-  func experts(of layer: Int, in weights: PlainCheckpoint) -> [[String: [UInt8]]] {
+  /// Everything that belongs to each expert of a layer, by part; `count`: how many are left.
+  func experts(
+    of layer: Int, in weights: PlainCheckpoint, count: Int? = nil
+  ) -> [[String: [UInt8]]] {
+    let experts = count ?? self.experts
     var result = [[String: [UInt8]]](repeating: [:], count: experts)
     for (name, tensor) in weights.tensors {
       switch part(name) {

@@ -3,10 +3,11 @@
 """Runs patched checkpoints in transformers and llama.cpp and holds them against `regate validate`.
 
     deployed.py MODEL --fit CALIBRATION --judge HELDOUT [--gguf FILE...] [--text FILE]
-                [--forms stock,lpr] [--ep N] [--llama-bin DIR] [--regate TOOL]
+                [--forms stock,lpr] [--ep N] [--prune N] [--llama-bin DIR] [--regate TOOL]
 
 MODEL is a folder of safetensors. CALIBRATION and HELDOUT are token ids (.npy [S,L]). Every FILE is a
-GGUF of the same model; TEXT is what llama.cpp reads. One fit serves all of them. Per output:
+GGUF of the same model; TEXT is what llama.cpp reads. One fit serves all of them; with --prune it is
+one without N experts of each layer, whose only form is stock. Per output:
 
     nll          mean NLL of the patched model over all shifted positions, in nats
     load         largest total variation over layers between two counts of the experts' load
@@ -162,7 +163,6 @@ class Bench:
         self.original = options.model
         self.judge, self.text = options.judge, options.text
         self.table = Table()
-        self.config = json.loads((self.original / "config.json").read_text())
         self.chosen = {}
 
     def choices(self, checkpoint):
@@ -174,7 +174,8 @@ class Bench:
         capture = self.work / (checkpoint.name + ".capture.safetensors")
         run(self.regate, "capture", checkpoint, "--calibration", self.judge, "--output", capture,
             "--float32", "-q")
-        return choices(checkpoint, capture, self.config)
+        config = json.loads((self.work / "stock" / "config.json").read_text())
+        return choices(checkpoint, capture, config)
 
     def validate(self, original, patched, calibration, *more):
         return json.loads(run(
@@ -246,6 +247,7 @@ def main():
     parser.add_argument("--text")
     parser.add_argument("--forms", default="stock,lpr")
     parser.add_argument("--ep", type=int)
+    parser.add_argument("--prune", type=int)
     parser.add_argument("--llama-bin", type=pathlib.Path)
     parser.add_argument("--regate", default=".build/release/regate")
     options = parser.parse_args()
@@ -254,7 +256,8 @@ def main():
         bench = Bench(options, pathlib.Path(work))
         fit = bench.work / "routers.fit"
         run(bench.regate, "fit", bench.original, "--calibration", options.calibration,
-            "--router", "stock", "--output", fit, "-q", *(["--ep", options.ep] if options.ep else []))
+            "--router", "stock", "--output", fit, "-q", *(["--ep", options.ep] if options.ep else []),
+            *(["--prune", options.prune] if options.prune else []))
         for form in options.forms.split(","):
             bench.safetensors(form, fit)
         for source in options.gguf:

@@ -26,6 +26,9 @@ public struct Conversion: Report {
     /// A fit that was made before.
     case fit(ModelFit)
 
+    /// What a fit is asked for; nil where one is taken.
+    var budget: Budget? { if case .traffic(_, let budget, _, _) = self { budget } else { nil } }
+
     /// Every file that is read.
     var files: [String] {
       switch self {

@@ -34,6 +34,11 @@ extension ConversionPlan {
   private var extent: String {
     let routers = Format.bytes(layers.reduce(0) { $0 + $1.routerBytes })
     let most = Format.bytes(layers.reduce(0) { $0 + $1.cloneLimit * $1.expertBytes })
+    if let pruned {
+      return
+        "Output: \(Format.bytes(outputBytes)) without \(pruned) experts of each layer and their "
+        + "router rows; the rest byte-identical."
+    }
     let changes = "routers \(routers)" + (clones ? ", clones at most \(most)" : "")
     switch output {
     case .checkpoint(.inPlace):
@@ -72,7 +77,7 @@ extension ConversionPlan {
     [
       "checkpoint": .string(checkpoint), "family": .string(family),
       "container": .string(container), "router": .string(form.rawValue),
-      "output_bytes": .integer(outputBytes),
+      "output_bytes": .integer(outputBytes), "pruned_experts": pruned.map { .integer($0) } ?? .null,
       "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
       "memory_bytes": work.map { .integer($0.memoryBytes) } ?? .null,
       "tokens": work.map { .integer($0.tokens) } ?? .null, "seconds": .optional(work?.seconds),

@@ -87,6 +87,8 @@ public struct ConversionPlan: Report {
   public let form: RouterForm
   /// Whether hot experts may be copied over hardly used ones.
   public let clones: Bool
+  /// Experts that are left out of each layer; nil where all stay.
+  public let pruned: Int?
   /// What runtimes will make of the output.
   public let check: Check
   /// The MoE layers, in their order.
@@ -109,13 +111,14 @@ public struct ConversionPlan: Report {
   }
 
   init(
-    model: Model, form: RouterForm, check: Check, clones: Bool, work: Work?, takesFit: Bool,
-    output: Conversion.Output?
+    model: Model, form: RouterForm, check: Check, clones: Bool, pruned: Int?, work: Work?,
+    takesFit: Bool, output: Conversion.Output?
   ) {
     checkpoint = model.checkpoint.path
     layout = model.layout
     self.form = form
     self.clones = clones
+    self.pruned = pruned
     self.check = check
     self.work = work
     self.takesFit = takesFit
@@ -127,7 +130,8 @@ public struct ConversionPlan: Report {
         expertBytes: layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count },
         cloneLimit: clones ? layer.rule.experts - layer.rule.topK : 0)
     }
-    outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count }
+    let left = layers.reduce(0) { $0 + $1.expertBytes } * (pruned ?? 0)
+    outputBytes = model.checkpoint.files.reduce(0) { $0 + $1.count } - left
   }
 
   /// The form that is written, what loads it, and how to choose another.

@@ -20,9 +20,19 @@ extension ModelFit {
       patches.append(
         LayerPatch(
           layer: layer, physicalToLogical: fitted.fitted.routers.physicalToLogical,
-          router: try form.output.tensors(
-            of: fitted.fitted.routers, layer: layer, keepsBiasType: keepsBiasType)))
+          router: try routerTensors(of: fitted.fitted.routers, layer)))
     }
     return patches
+
+    func routerTensors(
+      of routers: FittedRouters, _ layer: MoELayer
+    ) throws(RegateError) -> RouterTensors {
+      guard routers.isPruned else {
+        return try form.output.tensors(of: routers, layer: layer, keepsBiasType: keepsBiasType)
+      }
+      return try RouterTensors(
+        renumbering: layer.routerTensors, of: layer.rule.experts, by: routers.physicalToLogical,
+        in: model.checkpoint)
+    }
   }
 }

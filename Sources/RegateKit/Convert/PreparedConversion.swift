@@ -37,7 +37,15 @@ public struct PreparedConversion {
     self.progress = progress
     let model = try Self.open(request)
     self.model = model
-    form = request.form ?? request.output?.defaultForm(of: model) ?? model.defaultForm
+    let given = try Self.fit(request.source, for: model)
+    let pruned = (request.source?.budget ?? given?.origin.budget)?.pruned
+    form =
+      request.form
+      ?? (pruned != nil ? .stock : request.output?.defaultForm(of: model) ?? model.defaultForm)
+    if pruned != nil {
+      try form.requireOwnRouter()
+      try request.output?.requireNewFiles(checkpoint: request.checkpoint)
+    }
     try model.requireFittable(form)
     try request.output?.requirePossible(form, model)
     check = Check(
@@ -57,7 +65,7 @@ public struct PreparedConversion {
           form: form, threads: request.threads),
         form: form, forms: [form], keepsBiasType: request.output?.isInPlace ?? false,
         checkingGates: checkingGates, progress: progress)
-      clones = settings.clones
+      clones = settings.clones && budget.usesClones
       work = try fitting.map { (fitting) throws(RegateError) in
         try ConversionPlan.Work(
           model, fitting.traffic, settings: settings, candidates: budget.strengths.count,
@@ -66,13 +74,12 @@ public struct PreparedConversion {
       }
     case .file, .fit, nil:
       fitting = nil
-      let fit = try Self.fit(request.source, for: model)
-      if let fit { try Self.requireFitting(fit, model, request.output) }
-      clones = fit?.origin.clones ?? false
-      givenFit = fit
+      if let given { try Self.requireFitting(given, model, request.output) }
+      clones = given?.origin.clones ?? false
+      givenFit = given
     }
     plan = ConversionPlan(
-      model: model, form: form, check: check, clones: clones, work: work,
+      model: model, form: form, check: check, clones: clones, pruned: pruned, work: work,
       takesFit: givenFit != nil, output: request.output)
   }
 
@@ -159,6 +166,7 @@ public struct PreparedConversion {
         .mismatch, file: model.checkpoint.path, subject: "`fit`",
         "was made for other layers or another family", advice: "fit this checkpoint")
     }
+    if let count = fit.origin.budget.pruned { return try model.requirePrunable(count) }
     for (layer, fitted) in zip(model.layout.layers, fit.layers) {
       let map = fitted.fitted.routers.physicalToLogical
       guard map != Array(map.indices) else { continue }
@@ -245,63 +253,5 @@ public struct PreparedConversion {
 
   private var fitPath: String? {
     if case .file(let path) = request.source { path } else { nil }
-  }
-}
-
-extension Conversion.Output {
-  /// The form that an output has where nothing else is asked for.
-  func defaultForm(of model: Model) -> RouterForm {
-    isInPlace || isAdapter ? .stock : model.defaultForm
-  }
-
-  var isInPlace: Bool { self == .checkpoint(.inPlace) }
-
-  var isAdapter: Bool { if case .adapter = self { true } else { false } }
-
-  /// The path of what is written; nil in place.
-  var path: String? {
-    switch self {
-    case .checkpoint(let sink): sink.path
-    case .adapter(let path, _, _): path
-    }
-  }
-
-  /// Whether something that stands there already is replaced.
-  var overwrites: Bool {
-    switch self {
-    case .checkpoint(let sink): sink.overwrites
-    case .adapter(_, _, let overwrite): overwrite
-    }
-  }
-
-  /// Refuses a form that the output cannot hold.
-  func requirePossible(_ form: RouterForm, _ model: Model) throws(RegateError) {
-    if form.output.replacesGate, isInPlace || isAdapter {
-      throw RegateError(
-        .refused, subject: "`router` \(form.rawValue)",
-        "needs files of its own: not in place, no adapter", advice: "use `router` stock")
-    }
-    if isInPlace, let gate = model.layout.layers.first(where: \.gate.type.isQuantised)?.gate {
-      throw RegateError(
-        .refused, file: model.checkpoint.path, subject: gate.name,
-        "is stored as \(gate.type.rawValue) and must become F32, which needs a new file",
-        advice: "write a copy or a delta instead of changing it in place")
-    }
-    guard case .adapter(_, let rank, _) = self else { return }
-    guard !model.layout.includesMTP else {
-      throw RegateError(
-        .refused, subject: "`mtp`", "an adapter holds the model's own layers only",
-        advice: "leave `mtp` out")
-    }
-    try AdapterWriter.requirePossible(model, rank: rank)
-  }
-}
-
-extension FitSettings {
-  /// An adapter cannot copy experts.
-  fileprivate func suiting(_ output: Conversion.Output) -> FitSettings {
-    var settings = self
-    if output.isAdapter { settings.clones = false }
-    return settings
   }
 }

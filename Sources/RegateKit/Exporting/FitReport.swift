@@ -3,6 +3,7 @@
 import Checkpoints
 import Fitting
 import Forms
+import Measures
 import ModelFitting
 import OrderedCollections
 import Reports
@@ -17,9 +18,33 @@ struct FitReport {
   /// Lines for a terminal.
   var lines: [String] {
     var lines = [table.render(), ""]
-    lines += rankLines + layersLeftAlone
+    lines += prunedLines + concentrationLines + rankLines + layersLeftAlone
     if let fidelity { lines += [fidelity.render(), "", Self.fidelityNote] }
     return lines + (fit.isJudged(by: form) ? verdict : [otherForm])
+  }
+
+  /// Which experts are left out; empty where all stay.
+  private var prunedLines: [String] {
+    guard let count = fit.origin.budget.pruned else { return [] }
+    let layers = fit.layers.map { layer in
+      "Layer \(layer.fitted.index): without "
+        + layer.fitted.routers.pruned.map(String.init).joined(separator: ", ")
+    }
+    return [
+      "\(count) experts of each layer are left out, those whose loss changes its output least; the "
+        + "router of the others stays as it is."
+    ] + layers + [""]
+  }
+
+  /// How many experts a batch uses, where these were to be few.
+  private var concentrationLines: [String] {
+    guard fit.origin.budget.concentrates else { return [] }
+    let distinct = fit.distinctExperts(form)
+    return [
+      "Fewer distinct experts were asked for, not even ones: \(RoutingFigures.batchTokens) consecutive "
+        + "tokens use \(Format.number(distinct.after, decimals: 1)) experts of a layer, "
+        + "\(Format.number(distinct.before, decimals: 1)) before (mean over layers).", "",
+    ]
   }
 
   /// How even the ranks are, and what was done for it in each layer; empty where experts were to be

@@ -83,10 +83,12 @@ public struct FitRun: Report {
     let claim = try request.output.map { (output) throws(RegateError) in
       try OutputClaim(output.path, as: .fit, overwrite: output.overwrite, apartFrom: inputs)
     }
-    let form = request.form ?? model.defaultForm
+    let prunes = request.budget.pruned != nil
+    let form = request.form ?? (prunes ? .stock : model.defaultForm)
+    if prunes { try form.requireOwnRouter() }
     let fitting = try FittingTask(
-      model, request, form: form, forms: [form, .lpr, .stock], keepsBiasType: false,
-      progress: progress)
+      model, request, form: form, forms: prunes ? [form] : [form, .lpr, .stock],
+      keepsBiasType: false, progress: progress)
     if let output = request.output { progress.warnOfLeftovers(beside: output.path) }
     let fit = try fitting.run(command: "fit", stateBeside: request.output)
     if let claim {

@@ -29,7 +29,14 @@ final class FittingTask {
     for layer in model.layout.layers {
       try request.budget.requireRanks(dividing: layer.rule.experts)
     }
-    if request.settings.clones {
+    if let count = request.budget.pruned {
+      try model.requirePrunable(count)
+      guard request.calibration.protected.isEmpty else {
+        throw RegateError(
+          .refused, subject: "`protected`", "is traffic that pruning would weigh like any other",
+          advice: "give it as `calibration`")
+      }
+    } else if request.settings.clones && request.budget.usesClones {
       try model.requireMovableExperts(advice: "fit without `clones`")
     }
     self.model = model

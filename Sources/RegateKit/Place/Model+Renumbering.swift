@@ -22,7 +22,8 @@ extension Model {
         LayerPatch(
           renumbering: layer, by: order,
           router: try RouterTensors(
-            renumbering: try rowsOfPhysicalExperts(layer), by: order, in: checkpoint)))
+            renumbering: try rowsOfPhysicalExperts(layer), of: order.count, by: order,
+            in: checkpoint)))
     }
     return patches
   }

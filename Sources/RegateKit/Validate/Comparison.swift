@@ -98,11 +98,12 @@ struct Comparison {
     let groups = traffic.parts.count == 1 ? [] : traffic.parts.map(\.heldOut)
     let errors = try walk.finish(
       [before, after], maps: [map.original, map.patched], groups: [nil] + groups)
-    let experts = original.rule.experts
     return Validation.Layer(
       index: original.index,
-      original: LoadSummary(before, experts: experts, ranks: request.ranks),
-      patched: LoadSummary(after, experts: experts, ranks: request.ranks),
+      original: LoadSummary(
+        before, experts: original.rule.experts, ranks: request.ranks),
+      patched: LoadSummary(
+        after, experts: patched.rule.experts, ranks: request.ranks),
       agreement: RoutingAgreement(
         original: before, originalMap: map.original, patched: after, patchedMap: map.patched),
       outputError: errors[0][1].overall, worstToken: worstToken(errors[0][1]),
@@ -111,17 +112,18 @@ struct Comparison {
         SetLoad(
           before, map: map.original, patched: after, patchedMap: map.patched,
           rows: part.heldOut, outputError: errors[groups.isEmpty ? 0 : place + 1][1].overall)
-      }, rankBatches: rankBatches(before, after, experts: experts))
+      }, rankBatches: rankBatches(before, of: original, after, of: patched))
   }
 
   private func rankBatches(
-    _ before: Assignment, _ after: Assignment, experts: Int
+    _ before: Assignment, of original: MoELayer, _ after: Assignment, of patched: MoELayer
   ) -> [Validation.RankFigures] {
     guard !served.isEmpty else { return [] }
     let (before, after) = (before.gathering(tokens: served), after.gathering(tokens: served))
     return request.ranks.map {
       Validation.RankFigures(
-        ranks: $0, sizes: request.batches, experts: experts, original: before, patched: after)
+        ranks: $0, sizes: request.batches, original: (before, original.rule.experts),
+        patched: (after, patched.rule.experts))
     }
   }
 

@@ -33,11 +33,12 @@ struct ModelPair: Sendable {
     }
     guard a.layers.map(\.index) == b.layers.map(\.index), a.hiddenSize == b.hiddenSize,
       zip(a.layers, b.layers).allSatisfy({
-        $0.rule.experts == $1.rule.experts && $0.rule.topK == $1.rule.topK
+        $0.rule.experts >= $1.rule.experts && $0.rule.topK == $1.rule.topK
       })
     else {
       throw RegateError(
-        .mismatch, file: patched, "has other layers, experts or top-k than the original",
+        .mismatch, file: patched,
+        "has other layers, more experts or another top-k than the original",
         advice: "give the checkpoint that the patched one was made from")
     }
     layers = Array(zip(a.layers, b.layers))

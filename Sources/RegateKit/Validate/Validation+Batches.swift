@@ -78,14 +78,19 @@ extension Validation {
 }
 
 extension Validation.RankFigures {
-  /// Both sides of a layer with `experts` experts; the tokens are in the order of serving.
-  init(ranks: Int, sizes: [Int], experts: Int, original: Assignment, patched: Assignment) {
+  /// What a router did with tokens in the order of serving, among so many experts.
+  typealias Served = (assignment: Assignment, experts: Int)
+
+  /// Both sides of a layer.
+  init(ranks: Int, sizes: [Int], original: Served, patched: Served) {
     self.ranks = ranks
-    let layout = RankLayout(places: Array(0..<experts), experts: experts, ranks: ranks)
-    func figures(_ assignment: Assignment) -> [RankBatches] {
-      sizes.compactMap {
+    func figures(_ side: Served) -> [RankBatches] {
+      let layout = RankLayout(
+        places: Array(0..<side.experts), experts: side.experts, ranks: ranks)
+      return sizes.compactMap {
         RankBatches(
-          tokens: $0, assignment.shares(batch: $0, experts: experts, on: layout))
+          tokens: $0,
+          side.assignment.shares(batch: $0, experts: side.experts, on: layout))
       }
     }
     self.original = figures(original)

@@ -153,7 +153,7 @@ public struct Validation: Report {
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(
       original: request.original, patched: request.patched, mtp: request.mtp)
-    try pair.original.requireRanks(request.ranks)
+    for model in [pair.original, pair.patched] { try model.requireRanks(request.ranks) }
     try RankBatches.requireSizes(request.batches)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a checkpoint says how many experts its layers have, for outputs that have fewer.
+
+package import Checkpoints
+import OrderedCollections
+
+extension ModelLayout {
+  /// The GGUF metadata key of the number of experts, after the architecture and a dot.
+  package static let expertCountKey = "expert_count"
+
+  /// `config`, the checkpoint's `config.json`, for layers of `experts` experts: under every
+  /// spelling of the key that it has, or the first where it has none.
+  package func configuration(_ config: JSONValue, experts: Int) -> JSONValue {
+    let names = family.huggingFace.experts.names
+    var object = self.config ?? config
+    let written = names.filter { object[$0] != nil }
+    for name in written.isEmpty ? Array(names.prefix(1)) : written {
+      object[name] = .integer(experts)
+    }
+    // The language model's keys may stand in an object of their own.
+    let scope = (config.objectValue ?? [:]).first { $0.value == self.config }?.key
+    guard let scope, self.config != config else { return object }
+    var patched = config
+    patched[scope] = object
+    return patched
+  }
+}
