@@ -8,11 +8,11 @@ struct Advise: CommonCommand {
     abstract: "Say what to do for even expert-parallel ranks, and what it costs.",
     discussion: """
       Looks at all that can be done, in one pass over the layers: renumbering, redundant experts at \
-      run time, and new routers for even ranks or even experts. For each it tells the busiest rank, \
-      also batch by batch, the time of the MoE layers by a roofline, loss, memory, what would be \
-      written, which runtimes load it, and the command that makes it; and in one sentence the \
-      cheapest of those that are within 5 % of the fastest, or that nothing is worth doing. On \
-      counts no router can be fitted. Only the page is written.
+      run time, also in the places of pruned ones, and new routers for even ranks or even \
+      experts. For each it tells the busiest rank, also batch by batch, the time of the MoE layers \
+      by a roofline, loss, memory, what would be written, which runtimes load it, and the command \
+      that makes it; and in one sentence the cheapest of those that are within 5 % of the fastest, \
+      or that nothing is worth doing. On counts no router can be fitted. Only the page is written.
 
       EXAMPLES
         regate advise Qwen3-30B-A3B --calibration traffic.jsonl --ep 8,16,32

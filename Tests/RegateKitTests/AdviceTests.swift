@@ -35,7 +35,7 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
     #expect(try fileTree(bench.directory.url) == before)
     #expect(
       advice.groups[0].rows.map(\.option) == [
-        "as_is", "renumbered", "redundant", "ranks_lpr", "ranks_stock", "experts_lpr",
+        "as_is", "renumbered", "redundant", "pruned", "ranks_lpr", "ranks_stock", "experts_lpr",
         "experts_stock",
       ])
     let place = { (output: PlacementRun.Output, redundant: Int) in
@@ -53,6 +53,15 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
     let redundant = try place(.map(.sglang, to: map), 4)
     #expect(close(try advice.row("redundant").imbalance, redundant.map.imbalance[0].after, 1e-12))
     #expect(try advice.row("redundant").bytesToWrite == Data(contentsOf: URL(filePath: map)).count)
+    let smaller = try bench.convert(to: "pruned") { $0.budget = .pruned(4) }
+    let replaced = try PlacementRun.run(
+      .init(
+        checkpoint: bench.first("pruned"), load: load, ranks: [4],
+        output: .map(.sglang, to: bench.directory.path("pruned.json")), redundant: 4, threads: 2))
+    let pruned = try advice.row("pruned")
+    #expect(close(pruned.imbalance, replaced.map.imbalance[0].after, 1e-12))
+    #expect(close(pruned.outputError, smaller.fit.overall?.outputError, 1e-9))
+    #expect(!pruned.isLossless && pruned.command?.contains(" && `PlacementRun` ") == true)
     for (form, option) in [(RouterForm.lpr, "ranks_lpr"), (.stock, "ranks_stock")] {
       var draft = bench.draft
       draft.form = form
@@ -73,6 +82,7 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
     let bytes = 3 * 64 * 32 * 2
     #expect(try advice.row("as_is").expertBytes == 2 * 4 * bytes)
     #expect(try advice.row("redundant").expertBytes == 2 * 5 * bytes)
+    #expect(pruned.expertBytes == 2 * 4 * bytes)
     #expect(try advice.row("as_is").bytesToWrite == 0)
     #expect(try advice.row("renumbered").bytesToWrite == 2 * 16 * 64 * 2)
     #expect(try advice.row("experts_stock").bytesToWrite % bytes == 2 * 16 * 64 * 2)

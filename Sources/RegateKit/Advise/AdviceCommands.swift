@@ -30,11 +30,26 @@ struct AdviceCommands {
   }
 
   func map(_ format: ExpertMapFormat, ranks: Int, redundant: Int) -> String {
+    map(format, ranks: ranks, redundant: redundant, of: checkpoint, ending: "")
+  }
+
+  /// Leaves `pruned` experts of each layer out, and has as many redundant ones in their places.
+  func replace(_ pruned: Int, by format: ExpertMapFormat, ranks: Int) -> String {
+    let ending = "-pruned\(pruned)"
+    let smaller = name(ending)
+    return line(
+      "Conversion", ["`pruned`", "\(pruned)", "`output`", Self.quoted(smaller)])
+      + " && " + map(format, ranks: ranks, redundant: pruned, of: smaller, ending: ending)
+  }
+
+  private func map(
+    _ format: ExpertMapFormat, ranks: Int, redundant: Int, of checkpoint: String, ending: String
+  ) -> String {
     line(
-      "PlacementRun",
+      "PlacementRun", of: checkpoint,
       [
         "`ranks`", "\(ranks)", "`redundant`", "\(redundant)", "`map`",
-        Self.quoted("\(format.rawValue):\(stem)-ep\(ranks).json"),
+        Self.quoted("\(format.rawValue):\(stem)\(ending)-ep\(ranks).json"),
       ])
   }
 
@@ -50,8 +65,11 @@ struct AdviceCommands {
         ])
   }
 
-  private func line(_ command: String, _ words: [String]) -> String {
-    (["`\(command)`", Self.quoted(checkpoint)] + traffic + words).joined(separator: " ")
+  private func line(
+    _ command: String, of checkpoint: String? = nil, _ words: [String]
+  ) -> String {
+    (["`\(command)`", Self.quoted(checkpoint ?? self.checkpoint)] + traffic + words)
+      .joined(separator: " ")
   }
 
   private var traffic: [String] {
@@ -85,9 +103,13 @@ struct AdviceCommands {
   }
 
   private func output(_ ending: String, isDirectory needsDirectory: Bool = false) -> String {
+    Self.quoted(name(ending, isDirectory: needsDirectory))
+  }
+
+  private func name(_ ending: String, isDirectory needsDirectory: Bool = false) -> String {
     let file =
       container == .gguf ? ".gguf" : isDirectory || needsDirectory ? "" : ".safetensors"
-    return Self.quoted(stem + ending + file)
+    return stem + ending + file
   }
 
   /// A word as a shell takes it for one.

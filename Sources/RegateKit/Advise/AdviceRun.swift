@@ -128,8 +128,10 @@ struct AdviceRun {
     func observe(
       _ layer: MoELayer, _ before: Assignment, _ after: [Assignment]
     ) throws(RegateError) {
-      let streams = ([before] + after).map {
-        LayerTraffic($0, experts: layer.rule.experts, fitted: fitted, served: served)
+      let pruned = [0] + candidates.map { $0.budget.pruned ?? 0 }
+      let streams = zip([before] + after, pruned).map { assignment, pruned in
+        LayerTraffic(
+          assignment, experts: layer.rule.experts - pruned, fitted: fitted, served: served)
       }
       try add(number, &meters) { candidate in
         streams[candidate.flatMap { candidates.firstIndex(of: $0) }.map { $0 + 1 } ?? 0]

@@ -13,6 +13,8 @@ struct OptionChoice {
   private let forms: [RouterForm]
   /// Redundant experts, for the rank counts on which there can be any.
   private let redundant: [Int: Int]
+  /// The rank counts on which as many experts can be pruned as there are redundant ones.
+  private let prunable: Set<Int>
   /// What there is not, and why.
   let leftOut: [String]
 
@@ -52,6 +54,16 @@ struct OptionChoice {
             + "must be as many in all layers, and divide among the ranks.")
       }
     }
+    var prunable: Set<Int> = []
+    for (ranks, count) in redundant.sorted(by: { $0.key < $1.key }) where forms.contains(.stock) {
+      do throws(RegateError) {
+        try model.requirePrunable(count)
+        prunable.insert(ranks)
+      } catch {
+        leftOut.append("Pruned experts are left out on \(ranks) ranks: \(error.reason).")
+      }
+    }
+    self.prunable = prunable
     self.isMovable = isMovable
     self.forms = forms
     self.redundant = redundant
@@ -73,7 +85,9 @@ struct OptionChoice {
     var options: [any AdviceOption] = [UnchangedOption()]
     if isMovable { options.append(RenumberedOption(ranks: ranks)) }
     if let more = redundant[ranks] {
-      options.append(RedundantOption(ranks: ranks, redundant: more))
+      let replicas = RedundantOption(ranks: ranks, redundant: more)
+      options.append(replicas)
+      if prunable.contains(ranks) { options.append(PrunedOption(replicas: replicas)) }
     }
     options += forms.map { ConvertedOption(aim: .ranks(ranks), form: $0) }
     options += forms.map { ConvertedOption(aim: .experts, form: $0) }

@@ -43,7 +43,7 @@ struct RankMeter {
     let bytes = layer.experts.reduce(0) { $0 + $1.slice(expert: 0).bytes.count }
     expertBytes += (places.count + ranks - 1) / ranks * bytes
     guard let served = traffic.served else { return }
-    let experts = layer.rule.experts
+    let experts = traffic.planned.count
     let layout = RankLayout(places: places, experts: experts, ranks: ranks)
     let expert = Roofline.Expert(
       elements: 3 * layer.hiddenSize * layer.expertWidth, bytes: bytes)

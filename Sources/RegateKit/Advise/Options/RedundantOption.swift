@@ -17,7 +17,7 @@ struct RedundantOption: AdviceOption {
   var title: String { "\(redundant) redundant experts" }
   var deed: String { "let the runtime hold \(redundant) redundant experts" }
 
-  private static let format = ExpertMapFormat.sglang
+  static let format = ExpertMapFormat.sglang
 
   func places(_ traffic: LayerTraffic, groups: Int) throws(RegateError) -> [Int] {
     try map([traffic.planned], groups: groups).layers[0]
