@@ -12,17 +12,19 @@ extension ModelLayout {
   /// `config`, the checkpoint's `config.json`, for layers of `experts` experts: under every
   /// spelling of the key that it has, or the first where it has none.
   package func configuration(_ config: JSONValue, experts: Int) -> JSONValue {
-    let names = family.huggingFace.experts.names
-    var object = self.config ?? config
-    let written = names.filter { object[$0] != nil }
-    for name in written.isEmpty ? Array(names.prefix(1)) : written {
-      object[name] = .integer(experts)
-    }
-    // The language model's keys may stand in an object of their own.
-    let scope = (config.objectValue ?? [:]).first { $0.value == self.config }?.key
-    guard let scope, self.config != config else { return object }
     var patched = config
-    patched[scope] = object
+    // The language model's keys may stand in an object of their own.
+    guard config == self.config ?? config else {
+      for (key, member) in config.objectValue ?? [:] where member.objectValue != nil {
+        patched[key] = configuration(member, experts: experts)
+      }
+      return patched
+    }
+    let names = family.huggingFace.experts.names
+    let written = names.filter { config[$0] != nil }
+    for name in written.isEmpty ? Array(names.prefix(1)) : written {
+      patched[name] = .integer(experts)
+    }
     return patched
   }
 }

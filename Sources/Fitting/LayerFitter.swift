@@ -42,28 +42,16 @@ package enum LayerFitter {
       phases: clock)
   }
 
-  /// The new routers, which are the original's where a layer has no balance to gain, or gained none
-  /// in one of its forms.
+  /// The new routers, which are the original's where a layer has no balance to gain.
   private static func routers(
     _ set: CalibrationSet, _ outputs: OutputSketch?, _ options: FitOptions,
     _ clock: inout PhaseClock
   ) throws(RegateError) -> (PrototypeFit, LayerFit.Stock?) {
-    let gain = BalanceGain(set, threads: options.threads)
-    let unchanged = PrototypeFit.unchanged(set.router)
-    func stock(_ fit: PrototypeFit) throws(RegateError) -> LayerFit.Stock? {
-      try self.stock(set, fit, outputs?.norms, options)
-    }
-    if options.strength == 0 || options.leavesEvenLayers && !gain.isPossible {
-      return (unchanged, try stock(unchanged))
-    }
-    let fit = try PrototypeFit.fit(set, outputs, options)
+    let stays = options.strength == 0 || options.leavesEvenLayers && set.isAsEvenAsChance
+    let fit =
+      stays ? PrototypeFit.unchanged(set.router) : try PrototypeFit.fit(set, outputs, options)
     clock.add(fit.phases)
-    let linear = try stock(fit)
-    guard options.leavesEvenLayers else { return (fit, linear) }
-    let isReached =
-      gain.isReached(by: fit.router)
-      && linear.map { gain.isReached(by: $0.router(set.router)) } ?? true
-    return isReached ? (fit, linear) : (unchanged, try stock(unchanged))
+    return (fit, try stock(set, fit, outputs?.norms, options))
   }
 
   /// The original router without the rows of the experts that cost least.

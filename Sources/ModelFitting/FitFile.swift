@@ -165,7 +165,7 @@ package enum FitFile {
       guard found != expected else { continue }
       throw RegateError(
         .malformed, file: path, subject: "layers.\(layer.index).physical_to_logical",
-        "names \(found) experts, expected \(expected): `origin` says that \(count) are pruned",
+        "names \(found) experts, expected \(expected): its origin says that \(count) are pruned",
         advice: "make the fit anew")
     }
   }

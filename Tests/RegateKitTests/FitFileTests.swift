@@ -138,7 +138,7 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
     metadata["origin"] = metadata["origin"]?
       .replacing(#""budget":{"strength":1}"#, with: #""budget":{"pruned_experts":4}"#)
   }
-  #expect(more?.description.contains("expected 12: `origin` says that 4 are pruned") == true)
+  #expect(more?.description.contains("expected 12: its origin says that 4 are pruned") == true)
 }
 
 /// Every key of a JSON object and of the objects in it.
@@ -169,8 +169,9 @@ private func keys(_ value: JSONValue?) -> Set<String> {
     ])
   #expect(
     keys(try object("figures.1")) == [
-      "agreement", "clones", "cv", "dead_experts", "duplicate_rate", "explained_variance",
-      "feasible_gini", "fitted", "gini", "held_out", "kl", "latent_size", "load", "max_over_mean",
+      "agreement", "clones", "cv", "dead_experts", "distinct_experts", "duplicate_rate",
+      "explained_variance", "feasible_gini", "fitted", "gini", "held_out", "kl", "latent_size",
+      "load", "max_over_mean",
       "metrics", "min_max", "normalised_entropy", "original", "output_error", "overlap", "patched",
       "prototype", "rank_stages", "sampling_floor", "sets",
     ])

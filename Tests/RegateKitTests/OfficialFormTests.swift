@@ -169,5 +169,11 @@ func `routing that the official code has not is refused with the reason`(_ index
       checkpoint: directory.path("out"), load: .traffic(ids, .init()), ranks: [2], threads: 2))
   let validation = try Validation.run(
     .init(original: model.path, patched: directory.path("out"), calibration: ids, threads: 2))
-  #expect(inspection.layers.map { $0.load?.load } == validation.layers.map(\.patched.load))
+  // Its queries are normalised beside one dimension that is far larger than the others, so that few
+  // digits are left: the last bit of an input turns some choices.
+  for (inspected, validated) in zip(inspection.layers, validation.layers) {
+    let (load, other) = (try #require(inspected.load?.load), validated.patched.load)
+    let moved = zip(load, other).reduce(0) { $0 + abs($1.0 - $1.1) } / 2
+    #expect(moved <= load.reduce(0, +) / 50)
+  }
 }

@@ -37,6 +37,8 @@ public struct PreparedConversion {
     self.progress = progress
     let model = try Self.open(request)
     self.model = model
+    // A fit would be refused for the routers that an earlier change put there.
+    if request.output?.isInPlace == true { try InPlaceWriter.requirePossible(model) }
     let given = try Self.fit(request.source, for: model)
     let pruned = (request.source?.budget ?? given?.origin.budget)?.pruned
     form =

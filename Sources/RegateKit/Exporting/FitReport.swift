@@ -137,14 +137,14 @@ struct FitReport {
     ]
   }
 
-  /// Names the layers that no router makes more even.
+  /// Names the layers that stay as they are.
   private var layersLeftAlone: [String] {
     guard !fit.unchangedLayers.isEmpty, fit.strength > 0, fit.origin.budget.ranks == nil else {
       return []
     }
     return [
       "Layers \(Self.list(fit.unchangedLayers)): left alone. On the fitted tokens their load is as "
-        + "even as chance lets so many tokens be, or no new router made it more even.", "",
+        + "even as chance lets so many tokens be.", "",
     ]
   }
 
