@@ -35,8 +35,8 @@ package struct CalibrationSet: Sendable {
   package var load: [Int] { assignment.load(experts: router.experts) }
 
   /// Whether the load has no balance to gain. Loads are counts, which chance alone makes uneven by
-  /// the sampling floor g: a count of G is then an imbalance of about sqrt(G² - g²), and a fit, which
-  /// takes chance for imbalance too, leaves about g of its own. It gains where G > g sqrt(2).
+  /// the sampling floor g: a count of G is then an imbalance of about sqrt(G² - g²), and a fit,
+  /// which takes chance for imbalance too, leaves about g of its own. It gains where G > g sqrt(2).
   var isAsEvenAsChance: Bool {
     let metrics = LoadMetrics(load: load)
     return (metrics.gini ?? 0) <= (metrics.samplingFloor ?? 0) * 2.0.squareRoot()

@@ -112,8 +112,8 @@ public struct ModelFit: Sendable {
     }
   }
 
-  /// Distinct experts that `RoutingFigures.batchTokens` consecutive tokens use, mean over layers, on
-  /// held-out tokens where there are any: before and under a form's router.
+  /// Distinct experts that `RoutingFigures.batchTokens` consecutive tokens use, mean over layers,
+  /// on held-out tokens where there are any: before and under a form's router.
   public func distinctExperts(_ form: RouterForm) -> (before: Double?, after: Double?) {
     func mean(_ evidence: (LayerFigures) -> LayerFigures.Evidence?) -> Double? {
       LayerStatistics(

@@ -117,7 +117,7 @@ struct QuantisedLayout: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// Integers of four bits, eight in an I32, with a scale for each group, or each row where it is 0.
+  /// Integers of four bits, eight in an I32, with a scale for each group; 0: for each row.
   static func int4(_ name: String, group: Int) -> QuantisedLayout {
     QuantisedLayout(
       name: name,

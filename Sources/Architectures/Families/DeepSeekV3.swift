@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DeepSeek-V3, R1 and Kimi-K2, whose `architectures` say DeepseekV3ForCausalLM, and the language model
-// of Kimi-K2.5.
+// DeepSeek-V3, R1 and Kimi-K2, whose `architectures` say DeepseekV3ForCausalLM, and the language
+// model of Kimi-K2.5.
 
 import ByteStorage
 import Checkpoints

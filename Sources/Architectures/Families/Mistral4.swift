@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Mistral Small 4 (Mistral AI): DeepSeek's attention with queries that grow with their position, and
-// routing by softmax in groups. Published inside Mistral3ForConditionalGeneration, whose vision
+// Mistral Small 4 (Mistral AI): DeepSeek's attention with queries that grow with their position,
+// and routing by softmax in groups. Published inside Mistral3ForConditionalGeneration, whose vision
 // tower is left alone.
 
 import Routing
