@@ -87,7 +87,8 @@ final class FittingTask {
     key["router"] = form.rawValue
     key["fitted forms"] = forms.map(\.rawValue).sorted().joined(separator: "+")
     key["clones"] = "\(settings.clones)"
-    key[request.budget.field.name] = "\(request.budget.field.value)"
+    let budget = request.budget.field
+    key[budget.name] = String(decoding: budget.value.serialised(.compact), as: UTF8.self)
     key["ranks"] = "\(request.budget.ranks ?? [])"
     key["mtp"] = "\(settings.mtp)"
     key["latent"] = settings.latentSize.map { "\($0)" } ?? "auto"
