@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The thinker's language model of Qwen3-Omni (Alibaba): Qwen3-MoE, whose rotation has three
-// positions for each token, which are the same in text. Its towers, and the talker with its own experts, are
-// left alone. Its GGUF files say `qwen3vlmoe`.
+// positions for each token, which are the same in text. Its towers, and the talker with its own
+// experts, are left alone. Its GGUF files say `qwen3vlmoe`.
 
 import Checkpoints
 import Routing
