@@ -12,6 +12,8 @@ let common: [SwiftSetting] = [
   .strictMemorySafety(),
   // Where it is checked; another system's headers must not keep anyone from building.
   .treatAllWarnings(as: .error, .when(platforms: [.linux])),
+  // The tests fit models: without, `swift test` takes hours.
+  .unsafeFlags(["-O"], .when(configuration: .debug)),
 ]
 
 let collections = Target.Dependency.product(
@@ -44,7 +46,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
   ],
   targets: [
-    .target(name: "CKernels"),
+    .target(
+      name: "CKernels", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
     .target(name: "CSystem"),
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas",
