@@ -207,7 +207,8 @@ struct StockFit {
       }
       let decay = 0.5 * (1 + cosf(.pi * progress))
       adam.update(&gate, gradient: gradient, rate: rate * decay, units: scale)
-      for expert in 0..<experts {
+      // A row that does not learn has no price: it would only move the border for the others.
+      for expert in 0..<experts where learning[expert] {
         let share = Double(counted[expert]) / Double(tokens.count * prototype.rule.topK)
         load[expert] = Self.memory * load[expert] + (1 - Self.memory) * share
         let excess = Float(load[expert] / max(physicalTargets[expert], 1e-6) - 1)

@@ -82,6 +82,7 @@ SGLANG_RUNS = [
     ("lpr", "package, TP 2", PLUGIN + REMOTE + TP),
     ("lpr", "package, bf16", PLUGIN + REMOTE + BF16),
     ("original", "Transformers backend", BACKEND),
+    ("original", "Transformers backend, bf16", BACKEND + BF16),
     ("lpr", "Transformers backend", BACKEND + REMOTE),
     ("lpr", "Transformers backend, bf16", BACKEND + REMOTE + BF16),
 ]
