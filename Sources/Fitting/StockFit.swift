@@ -172,8 +172,8 @@ struct StockFit {
     var adam = Adam(count: gate.values.count)
     var multipliers = [Float](repeating: 0, count: experts)
     var beyond = multipliers
-    let bias = prototype.physicalToLogical.map { prototype.selectionBias[$0] }
-    let selection = Selection(rule: prototype.rule, bias: stock.hasSelectionBias ? bias : nil)
+    let selection = Selection(
+      rule: prototype.rule, bias: stock.hasSelectionBias ? startingBias() : nil)
     var load = physicalTargets
     var generator = SplitMix64(seed: options.seed)
     let spread = typicalSpread()
@@ -216,6 +216,22 @@ struct StockFit {
         multipliers[expert] += multiplierRate * beyond[expert]
       }
     }
+  }
+
+  /// The selection bias [E] that gives every logical expert its target with the original's rows.
+  /// The prototype router's own goes with a token-dependent part, which has a mean. (On a
+  /// DeepSeek-V3 +0.0080 nats instead of +0.0098.)
+  private func startingBias() -> [Float] {
+    var bias = prototype.selectionBias
+    if prototype.tokenBias != nil {
+      let copies = prototype.physicalOfLogical
+      bias = SelectionBiasSolver(
+        rule: prototype.rule, selectable: copies.map { !$0.isEmpty }, threads: options.threads
+      ).solve(
+        scores: prototype.rule.scores(set.logits, threads: options.threads),
+        targets: copies.map { $0.reduce(0) { $0 + physicalTargets[$1] } }, from: bias)
+    }
+    return prototype.physicalToLogical.map { bias[$0] }
   }
 
   /// The selection bias [E] that gives every expert its target, shifted to minimum 0.

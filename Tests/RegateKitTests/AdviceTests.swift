@@ -6,6 +6,7 @@ import Checkpoints
 import Foundation
 import OrderedCollections
 import RegateKit
+import Reports
 import TestSupport
 import Testing
 
@@ -38,6 +39,8 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
         "as_is", "renumbered", "redundant", "pruned", "ranks_lpr", "ranks_stock", "experts_lpr",
         "experts_stock",
       ])
+    // A chart tells them apart.
+    #expect(advice.groups[0].rows.count <= LineChart.colours)
     let place = { (output: PlacementRun.Output, redundant: Int) in
       try PlacementRun.run(
         .init(

@@ -22,6 +22,15 @@ private func heatMap(_ rows: [[Double?]]) -> HeatMap {
 }
 
 @Suite struct PageTests {
+  @Test func `a page defines the colours of its series, for light and dark screens`() {
+    let text = Page(title: "t", lines: [], version: "1").render()
+    for colour in 0..<LineChart.colours {
+      #expect(text.contains(".c\(colour){--at:var(--c\(colour))}"))
+      let values = text.matches(of: /--c(\d):(#[0-9a-f]{6})/).filter { Int($0.1) == colour }
+      #expect(Set(values.map(\.2)).count == 2)
+    }
+  }
+
   @Test func `a page is well-formed, fetches nothing and runs nothing`() throws {
     var page = Page(title: "a title", lines: ["one", "two"], version: "9.9")
     page.append(warnings: ["careful"])

@@ -87,7 +87,7 @@ package struct LineChart: Sendable {
   }
 
   /// Colours that a series can have.
-  package static let colours = 7
+  package static let colours = 8
 
   /// What each colour and dash stands for.
   package static func legend(_ series: [Series]) -> Markup {

@@ -8,12 +8,14 @@ enum PageStyle {
     --panel:#f5f6f8;--bad:#b3261e;--good:#1a7f37;\
     --zero:#111;--d0:#1c4e96;--d1:#4480c4;--d2:#86b1dc;--d3:#c3d8ee;--d4:#f2f0ea;\
     --d5:#f9d5b9;--d6:#f0a277;--d7:#d8643d;--d8:#a31d20;\
-    --c0:#c2571a;--c1:#1f66c1;--c2:#2d8a57;--c3:#8e44ad;--c4:#9a7d0a;--c5:#596a72;--c6:#b5306f}
+    --c0:#c2571a;--c1:#1f66c1;--c2:#2d8a57;--c3:#8e44ad;--c4:#9a7d0a;--c5:#596a72;--c6:#b5306f;\
+    --c7:#0b8a8f}
     @media screen and (prefers-color-scheme:dark){:root{--page:#17181b;--ink:#e7e8ea;--soft:#a2a7af;\
     --rule:#3a3d43;--panel:#202226;--bad:#ff8a80;--good:#7ddb95;\
     --zero:#fff;--d0:#7db8ff;--d1:#4a8fdd;--d2:#3368a6;--d3:#2b4869;--d4:#33353a;\
     --d5:#5e4030;--d6:#96562f;--d7:#d8773a;--d8:#ffa873;\
-    --c0:#f0914f;--c1:#6aa9f7;--c2:#6fcf97;--c3:#c792ea;--c4:#e0c85a;--c5:#a9b7bd;--c6:#f48fb8}}
+    --c0:#f0914f;--c1:#6aa9f7;--c2:#6fcf97;--c3:#c792ea;--c4:#e0c85a;--c5:#a9b7bd;--c6:#f48fb8;\
+    --c7:#6fd3d6}}
     *{box-sizing:border-box}
     body{margin:0;background:var(--page);color:var(--ink);\
     font:16px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
@@ -50,7 +52,7 @@ enum PageStyle {
     .d3{--at:var(--d3)}.d4{--at:var(--d4)}.d5{--at:var(--d5)}.d6{--at:var(--d6)}\
     .d7{--at:var(--d7)}.d8{--at:var(--d8)}
     .c0{--at:var(--c0)}.c1{--at:var(--c1)}.c2{--at:var(--c2)}.c3{--at:var(--c3)}\
-    .c4{--at:var(--c4)}.c5{--at:var(--c5)}.c6{--at:var(--c6)}
+    .c4{--at:var(--c4)}.c5{--at:var(--c5)}.c6{--at:var(--c6)}.c7{--at:var(--c7)}
     .cells path,.line{stroke:var(--at)}.swatch{background:var(--at)}.mark{fill:var(--at)}
     .line{fill:none;stroke-width:1.8;stroke-linejoin:round}
     .reference{stroke:var(--soft);stroke-width:1.2;stroke-dasharray:5 4}

@@ -61,7 +61,7 @@ struct Plot {
     let size = chart.size
     let points = chart.series.flatMap(\.points)
     x = Range(
-      chart.x, values: points.map(\.x), count: size.ticks, start: size.left, end: size.width - 12)
+      chart.x, values: points.map(\.x), count: size.ticks, start: size.left, end: size.width - 18)
     y = Range(
       chart.y, values: points.map(\.y), count: size.ticks, start: size.height - size.bottom, end: 8)
   }
