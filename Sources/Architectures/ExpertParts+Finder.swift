@@ -2,6 +2,7 @@
 
 import ByteStorage
 import Checkpoints
+import Tensors
 
 extension ExpertParts.Finder {
   func shape(of role: ExpertPart.Role) -> [Int]? {
@@ -74,6 +75,28 @@ extension ExpertParts.Finder {
       let fused = matrices(.gateUp).first
     {
       throw twice(fused, other)
+    }
+  }
+
+  /// Every matrix must have a bias, of one value for each of its rows.
+  func requireBiases(_ parts: [ExpertPart]) throws(RegateError) {
+    for matrix in parts where matrix.isMatrix {
+      let name = names.bias(matrix.role, expert: 0)
+      let biases = parts.filter { $0.role == matrix.role && $0.kind == .bias }
+      guard let bias = biases.first else { throw absent(name) }
+      guard biases.count == 1 else { throw twice(bias, biases[1]) }
+      guard let rows = shape(of: matrix.role)?.first else { continue }
+      for expert in 0..<(bias.isStacked ? 1 : experts) {
+        let (tensor, _) = bias.slice(expert: expert)
+        guard bias.shape(expert: expert) == [rows] else {
+          throw wrongShape(tensor, bias.shape(expert: expert), [rows])
+        }
+        guard tensor.type.isRealNumber else {
+          throw RegateError(
+            .unsupported, file: file, subject: tensor.name,
+            "is \(tensor.type.rawValue), expected F64, F32, F16 or BF16")
+        }
+      }
     }
   }
 

@@ -28,6 +28,8 @@ struct ExpertParts {
     let experts: Int
     let hiddenSize: Int
     let width: Int
+    /// Whether every matrix has a bias.
+    let biases: Bool
   }
 
   private var entries: OrderedDictionary<Name, Entry> = [:]
@@ -78,6 +80,7 @@ struct ExpertParts {
       found.append((part, part.kind == .weight ? finder.shape(of: entry.role) : nil))
     }
     try finder.requireMatrices(found.map(\.part))
+    if finder.biases { try finder.requireBiases(found.map(\.part)) }
     let transposed = try finder.isTransposed(found)
     let order = ExpertPart.Role.allCases
     let parts = found.map { transposed ? $0.part.transposedStorage : $0.part }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decodes one expert's matrices, each as any weight is (`StoredWeight`). Fused gate and up
-// are split by rows; [in,out] storage is transposed.
+// Decodes one expert's matrices, each as any weight is (`StoredWeight`). Fused gate and up are
+// split: by rows, or by turns of rows; [in,out] storage is transposed.
 
 package import ByteStorage
 package import Checkpoints
@@ -12,40 +12,32 @@ package struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let scheme: QuantisationScheme
   private let activation: GatedActivation
+  /// Rows of fused gate and up take turns.
+  private let isInterleaved: Bool
   /// Where decoded experts are noted, in whatever thread.
   private let log = WorkLog.current
 
   /// Throws where the experts are stored in a form that cannot be decoded.
   package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    guard layout.undecodable == nil, let activation = layout.family.activation.gated else {
+    if let reason = layout.undecodable {
       throw RegateError(
-        .unsupported, file: checkpoint.path, subject: "experts",
-        "cannot decode: \(layout.undecodable ?? layout.family.activation.rawValue)",
+        .unsupported, file: checkpoint.path, subject: "experts", "cannot decode: \(reason)",
         advice: "use the unquantised, FP8 or GGUF form of the model")
     }
     self.checkpoint = checkpoint
-    self.activation = activation
+    activation = layout.activation
+    isInterleaved =
+      layout.container == .safetensors && layout.family.huggingFace.interleavesGateUp
     scheme = layout.quantisation
   }
 
   /// The matrices of expert `expert` of `layer`, ready for products.
   package func packed(of expert: Int, in layer: MoELayer) throws(RegateError) -> PackedExpert {
     log?.note(.expertDecoding(layer: layer.index, expert: expert))
-    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
-    func packed(
-      _ role: ExpertPart.Role, _ rows: Range<Int>, of all: Int, columns: Int
-    ) throws(RegateError) -> PackedMatrix {
-      try self.packed(role, of: expert, in: layer, rows: rows, of: all, columns: columns)
-    }
-    let isJoined = layer.matrix(.gateUp) != nil
+    let (gate, up) = try gateAndUp(of: expert, in: layer)
     return PackedExpert(
-      gate: isJoined
-        ? try packed(.gateUp, 0..<width, of: 2 * width, columns: hidden)
-        : try packed(.gate, 0..<width, of: width, columns: hidden),
-      up: isJoined
-        ? try packed(.gateUp, width..<2 * width, of: 2 * width, columns: hidden)
-        : try packed(.up, 0..<width, of: width, columns: hidden),
-      down: try packed(.down, 0..<hidden, of: hidden, columns: width), activation: activation)
+      gate: gate, up: up, down: try packed(.down, of: expert, in: layer),
+      biases: try biases(of: expert, in: layer), activation: activation)
   }
 
   /// Bytes of one expert of `layer`, ready for products.
@@ -58,45 +50,92 @@ package struct ExpertReader: Sendable {
     return 2 * bytes(width, hidden) + bytes(hidden, width)
   }
 
-  /// Rows `selection` of a matrix of `rows` rows.
-  private func packed(
-    _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows selection: Range<Int>,
-    of rows: Int, columns: Int
-  ) throws(RegateError) -> PackedMatrix {
-    guard let part = layer.matrix(role), !part.transposed else {
-      // [in,out] storage must be whole to be turned.
-      let panel = try panel(role, of: expert, in: layer, rows: rows, columns: columns)
-      return PackedMatrix(packing: panel[selection])
+  private func gateAndUp(
+    of expert: Int, in layer: MoELayer
+  ) throws(RegateError) -> (PackedMatrix, PackedMatrix) {
+    guard let part = layer.matrix(.gateUp) else {
+      return (
+        try packed(.gate, of: expert, in: layer), try packed(.up, of: expert, in: layer)
+      )
     }
-    return try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
-      .matrix(rows: rows, columns: columns, in: checkpoint)
-      .packed(rows: selection, threads: 1)
+    let weight = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
+    let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
+    guard isInterleaved || part.transposed else {
+      let matrix = try weight.matrix(rows: 2 * width, columns: hidden, in: checkpoint)
+      return (
+        try matrix.packed(rows: 0..<width, threads: 1),
+        try matrix.packed(rows: width..<2 * width, threads: 1)
+      )
+    }
+    let panel = try panel(part, weight, rows: 2 * width, columns: hidden)
+    let pairs = panel.pairedRows
+    let halves =
+      isInterleaved
+      ? (pairs.columns(0..<hidden), pairs.columns(hidden..<2 * hidden))
+      : (panel[0..<width], panel[width..<2 * width])
+    return (
+      PackedMatrix(packing: halves.0, precision: weight.precision),
+      PackedMatrix(packing: halves.1, precision: weight.precision)
+    )
   }
 
-  private func panel(
-    _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> MatrixView {
-    let panel = try panelIfPresent(role, of: expert, in: layer, rows: rows, columns: columns)
-    guard let panel else {
+  /// A matrix of its own.
+  private func packed(
+    _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer
+  ) throws(RegateError) -> PackedMatrix {
+    let shape = role.shape(width: layer.expertWidth, hiddenSize: layer.hiddenSize)
+    guard let part = layer.matrix(role), let shape else {
       throw RegateError(
         .missing, file: checkpoint.path, subject: "layer \(layer.index)",
         "the experts have no \(role.rawValue) matrix")
     }
-    return panel
+    let weight = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
+    guard part.transposed else {
+      return try weight.matrix(rows: shape[0], columns: shape[1], in: checkpoint)
+        .packed(threads: 1)
+    }
+    return PackedMatrix(
+      packing: try panel(part, weight, rows: shape[0], columns: shape[1]),
+      precision: weight.precision)
   }
 
-  private func panelIfPresent(
-    _ role: ExpertPart.Role, of expert: Int, in layer: MoELayer, rows: Int, columns: Int
-  ) throws(RegateError) -> MatrixView? {
-    guard let part = layer.matrix(role) else { return nil }
+  /// A whole matrix [rows, columns].
+  private func panel(
+    _ part: ExpertPart, _ weight: StoredWeight, rows: Int, columns: Int
+  ) throws(RegateError) -> MatrixView {
     // [in,out] storage is decoded as it lies, scales included, and then turned.
     let (height, width) = part.transposed ? (columns, rows) : (rows, columns)
-    let stored = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
-      .matrix(rows: height, columns: width, in: checkpoint).panel(threads: 1)
+    let stored = try weight.matrix(rows: height, columns: width, in: checkpoint).panel(threads: 1)
     guard part.transposed else { return stored }
     let turned = MatrixView(rows: rows, columns: columns)
     turned.copyTransposed(stored)
     return turned
+  }
+
+  /// Nothing where the family has none.
+  private func biases(
+    of expert: Int, in layer: MoELayer
+  ) throws(RegateError) -> FeedForwardBiases? {
+    func values(_ role: ExpertPart.Role) throws(RegateError) -> [Float]? {
+      guard let part = layer.experts.first(where: { $0.role == role && $0.kind == .bias }) else {
+        return nil
+      }
+      let slice = TensorSlice(part, expert: expert)
+      return try checkpoint.floats(
+        of: slice.tensor, part: slice.bytes, count: slice.elementCount)
+    }
+    guard let down = try values(.down) else { return nil }
+    if let both = try values(.gateUp) {
+      let width = layer.expertWidth
+      return isInterleaved
+        ? FeedForwardBiases(
+          gate: (0..<width).map { both[2 * $0] }, up: (0..<width).map { both[2 * $0 + 1] },
+          down: down)
+        : FeedForwardBiases(
+          gate: Array(both[..<width]), up: Array(both[width...]), down: down)
+    }
+    guard let gate = try values(.gate), let up = try values(.up) else { return nil }
+    return FeedForwardBiases(gate: gate, up: up, down: down)
   }
 }
 

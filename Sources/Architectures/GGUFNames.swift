@@ -12,6 +12,7 @@
 
 package enum GGUFNames {
   static let gate = "ffn_gate_inp.weight"
+  static let gateBias = "ffn_gate_inp.bias"
   static let selectionBias = "exp_probs_b.bias"
 
   /// Longest first: `ffn_gate_up_exps` is not `ffn_gate_exps`.
@@ -27,7 +28,7 @@ package enum GGUFNames {
   package static func role(of name: String) -> TensorRole {
     switch name {
     case gate: return .gate
-    case "ffn_gate_inp.bias": return .gateBias
+    case gateBias: return .gateBias
     case selectionBias, "exp_probs_b": return .selectionBias
     default: break
     }

@@ -53,7 +53,8 @@ struct LayerAssembly {
     let names = reader.tensors
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
-      experts: reader.experts, hiddenSize: reader.hiddenSize, width: width)
+      experts: reader.experts, hiddenSize: reader.hiddenSize, width: width,
+      biases: reader.expertBiases)
     let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {
@@ -63,7 +64,7 @@ struct LayerAssembly {
     return MoELayer(
       index: index, rule: rule, hiddenSize: reader.hiddenSize, expertWidth: width,
       activation: reader.family.activation, gate: gate, gateForm: form,
-      gateBias: reader.gateBias ? try checkedBias(gateBiases) : nil,
+      gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
       logitsType: logitsType, experts: found.parts, common: found.common,
       sharedExperts: reader.sharedExperts ?? (shared.isEmpty ? 0 : 1), shared: shared,
@@ -153,6 +154,18 @@ struct LayerAssembly {
       "the router is quantised\(method) (\(tensor.type.rawValue)\(companion ?? "")), expected"
         + " F64, F32, F16, BF16 or a block type of GGUF",
       advice: "use a checkpoint whose router was left unquantised")
+  }
+
+  /// Nothing where no runtime reads one: a prototype router has its own in the original's place.
+  private func checkedGateBias() throws(RegateError) -> TensorInfo? {
+    guard reader.gateBias, reader.prototypeForm == nil else { return nil }
+    if let bias = try checkedBias(gateBiases) { return bias }
+    throw RegateError(
+      .missing, file: reader.checkpoint.path,
+      subject: reader.tensors.layerName(index) + reader.tensors.names.gateBias,
+      "no such tensor, but the routers of \(reader.family.title) have one",
+      advice: "check that all files of the checkpoint are there: a runtime may start it with random"
+        + " values")
   }
 
   private func checkedBias(_ tensors: [TensorInfo]) throws(RegateError) -> TensorInfo? {

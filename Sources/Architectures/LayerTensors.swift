@@ -31,11 +31,24 @@ enum Naming {
     }
   }
 
+  var gateBias: String {
+    switch self {
+    case .huggingFace(let names): names.gateBias.first ?? "router bias"
+    case .gguf: GGUFNames.gateBias
+    }
+  }
+
   var selectionBias: String {
     switch self {
     case .huggingFace(let names): names.selectionBias.first ?? "selection bias"
     case .gguf: GGUFNames.selectionBias
     }
+  }
+
+  /// The published name of the bias of an expert's matrix.
+  func bias(_ role: ExpertPart.Role, expert: Int) -> String {
+    guard case .huggingFace = self else { return GGUFNames.stem(of: role) + ".bias" }
+    return weight(role, expert: expert).replacing(".weight", with: "") + "_bias"
   }
 
   /// The published name of an expert's matrix, for errors about absent ones.

@@ -8,14 +8,13 @@ import Tensors
 extension LayoutReader {
   /// Why `ExpertReader` cannot decode the experts; nil if it can.
   func undecodable(_ layers: [MoELayer]) -> String? {
-    guard family.activation.gated != nil else {
-      return "\(family.title)'s experts compute \(family.activation.rawValue), not silu"
-    }
-    guard GatedActivation(name: hiddenActivation) != nil else {
+    if family.activation == .silu, GatedActivation(name: hiddenActivation) == nil {
       return "hidden_act is \(hiddenActivation), only silu is supported"
     }
     for layer in layers {
-      if let bias = layer.experts.first(where: { $0.kind == .bias && $0.role != .other }) {
+      if !expertBiases,
+        let bias = layer.experts.first(where: { $0.kind == .bias && $0.role != .other })
+      {
         return "the experts have biases (\(bias.name))\(quantisation.words)"
       }
       for part in layer.experts where part.isMatrix {

@@ -29,6 +29,7 @@ extension LayoutReader {
     rule = try traits.routing.rule(
       experts: experts, topK: largest, settings: &settings,
       scoringForAbsentKey: traits.impliedScoring?(checkpoint))
+    activation = try family.activation.gated(&settings, isGGUF: true)
     var subject = CaveatSubject(
       family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
       settings: settings)
@@ -43,6 +44,7 @@ extension LayoutReader {
     routing = traits.routing
     selectionBias = traits.selectionBias
     gateBias = traits.gateBias
+    expertBiases = traits.made.expertBiases
     prototypeForm = nil
     officialLatentSize = nil
     mlxQuantisation = nil

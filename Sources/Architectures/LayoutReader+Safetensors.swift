@@ -53,6 +53,7 @@ extension LayoutReader {
       experts: experts, topK: moeLayers.compactMap { topK[$0] }.max() ?? 1, settings: &settings,
       scoringForAbsentKey: nil)
     let quantisation = try QuantisationScheme(in: [object, config], file: file)
+    activation = try family.activation.gated(&settings, isGGUF: false)
     var subject = CaveatSubject(
       family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
       settings: settings)
@@ -79,6 +80,7 @@ extension LayoutReader {
       officialLatentSize = nil
     }
     gateBias = !traits.names.gateBias.isEmpty
+    expertBiases = traits.made.expertBiases
     tensors = LayerTensors(
       checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
     self.quantisation = quantisation

@@ -4,6 +4,7 @@ import ByteStorage
 import Checkpoints
 import OrderedCollections
 import Routing
+import Tensors
 
 /// A checkpoint's layout in the making: configuration first (`+Safetensors`, `+GGUF`), then the
 /// same verification for both containers.
@@ -30,6 +31,9 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
+  let activation: GatedActivation
+  /// Whether every matrix of an expert has a bias.
+  let expertBiases: Bool
   let prototypeForm: LatentForm?
   /// R of routers of the official LPR code; nil for others.
   let officialLatentSize: Int?
@@ -70,7 +74,7 @@ struct LayoutReader {
     }
     return ModelLayout(
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
-      layerCount: layerCount, layers: layers,
+      layerCount: layerCount, activation: activation, layers: layers,
       extraRouters: mtp ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
       config: config, prefix: tensors.prefix, quantisation: quantisation,

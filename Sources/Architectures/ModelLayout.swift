@@ -3,6 +3,7 @@
 package import ByteStorage
 package import Checkpoints
 package import Routing
+package import Tensors
 
 /// What a checkpoint is, and where the parts of its MoE layers lie. Every statement was checked
 /// against the checkpoint's actual tensors.
@@ -13,6 +14,8 @@ package struct ModelLayout: Sendable {
   package let hiddenSize: Int
   /// Model layers, dense ones included, multi-token-prediction layers not.
   package let layerCount: Int
+  /// What all gated networks compute.
+  package let activation: GatedActivation
   /// The MoE layers, in order; last those of multi-token prediction, where they were asked for.
   package let layers: [MoELayer]
   /// Routers outside these layers (multi-token prediction), which are left alone.

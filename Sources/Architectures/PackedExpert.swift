@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One expert, y = down(a(gate x, up x)), a the activation: x [T,H], gate and up [I,H], down [H,I],
-// y [T,H].
+// y [T,H]; some families' matrices have biases.
 
 package import Tensors
 
@@ -13,25 +13,29 @@ package struct PackedExpert: Sendable {
   package let up: PackedMatrix
   /// [H,I].
   package let down: PackedMatrix
+  package let biases: FeedForwardBiases?
   package let activation: GatedActivation
 
   /// Rows that are worked on at a time.
   package static let blockRows = 512
 
   package init(
-    gate: PackedMatrix, up: PackedMatrix, down: PackedMatrix, activation: GatedActivation
+    gate: PackedMatrix, up: PackedMatrix, down: PackedMatrix, biases: FeedForwardBiases? = nil,
+    activation: GatedActivation
   ) {
     precondition(gate.rows == up.rows && gate.columns == up.columns)
     precondition(down.rows == gate.columns && down.columns == gate.rows)
     self.gate = gate
     self.up = up
     self.down = down
+    self.biases = biases
     self.activation = activation
   }
 
   /// Writes the expert's output for every row of `inputs` [T,H] to `result` [T,H].
   package func apply(_ inputs: MatrixView, into result: MatrixView) {
-    result.feedForward(inputs, gate: gate, up: up, down: down, activation: activation)
+    result.feedForward(
+      inputs, gate: gate, up: up, down: down, biases: biases, activation: activation)
   }
 
   /// The expert's output for every row of `inputs`.

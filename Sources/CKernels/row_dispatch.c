@@ -17,8 +17,13 @@ void rg_silu_product(rg_path path, float *gate, const float *up, size_t count) {
   kernels(path)->silu_product(gate, up, count);
 }
 
-void rg_softmax(rg_path path, float *values, float scale, size_t count) {
-  kernels(path)->softmax(values, scale, count);
+void rg_clamped_swiglu(
+    rg_path path, float *gate, const float *up, float alpha, float limit, size_t count) {
+  kernels(path)->clamped_swiglu(gate, up, alpha, limit, count);
+}
+
+void rg_softmax(rg_path path, float *values, float scale, float sink, size_t count) {
+  kernels(path)->softmax(values, scale, sink, count);
 }
 
 float rg_rms_norm(

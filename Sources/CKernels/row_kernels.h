@@ -38,6 +38,16 @@ static void silu_product(float *restrict gate, const float *restrict up, size_t 
   }
 }
 
+static void clamped_swiglu(
+    float *restrict gate, const float *restrict up, float alpha, float limit, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    float g = gate[i] > limit ? limit : gate[i];
+    float u = up[i] > limit ? limit : up[i];
+    u = u < -limit ? -limit : u;
+    gate[i] = (u + 1.0f) * (g / (1.0f + exp_value(-alpha * g)));
+  }
+}
+
 RG_INLINE float lane_sum(const float *lane) {
   float sum[lanes];
   for (int j = 0; j < lanes; j++) sum[j] = lane[j];
@@ -69,22 +79,25 @@ static float max_row(const float *values, size_t count) {
   return largest;
 }
 
-static void softmax_row(float *values, float scale, size_t count) {
+static void softmax_row(float *values, float scale, float sink, size_t count) {
   float largest = max_row(values, count);
+  // By how much the sink is above the largest score.
+  float above = sink - scale * largest;
+  float shift = above > 0.0f ? above : 0.0f;
   float lane[lanes] = {0};
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     for (int j = 0; j < lanes; j++) {
-      float value = exp_value(scale * (values[i + j] - largest));
+      float value = exp_value(scale * (values[i + j] - largest) - shift);
       values[i + j] = value;
       lane[j] += value;
     }
   }
   for (; i < count; i++) {
-    values[i] = exp_value(scale * (values[i] - largest));
+    values[i] = exp_value(scale * (values[i] - largest) - shift);
     lane[0] += values[i];
   }
-  float factor = 1.0f / lane_sum(lane);
+  float factor = 1.0f / (lane_sum(lane) + exp_value(above - shift));
   for (i = 0; i < count; i++) values[i] *= factor;
 }
 
@@ -164,6 +177,6 @@ static void rotate_pairs_row(
 }
 
 #define RG_ROW_KERNEL_SET                                                                        \
-  { exp_row, silu_product, softmax_row, rms_norm_row, add_scaled_row, max_row, sum_exp_row,      \
+  { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row, sum_exp_row,      \
     sum_exp_difference_row, sum_squares_row, sum_squared_differences_row, rotate_halves_row,     \
     rotate_pairs_row }

@@ -9,7 +9,9 @@
 typedef struct {
   void (*exp)(float *values, size_t count);
   void (*silu_product)(float *restrict gate, const float *restrict up, size_t count);
-  void (*softmax)(float *values, float scale, size_t count);
+  void (*clamped_swiglu)(
+      float *restrict gate, const float *restrict up, float alpha, float limit, size_t count);
+  void (*softmax)(float *values, float scale, float sink, size_t count);
   float (*rms_norm)(
       const float *source, const float *weight, float epsilon, float *result, size_t count);
   void (*add_scaled)(

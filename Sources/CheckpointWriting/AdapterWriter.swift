@@ -46,7 +46,7 @@ package struct AdapterWriter {
   /// Refuses what an adapter cannot hold.
   package static func requirePossible(_ model: Model, rank: Int?) throws(RegateError) {
     let layout = model.layout
-    if let bias = layout.layers.lazy.compactMap(\.selectionBias).first {
+    if let bias = layout.layers.lazy.compactMap({ $0.selectionBias ?? $0.gateBias }).first {
       throw RegateError(
         .unsupported, file: model.checkpoint.path, subject: bias.name,
         "llama.cpp applies adapters to the gates only, and this model also selects by a bias, which "

@@ -17,6 +17,8 @@ package struct FitOptions: Sendable, Hashable {
     package var hasSelectionBias: Bool
     /// The gate is stored in BF16: it is fitted and measured rounded.
     package var roundsGateToBF16: Bool
+    /// The bias on the logits, where there is one, is stored in BF16.
+    package var roundsLogitBiasToBF16 = false
     /// The selection bias is stored in BF16 and must stay so.
     package var roundsBiasToBF16 = false
 

@@ -5,13 +5,14 @@ package import Tensors
 
 /// The result of fitting one layer: its new routers, which nobody has judged yet.
 package struct LayerFit: Sendable {
-  /// A linear gate, with a selection bias where the architecture has one, distilled from the
-  /// prototype router.
+  /// A linear gate, with the biases that the architecture has, distilled from the prototype router.
   package struct Stock: Sendable {
     /// [E,H], already rounded to the dtype asked for; a row for each physical expert.
-    package let gate: Matrix
+    package var gate: Matrix
+    /// [E], rounded like the gate; nil where the architecture has none.
+    package var logitBias: [Float]?
     /// [E], minimum 0; nil where the architecture has none.
-    package let selectionBias: [Float]?
+    package var selectionBias: [Float]?
   }
 
   package let prototype: PrototypeRouter

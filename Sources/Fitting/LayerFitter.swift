@@ -68,7 +68,7 @@ package enum LayerFitter {
     clock.lap("prune search")
     return LayerFit(
       prototype: PrototypeFit.unchanged(set.router).router.placed(kept),
-      stock: .init(gate: router.gate, selectionBias: router.selectionBias), official: nil,
+      stock: .init(router), official: nil,
       isUnchanged: false, explainedVariance: 1, clones: [], stages: [], phases: clock)
   }
 
@@ -91,20 +91,18 @@ package enum LayerFitter {
   ) throws(RegateError) -> LayerFit.Stock? {
     guard let form = options.stock else { return nil }
     guard !fit.leaves(set.router) else {
-      return LayerFit.Stock(gate: set.router.gate, selectionBias: set.router.selectionBias)
+      return LayerFit.Stock(set.router)
     }
-    let result = try StockFit(
+    var result = try StockFit(
       set, prototype: fit.router, cost: fit.cost, norms: norms, stock: form, options: options
     ).train()
-    guard form.roundsBiasToBF16, let bias = result.selectionBias else {
-      return LayerFit.Stock(gate: result.gate, selectionBias: result.selectionBias)
-    }
-    var router = set.router
-    router.gate = result.gate
+    guard form.roundsBiasToBF16, let bias = result.selectionBias else { return result }
+    let router = result.router(set.router)
     let scores = router.rule.scores(
       router.logits(set.inputs, threads: options.threads), threads: options.threads)
     let rounded = RoundedBias(rule: router.rule, scores: scores, threads: options.threads)
-    return LayerFit.Stock(gate: result.gate, selectionBias: rounded.solve(bias))
+    result.selectionBias = rounded.solve(bias)
+    return result
   }
 
   /// The official form, which follows the stock form.
@@ -114,9 +112,18 @@ package enum LayerFitter {
     guard let form = options.official, let stock else { return nil }
     var gate = set.router
     gate.gate = stock.gate
+    gate.logitBias = stock.logitBias
     return try OfficialFit(
       CalibrationSet(inputs: set.inputs, router: gate, threads: options.threads),
       latent: form.latent, options: options
     ).train(steps: form.refinementSteps)
+  }
+}
+
+extension LayerFit.Stock {
+  /// `router` as it is.
+  fileprivate init(_ router: FamilyRouter) {
+    self.init(
+      gate: router.gate, logitBias: router.logitBias, selectionBias: router.selectionBias)
   }
 }

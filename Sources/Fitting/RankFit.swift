@@ -89,15 +89,16 @@ extension LayerFit.Stock {
   /// The router that a runtime makes of it, for the layer of `original`.
   package func router(_ original: FamilyRouter) -> FamilyRouter {
     FamilyRouter(
-      gate: gate, logitBias: original.logitBias, selectionBias: selectionBias,
+      gate: gate, logitBias: logitBias, selectionBias: selectionBias,
       rule: original.rule.keeping(gate.rows))
   }
 
   /// The same with physical expert `order[j]` in place j.
   func placed(_ order: [Int]) -> LayerFit.Stock {
-    .init(
-      gate: gate.gathering(rows: order),
-      selectionBias: selectionBias.map { bias in order.map { bias[$0] } })
+    func placed(_ bias: [Float]?) -> [Float]? { bias.map { bias in order.map { bias[$0] } } }
+    return .init(
+      gate: gate.gathering(rows: order), logitBias: placed(logitBias),
+      selectionBias: placed(selectionBias))
   }
 }
 

@@ -138,8 +138,8 @@ extension PrototypeOutput {
     return .object(map)
   }
 
-  /// A quantisation that lists the modules it left alone (FP8 and AWQ, compressed-tensors) with
-  /// the routers among them. None gets a list that had none: a list replaces transformers'
+  /// A quantisation that lists the modules it left alone (FP8 and AWQ, compressed-tensors, MXFP4)
+  /// with the routers among them. None gets a list that had none: a list replaces transformers'
   /// defaults, which keep the output head out.
   package static func keeping(_ routers: [String], outOf quantisation: JSONValue) -> JSONValue {
     var result = quantisation
@@ -148,6 +148,8 @@ extension PrototypeOutput {
       let missing = routers.map(JSONValue.string).filter { !listed.contains($0) }
       result[key] = .array(listed + missing)
     }
+    // Its blocks of packed experts choose by a matrix of their router, whatever that computes.
+    if quantisation["quant_method"]?.stringValue == "mxfp4" { result["dequantize"] = true }
     return result
   }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The router that the architecture already has, with new values: a linear gate of the same name,
-// shape and dtype, and a selection bias where there is one, written as F32 wherever its tensor can
-// grow. A gate of a block type, which would round the new values off their balance, becomes F32.
+// shape and dtype, with a bias on its logits where there is one, and a selection bias where there is
+// one, written as F32 wherever its tensor can grow. A gate of a block type, which would round the
+// new values off their balance, becomes F32.
 
 package import Architectures
 package import ByteStorage
@@ -37,6 +38,14 @@ package struct StockOutput: OutputForm {
           : "the fit has no values for this selection bias",
         advice: "fit this checkpoint itself with `calibration`")
     }
+    guard (stock.logitBias == nil) == (layer.gateBias == nil) else {
+      throw RegateError(
+        .refused, subject: layer.gateBias?.name ?? layer.gate.name,
+        layer.gateBias == nil
+          ? "the fit adds a bias to the logits, but the checkpoint has no tensor for it"
+          : "the fit has no values for this bias on the logits",
+        advice: "fit this checkpoint itself with `calibration`")
+    }
     let gateType: ElementType = layer.gate.type.isQuantised ? .f32 : layer.gate.type
     var changes = [
       TensorChange(
@@ -45,6 +54,14 @@ package struct StockOutput: OutputForm {
           type: gateType, shape: layer.gate.shape,
           bytes: try TensorEncoder.encode(stock.gate.values, type: gateType)))
     ]
+    if let tensor = layer.gateBias, let bias = stock.logitBias {
+      changes.append(
+        TensorChange(
+          tensor: tensor,
+          replacement: .init(
+            type: tensor.type, shape: tensor.shape,
+            bytes: try TensorEncoder.encode(bias, type: tensor.type))))
+    }
     if let tensor = layer.selectionBias, let bias = stock.selectionBias {
       // A BF16 bias has too few digits to balance by: it is stored as F32 wherever it can.
       let keepsType = tensor.type == .f64 || keepsBiasType && tensor.type == .bf16

@@ -19,6 +19,7 @@
 //    `token_bias`  F32 [E,R],  `clone_prototypes`  F32 [P,R]
 //    and what LatentFormTensors lists for the form
 //    `stock_gate`           F32 [P,H]  the stock form, for the architecture of `family`
+//    `stock_logit_bias`     F32 [P]    where the architecture has a bias on its logits
 //    `stock_bias`           F32 [P]    where the architecture has a selection bias
 //    `official_...`         F32        the form of the official LPR code, where it was asked for:
 //                                      `encoder` [2D,H], `keys` [E,D] and what LatentFormTensors
@@ -97,6 +98,9 @@ package enum FitFile {
     if let stock = layer.routers.stock {
       tensors.append(
         try floats("stock_gate", stock.gate.values, [stock.gate.rows, stock.gate.columns]))
+      if let bias = stock.logitBias {
+        tensors.append(try floats("stock_logit_bias", bias, [bias.count]))
+      }
       if let bias = stock.selectionBias {
         tensors.append(try floats("stock_bias", bias, [bias.count]))
       }

@@ -44,7 +44,7 @@ struct FitLayerReader: RouterTensorSource {
     return FittedLayer(
       index: layer.index, sketch: sketch,
       routers: FittedRouters(
-        prototype: prototype, stock: try stock(logitBias: router.gateBias, physicals: physicals),
+        prototype: prototype, stock: try stock(physicals: physicals),
         official: try official()),
       isUnchanged: isUnchanged)
   }
@@ -81,15 +81,14 @@ struct FitLayerReader: RouterTensorSource {
     container.metadata["unchanged"]?.split(separator: ",").contains("\(layer.index)") ?? false
   }
 
-  private func stock(
-    logitBias: [Float]?, physicals: Int
-  ) throws(RegateError) -> FamilyRouter? {
+  private func stock(physicals: Int) throws(RegateError) -> FamilyRouter? {
     guard container.arrays[name("stock_gate")] != nil else { return nil }
+    func bias(_ tensor: String) throws(RegateError) -> [Float]? {
+      container.arrays[name(tensor)] == nil ? nil : try floats(tensor, shape: [physicals])
+    }
     return FamilyRouter(
       gate: try matrix("stock_gate", physicals, layer.hiddenSize),
-      logitBias: logitBias,
-      selectionBias: container.arrays[name("stock_bias")] == nil
-        ? nil : try floats("stock_bias", shape: [physicals]),
+      logitBias: try bias("stock_logit_bias"), selectionBias: try bias("stock_bias"),
       rule: layer.rule.keeping(physicals))
   }
 

@@ -160,6 +160,7 @@ struct LayerTask {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
         roundsGateToBF16: layer.gate.type == .bf16)
+      options.stock?.roundsLogitBiasToBF16 = layer.gateBias?.type == .bf16
       options.stock?.roundsBiasToBF16 = fitter.keepsBiasType && layer.selectionBias?.type == .bf16
     }
     return options

@@ -2,9 +2,11 @@
 
 /// What a gated feed-forward network computes between its matrices, of a gate's and an up
 /// projection's values g and u.
-package enum GatedActivation: String, Sendable {
+package enum GatedActivation: Sendable, Equatable {
   /// silu(g) * u.
   case silu
+  /// (u + 1) * g * sigmoid(alpha g), g at most `limit`, u between -limit and limit (GPT-OSS).
+  case clampedSwiGLU(alpha: Float, limit: Float)
 
   /// By the names of transformers' table of activations; nil for one that Regate does not compute.
   package init?(name: String) {
@@ -20,6 +22,8 @@ extension MatrixView {
   func apply(_ activation: GatedActivation, up: MatrixView) {
     switch activation {
     case .silu: multiplySiLU(by: up)
+    case .clampedSwiGLU(let alpha, let limit):
+      applyClampedSwiGLU(up: up, alpha: alpha, limit: limit)
     }
   }
 }

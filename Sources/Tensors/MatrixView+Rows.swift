@@ -100,7 +100,7 @@ extension MatrixView {
   }
 
   /// self = silu(self) * up.
-  package func multiplySiLU(by up: MatrixView) {
+  func multiplySiLU(by up: MatrixView) {
     precondition(rows == up.rows && columns == up.columns)
     let path = rg_best_path()
     unsafe forEachRow { row, index in
@@ -108,15 +108,27 @@ extension MatrixView {
     }
   }
 
-  /// Turns the scores of row r into weights that sum to 1 over its columns `visible(r)` and are 0
-  /// elsewhere: softmax of scale · score.
-  package func softmax(scale: Float, visible: (Int) -> Range<Int>) {
+  /// self = (u + 1) g sigmoid(alpha g), g the values of self up to `limit`, u those of `up` between
+  /// -limit and limit.
+  func applyClampedSwiGLU(up: MatrixView, alpha: Float, limit: Float) {
+    precondition(rows == up.rows && columns == up.columns)
+    let path = rg_best_path()
+    unsafe forEachRow { row, index in
+      unsafe rg_clamped_swiglu(path, row, up.base + index * up.stride, alpha, limit, columns)
+    }
+  }
+
+  /// Turns the scores of row r into weights over its columns `visible(r)`, 0 elsewhere: softmax of
+  /// scale · score, in which `sink` is one more term, whose weight is left out.
+  package func softmax(
+    scale: Float, sink: Float = -.infinity, visible: (Int) -> Range<Int>
+  ) {
     let path = rg_best_path()
     unsafe forEachRow { row, index in
       let range = visible(index)
       precondition(range.lowerBound >= 0 && range.upperBound <= columns)
       unsafe row.update(repeating: 0, count: range.lowerBound)
-      unsafe rg_softmax(path, row + range.lowerBound, scale, range.count)
+      unsafe rg_softmax(path, row + range.lowerBound, scale, sink, range.count)
       unsafe (row + range.upperBound).update(repeating: 0, count: columns - range.upperBound)
     }
   }

@@ -71,6 +71,14 @@ package struct MatrixView: Sendable {
   /// The window on some of the rows.
   package subscript(rows: Range<Int>) -> MatrixView { self[rows, 0..<columns] }
 
+  /// A panel without gaps between its rows, each two of which stand side by side as one:
+  /// [rows / 2, 2 columns].
+  package var pairedRows: MatrixView {
+    precondition(stride == columns && rows % 2 == 0)
+    return MatrixView(
+      storage, offset: offset, rows: rows / 2, columns: 2 * columns, stride: 2 * columns)
+  }
+
   /// The window on some of the columns.
   package func columns(_ columns: Range<Int>) -> MatrixView { self[0..<rows, columns] }
 

@@ -45,6 +45,14 @@ struct LayoutWarningTests {
       "Qwen3 without renormalisation", .qwen3(["norm_topk_prob": false]),
       "llama.cpp always routes Qwen3-MoE with it on"),
     Case(
+      "GPT-OSS without a window",
+      .gptOSS(["layer_types": ["full_attention"]]), "does not alternate",
+      "all even layers"),
+    Case(
+      "GPT-OSS as it is published",
+      .gptOSS(["rope_scaling": ["rope_type": "yarn", "truncate": false]]),
+      "rope_scaling.truncate is false", "llama.cpp always rounds"),
+    Case(
       "Qwen3 with dense layers", .qwen3(["mlp_only_layers": [0]], layers: [1]),
       "1 of 2 layers are dense"),
     Case(

@@ -160,27 +160,52 @@ struct ModelLayoutTests {
   }
 
   @Test func `GPT-OSS: biases, MXFP4 blocks and scales, all fused`() throws {
-    var draft = ModelDraft()
-    draft.config = [
-      "model_type": "gpt_oss", "hidden_size": 32, "num_hidden_layers": 1, "num_local_experts": 4,
-      "num_experts_per_tok": 2, "intermediate_size": 32,
-    ]
-    let name = "model.layers.0.mlp."
-    draft.add(name + "router.weight", [4, 32])
-    draft.add(name + "router.bias", [4])
-    draft.add(name + "experts.gate_up_proj_blocks", [4, 64, 1, 16], .u8)
-    draft.add(name + "experts.gate_up_proj_scales", [4, 64, 1], .u8)
-    draft.add(name + "experts.gate_up_proj_bias", [4, 64])
-    draft.add(name + "experts.down_proj_blocks", [4, 32, 1, 16], .u8)
-    draft.add(name + "experts.down_proj_scales", [4, 32, 1], .u8)
-    draft.add(name + "experts.down_proj_bias", [4, 32])
-    let layout = try draft.layout()
+    let layout = try ModelDraft.gptOSS().layout()
     let layer = layout.layers[0]
-    #expect(layer.gateBias?.name == name + "router.bias")
+    #expect(layer.gateBias?.name == "model.layers.0.mlp.router.bias")
     #expect(layer.rule.scoring == .softmaxOfSelected && !layer.rule.normalise)
     #expect(layer.experts.map(\.role) == [.gateUp, .gateUp, .gateUp, .down, .down, .down])
     #expect(Set(layer.experts.prefix(3).map(\.kind)) == [.bias, .packedWeight, .scale])
-    #expect(layout.undecodable?.contains("clamped_swiglu") == true)
+    #expect(layout.undecodable == nil)
+    #expect(layout.activation == .clampedSwiGLU(alpha: 1.702, limit: 7))
+  }
+
+  @Test(arguments: ["router.bias", "experts.gate_up_proj_bias", "experts.down_proj_bias"])
+  func `a bias of GPT-OSS that is absent or misshapen is named`(bias: String) throws {
+    let name = "model.layers.0.mlp." + bias
+    var draft = ModelDraft.gptOSS()
+    draft.tensors[name] = nil
+    let absent = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(absent?.code == .missing && absent?.subject == name)
+    draft.add(name, [4, 3])
+    let misshapen = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(misshapen?.code == .mismatch && misshapen?.subject == name)
+  }
+
+  @Test func `blocks of MXFP4 without scales, or in another shape, are not decoded`() throws {
+    let name = "model.layers.0.mlp.experts.down_proj_"
+    var draft = ModelDraft.gptOSS()
+    draft.tensors[name + "scales"] = nil
+    #expect(try draft.layout().undecodable?.contains("no scale stands beside it") == true)
+    draft = ModelDraft.gptOSS()
+    draft.add(name + "blocks", [4, 32, 16], .u8)
+    #expect(try draft.layout().undecodable?.contains("expected [32, 1, 16]") == true)
+    draft = ModelDraft.gptOSS()
+    draft.add(name + "scales", [4, 32, 1], .bf16)
+    #expect(try draft.layout().undecodable?.contains("no exponents of U8") == true)
+  }
+
+  @Test func `the numbers of the clamped SwiGLU are the configuration's`() throws {
+    var draft = ModelDraft.gptOSS()
+    draft.config["swiglu_limit"] = 2.5
+    #expect(try draft.layout().activation == .clampedSwiGLU(alpha: 1.702, limit: 2.5))
+    draft.config["swiglu_limit"] = -1.0
+    let error = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(error?.subject == "swiglu_limit")
+    // The class reads no activation's name.
+    draft.config["swiglu_limit"] = nil
+    draft.config["hidden_act"] = "relu"
+    #expect(try draft.layout().undecodable == nil)
   }
 
   @Test func `Granite's fused linears`() throws {
@@ -223,5 +248,27 @@ struct ModelLayoutTests {
     var qwen = ModelDraft.gguf("qwen3moe", ["feed_forward_length": .uint32(12)])
     qwen.metadata["qwen3moe.expert_feed_forward_length"] = nil
     #expect(try qwen.layout().layers[0].expertWidth == 6)
+  }
+}
+
+extension ModelDraft {
+  /// GPT-OSS as it is published, of one layer.
+  static func gptOSS(_ settings: OrderedDictionary<String, JSONValue> = [:]) -> ModelDraft {
+    var draft = ModelDraft()
+    draft.config = [
+      "model_type": "gpt_oss", "hidden_size": 32, "num_hidden_layers": 1, "num_local_experts": 4,
+      "num_experts_per_tok": 2, "intermediate_size": 32,
+    ]
+    for (key, value) in settings { draft.config[key] = value }
+    let name = "model.layers.0.mlp."
+    draft.add(name + "router.weight", [4, 32])
+    draft.add(name + "router.bias", [4])
+    draft.add(name + "experts.gate_up_proj_blocks", [4, 64, 1, 16], .u8)
+    draft.add(name + "experts.gate_up_proj_scales", [4, 64, 1], .u8)
+    draft.add(name + "experts.gate_up_proj_bias", [4, 64])
+    draft.add(name + "experts.down_proj_blocks", [4, 32, 1, 16], .u8)
+    draft.add(name + "experts.down_proj_scales", [4, 32, 1], .u8)
+    draft.add(name + "experts.down_proj_bias", [4, 32])
+    return draft
   }
 }

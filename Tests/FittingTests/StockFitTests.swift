@@ -70,6 +70,26 @@ struct StockFitTests {
     #expect(errors[0] < 0.9 * errors[1])
   }
 
+  @Test(arguments: [false, true])
+  func `a bias on the logits is fitted with the rows`(clones: Bool) throws {
+    let rule = RoutingRule(
+      experts: 16, topK: 2, scoring: .softmaxOfSelected, normalise: false)
+    var layer = SyntheticLayer(rule: rule, tokens: 4096, hidden: 32, skew: 0, seed: 28)
+    // What skews the load is the bias, and no input says so.
+    layer.router.logitBias = (0..<16).map { Float(($0 * 7) % 16) / 8 }
+    var form = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
+    form.roundsLogitBiasToBF16 = true
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(clones: clones, stock: form, threads: 2))
+    let stock = try #require(fit.stock)
+    let bias = try #require(stock.logitBias)
+    #expect(bias.allSatisfy { $0 == $0.roundedToBF16 })
+    #expect(bias != fit.prototype.physicalToLogical.map { layer.router.logitBias?[$0] })
+    let before = try #require(layer.heldOutMetrics(layer.router).gini)
+    #expect(try #require(layer.heldOutMetrics(stock.router(layer.router)).gini) < 0.35 * before)
+  }
+
   @Test func `with a selection bias and no clones the stock form is the prototype router`() throws {
     let rule = SyntheticLayer.groups
     let layer = SyntheticLayer(rule: rule, tokens: 4096, seed: 22)

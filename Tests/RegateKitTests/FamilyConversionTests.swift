@@ -71,14 +71,14 @@ private func isGate(_ name: String) -> Bool {
 }
 
 private func isRouter(_ name: String) -> Bool {
-  isGate(name) || name.hasSuffix("e_score_correction_bias")
+  isGate(name) || name.hasSuffix("e_score_correction_bias") || name.hasSuffix("router.bias")
 }
 
 private func isExpert(_ name: String) -> Bool {
   name.contains(".experts.") || name.contains("put_linear") && !name.contains("shared")
 }
 
-@Test(arguments: ClassSample.all.filter { $0.modelType != "gpt_oss" })
+@Test(arguments: ClassSample.all)
 func `every class is converted from captures`(_ sample: ClassSample) throws {
   let bench = try FamilyBench(sample)
   _ = try bench.draft(.stock).run()
@@ -96,7 +96,7 @@ func `every class is converted from captures`(_ sample: ClassSample) throws {
   #expect(try even < mean(validation.layers.map(\.original.metrics.gini)))
 }
 
-@Test(arguments: ClassSample.all.filter { $0.modelType != "gpt_oss" })
+@Test(arguments: ClassSample.all)
 func `every class is renumbered without a change of what it chooses`(_ sample: ClassSample) throws {
   let bench = try FamilyBench(sample)
   let placement = try bench.place(.checkpoint(.copy(to: bench.directory.path("out"))))
@@ -107,17 +107,48 @@ func `every class is renumbered without a change of what it chooses`(_ sample: C
   }
 }
 
-@Test func `a router with a bias on its logits is refused by name`() throws {
+@Test(arguments: [RouterForm.stock, .lpr])
+func `a bias on the logits is fitted, and travels in a fit file`(_ form: RouterForm) throws {
   let sample = try #require(ClassSample.all.first { $0.modelType == "gpt_oss" })
   let bench = try FamilyBench(sample)
-  let copy = Sink.copy(to: bench.directory.path("out"))
-  for act in [
-    { _ = try bench.draft(.stock).run() }, { _ = try bench.place(.checkpoint(copy)) },
-  ] {
-    let error = #expect(throws: RegateError.self) { try act() }
-    #expect(error?.subject == "model.layers.0.mlp.router.bias")
+  var draft = bench.draft(form)
+  let conversion = try draft.run()
+  let fitted = try bench.weights("out").tensors
+  let bias = "model.layers.0.mlp.router.bias"
+  let original = try bench.weights("source").tensors[bias]?.bytes
+  #expect((fitted[bias] == nil) == (form == .lpr) && fitted[bias]?.bytes != original)
+  let fit = bench.directory.path("fit.safetensors")
+  try conversion.fit.write(to: fit)
+  draft.fit = fit
+  draft.output = .checkpoint(.copy(to: bench.directory.path("applied")))
+  _ = try draft.run()
+  #expect(try bench.weights("applied").tensors == fitted)
+}
+
+@Test func `pruned experts take their biases with them`() throws {
+  let sample = try #require(ClassSample.all.first { $0.modelType == "gpt_oss" })
+  let bench = try FamilyBench(sample)
+  var draft = bench.draft(.stock)
+  draft.budget = .pruned(1)
+  _ = try draft.run()
+  let (before, after) = (try bench.weights("source").tensors, try bench.weights("out").tensors)
+  #expect(Set(before.keys) == Set(after.keys))
+  for layer in 0..<2 {
+    let names = before.keys.filter {
+      $0.hasPrefix("model.layers.\(layer).mlp.") && !$0.hasSuffix("_scales")
+    }
+    func rows(_ tensor: PlainCheckpoint.Tensor?, _ count: Int) throws -> [ArraySlice<UInt8>] {
+      let bytes = try #require(tensor).bytes
+      let size = bytes.count / count
+      return (0..<count).map { bytes[$0 * size..<($0 + 1) * size] }
+    }
+    // The three that stay are the same ones everywhere.
+    let kept = try names.map { name in
+      let old = try rows(before[name], 4).map(Array.init)
+      return try rows(after[name], 3).map { row in old.firstIndex(of: Array(row)) }
+    }
+    #expect(kept.allSatisfy { $0 == kept[0] && $0.allSatisfy { $0 != nil } })
   }
-  _ = try bench.place(.map(.eplb, to: bench.directory.path("map.json")))
 }
 
 @Test func `a class without a modelling class keeps its own router`() throws {

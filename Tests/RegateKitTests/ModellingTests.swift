@@ -44,6 +44,7 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("deepseek_v3", "kimi_k2", "RegateDeepseekV3"),
   ("glm4_moe", "glm4_moe", "RegateGlm4Moe"),
   ("glm4_moe_lite", "glm4_moe_lite", "RegateGlm4MoeLite"),
+  ("gpt_oss", "gpt_oss", "RegateGptOss"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String
@@ -102,6 +103,18 @@ func `a prototype configuration names classes that the modelling files define`(
   // A list would switch off transformers' own exceptions.
   let none: JSONValue = ["quant_method": "fp8", "modules_to_not_convert": .null]
   #expect(try quantised(none) == none)
+}
+
+@Test func `blocks of MXFP4 that would choose by a gate of their own are dequantised`() throws {
+  let routers = ["model.layers.0.mlp.router"]
+  let config = try patched(
+    [
+      "model_type": "gpt_oss", "hidden_size": 8,
+      "quantization_config": ["quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]],
+    ], "gpt_oss", routers: routers)
+  let quantisation = config["quantization_config"]
+  #expect(quantisation?["dequantize"] == true)
+  #expect(quantisation?["modules_to_not_convert"]?.arrayValue?.count == 2)
 }
 
 @Test func `a multimodal wrapper has no prototype form`() throws {

@@ -285,6 +285,13 @@ private let original =
       }
     }
     #expect(bias?.problem.contains("bias") == true)
+    let directory = try TemporaryDirectory()
+    let ids = try directory.writeIDs([Array(0..<16), Array(4..<20)], to: "ids.npy")
+    let draft = ConversionDraft(
+      fixtures.appending(path: "variants/gguf-gpt-oss/model.gguf").path(percentEncoded: false),
+      calibration: [ids], output: .adapter(to: directory.path("lora.gguf")))
+    let logitBias = #expect(throws: RegateError.self) { try draft.run() }
+    #expect(logitBias?.subject == "blk.0.ffn_gate_inp.bias")
     let qwen = try Workbench(Sample.ggufQwen3, tokens: 64)
     for rank in [0, -1, qwen.model.hidden + 1] {
       #expect(throws: RegateError.self) {

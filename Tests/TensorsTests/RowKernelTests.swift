@@ -51,16 +51,18 @@ import Testing
       let other = random(count, seed: UInt64(count + 100), in: -6...6)
       let results = Self.paths.map { path -> [UInt64] in
         var (exp, silu, soft, norm, sum) = (source, source, source, source, source)
+        var clamped = source
         unsafe rg_exp(path, &exp, count)
         unsafe rg_silu_product(path, &silu, other, count)
-        unsafe rg_softmax(path, &soft, 0.7, count)
+        unsafe rg_clamped_swiglu(path, &clamped, other, 1.702, 3, count)
+        unsafe rg_softmax(path, &soft, 0.7, 3, count)
         let squares = unsafe rg_rms_norm(path, source, other, 1e-6, &norm, count)
         unsafe rg_add_scaled(path, &sum, other, 0.3, count)
         var (halves, pairs) = (source, source)
         unsafe rg_rotate_halves(path, &halves, other, source, count / 2)
         unsafe rg_rotate_pairs(path, &pairs, other, source, count / 2)
         let floats =
-          unsafe exp + silu + soft + norm + sum + halves + pairs
+          unsafe exp + silu + clamped + soft + norm + sum + halves + pairs
           + [squares, rg_max(path, source, count)]
         return unsafe floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,
@@ -86,7 +88,7 @@ import Testing
     unsafe rg_silu_product(path, &silu, yf, count)
     #expect(isNear(silu, zip(x, y).map { $0 / (1 + exp(-$0)) * $1 }))
     var soft = xf
-    unsafe rg_softmax(path, &soft, 0.5, count)
+    unsafe rg_softmax(path, &soft, 0.5, -.infinity, count)
     let total = x.reduce(0) { $0 + exp(0.5 * $1) }
     #expect(isNear(soft, x.map { exp(0.5 * $0) / total }))
     var norm = xf
@@ -102,6 +104,30 @@ import Testing
     let difference = unsafe rg_sum_exp_difference(path, xf, yf, 5, count)
     #expect(abs(difference - weighted) < 1e-5)
     #expect(abs(sum - x.reduce(0) { $0 + exp($1 - 5) }) < 1e-5)
+  }
+
+  @Test(arguments: [-30, -1, 2, 30] as [Float])
+  func `a sink takes part in a softmax, below and above the scores`(sink: Float) {
+    let scores: [Float] = [0.5, -3, 4, 1]
+    var weights = scores
+    unsafe rg_softmax(rg_best_path(), &weights, 0.5, sink, scores.count)
+    let powers = scores.map { exp(0.5 * Double($0)) }
+    let total = powers.reduce(exp(Double(sink)), +)
+    for (weight, power) in zip(weights, powers) {
+      #expect(abs(Double(weight) - power / total) <= 2e-6 * power / total + 1e-37)
+    }
+  }
+
+  @Test func `the clamped SwiGLU is clamped from above and, of up values, from below`() {
+    let (gate, up): ([Float], [Float]) = ([-9, -1, 2, 9, 1, .nan], [9, -9, 0.5, 9, .nan, 1])
+    var values = gate
+    unsafe rg_clamped_swiglu(rg_best_path(), &values, up, 1.702, 7, gate.count)
+    for (index, value) in values.prefix(4).enumerated() {
+      let g = min(Double(gate[index]), 7)
+      let exact = (min(max(Double(up[index]), -7), 7) + 1) * g / (1 + exp(-1.702 * g))
+      #expect(abs(Double(value) - exact) <= 1e-6 * abs(exact))
+    }
+    #expect(values[4].isNaN && values[5].isNaN)
   }
 
   @Test func `rotation turns pairs of either layout by the angle`() {

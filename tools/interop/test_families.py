@@ -21,8 +21,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fixtures"))
 import llama_log  # noqa: E402
 import test_capture as models  # noqa: E402
+import tiny_variants  # noqa: E402
 
 REGATE = os.environ.get("REGATE", str(Path(__file__).resolve().parents[2] / ".build/release/regate"))
 ROWS, LENGTH = 40, 100
@@ -62,11 +64,10 @@ def regate(*arguments):
     return done.stdout
 
 
-REFUSED = {"gpt_oss"}  # Its routers have a bias on their logits.
 WRAPPED = {"mistral4"}  # AutoModelForCausalLM does not know it: run inside its wrapper.
 
 
-@pytest.fixture(scope="module", params=[name for name in models.FAMILIES if name not in REFUSED | WRAPPED])
+@pytest.fixture(scope="module", params=[name for name in models.FAMILIES if name not in WRAPPED])
 def converted(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     model = models.make_model(request.param, folder / "model")
@@ -120,7 +121,7 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
 
 
 RUN = ["mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe",
-       "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2"]
+       "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2", "gpt_oss"]
 PROTOTYPE = set(RUN) - {"qwen2_moe", "olmoe", "deepseek_v32", "glm_moe_dsa", "minimax_m2"}
 
 
@@ -242,8 +243,8 @@ def inside_omni(folder):
 def fitted_and_judged(folder, ids):
     np.save(folder / "fit.npy", ids[: ROWS // 2])
     np.save(folder / "judge.npy", ids[ROWS // 2 :])
-    regate("convert", folder / "model", "--calibration", folder / "fit.npy", "--output",
-           folder / "stock", "-q")
+    regate("convert", folder / "model", "--calibration", folder / "fit.npy", "--router", "stock",
+           "--output", folder / "stock", "-q")
     return json.loads(regate("validate", folder / "model", folder / "stock", "--calibration",
                              folder / "judge.npy", "--json"))
 
@@ -288,6 +289,53 @@ def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
         assert packed["nll"]["original"] != report["nll"]["original"]
 
 
+def test_a_gpt_oss_is_converted_as_it_is_published(tmp_path):
+    """Experts in MXFP4: what transformers makes of them, and clones as copies of their bytes."""
+    models.FAMILIES["packed"] = (transformers.GptOssConfig, dict(
+        models.FAMILIES["gpt_oss"][1], num_local_experts=8, intermediate_size=64, swiglu_limit=2.0))
+    models.make_model("packed", tmp_path / "model")
+    with torch.no_grad():
+        model = tiny_variants.pack_mxfp4(tmp_path / "model")
+    ids = (np.random.default_rng(3).zipf(1.3, (ROWS, LENGTH)) % models.VOCABULARY).astype(np.int32)
+    report = fitted_and_judged(tmp_path, ids)
+    patched, info = transformers.GptOssForCausalLM.from_pretrained(
+        tmp_path / "stock", dtype=torch.float32, output_loading_info=True,
+        quantization_config=transformers.Mxfp4Config(dequantize=True))
+    assert not any(info.values()), info
+    for name, network in (("original", model), ("patched", patched.eval())):
+        assert report["nll"][name] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
+    regate("convert", tmp_path / "model", "--calibration", tmp_path / "fit.npy", "--router", "lpr",
+           "--output", tmp_path / "lpr", "-q")
+    report = json.loads(regate("validate", tmp_path / "model", tmp_path / "lpr", "--calibration",
+                               tmp_path / "judge.npy", "--json"))
+    network = loaded(tmp_path / "lpr")
+    assert report["nll"]["patched"] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
+    network.train().config.regate_loss_coef = 0.01
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    rows = torch.from_numpy(ids[:8].astype(np.int64))
+    losses = []
+    for _ in range(8):
+        losses.append(network(input_ids=rows, labels=rows).loss)
+        losses[-1].backward()
+        for router in models.router_modules(network).values():
+            learning = router.weight, router.logical_prototypes, router.logit_bias
+            assert all(part.grad.abs().sum() > 0 for part in learning)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < losses[0] - 0.1
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("model", "stock"))
+    parts = [name for name in before if ".experts." in name]
+    assert len(parts) == 3 * 6
+    copies = 0
+    for layer in range(3):
+        own = [name for name in parts if f".layers.{layer}." in name]
+        for expert in range(8):
+            source, = [other for other in range(8)
+                       if all(torch.equal(after[name][expert], before[name][other]) for name in own)]
+            copies += source != expert
+    assert copies > 0
+
+
 def test_longer_sequences_than_the_indexer_keeps_are_refused(converted):
     model, folder, ids, _ = converted
     if not hasattr(model.config, "index_topk"):
@@ -310,7 +358,7 @@ GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "
         "glm_moe_dsa": dict(scoring_func="sigmoid", topk_method="noaux_tc", index_head_dim=128,
                             indexer_types=["full"] * 3),
         "mistral4": dict(architectures=["Mistral3ForConditionalGeneration"], n_group=1, topk_group=1),
-        "minimax_m2": dict(scoring_func="sigmoid")}
+        "minimax_m2": dict(scoring_func="sigmoid"), "gpt_oss": dict(intermediate_size=64)}
 
 
 def perplexity(model):
@@ -343,6 +391,8 @@ def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
     settings.write_text(json.dumps(json.loads(settings.read_text()) | GGUF[family]))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(TOKENIZER / name, tmp_path / "model")
+    if family == "gpt_oss":
+        tiny_variants.pack_mxfp4(tmp_path / "model")
     original = tmp_path / "model.gguf"
     subprocess.run(
         [sys.executable, TOOLS / "fixtures" / "convert_gguf.py", os.environ["LLAMA_CPP"],

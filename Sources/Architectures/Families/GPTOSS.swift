@@ -7,6 +7,13 @@ import Routing
 extension Family {
   static let gptOSS = Family(
     name: "gpt_oss", title: "GPT-OSS", activation: .clampedSwiGLU,
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 8), headSize: Key("head_dim", default: 64),
+        biases: ProjectionBiases(key: Key("attention_bias", default: true), output: true),
+        window: .alternating(Key("sliding_window", default: 128)), sinks: true,
+        rope: RopeTraits(
+          ggufRotatesWholeHeads: true, defaultTheta: 150_000, needsParameters: true))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["gpt_oss"], architectures: ["GptOssForCausalLM"],
       defaults: ClassDefaults(
@@ -17,7 +24,7 @@ extension Family {
       names: TensorNames(
         gate: ["mlp.router.weight"], gateBias: ["mlp.router.bias"], containers: ["mlp.experts"],
         published: .fused),
-      transposesExperts: true,
+      transposesExperts: true, interleavesGateUp: true,
       routing: RoutingTraits(scoring: .fixed(.softmaxOfSelected), normalise: .fixed(false)),
       made: ClassTraits(
         fields: [
@@ -25,14 +32,11 @@ extension Family {
           "router_aux_loss_coef": .number, "sliding_window": .integer, "swiglu_alpha": .number,
           "swiglu_limit": .number,
         ],
-        attention: GroupedQueryTraits(
-          keyHeads: Key("num_key_value_heads", default: 8),
-          headSize: Key("head_dim", default: 64),
-          biases: ProjectionBiases(key: Key("attention_bias", default: true), output: true),
-          window: .always(Key("sliding_window", default: 128))),
-        sinks: true, expertBiases: true)),
+        expertBiases: true),
+      caveats: [ggufWindows, ggufRamp]),
     gguf: GGUFTraits(
-      architecture: "gpt-oss", gateBias: true, convertsFused: true,
+      architecture: "gpt-oss", gateBias: true, feedForwardNorm: "post_attention_norm",
+      convertsFused: true,
       routing: .llamaCpp(.fixed(.softmaxOfSelected), normalise: .fixed(false)),
       made: GGUFClassTraits(
         output: .required, headsAreRotated: true, rotatesWholeHeads: false,
@@ -40,6 +44,29 @@ extension Family {
         expertBiases: true,
         required: [
           "expert_feed_forward_length": .u32PerLayer, "attention.sliding_window": .u32,
-        ])),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
+        ]),
+      // Another base of the rotation on layers with a window.
+      uncomputed: [UncomputedKey("rope.freq_base_swa", off: [])]),
+    forms: FormTraits(classPrefix: "RegateGptOss"),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .taken),
+      prototypeTransformers: ["5.23.0"]))
+
+  private static let ggufWindows: Caveat = { subject in
+    let usual = (0..<subject.layerCount).map {
+      $0 % 2 == 0 ? "sliding_attention" : "full_attention"
+    }
+    guard let types = subject.settings.strings("layer_types"), types != usual else { return nil }
+    return "\(subject.name("layer_types")) does not alternate, but llama.cpp's converter leaves it"
+      + " out: in a GGUF of this model all even layers, and no others, have a window"
+  }
+
+  private static let ggufRamp: Caveat = { subject in
+    let scaling = ["rope_scaling", "rope_parameters"].first {
+      subject.settings.nested($0)?.text(of: "truncate") == "false"
+    }
+    guard let scaling else { return nil }
+    return "\(subject.name(scaling)).truncate is false, but llama.cpp always rounds the borders of"
+      + " YaRN's ramp: a GGUF of this model rotates queries and keys a little otherwise"
+  }
 }

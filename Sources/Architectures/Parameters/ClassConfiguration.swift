@@ -84,7 +84,7 @@ package struct ClassConfiguration {
 
   private mutating func checkNames() {
     // A class with an activation of its own reads none.
-    if family.activation.gated != nil, let name = config["hidden_act"]?.stringValue,
+    if family.activation == .silu, let name = config["hidden_act"]?.stringValue,
       !Self.activations.contains(name)
     {
       refuse("hidden_act", "is \"\(name)\", which is no activation that it knows")
@@ -177,7 +177,7 @@ package struct ClassConfiguration {
   private mutating func checkWindow() {
     let isUsed: Bool
     switch attention?.window {
-    case .always: isUsed = true
+    case .always, .alternating: isUsed = true
     case .switched: isUsed = config["use_sliding_window"]?.boolValue == true
     case .none?, .switchedOnEvenLayers, nil: isUsed = false
     }

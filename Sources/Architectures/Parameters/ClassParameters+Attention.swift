@@ -6,7 +6,6 @@ extension ClassParameters {
   mutating func readAttention(_ prefix: String, layer: Int) throws(RegateError) {
     let heads = try settings.required(
       Key("num_attention_heads", default: traits.defaults.heads), minimum: 1)
-    if made.sinks { add(prefix + "sinks", [heads]) }
     switch layout.family.mixer {
     case .latent(let latent):
       try readLatent(latent, heads: heads, prefix)
@@ -30,6 +29,7 @@ extension ClassParameters {
     addLinear(prefix + "k_proj", keyHeads * size, hidden, bias: inputs)
     addLinear(prefix + "v_proj", keyHeads * size, hidden, bias: inputs)
     addLinear(prefix + "o_proj", hidden, heads * size, bias: output)
+    if attention.sinks { add(prefix + "sinks", [heads]) }
     let widths: (queries: Int, keys: Int)
     switch attention.norm {
     case .none: return

@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import Tensors
+import ByteStorage
+import Tensors
 
 /// What an expert computes between its input and output matrices.
 package enum Activation: String, Sendable {
   /// `silu(gate x) * (up x)`.
   case silu
-  /// GPT-OSS: clamped, `(up + 1) * gate * sigmoid(1.702 * gate)`, with biases.
+  /// GPT-OSS: clamped, `(up + 1) * gate * sigmoid(1.702 * gate)`.
   case clampedSwiGLU = "clamped_swiglu"
 
-  /// How Regate computes it; nil where it cannot.
-  package var gated: GatedActivation? {
+  /// As a model computes it: llama.cpp has the numbers in its code.
+  func gated(_ settings: inout Settings, isGGUF: Bool) throws(RegateError) -> GatedActivation {
     switch self {
-    case .silu: .silu
-    case .clampedSwiGLU: nil
+    case .silu: return .silu
+    case .clampedSwiGLU where isGGUF: return .clampedSwiGLU(alpha: 1.702, limit: 7)
+    case .clampedSwiGLU:
+      let alpha = try settings.number(Key("swiglu_alpha", default: 1.702)) ?? 1.702
+      let limit = try settings.number(Key("swiglu_limit", default: 7)) ?? 7
+      guard limit > 0 else {
+        throw settings.mismatch("swiglu_limit", "is \(limit), expected above 0")
+      }
+      return .clampedSwiGLU(alpha: Float(alpha), limit: Float(limit))
     }
   }
 }

@@ -14,8 +14,6 @@ package struct ClassTraits: Sendable {
   var headBias: Key<Bool>?
   /// Layer norms with biases.
   var normBiases = false
-  /// A learned sink for each query head.
-  var sinks = false
   var expertBiases = false
   /// The selection bias is stored as [1,E].
   var biasIsRow = false

@@ -23,6 +23,8 @@ package struct HuggingFaceTraits: Sendable {
   package var names: TensorNames
   /// The published experts' matrices are stored [in,out].
   package var transposesExperts = false
+  /// Rows of fused gate and up take turns, gate first, instead of gate rows before up rows.
+  package var interleavesGateUp = false
   package var selectionBias: BiasSupport = .ignored
   package var routing: RoutingTraits
   /// What transformers' class is made from and creates.

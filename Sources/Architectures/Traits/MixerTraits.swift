@@ -29,6 +29,8 @@ package struct GroupedQueryTraits: Sendable {
     case switched(Key<Int>)
     /// The same, on even layers below `max_window_layers`, or on those that `layer_types` names.
     case switchedOnEvenLayers(Key<Int>)
+    /// The key's on the layers that `layer_types` names, or on even ones; in GGUF files too.
+    case alternating(Key<Int>)
   }
 
   /// The number of key and value heads; nothing: that of the query heads.
@@ -38,6 +40,8 @@ package struct GroupedQueryTraits: Sendable {
   package var norm = QueryKeyNorm.none
   package var biases = ProjectionBiases()
   package var window = SlidingWindow.none
+  /// A learned sink for each query head takes part in its softmax.
+  package var sinks = false
   package var rope = RopeTraits()
 }
 

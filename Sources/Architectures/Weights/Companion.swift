@@ -30,10 +30,18 @@ enum Companion: Equatable {
   /// Suffixes of the weight itself: as it is, and packed by compressed-tensors.
   static let weights = ["weight", "weight_packed"]
 
-  /// `suffix` is what follows the module's name.
-  init(suffix: String) {
-    self =
-      Self.known[suffix] ?? (Self.scheme(of: suffix) == nil ? .unknown : .uncomputed)
+  /// Blocks of FP4 (GPT-OSS): a byte's dimension of its own, beside which stand `blockScales`.
+  static let blocks = "blocks"
+  private static let blockScales = "scales"
+
+  /// `suffix` is what follows the module's name; `weight` the same of the weight that it stands
+  /// beside.
+  init(suffix: String, of weight: String? = nil) {
+    if weight == Self.blocks, suffix == Self.blockScales {
+      self = .scale
+    } else {
+      self = Self.known[suffix] ?? (Self.scheme(of: suffix) == nil ? .unknown : .uncomputed)
+    }
   }
 
   private static let known: [String: Companion] = [

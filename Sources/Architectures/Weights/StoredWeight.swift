@@ -25,6 +25,8 @@ package struct StoredWeight: Sendable {
 
   package let weight: TensorSlice
   let packing: Packing?
+  /// Whether the 16 bytes of a block of packed values are a dimension of their own.
+  let hasBlocks: Bool
   let scale: TensorSlice?
   /// Whether the scale counts 127ths.
   let scalesMaximum: Bool
@@ -43,9 +45,11 @@ package struct StoredWeight: Sendable {
     _ weight: TensorSlice, suffix: String, beside: [Beside], in checkpoint: any Checkpoint,
     scheme: QuantisationScheme
   ) throws(RegateError) {
-    var found = Found(file: checkpoint.path, weight: weight.tensor.name, scheme: scheme)
+    var found = Found(
+      file: checkpoint.path, weight: weight.tensor.name, suffix: suffix, scheme: scheme)
     for companion in beside { try found.add(companion) }
     self.weight = weight
+    hasBlocks = suffix == Companion.blocks
     self.scheme = scheme
     file = checkpoint.path
     scale = found.scale
@@ -63,6 +67,7 @@ package struct StoredWeight: Sendable {
   ) -> Packing? {
     guard let scale else { return nil }
     switch type {
+    case .u8 where suffix == Companion.blocks: return [.f8e8m0, .u8].contains(scale) ? .fp4 : nil
     case .u8 where (Companion.weights + [""]).contains(suffix):
       return [.f8e4m3, .f8e8m0, .u8].contains(scale) ? .fp4 : nil
     case .i32 where suffix == "weight_packed": return scale.isRealNumber ? .int4 : nil
@@ -73,7 +78,10 @@ package struct StoredWeight: Sendable {
   /// The matrix's shape; packed values count one by one.
   package var shape: [Int] {
     guard let packing, let last = weight.shape.last else { return weight.shape }
-    return weight.shape.dropLast() + [packing.valuesPerElement * last]
+    let values = packing.valuesPerElement * last
+    let dimensions = weight.shape.dropLast()
+    guard hasBlocks, let blocks = dimensions.last else { return dimensions + [values] }
+    return dimensions.dropLast() + [blocks * values]
   }
 
   /// What its elements are decoded as.
@@ -90,6 +98,7 @@ extension StoredWeight {
   private struct Found {
     let file: String
     let weight: String
+    let suffix: String
     let scheme: QuantisationScheme
     var scale: TensorSlice?
     var scalesMaximum = false
@@ -98,15 +107,16 @@ extension StoredWeight {
     var unpackedShape: TensorSlice?
     var rowOrder: TensorSlice?
 
-    init(file: String, weight: String, scheme: QuantisationScheme) {
+    init(file: String, weight: String, suffix: String, scheme: QuantisationScheme) {
       self.file = file
       self.weight = weight
+      self.suffix = suffix
       self.scheme = scheme
     }
 
     mutating func add(_ companion: Beside) throws(RegateError) {
       let slice = companion.slice
-      switch Companion(suffix: companion.suffix) {
+      switch Companion(suffix: companion.suffix, of: suffix) {
       case .own, .activation: break
       case .scale: try set(&scale, slice)
       case .rowMaximum:
@@ -150,7 +160,7 @@ extension StoredWeight {
   private func requireKnownForm(_ suffix: String, isGGUF: Bool) throws(RegateError) {
     let tensor = weight.tensor
     let type = tensor.type
-    guard (Companion.weights + ["", "bias"]).contains(suffix) else {
+    guard (Companion.weights + ["", "bias", Companion.blocks]).contains(suffix) else {
       throw refused(tensor, "\(Companion.refusal(suffix).meaning) and cannot be decoded")
     }
     guard packing != nil || (TensorDecoder.supports(type) && suffix != "weight_packed") else {
@@ -169,7 +179,9 @@ extension StoredWeight {
     case .f64, .f32, .f16, .bf16:
       try requireNone(scale)
       try requireNone(zeroPoints)
-    case .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i8:
+    case .u8 where hasBlocks && scale != nil:
+      throw refused(tensor, "is in blocks of FP4, but their scales are no exponents of U8")
+    case .u8 where hasBlocks, .f8e4m3, .f8e5m2, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i8:
       if scalesMaximum, type != .i8 { return try requireNone(scale) }
       guard scale == nil else { return }
       throw refused(

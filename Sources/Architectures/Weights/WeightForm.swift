@@ -7,7 +7,7 @@
 //              each row ([rows], [rows, 1]) or for each block ([grid rows, grid columns])
 //   LLM.int8   w = q * SCB[row] / 127
 //   NVFP4      w = fp4 * (scale * weight_scale_2), or scale / weight_global_scale; groups of 16
-//   MXFP4      w = fp4 * 2^scale; groups of 32
+//   MXFP4      w = fp4 * 2^scale; groups of 32, or [rows, groups, 16] (GPT-OSS)
 //   INT4       w = q * scale, q from -8 to 7 packed into I32; rows or groups
 //   GGUF       .scale: all values times one number
 //
@@ -90,10 +90,11 @@ extension StoredWeight {
   ) throws(RegateError) -> QuantisationScheme.Block {
     let group = QuantisationScheme.Block(
       rows: 1, columns: scale.tensor.type == .f8e4m3 ? 16 : 32)
-    guard shape == [rows, columns] else {
+    let stored = hasBlocks ? [rows, columns / 32, 16] : [rows, columns / 2]
+    guard shape == [rows, columns], weight.shape.count == stored.count else {
       throw RegateError(
         .unsupported, file: file, subject: weight.tensor.name,
-        "is U8 \(weight.shape), expected \([rows, columns / 2]): two values of FP4 in a byte",
+        "is U8 \(weight.shape), expected \(stored): two values of FP4 in a byte",
         advice: "use the unquantised, FP8 or GGUF form of the model")
     }
     let expected = group.grid(rows, columns)

@@ -15,8 +15,14 @@ void rg_exp(rg_path path, float *values, size_t count);
 /// gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i].
 void rg_silu_product(rg_path path, float *gate, const float *up, size_t count);
 
-/// values[i] = exp(scale * (values[i] - max)) / sum of these. `scale` is not negative.
-void rg_softmax(rg_path path, float *values, float scale, size_t count);
+/// gate[i] = (u + 1) * g / (1 + exp(-alpha * g)), g = gate[i] up to limit, u = up[i] between -limit
+/// and limit. NaN stays.
+void rg_clamped_swiglu(
+    rg_path path, float *gate, const float *up, float alpha, float limit, size_t count);
+
+/// values[i] = exp(scale * values[i]) / (exp(sink) + sum of these), for whatever is largest of the
+/// exponents. `scale` is not negative; a sink of -infinity is none.
+void rg_softmax(rg_path path, float *values, float scale, float sink, size_t count);
 
 /// result[i] = source[i] / sqrt(mean(source^2) + epsilon) * weight[i]; returns the sum of squares.
 /// `result` may be `source`.

@@ -45,7 +45,8 @@ class RoutingRule:
 
     experts: int
     top_k: int
-    sigmoid: bool = False  # scores: sigmoid, or softmax over all experts
+    sigmoid: bool = False  # scores: sigmoid, or softmax over all experts ...
+    of_chosen: bool = False  # ... or the logits, whose softmax over the chosen ones are the weights
     normalise: bool = False  # divide the chosen scores by their sum ...
     epsilon: float = 0.0  # ... plus this
     scale: float = 1.0
@@ -184,6 +185,19 @@ if hasattr(transformers, "Glm4MoeLiteConfig"):
         def __init__(self, **keys):
             super().__init__(**prepared(keys, "n_routed_experts"))
             self.model_type = "glm4_moe_lite"  # By which vLLM knows latent attention.
+
+
+# In transformers 4 its router hands out weights in another shape.
+if TRANSFORMERS_5 and hasattr(transformers, "GptOssConfig"):
+
+    class RegateGptOssConfig(transformers.GptOssConfig):
+        model_type = "regate_gpt_oss"
+
+        def __init__(self, **keys):
+            super().__init__(**prepared(keys, "num_local_experts"))
+
+        def routing_rule(self):
+            return RoutingRule(self.num_local_experts, self.num_experts_per_tok, of_chosen=True)
 
 
 # By the name that transformers gives the family.

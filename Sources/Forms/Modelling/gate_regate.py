@@ -10,7 +10,7 @@ Float32, and the tensors stay Float32 whatever the model's dtype.
 
     z     = Enc(x)                           latent vector [R]
     l     = s sim(z, p) + a                  logit of each logical expert
-    pi    = softmax or sigmoid of l          its score
+    pi    = softmax or sigmoid of l, or l    its score
     F     = the K logical experts that were not pruned and have the largest pi + b + z . v,
             within the kept groups
     j_f   = for f in F, its physical expert with the largest z . c_j + beta_j
@@ -71,7 +71,8 @@ class Choice(NamedTuple):
 class PrototypeGate(nn.Module):
     """The parameters bear the names of the checkpoint's tensors.
 
-    `rule` is the family's: experts, top_k, sigmoid, groups, kept_groups, top_two, outside.
+    `rule` is the family's: experts, top_k, sigmoid, of_chosen, groups, kept_groups, top_two,
+    outside.
     """
 
     def __init__(self, rule, encoder, similarity, hidden_size, latent_size, std=0.02):
@@ -152,7 +153,9 @@ class PrototypeGate(nn.Module):
         else:
             bias, nearness = products.chunk(2, dim=1)
             logits = self.similarities(z, log_variance, constants.prototypes) + self.logit_bias
-        scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
+        scores = logits
+        if not self.rule.of_chosen:
+            scores = logits.sigmoid() if self.rule.sigmoid else logits.softmax(-1)
         logical = self.best_experts((scores + bias).detach(), constants.columns)
         physical = nearest_clones(nearness, logical, constants.clones)
         return Choice(z, log_variance, logits, scores, nearness, logical, physical)

@@ -28,6 +28,9 @@ from torch.nn import functional as F
 from .configuration_regate import CONFIGURATIONS, TRANSFORMERS_5
 from .gate_regate import FLOAT_TENSORS, INNER_PRODUCTS, PrototypeGate, unit
 
+# What MoE blocks call their gate.
+GATES = ("gate", "router")
+
 
 class Routing(NamedTuple):
     """What a router did with a batch, for its losses."""
@@ -69,6 +72,8 @@ class RegateRouter(PrototypeGate):
 
     def weigh(self, weights):
         """The family's rule on the scores of the chosen logical experts [T,K]."""
+        if self.rule.of_chosen:
+            return weights.softmax(-1)
         if self.rule.normalise:
             weights = weights / (weights.sum(-1, keepdim=True) + self.rule.epsilon)
         return weights * self.rule.scale
@@ -100,6 +105,8 @@ class RegateRouter(PrototypeGate):
         """
         z, log_variance, scores, share, physical = routing
         experts, kind = self.rule.experts, config.regate_diversity_type
+        if self.rule.of_chosen:
+            scores = scores.softmax(-1)
         there = self.physical_to_logical.unique()
         total = config.regate_diversity_weight * (
             diversity(z, kind) + diversity(self.logical_prototypes[there], kind)
@@ -180,11 +187,12 @@ def install_routers(model):
         name = "block_sparse_moe" if hasattr(layer, "block_sparse_moe") else "mlp"
         block = getattr(layer, name)
         router = RegateRouter(config, size)
-        if isinstance(block.gate, nn.Linear):
+        gate = next(name for name in GATES if hasattr(block, name))
+        if isinstance(getattr(block, gate), nn.Linear):
             jitter = getattr(config, "router_jitter_noise", 0.0)
             setattr(layer, name, ExpertList(router, block.experts, jitter))
         else:
-            block.gate = router
+            setattr(block, gate, router)
 
 
 def router_loss(model):
@@ -239,7 +247,8 @@ class RegateModel:
     # memory (vLLM) do not, and go by these names. Not by the whole gate's, whose map holds
     # integers; transformers 4 knows names of modules only.
     _keep_in_fp32_modules_strict = (
-        [f"gate.{name}" for name in FLOAT_TENSORS] if TRANSFORMERS_5 else ["gate"]
+        [f"{gate}.{name}" for gate in GATES for name in FLOAT_TENSORS]
+        if TRANSFORMERS_5 else ["gate"]
     )
 
     def __init__(self, config):
@@ -283,3 +292,4 @@ RegateDeepseekV3Model, RegateDeepseekV3ForCausalLM = models("DeepseekV3")
 # Not in every transformers 4.
 RegateGlm4MoeModel, RegateGlm4MoeForCausalLM = models("Glm4Moe")
 RegateGlm4MoeLiteModel, RegateGlm4MoeLiteForCausalLM = models("Glm4MoeLite")
+RegateGptOssModel, RegateGptOssForCausalLM = models("GptOss")

@@ -4,7 +4,8 @@
 //
 //   1. blocks of tokens   norm, then the kind's own projections, head norms and rotation
 //   2. (sequence, key head), for each head that shares it
-//                         scores = scale · q kᵀ, causal and windowed softmax, context = p v
+//                         scores = scale · q kᵀ, causal and windowed softmax, to which a sink of
+//                         the head may add a term without a value, context = p v
 //   3. blocks of tokens   output projection, added to the hidden states
 //
 // Every phase's blocks depend on the sequences only, so results do not depend on the threads.
@@ -29,6 +30,8 @@ protocol CausalAttention: LoadedMixer {
   /// Floats per token in a group.
   var floatsPerToken: Int { get }
   var output: OutputProjection { get }
+  /// Of each query head, where there are any.
+  var sinks: [Float]? { get }
 
   func makeGroup(_ tokens: Range<Int>) -> Group
 
@@ -127,7 +130,7 @@ extension CausalAttention {
         let visible = max(0, start - window + 1) / unit * unit..<end
         let scores = buffer[0..<end - start, 0..<visible.count]
         scores.multiply(queries[start..<end], transposed: keys[visible, 0..<size])
-        scores.softmax(scale: shape.scale) { row in
+        scores.softmax(scale: shape.scale, sink: sinks?[head] ?? -.infinity) { row in
           let last = start + row
           return max(0, last - window + 1) - visible.lowerBound..<last + 1 - visible.lowerBound
         }

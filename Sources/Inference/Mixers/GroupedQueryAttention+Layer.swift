@@ -13,6 +13,7 @@ extension GroupedQueryAttention {
     private let input: Projections
     private let norms: HeadNorms?
     let output: OutputProjection
+    let sinks: [Float]?
 
     var shape: AttentionShape { mixer.shape }
     var floatsPerToken: Int { mixer.floatsPerToken }
@@ -28,6 +29,8 @@ extension GroupedQueryAttention {
       output = try OutputProjection(
         mixer.shape, hidden: mixer.hiddenSize, bias: mixer.outputBias, layer: layer, reader,
         threads: threads)
+      sinks =
+        mixer.hasSinks ? try reader.sinks(layer: layer, heads: mixer.shape.heads) : nil
     }
   }
 

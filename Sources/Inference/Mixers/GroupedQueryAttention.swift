@@ -27,6 +27,7 @@ struct GroupedQueryAttention: TokenMixer {
   let epsilon: Float
   let biases: Presence
   let outputBias: Presence
+  let hasSinks: Bool
 
   /// Queries, keys and values; the context takes the queries' place.
   var floatsPerToken: Int { shape.queries + shape.keys + shape.keyHeads * shape.valueSize }
@@ -74,7 +75,8 @@ extension GroupedQueryAttention {
         shape: AttentionShape(
           heads: heads, keyHeads: keyHeads, keySize: size, valueSize: size,
           scale: Float(1 / Double(size).squareRoot()), window: window),
-        rope: rope, norm: norm, epsilon: source.epsilon, biases: biases, outputBias: outputBias)
+        rope: rope, norm: norm, epsilon: source.epsilon, biases: biases, outputBias: outputBias,
+        hasSinks: traits.sinks)
     }
   }
 
@@ -114,16 +116,20 @@ extension GroupedQueryAttention {
     }
   }
 
-  /// The window of each layer. llama.cpp has none for these architectures.
+  /// The window of each layer. llama.cpp has none for most architectures.
   private static func windows(
     _ kind: GroupedQueryTraits.SlidingWindow, _ source: inout MixerSettings
   ) throws(RegateError) -> [Int?] {
     let count = source.layerCount
     let none = [Int?](repeating: nil, count: count)
+    if case .alternating(let key) = kind {
+      let (size, isWindowed) = try alternating(key, &source)
+      return isWindowed.map { $0 ? size : nil }
+    }
     guard !source.isGGUF else { return none }
     let switchKey = Key("use_sliding_window", default: false)
     switch kind {
-    case .none: return none
+    case .none, .alternating: return none
     case .always(let key):
       let size = try source.settings.integer(key, minimum: 1)
       return none.map { _ in size }
@@ -144,16 +150,36 @@ extension GroupedQueryAttention {
     }
   }
 
+  /// A window, and which layers have it.
+  private static func alternating(
+    _ key: Key<Int>, _ source: inout MixerSettings
+  ) throws(RegateError) -> (size: Int, isWindowed: [Bool]) {
+    let layers = 0..<source.layerCount
+    guard source.isGGUF else {
+      let size = try source.settings.required(key, minimum: 1)
+      return (size, try layerTypes(&source) ?? layers.map { $0 % 2 == 0 })
+    }
+    let size = try source.settings.required(
+      Key("attention.sliding_window", default: nil), minimum: 1)
+    // All layers but every n-th; 0: all.
+    let period = try source.settings.required(
+      Key("attention.sliding_window_pattern", default: 2))
+    return (size, layers.map { period == 0 || $0 % period < period - 1 })
+  }
+
   /// Which layers have a window: those of `layer_types`, or even ones below `max_window_layers`.
   private static func windowedLayers(
     isOn: Bool, _ source: inout MixerSettings
   ) throws(RegateError) -> [Bool] {
-    let count = source.layerCount
     let below = try source.settings.required(Key("max_window_layers", default: 28))
-    let text = source.settings.text(of: "layer_types") ?? "null"
-    guard text != "null" else {
-      return (0..<count).map { isOn && $0 % 2 == 0 && $0 < below }
-    }
+    return try layerTypes(&source)
+      ?? (0..<source.layerCount).map { isOn && $0 % 2 == 0 && $0 < below }
+  }
+
+  /// Which layers have a window by `layer_types`; nil where that is not there.
+  private static func layerTypes(_ source: inout MixerSettings) throws(RegateError) -> [Bool]? {
+    let count = source.layerCount
+    guard source.settings.text(of: "layer_types") ?? "null" != "null" else { return nil }
     let types = source.settings.strings("layer_types") ?? []
     guard types.count == count,
       types.allSatisfy({ ["sliding_attention", "full_attention"].contains($0) })

@@ -12,6 +12,7 @@ extension MultiHeadLatentAttention {
     private let rope: RopeTable
     private let input: Projections
     let output: OutputProjection
+    var sinks: [Float]? { nil }
 
     var shape: AttentionShape { mixer.shape }
     var floatsPerToken: Int { mixer.floatsPerToken }

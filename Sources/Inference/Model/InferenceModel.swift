@@ -31,7 +31,7 @@ package struct InferenceModel: Sendable {
   /// Reads configuration and tensor names; throws where the family or a tensor's type cannot be
   /// run.
   package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    guard let mixer = layout.family.mixer, let activation = layout.family.activation.gated else {
+    guard let mixer = layout.family.mixer else {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: layout.family.title,
         "Regate inspects this family, but cannot run it",
@@ -52,7 +52,7 @@ package struct InferenceModel: Sendable {
     if !isGGUF { try Self.checkWidths(&source, experts: experts) }
     self.checkpoint = checkpoint
     self.layout = layout
-    self.activation = activation
+    activation = layout.activation
     epsilon = source.epsilon
     weights = source.weights
     hiddenSize = layout.hiddenSize

@@ -12,6 +12,8 @@ enum WeightName: CaseIterable {
   /// Query, key and value rows in one matrix (GGUF).
   case queryKeyValue
   case queryNorm, keyNorm
+  /// One for each query head; without a suffix in safetensors files.
+  case sinks
   /// Latent attention: the bottlenecks, and what expands them.
   case queryDown, queryDownNorm, queryUp, keyValueDown, keyValueDownNorm, keyValueUp
   /// The two halves of `keyValueUp` (GGUF); keys transposed per head.
@@ -33,6 +35,7 @@ enum WeightName: CaseIterable {
     case .queryKeyValue, .keyUp, .valueUp: []
     case .queryNorm: ["self_attn.q_norm"]
     case .keyNorm: ["self_attn.k_norm"]
+    case .sinks: ["self_attn.sinks"]
     case .queryDown: ["self_attn.q_a_proj"]
     case .queryDownNorm: ["self_attn.q_a_layernorm"]
     case .queryUp: ["self_attn.q_b_proj"]
@@ -61,6 +64,7 @@ enum WeightName: CaseIterable {
     case .queryKeyValue: "attn_qkv"
     case .queryNorm: "attn_q_norm"
     case .keyNorm: "attn_k_norm"
+    case .sinks: "attn_sinks"
     case .queryDown: "attn_q_a"
     case .queryDownNorm: "attn_q_a_norm"
     case .queryUp: "attn_q_b"

@@ -126,15 +126,30 @@ package struct WeightReader: Sendable {
     _ name: WeightName, layer: Int, count: Int, _ presence: Presence
   ) throws(RegateError) -> [Float]? {
     guard presence != .absent else { return nil }
-    let names = stems(name, layer: layer).map { $0 + ".bias" }
+    return try vector(
+      stems(name, layer: layer).map { $0 + ".bias" }, suffix: "bias", count: count, presence)
+  }
+
+  /// The attention sinks of the query heads.
+  func sinks(layer: Int, heads: Int) throws(RegateError) -> [Float]? {
+    let suffix = isGGUF ? "weight" : ""
+    return try vector(
+      stems(.sinks, layer: layer).map { isGGUF ? "\($0).\(suffix)" : $0 }, suffix: suffix,
+      count: heads, .required)
+  }
+
+  /// The tensor of the first of `names` that there is.
+  private func vector(
+    _ names: [String], suffix: String, count: Int, _ presence: Presence
+  ) throws(RegateError) -> [Float]? {
     guard let tensor = names.lazy.compactMap({ checkpoint.tensors[$0] }).first else {
       if presence == .optional { return nil }
-      throw missing(names.first ?? "layer \(layer)")
+      throw missing(names.first ?? "layer tensor")
     }
-    let bias = try StoredWeight(
-      TensorSlice(tensor), suffix: "bias", beside: [], in: checkpoint, scheme: layout.quantisation)
-    try check(bias, [[count], [1, count]])
-    return try floats(bias)
+    let weight = try StoredWeight(
+      TensorSlice(tensor), suffix: suffix, beside: [], in: checkpoint, scheme: layout.quantisation)
+    try check(weight, [[count], [1, count]])
+    return try floats(weight)
   }
 
   func stored(

@@ -135,12 +135,6 @@ extension Model {
 
   /// Refuses routers that cannot be written.
   func requireConvertible() throws(RegateError) {
-    if let bias = layout.layers.lazy.compactMap(\.gateBias).first {
-      throw RegateError(
-        .unsupported, file: checkpoint.path, subject: bias.name,
-        "is added to the router's logits, which Regate neither fits nor moves yet",
-        advice: "it can be inspected, and placed by a map of its experts")
-    }
     let quantised = layout.layers.lazy.compactMap { layer in
       layer.gateBits.map { (layer: layer, bits: $0) }
     }.first
