@@ -63,6 +63,21 @@ func `a whole GGUF file loads in llama.cpp`(_ model: TinyModel) throws {
   )
 }
 
+/// The file has no vocabulary, at which llama.cpp stops too.
+@Test(arguments: [(UInt32(8), false), (7, true)])
+func `values of GPT-OSS are as wide as what is rotated`(size: UInt32, isNamed: Bool) throws {
+  let key = "gpt-oss.attention.value_length"
+  var bytes = try Data(
+    contentsOf: fixtures.appending(path: "variants/gguf-gpt-oss/model.gguf"))
+  let end = try #require(bytes.range(of: Data(key.utf8))).upperBound
+  bytes.replaceSubrange(end + 4..<end + 8, with: littleEndian(size))
+  let directory = try TemporaryDirectory()
+  let path = directory.path("model.gguf")
+  try bytes.write(to: URL(filePath: path))
+  let outcome = try Check.run(.init(checkpoint: path, runtimes: [.llamaCpp])).outcomes[0]
+  #expect(outcome.findings.contains { $0.subject == key || $0.names.contains(key) } == isNamed)
+}
+
 @Test(arguments: changes)
 private func `what llama.cpp refuses in a GGUF file is named`(_ change: Change) throws {
   let directory = try TemporaryDirectory()

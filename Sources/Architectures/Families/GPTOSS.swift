@@ -39,7 +39,7 @@ extension Family {
       convertsFused: true,
       routing: .llamaCpp(.fixed(.softmaxOfSelected), normalise: .fixed(false)),
       made: GGUFClassTraits(
-        output: .required, headsAreRotated: true, rotatesWholeHeads: false,
+        wasRun: true, output: .required, headsAreRotated: true, rotatesWholeHeads: false,
         outputProjectionBias: .required, sinks: true,
         expertBiases: true,
         required: [

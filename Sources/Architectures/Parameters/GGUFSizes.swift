@@ -77,9 +77,10 @@ struct GGUFSizes {
   private func checkHeads(
     _ made: GGUFClassTraits, _ settings: Settings
   ) throws(RegateError) {
-    guard valueSize == keySize || made.headsAreRotated else {
+    let size = made.headsAreRotated ? rotated : keySize
+    guard valueSize == size else {
       throw settings.mismatch(
-        "attention.value_length", "is \(valueSize), but heads have keys of size \(keySize)")
+        "attention.value_length", "is \(valueSize), but heads have keys of size \(size)")
     }
     guard rotated == keySize || !made.rotatesWholeHeads else {
       throw settings.mismatch(
