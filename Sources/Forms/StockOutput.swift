@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The router that the architecture already has, with new values: a linear gate of the same name,
-// shape and dtype, with a bias on its logits where there is one, and a selection bias where there is
-// one, written as F32 wherever its tensor can grow. A gate of a block type, which would round the
-// new values off their balance, becomes F32.
+// shape and dtype, with a bias on its logits where there is one, and a selection bias where there
+// is one, written as F32 wherever its tensor can grow. A gate of a block type, which would round
+// the new values off their balance, becomes F32.
 
 package import Architectures
 package import ByteStorage
