@@ -107,6 +107,18 @@ import Testing
     #expect(misshapen?.subject == name && misshapen?.code == .mismatch)
   }
 
+  @Test func `blocks of another width than 32 values are named`() throws {
+    let name = Self.experts + "down_proj_blocks"
+    let altered = try AlteredModel(
+      "gpt-oss",
+      tensors: { tensor, _, shape, _ in
+        if tensor == name { shape[2...] = [2, 8] }
+        return true
+      })
+    let words = refusal(altered)?.description ?? ""
+    #expect(words.contains(name) && words.contains("[32, 2, 8], expected [32, 1, 16]"))
+  }
+
   @Test func `sinks that are no numbers are named`() throws {
     let name = Self.attention + "sinks"
     let altered = try AlteredModel(

@@ -91,7 +91,7 @@ extension StoredWeight {
     let group = QuantisationScheme.Block(
       rows: 1, columns: scale.tensor.type == .f8e4m3 ? 16 : 32)
     let stored = hasBlocks ? [rows, columns / 32, 16] : [rows, columns / 2]
-    guard shape == [rows, columns], weight.shape.count == stored.count else {
+    guard shape == [rows, columns], weight.shape == stored else {
       throw RegateError(
         .unsupported, file: file, subject: weight.tensor.name,
         "is U8 \(weight.shape), expected \(stored): two values of FP4 in a byte",
