@@ -177,6 +177,6 @@ static void rotate_pairs_row(
 }
 
 #define RG_ROW_KERNEL_SET                                                                        \
-  { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row, sum_exp_row,      \
-    sum_exp_difference_row, sum_squares_row, sum_squared_differences_row, rotate_halves_row,     \
-    rotate_pairs_row }
+  { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
+    sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
+    rotate_halves_row, rotate_pairs_row }

@@ -31,10 +31,14 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
   /// Loads [layers][E]: what a map is made from, and what its imbalance is told on.
   package struct Loads: Sendable {
     package let planned: [[Int]]
+    /// The planned loads of runs of consecutive tokens, [layers][N][E]; nil where only totals are
+    /// known.
+    package let runs: [[[Int]]]?
     package let judged: [[Int]]
 
-    package init(planned: [[Int]], judged: [[Int]]? = nil) {
+    package init(planned: [[Int]], runs: [[[Int]]]? = nil, judged: [[Int]]? = nil) {
       self.planned = planned
+      self.runs = runs
       self.judged = judged ?? planned
     }
   }
@@ -52,8 +56,8 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
         .refused, subject: "`ranks`", "no rank count is at most \(experts), the number of experts")
     }
     guard redundant > 0 else {
-      let layers = zip(loads.planned, groups).map {
-        Placement.balanced(load: $0, groups: $1, ranks: ranks)
+      let layers = groups.enumerated().map { number, groups in
+        order(loads.planned[number], loads.runs?[number], groups: groups, ranks: ranks)
       }
       return ExpertMap(layers, loads, ranks: ranks) { load, order, count in
         LoadMetrics.rankImbalance(load: order.map { load[$0] }, ranks: count)
@@ -73,6 +77,21 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
         plan: StartingReplicas.places(order, redundant: redundant), load: load, gpus: count)
     }
   }
+
+  /// The expert in each place. Loads of `runs` say what stays even on other texts, and what gains so
+  /// little that it is not worth writing.
+  private static func order(
+    _ load: [Int], _ runs: [[Int]]?, groups: Int, ranks: [Int]
+  ) -> [Int] {
+    guard let runs else { return Placement.balanced(load: load, groups: groups, ranks: ranks) }
+    let steady = SteadyPlacement(runs: runs, groups: groups, ranks: ranks)
+    let (asIs, order) = (Array(load.indices), steady.order(load: load))
+    let gains = zip(steady.imbalances(asIs), steady.imbalances(order)).map { $0 - $1 }
+    return gains.reduce(0, +) < leastGain ? asIs : order
+  }
+
+  /// Of max/mean, summed over the rank counts, for which a layer is renumbered.
+  private static let leastGain = 0.01
 
   /// A map with `redundant` more places than experts in each layer, by DeepSeek's load balancer,
   /// for `ranks` ranks on `machines` machines. All layers must have the same number of experts.

@@ -73,14 +73,9 @@ extension RankBalance {
   /// Where to put the physical experts of a routing of consecutive tokens, and max/mean over ranks
   /// then.
   func placement(_ routed: Assignment, rule: RoutingRule) -> (order: [Int], imbalance: Double) {
-    let runs = (0..<RankSearch.runs).map { run in
-      let rows = routed.tokens * run / RankSearch.runs..<routed.tokens * (run + 1) / RankSearch.runs
-      return routed.gathering(tokens: Array(rows)).load(experts: rule.experts)
-    }
-    let steady = SteadyPlacement(runs: runs, groups: groups(rule), ranks: counts)
-    let order = steady.improved(
-      Placement.balanced(
-        load: routed.load(experts: rule.experts), groups: groups(rule), ranks: counts))
+    let steady = SteadyPlacement(
+      runs: routed.runLoads(experts: rule.experts), groups: groups(rule), ranks: counts)
+    let order = steady.order(load: routed.load(experts: rule.experts))
     return (order, steady.imbalance(order))
   }
 }

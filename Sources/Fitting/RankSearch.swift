@@ -42,8 +42,6 @@ struct RankSearch {
   private let start: [Float]
 
   private static let sampleTokens = 32768
-  /// Runs of consecutive tokens whose loads are told apart, a power of two.
-  static let runs = 32
   /// Experts whose loss is measured, for each clone.
   private static let candidates = 8
   /// Clones without any gain after which no more are tried.
@@ -224,15 +222,13 @@ struct RankSearch {
   /// Loads of the state, its placement, and how even its ranks are then.
   private func measure(_ state: inout State) {
     let selection = Selection(rule: rule, bias: state.bias, selectable: state.selectable)
-    state.loads = (0..<Self.runs).map { run in
-      let rows = scores.rows * run / Self.runs..<scores.rows * (run + 1) / Self.runs
+    let runs = SteadyPlacement.runs
+    state.loads = (0..<runs).map { run in
+      let rows = scores.rows * run / runs..<scores.rows * (run + 1) / runs
       return selection.load(scores.gathering(rows: Array(rows)), threads: threads)
     }
     let steady = steady(state)
-    state.order = steady.improved(
-      Placement.balanced(
-        load: physical(state, total(state.loads)), groups: ranks.groups(rule),
-        ranks: ranks.counts))
+    state.order = steady.order(load: physical(state, total(state.loads)))
     state.imbalance = steady.imbalance(state.order)
   }
 

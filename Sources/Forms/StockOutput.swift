@@ -29,23 +29,8 @@ package struct StockOutput: OutputForm {
         .missing, subject: "layers.\(layer.index).stock_gate", "the fit holds no stock gate",
         advice: "fit again with this version")
     }
-    // A bias without a tensor would be left out, and one without new values would stay.
-    guard (stock.selectionBias == nil) == (layer.selectionBias == nil) else {
-      throw RegateError(
-        .refused, subject: layer.selectionBias?.name ?? layer.gate.name,
-        layer.selectionBias == nil
-          ? "the fit selects by a bias, but the checkpoint has no tensor for it"
-          : "the fit has no values for this selection bias",
-        advice: "fit this checkpoint itself with `calibration`")
-    }
-    guard (stock.logitBias == nil) == (layer.gateBias == nil) else {
-      throw RegateError(
-        .refused, subject: layer.gateBias?.name ?? layer.gate.name,
-        layer.gateBias == nil
-          ? "the fit adds a bias to the logits, but the checkpoint has no tensor for it"
-          : "the fit has no values for this bias on the logits",
-        advice: "fit this checkpoint itself with `calibration`")
-    }
+    try require(stock.selectionBias, layer.selectionBias, "selection bias", of: layer)
+    try require(stock.logitBias, layer.gateBias, "bias on the logits", of: layer)
     let gateType: ElementType = layer.gate.type.isQuantised ? .f32 : layer.gate.type
     var changes = [
       TensorChange(
@@ -78,6 +63,19 @@ package struct StockOutput: OutputForm {
             type: type, shape: tensor.shape, bytes: try TensorEncoder.encode(bias, type: type))))
     }
     return RouterTensors(changes: changes)
+  }
+
+  /// A bias without a tensor would be left out, and one without new values would stay.
+  private func require(
+    _ values: [Float]?, _ tensor: TensorInfo?, _ kind: String, of layer: MoELayer
+  ) throws(RegateError) {
+    guard (values == nil) != (tensor == nil) else { return }
+    throw RegateError(
+      .refused, subject: tensor?.name ?? layer.gate.name,
+      tensor == nil
+        ? "the fit has a \(kind), but the checkpoint has no tensor for it"
+        : "the fit has no values for this \(kind)",
+      advice: "fit this checkpoint itself with `calibration`")
   }
 
   package func configuration(

@@ -16,6 +16,8 @@ package struct SteadyPlacement {
   private let groupSize: Int
   private let ranks: [Int]
 
+  /// Runs of consecutive tokens whose loads are told apart, a power of two.
+  package static let runs = 32
   /// Exchanges at most, per expert.
   private static let exchanges = 4
 
@@ -47,13 +49,21 @@ package struct SteadyPlacement {
   }
 
   /// The mean over half-samples of max/mean, of the rank count where it is largest.
-  package func imbalance(_ order: [Int]) -> Double {
+  package func imbalance(_ order: [Int]) -> Double { imbalances(order).max() ?? 1 }
+
+  /// The same for each rank count.
+  package func imbalances(_ order: [Int]) -> [Double] {
     ranks.map { count in
       let division = Division(experts: order.count, ranks: count)
       return loads.reduce(0) { sum, load in
         sum + (division.sums(order, load).max() ?? 0) * Double(count)
       } / Double(loads.count)
-    }.max() ?? 1
+    }
+  }
+
+  /// The expert in each place [E]: balanced by their total `load`, and then steadied.
+  package func order(load: [Int]) -> [Int] {
+    improved(Placement.balanced(load: load, groups: load.count / groupSize, ranks: ranks))
   }
 
   /// `order` after exchanges.
@@ -148,6 +158,16 @@ package struct SteadyPlacement {
         }
       }
       return total / Double(placement.loads.count)
+    }
+  }
+}
+
+extension Assignment {
+  /// The load of `SteadyPlacement.runs` runs of consecutive tokens, [N][E].
+  package func runLoads(experts: Int) -> [[Int]] {
+    (0..<SteadyPlacement.runs).map { run in
+      let rows = tokens * run / SteadyPlacement.runs..<tokens * (run + 1) / SteadyPlacement.runs
+      return gathering(tokens: Array(rows)).load(experts: experts)
     }
   }
 }

@@ -12,6 +12,27 @@ struct ExpertMapTests {
     (0..<16).map { 1000 / ($0 + 1) + layer * 7 * ($0 % 3) }
   }
 
+  @Test func `experts that one kind of text uses together come to different ranks`() throws {
+    let runs = (0..<16).map { $0 < 8 ? [9, 9, 1, 1] : [1, 1, 9, 9] }
+    let loads = ExpertMap.Loads(planned: [[80, 80, 80, 80]], runs: [runs])
+    let order = try ExpertMap.renumbering(loads, groups: [1], ranks: [2]).layers[0]
+    #expect(Set(order[..<2]) != [0, 1] && Set(order[..<2]) != [2, 3])
+    // Totals alone do not tell.
+    let blind = try ExpertMap.renumbering(
+      .init(planned: loads.planned), groups: [1], ranks: [2])
+    #expect(blind.layers[0] == [0, 1, 2, 3])
+  }
+
+  @Test func `a layer that would gain less than a hundredth stays as it is`() throws {
+    let runs = [[Int]](repeating: [1004, 1004, 996, 996], count: 16)
+    let planned = [runs[0].map { $0 * 16 }]
+    let map = { (runs: [[[Int]]]?) throws in
+      try ExpertMap.renumbering(.init(planned: planned, runs: runs), groups: [1], ranks: [2])
+    }
+    #expect(try map([runs]).layers[0] == [0, 1, 2, 3])
+    #expect(try map(nil).layers[0] != [0, 1, 2, 3])
+  }
+
   @Test func `a renumbering is a permutation of each layer that evens its ranks`() throws {
     let map = try ExpertMap.renumbering(.init(planned: Self.load), groups: [1, 4], ranks: [2, 4])
     #expect(map.layers.allSatisfy { $0.sorted() == Array(0..<16) })

@@ -95,7 +95,8 @@ public struct PlacementRun: Report {
     let load = try request.load.load(
       of: model, ranks: request.ranks, holdingOut: true, threads: request.threads,
       progress: progress)
-    let loads = ExpertMap.Loads(planned: load.layers.map(\.load), judged: load.heldOut?.load)
+    let loads = ExpertMap.Loads(
+      planned: load.layers.map(\.load), runs: load.runs, judged: load.heldOut?.load)
     let map: ExpertMap
     var written: Written?
     var mapFile: MapFile?

@@ -76,7 +76,7 @@ package struct CountsLoad: LoadSource, Sendable {
       }
     }
     return LayerTraffic(
-      planned: total, judged: total,
+      planned: total, runs: routed?.runLoads(experts: experts), judged: total,
       served: routed.map {
         $0.gathering(
           tokens: ServedOrder.rows(Self.rows(of: files).flatMap { TrafficSplit.runs(Array($0)) }))
@@ -91,9 +91,11 @@ package struct CountsLoad: LoadSource, Sendable {
 
   package func load(ranks: [Int]) throws(RegateError) -> ExpertLoad {
     var layers: [LoadSummary] = []
+    var runs: [[[Int]]] = []
     var heldOut: [[Int]] = []
     for (number, layer) in layout.layers.enumerated() {
       let traffic = try traffic(layer: number)
+      if let found = traffic.runs { runs.append(found) }
       heldOut.append(traffic.judged)
       let counted = routed(layer: number).map { all in
         split.map { all.gathering(tokens: $0.fitted) } ?? all
@@ -103,7 +105,7 @@ package struct CountsLoad: LoadSource, Sendable {
           ?? LoadSummary(load: traffic.planned, ranks: ranks))
     }
     return ExpertLoad(
-      layers: layers, source: source, tokens: tokens,
+      layers: layers, runs: runs.count == layers.count ? runs : nil, source: source, tokens: tokens,
       heldOut: heldOutTokens.map { .init(load: heldOut, tokens: $0) },
       parts: files.count > 1
         ? files.map { .init(name: $0.path.lastPathComponent, load: $0.load, tokens: $0.tokens) }

@@ -9,6 +9,8 @@ public import Measures
 public struct ExpertLoad: Sendable {
   /// The load of each MoE layer, in their order.
   public let layers: [LoadSummary]
+  /// The same of runs of consecutive tokens, [layers][N][E]; nil where only totals are known.
+  package let runs: [[[Int]]]?
   /// Where it comes from, in words.
   public let source: String
   /// Tokens that were counted.
@@ -21,9 +23,11 @@ public struct ExpertLoad: Sendable {
   public let parts: [Part]
 
   init(
-    layers: [LoadSummary], source: String, tokens: Int, heldOut: HeldOut?, parts: [Part] = []
+    layers: [LoadSummary], runs: [[[Int]]]?, source: String, tokens: Int, heldOut: HeldOut?,
+    parts: [Part] = []
   ) {
     self.layers = layers
+    self.runs = runs
     self.source = source
     self.tokens = tokens
     self.heldOut = heldOut

@@ -22,11 +22,13 @@ package struct TrafficLoad: LoadSource {
       model, traffic.calibration, apart: apart, streams: 1, threads: threads, label: "Counting",
       units: { _ in 1 }, progress: progress)
     var layers: [LoadSummary] = []
+    var runs: [[[Int]]] = []
     var heldOut: [[Int]] = []
     while let layer = try walk.next() {
       let all = walk.route(try model.router(of: layer).router, stream: 0)
       let counted = apart.isEmpty ? all : all.gathering(tokens: traffic.fittedRows)
       layers.append(LoadSummary(counted, experts: layer.rule.experts, ranks: ranks))
+      runs.append(counted.runLoads(experts: layer.rule.experts))
       heldOut.append(all.gathering(tokens: apart).load(experts: layer.rule.experts))
       walk.advance(1)
       // What comes after the last router changes no load.
@@ -35,7 +37,7 @@ package struct TrafficLoad: LoadSource {
     }
     progress.end()
     return ExpertLoad(
-      layers: layers, source: traffic.calibration.description,
+      layers: layers, runs: runs, source: traffic.calibration.description,
       tokens: traffic.tokens - apart.count,
       heldOut: apart.isEmpty ? nil : .init(load: heldOut, tokens: apart.count))
   }

@@ -18,7 +18,8 @@ struct RenumberedOption: AdviceOption {
 
   func places(_ traffic: LayerTraffic, groups: Int) throws(RegateError) -> [Int] {
     try ExpertMap.renumbering(
-      .init(planned: [traffic.planned]), groups: [groups], ranks: [ranks]
+      .init(planned: [traffic.planned], runs: traffic.runs.map { [$0] }), groups: [groups],
+      ranks: [ranks]
     ).layers[0]
   }
 
