@@ -28,7 +28,7 @@ private struct FamilyBench {
     try sample.write(
       to: directory.url.appending(path: "source"), config: config,
       values: { _, count in random(count) })
-    let (tokens, hidden) = (640, 32)
+    let (tokens, hidden) = (256, 32)
     let hot = random(hidden)
     var inputs = random(tokens * hidden)
     for index in inputs.indices { inputs[index] += hot[index % hidden] }
