@@ -6,20 +6,26 @@
 //   e_j = exp(l_j - max l), or the score pi_j where it is not a softmax
 //   g_j = e_j, or 1 in the sparse mixer, which masks rivals                weight before the sum
 //   c_j = l_j, or pi_j + b_j where selection compares scores               what selection compares
-//   t   = the mean of the K-th and the next c
-//   m_j = 1 / (1 + exp(-(c_j - t) / h))                                    soft membership
+//   m_j = 1 / (1 + exp(-(c_j - t) / h)), t such that sum_j m_j = K         soft membership
 //   w_j = g_j m_j / sum_i g_i m_i      (no sum where the family does not renormalise)
-//   u_f = sum of w_j over the physical experts j of logical expert f
+//   u_f = sum of w_j, M_f = sum of m_j over the physical experts j of logical expert f
+//   s_f = M_f - floor M_f
 //
-//   loss = sum_f a_f (u_f - v_f)² + sum_j price_j m_j + pull * -sum_j p_j log(e_j / sum_i e_i)
+//   loss = sum_f a_f ((u_f - v_f)² + k s_f (1 - s_f) (u_f / M_f)²)
+//        + sum_j price_j m_j + pull * -sum_j p_j log(e_j / sum_i e_i)
 //
 // v: the original's weights, [F]. With a_f the mean square of f's outputs, the first part is the
 // squared error of the layer's output, for outputs that are orthogonal to each other. Two chosen
 // clones of one logical expert are right in it as far as their weights add up, and wrong by the one
-// that they keep out. The second part are the multipliers of the balance constraints; the third
-// draws clones to cells p of tokens of their own. Raising one expert raises t, which lowers the
-// others: without t's gradient experts are not seen to compete. Experts of groups that are not kept
-// have m = 0.
+// that they keep out. In truth an expert is chosen or not: where m is the chance of that, k = 1
+// makes the first part the mean of the error, and more than that is a reason to decide. With k = 0
+// two experts that nobody wants err the least half chosen each, with rows that differ by rounding.
+// The next part are the multipliers of the balance constraints; the last draws clones to cells p of
+// tokens of their own. Raising one expert raises t, which lowers the others: without t's gradient
+// experts are not seen to compete. Experts of groups that are not kept have m = 0.
+//
+// With t in the middle between the K-th and the next c, any number of experts can stand at the
+// border and be half chosen each: constraints are met by experts that become the same.
 
 import Foundation
 package import Routing
@@ -39,11 +45,13 @@ package struct SoftRouting {
     /// h.
     let temperature: Float
     let comparesScores: Bool
+    /// k.
+    let doubtPrice: Float
     let pull: Float
 
     package init(
       selection: Selection, physicalToLogical: [Int], importance: [Float], prices: [Float],
-      temperature: Float, comparesScores: Bool, pull: Float
+      temperature: Float, comparesScores: Bool, doubtPrice: Float, pull: Float
     ) {
       self.selection = selection
       self.physicalToLogical = physicalToLogical
@@ -51,6 +59,7 @@ package struct SoftRouting {
       self.prices = prices
       self.temperature = temperature
       self.comparesScores = comparesScores
+      self.doubtPrice = doubtPrice
       self.pull = pull
     }
   }
@@ -69,6 +78,11 @@ package struct SoftRouting {
   private let setting: Setting
   /// Whether a weight is 1 whatever the logit.
   private let weighsAlike: Bool
+  private let renormalises: Bool
+  /// Whether e is a softmax's, before its sum.
+  private let isSoftmax: Bool
+  /// Whether the loss depends on every e, not only on those of experts that may be chosen.
+  private let needsAll: Bool
   /// e
   private var value: [Float]
   /// d log e / d l
@@ -76,19 +90,32 @@ package struct SoftRouting {
   private var compared: [Float]
   private var comparedSlope: [Float]
   private var member: [Float]
-  private var chosen: [Bool]
-  /// d loss / d u [F]
+  /// Experts whose m is neither 0 nor 1.
+  private var near: [Int] = []
+  /// Experts with an m or an e that counts.
+  private var active: [Int] = []
+  /// u, then d loss / d u [F]
   private var logicalSlope: [Float]
-  /// Physical experts that t depends on.
-  private var border: (lowestIn: Int, highestOut: Int?) = (0, nil)
+  /// M, then d loss / d M [F]
+  private var presenceSlope: [Float]
+
+  /// So many h from the border, m is 0 or 1 but for 1e-7.
+  private static let reach: Float = 16
+  /// How near the memberships' sum comes to K.
+  private static let accuracy: Float = 1e-5
+  private static let rounds = 16
 
   package init(_ setting: Setting) {
     self.setting = setting
-    weighsAlike = setting.selection.rule.scoring == .sparseMixer
+    let rule = setting.selection.rule
+    weighsAlike = rule.scoring == .sparseMixer
+    renormalises = rule.normalise || rule.scoring == .softmaxOfSelected
+    isSoftmax = rule.scoring != .sigmoid && rule.scoring != .sqrtSoftplus
+    needsAll =
+      setting.pull > 0 || !renormalises || rule.scoring == .softmax && setting.comparesScores
     let zeros = [Float](repeating: 0, count: setting.prices.count)
     (value, logSlope, compared, comparedSlope) = (zeros, zeros, zeros, zeros)
-    (member, logicalSlope) = (zeros, zeros)
-    chosen = [Bool](repeating: false, count: zeros.count)
+    (member, logicalSlope, presenceSlope) = (zeros, zeros, zeros)
   }
 
   /// Appends d loss / d l [E] to `gradient`, and counts the physical experts that a hard
@@ -99,60 +126,88 @@ package struct SoftRouting {
     logits: Span<Float>, wanted: Sparse, cells: Sparse, workspace: inout Selection.Workspace,
     load: inout [Int], gradient: inout [Float]
   ) {
-    evaluate(logits)
+    let largest = evaluate(logits)
     choose(&workspace, &load)
-    let rule = setting.selection.rule
-    let renormalises = rule.normalise || rule.scoring == .softmaxOfSelected
+    if isSoftmax, !needsAll {
+      for expert in active { value[expert] = expf(logits[expert] - largest) }
+    }
     var total: Float = 0
     var kept: Float = 0
-    for expert in value.indices {
+    for expert in active {
       total += value[expert]
       kept += weight(expert) * member[expert]
     }
-    let sum = max(renormalises ? kept : rule.scoring == .softmax ? total : 1, 1e-20)
+    let isShared = !renormalises && setting.selection.rule.scoring == .softmax
+    let sum = max(renormalises ? kept : isShared ? total : 1, 1e-20)
     let mean = findLogicalSlopes(wanted, sum: sum)
     let start = gradient.count
-    var pushed: Float = 0
-    for expert in value.indices {
+    gradient.append(contentsOf: repeatElement(0, count: logits.count))
+    var slopes = gradient.mutableSpan
+    for expert in active {
       let slope = logicalSlope[setting.physicalToLogical[expert]] - (renormalises ? mean : 0)
-      // The softmax of families that do not renormalise runs over all experts.
-      let shared = !renormalises && rule.scoring == .softmax ? mean : 0
-      let away =
-        member[expert] * (1 - member[expert]) / setting.temperature
-        * (slope * weight(expert) / sum + setting.prices[expert])
-      pushed += away
-      let weighed =
-        weighsAlike ? 0 : (slope * member[expert] - shared) / sum * value[expert] * logSlope[expert]
-      gradient.append(
-        weighed + away * comparedSlope[expert]
-          + setting.pull * value[expert] / total * logSlope[expert])
-    }
-    gradient[start + border.lowestIn] -=
-      pushed * (border.highestOut == nil ? 1 : 0.5) * comparedSlope[border.lowestIn]
-    if let expert = border.highestOut {
-      gradient[start + expert] -= pushed * 0.5 * comparedSlope[expert]
+      if !weighsAlike {
+        // The softmax of families that do not renormalise runs over all experts.
+        slopes[start + expert] +=
+          (slope * member[expert] - (isShared ? mean : 0)) / sum * value[expert] * logSlope[expert]
+      }
+      slopes[start + expert] += setting.pull * value[expert] / total * logSlope[expert]
     }
     for (expert, share) in zip(cells.places, cells.values) {
-      gradient[start + Int(expert)] -= setting.pull * share * logSlope[Int(expert)]
+      slopes[start + Int(expert)] -= setting.pull * share * logSlope[Int(expert)]
+    }
+    moveBorder(mean: renormalises ? mean : 0, sum: sum, start: start, &slopes)
+  }
+
+  /// Adds the gradient through c: that of each m, and t's.
+  private func moveBorder(
+    mean: Float, sum: Float, start: Int, _ slopes: inout MutableSpan<Float>
+  ) {
+    var (flow, pushed) = (Float.zero, Float.zero)
+    func push(_ expert: Int) -> Float {
+      let logical = setting.physicalToLogical[expert]
+      return (logicalSlope[logical] - mean) * weight(expert) / sum + presenceSlope[logical]
+        + setting.prices[expert]
+    }
+    for expert in near {
+      let width = member[expert] * (1 - member[expert])
+      flow += width
+      pushed += width * push(expert)
+    }
+    guard flow > 0 else { return }
+    let shared = pushed / flow
+    for expert in near {
+      slopes[start + expert] +=
+        member[expert] * (1 - member[expert]) / setting.temperature * (push(expert) - shared)
+        * comparedSlope[expert]
     }
   }
 
-  /// d loss / d u, and its mean under w.
+  /// d loss / d u and d loss / d M, and the mean of the first under w.
   private mutating func findLogicalSlopes(_ wanted: Sparse, sum: Float) -> Float {
-    for logical in logicalSlope.indices { logicalSlope[logical] = 0 }
-    for expert in value.indices {
-      logicalSlope[setting.physicalToLogical[expert]] += weight(expert) * member[expert] / sum
+    for logical in logicalSlope.indices { (logicalSlope[logical], presenceSlope[logical]) = (0, 0) }
+    for expert in active {
+      let logical = setting.physicalToLogical[expert]
+      logicalSlope[logical] += weight(expert) * member[expert] / sum
+      presenceSlope[logical] += member[expert]
+    }
+    for logical in logicalSlope.indices where presenceSlope[logical] > 0 {
+      let presence = max(presenceSlope[logical], 1e-12)
+      let share = presence - presence.rounded(.down)
+      let mean = logicalSlope[logical] / presence
+      let doubt = 2 * setting.doubtPrice * share * (1 - share) / presence
+      let importance = setting.importance[logical]
+      logicalSlope[logical] = importance * (2 * logicalSlope[logical] + doubt * mean)
+      presenceSlope[logical] =
+        importance * mean * mean * (setting.doubtPrice * (1 - 2 * share) - doubt)
     }
     for (logical, weight) in zip(wanted.places, wanted.values) {
-      logicalSlope[Int(logical)] -= weight
-    }
-    for logical in logicalSlope.indices {
-      logicalSlope[logical] *= 2 * setting.importance[logical]
+      logicalSlope[Int(logical)] -= 2 * setting.importance[Int(logical)] * weight
     }
     var mean: Float = 0
-    for expert in value.indices {
+    for expert in active {
       mean +=
-        logicalSlope[setting.physicalToLogical[expert]] * weight(expert) * member[expert] / sum
+        logicalSlope[setting.physicalToLogical[expert]] * weight(expert)
+        * member[expert] / sum
     }
     return mean
   }
@@ -160,7 +215,8 @@ package struct SoftRouting {
   /// g of one expert.
   private func weight(_ expert: Int) -> Float { weighsAlike ? 1 : value[expert] }
 
-  private mutating func evaluate(_ logits: Span<Float>) {
+  /// Finds c, the slopes, and e if all are needed; returns the largest logit.
+  private mutating func evaluate(_ logits: Span<Float>) -> Float {
     var largest = -Float.infinity
     for expert in 0..<logits.count { largest = max(largest, logits[expert]) }
     var sum: Float = 0
@@ -168,8 +224,10 @@ package struct SoftRouting {
       let logit = logits[expert]
       switch setting.selection.rule.scoring {
       case .softmax, .softmaxOfSelected, .sparseMixer:
-        value[expert] = expf(logit - largest)
-        sum += value[expert]
+        if needsAll {
+          value[expert] = expf(logit - largest)
+          sum += value[expert]
+        }
         (logSlope[expert], compared[expert], comparedSlope[expert]) = (1, logit, 1)
       case .sigmoid:
         let score = 1 / (1 + expf(-logit))
@@ -182,41 +240,64 @@ package struct SoftRouting {
         (compared[expert], comparedSlope[expert]) = (score, slope)
       }
     }
-    guard setting.comparesScores, setting.selection.rule.scoring == .softmax else { return }
-    for expert in value.indices {
-      let score = value[expert] / sum
-      (compared[expert], comparedSlope[expert]) = (score, score * (1 - score))
+    if setting.comparesScores, setting.selection.rule.scoring == .softmax {
+      for expert in value.indices {
+        let score = value[expert] / sum
+        (compared[expert], comparedSlope[expert]) = (score, score * (1 - score))
+      }
     }
+    return largest
   }
 
   /// The hard choice, and from it memberships around its border.
   private mutating func choose(_ workspace: inout Selection.Workspace, _ load: inout [Int]) {
-    let selection = setting.selection
-    selection.choose(compared.span, &workspace)
-    for expert in chosen.indices {
-      chosen[expert] = false
-      compared[expert] += selection.bias[expert]
-    }
-    border = (workspace.chosen[0], nil)
+    setting.selection.choose(compared.span, &workspace)
+    for expert in compared.indices { compared[expert] += setting.selection.bias[expert] }
+    let compared = compared
+    var member = [Float](repeating: 0, count: compared.count)
+    var lowest = Float.infinity
     for expert in workspace.chosen {
       load[expert] += 1
-      chosen[expert] = true
-      if compared[expert] < compared[border.lowestIn] { border.lowestIn = expert }
+      member[expert] = 1
+      lowest = min(lowest, compared[expert])
     }
-    let groupSize = chosen.count / workspace.kept.count
+    var next = -Float.infinity
+    forEachKept(workspace) { if member[$0] == 0 { next = max(next, compared[$0]) } }
+    var near: [Int] = []
+    if next > -.infinity {
+      let middle = (lowest + next) / 2
+      let reach = Self.reach * setting.temperature + (lowest - next) / 2
+      forEachKept(workspace) { if abs(compared[$0] - middle) <= reach { near.append($0) } }
+      setMembers(of: near, around: middle, &member)
+    }
+    active =
+      needsAll
+      ? Array(compared.indices) : near + workspace.chosen.filter { !near.contains($0) }
+    (self.member, self.near) = (member, near)
+  }
+
+  /// Experts of groups that the token may use.
+  private func forEachKept(_ workspace: Selection.Workspace, _ body: (_ expert: Int) -> Void) {
+    let groupSize = compared.count / workspace.kept.count
     for (group, kept) in workspace.kept.enumerated() where kept {
-      for expert in group * groupSize..<(group + 1) * groupSize where !chosen[expert] {
-        if let next = border.highestOut, compared[expert] <= compared[next] { continue }
-        border.highestOut = expert
-      }
+      for expert in group * groupSize..<(group + 1) * groupSize { body(expert) }
     }
-    let lowest = compared[border.lowestIn]
-    let threshold = border.highestOut.map { (lowest + compared[$0]) / 2 } ?? lowest
-    for (group, kept) in workspace.kept.enumerated() {
-      for expert in group * groupSize..<(group + 1) * groupSize {
-        member[expert] =
-          kept ? 1 / (1 + expf(-(compared[expert] - threshold) / setting.temperature)) : 0
+  }
+
+  /// Newton's method for t, from `threshold`.
+  private func setMembers(of near: [Int], around threshold: Float, _ member: inout [Float]) {
+    var threshold = threshold
+    let places = near.reduce(0) { $0 + member[$1] }
+    for _ in 0..<Self.rounds {
+      var (excess, slope) = (-places, Float.zero)
+      for expert in near {
+        let share = 1 / (1 + expf(-(compared[expert] - threshold) / setting.temperature))
+        member[expert] = share
+        excess += share
+        slope += share * (1 - share)
       }
+      guard abs(excess) > Self.accuracy else { return }
+      threshold += setting.temperature * min(max(excess / max(slope, 1e-20), -2), 2)
     }
   }
 }

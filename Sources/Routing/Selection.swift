@@ -74,28 +74,37 @@ package struct Selection: Sendable {
       workspace.chosen[rank] = -1
       workspace.values[rank] = -.infinity
     }
+    let bias = bias.span
+    // The value in the last place, which most experts do not reach.
+    var bar = -Float.infinity
     if let groups = rule.groups, groups.kept < groups.count {
       keepGroups(scores, groups, &workspace)
       for group in 0..<groups.count {
         let members = group * groupSize..<(group + 1) * groupSize
         if workspace.kept[group] {
-          for expert in members { offer(scores[expert] + bias[expert], expert, &workspace) }
+          for expert in members {
+            let value = scores[expert] + bias[expert]
+            if value > bar { bar = insert(value, expert, &workspace) }
+          }
         } else if groups.mask == .zero {
-          for expert in members where selectable[expert] { offer(0, expert, &workspace) }
+          for expert in members where selectable[expert] && bar < 0 {
+            bar = insert(0, expert, &workspace)
+          }
         }
       }
     } else {
       for expert in 0..<scores.count {
-        offer(scores[expert] + bias[expert], expert, &workspace)
+        let value = scores[expert] + bias[expert]
+        if value > bar { bar = insert(value, expert, &workspace) }
       }
     }
     if workspace.chosen[rule.topK - 1] < 0 { fill(&workspace) }
   }
 
-  @inline(__always)
-  private func offer(_ value: Float, _ expert: Int, _ workspace: inout Workspace) {
-    var rank = rule.topK - 1
-    guard value > workspace.values[rank] else { return }
+  /// Puts an expert in its place, the last one out, and returns the value in the last place.
+  private func insert(_ value: Float, _ expert: Int, _ workspace: inout Workspace) -> Float {
+    let last = rule.topK - 1
+    var rank = last
     while rank > 0, value > workspace.values[rank - 1] {
       workspace.values[rank] = workspace.values[rank - 1]
       workspace.chosen[rank] = workspace.chosen[rank - 1]
@@ -103,6 +112,7 @@ package struct Selection: Sendable {
     }
     workspace.values[rank] = value
     workspace.chosen[rank] = expert
+    return workspace.values[last]
   }
 
   /// Marks the groups with the best scores. A group's two best are distinct selectable experts;

@@ -14,33 +14,47 @@ struct SoftRoutingTests {
   private static let bias: [Float] = [0, 0.05, 0.02, 0, 0.1, 0, 0.03, 0]
   private static let temperature = 0.3
   private static let pull = 0.2
+  private static let doubtPrice = 0.7
 
   /// The loss as the file's header states it, in Double.
   private static func loss(
-    _ logits: [Double], rule: RoutingRule, kept: Range<Int>, wanted: [Double], cells: [Double]
+    _ logits: [Double], rule: RoutingRule, kept: Range<Int>, wanted: [Double], cells: [Double],
+    pull: Double
   ) -> Double {
     let isSoftmax = rule.scoring != .sigmoid
     let largest = logits.max() ?? 0
     let values = logits.map { isSoftmax ? exp($0 - largest) : 1 / (1 + exp(-$0)) }
     let total = values.reduce(0, +)
     let compared = isSoftmax ? logits : zip(values, bias).map { $0 + Double($1) }
-    let sorted = compared[kept].sorted(by: >)
-    let threshold = (sorted[rule.topK - 1] + sorted[rule.topK]) / 2
-    let members = compared.indices.map {
-      kept.contains($0) ? 1 / (1 + exp(-(compared[$0] - threshold) / temperature)) : 0
+    func members(_ threshold: Double) -> [Double] {
+      compared.indices.map {
+        kept.contains($0) ? 1 / (1 + exp(-(compared[$0] - threshold) / temperature)) : 0
+      }
     }
+    var (low, high) = (-10.0, 10.0)
+    for _ in 0..<60 {
+      let middle = (low + high) / 2
+      if members(middle).reduce(0, +) > Double(rule.topK) { low = middle } else { high = middle }
+    }
+    let members = members(low)
     let sum =
       rule.normalise
       ? zip(values, members).reduce(0) { $0 + $1.0 * $1.1 }
       : rule.scoring == .softmax ? total : 1
     let weights = rule.scoring == .sparseMixer ? values.map { _ in 1 } : values
-    var errors = wanted.map { -$0 }
+    var weight = wanted.map { _ in 0.0 }
+    var presence = weight
     for expert in values.indices {
-      errors[physicalToLogical[expert]] += weights[expert] * members[expert] / sum
+      weight[physicalToLogical[expert]] += weights[expert] * members[expert] / sum
+      presence[physicalToLogical[expert]] += members[expert]
     }
     var loss = 0.0
-    for place in errors.indices {
-      loss += Double(importance[place]) * errors[place] * errors[place]
+    for place in wanted.indices {
+      let error = weight[place] - wanted[place]
+      let mean = presence[place] > 0 ? weight[place] / presence[place] : 0
+      let share = presence[place] - floor(presence[place])
+      loss +=
+        Double(importance[place]) * (error * error + doubtPrice * share * (1 - share) * mean * mean)
       loss += Double(prices[place]) * members[place]
       loss -= pull * cells[place] * log(values[place] / total)
     }
@@ -57,8 +71,8 @@ struct SoftRoutingTests {
     experts: 8, topK: 3, scoring: .sigmoid, normalise: true, normaliseGuard: .add(1e-20),
     groups: .init(count: 2, kept: 1, score: .topTwoSum, mask: .negativeInfinity))
 
-  @Test(arguments: [softmax, plainSoftmax, sparseMixer, groups])
-  func `the gradient is that of the stated loss`(rule: RoutingRule) {
+  @Test(arguments: [softmax, plainSoftmax, sparseMixer, groups], [0, Float(pull)])
+  func `the gradient is that of the stated loss`(rule: RoutingRule, pull: Float) {
     let logits: [Double] = [0.3, 1.9, 1.1, -0.4, 0.2, -1.5, -0.9, -2.2]
     let wanted: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
     let cells: [Double] = [0.2, 0.5, 0, 0, 0.3, 0, 0, 0]
@@ -72,7 +86,8 @@ struct SoftRoutingTests {
       .init(
         selection: selection, physicalToLogical: Self.physicalToLogical,
         importance: Self.importance, prices: Self.prices, temperature: Float(Self.temperature),
-        comparesScores: rule.scoring == .sigmoid, pull: Float(Self.pull)))
+        comparesScores: rule.scoring == .sigmoid, doubtPrice: Float(Self.doubtPrice),
+        pull: pull))
     var workspace = selection.makeWorkspace()
     var load = [Int](repeating: 0, count: 8)
     var gradient: [Float] = []
@@ -89,7 +104,9 @@ struct SoftRoutingTests {
       let sides = [step, -step].map { change in
         var moved = logits
         moved[expert] += change
-        return Self.loss(moved, rule: rule, kept: kept, wanted: wanted, cells: cells)
+        return Self.loss(
+          moved, rule: rule, kept: kept, wanted: wanted, cells: cells,
+          pull: Double(pull))
       }
       #expect(abs(Double(gradient[expert]) - (sides[0] - sides[1]) / (2 * step)) < 1e-5)
     }

@@ -70,6 +70,27 @@ struct StockFitTests {
     #expect(errors[0] < 0.9 * errors[1])
   }
 
+  @Test func `experts that nobody wants do not become the same`() throws {
+    let rule = RoutingRule(
+      experts: 8, topK: 2, scoring: .softmaxOfSelected, normalise: false)
+    var layer = SyntheticLayer(rule: rule, tokens: 768, hidden: 16, skew: 0, seed: 29)
+    // Two experts take every token; no clones may take their load.
+    layer.router.logitBias = [30, 0, 0, -10, 25, -20, 0, -30]
+    var form = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: false)
+    form.roundsLogitBiasToBF16 = true
+    let fit = try LayerFitter.fit(
+      inputs: layer.calibration, original: layer.router,
+      options: FitOptions(clones: false, stock: form, threads: 2))
+    let gate = try #require(fit.stock).gate
+    for first in 0..<8 {
+      for second in 0..<first {
+        let distance = zip(gate.row(first), gate.row(second))
+          .reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+        #expect(distance > 1e-6, "experts \(first) and \(second)")
+      }
+    }
+  }
+
   @Test(arguments: [false, true])
   func `a bias on the logits is fitted with the rows`(clones: Bool) throws {
     let rule = RoutingRule(
