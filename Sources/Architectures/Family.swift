@@ -12,8 +12,8 @@ package struct Family: Sendable {
   package let title: String
   /// What the experts compute between their matrices.
   package let activation: Activation
-  /// How the layers' tokens see one another; nil where Regate cannot run the family.
-  package let mixer: MixerTraits?
+  /// How the layers' tokens see one another.
+  package let mixer: MixerTraits
   /// Whether the shared expert's output is weighted by the sigmoid of a gate of its own.
   package let gatesSharedExpert: Bool
   package let huggingFace: HuggingFaceTraits
@@ -23,7 +23,7 @@ package struct Family: Sendable {
 
   init(
     name: String, title: String, activation: Activation = .silu,
-    mixer: MixerTraits? = nil, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
+    mixer: MixerTraits, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
     gguf: GGUFTraits, forms: FormTraits = FormTraits(), runtimes: RuntimeTraits = RuntimeTraits()
   ) {
     self.name = name

@@ -37,12 +37,12 @@ extension MatrixView {
     }
   }
 
-  /// Adds `other`, which has the same shape.
-  package func add(_ other: MatrixView) {
+  /// Adds `factor` times `other`, which has the same shape.
+  package func add(_ other: MatrixView, times factor: Float = 1) {
     precondition(rows == other.rows && columns == other.columns)
     let path = rg_best_path()
     unsafe forEachRow { row, index in
-      unsafe rg_add_scaled(path, row, other.base + index * other.stride, 1, columns)
+      unsafe rg_add_scaled(path, row, other.base + index * other.stride, factor, columns)
     }
   }
 
@@ -78,6 +78,18 @@ extension MatrixView {
       precondition(index >= 0 && Int(index) < source.rows)
       unsafe (base + row * stride).update(
         from: source.base + Int(index) * source.stride, count: columns)
+    }
+  }
+
+  /// Takes the mean of each row of `source` away; `source` may be this panel.
+  package func centre(_ source: MatrixView) {
+    precondition(rows == source.rows && columns == source.columns)
+    unsafe forEachRow { row, index in
+      let values = unsafe source.base + index * source.stride
+      var sum = 0.0
+      for column in 0..<columns { sum += Double(unsafe values[column]) }
+      let mean = Float(sum / Double(columns))
+      for column in 0..<columns { unsafe row[column] = unsafe values[column] - mean }
     }
   }
 

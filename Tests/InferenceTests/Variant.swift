@@ -13,12 +13,12 @@ import TestSupport
 /// (`tools/fixtures/tiny_variants.py`).
 struct Variant {
   static let names = [
-    "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "glm4", "gguf-deepseek-v3-legacy",
-    "gguf-deepseek-v3-split", "gguf-gpt-oss", "gguf-mixtral-llama3-tied",
-    "gguf-qwen2-shared-gate", "glm4-lite", "gpt-oss", "minimax", "mistral4", "mixtral-llama3-tied",
-    "mixtral-window", "olmoe",
-    "qwen2-shared-gate",
-    "qwen3-fused-linear", "qwen3-yarn-dense",
+    "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "dots1", "ernie", "glm4", "glm4-lite",
+    "gguf-deepseek-v3-legacy", "gguf-deepseek-v3-split", "gguf-dots1", "gguf-ernie",
+    "gguf-gpt-oss", "gguf-granite", "gguf-mixtral-llama3-tied", "gguf-phi",
+    "gguf-qwen2-shared-gate", "gpt-oss", "granite", "minimax", "mistral4", "mixtral-llama3-tied",
+    "mixtral-window", "olmoe", "phi", "qwen2-shared-gate", "qwen3-fused-linear",
+    "qwen3-yarn-dense",
   ]
 
   let model: InferenceModel

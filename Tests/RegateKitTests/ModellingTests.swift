@@ -126,9 +126,9 @@ func `a prototype configuration names classes that the modelling files define`(
 
 @Test func `a prototype output holds the modelling files and reads back`() throws {
   let directory = try TemporaryDirectory()
-  let capture = fixtures.appending(path: "tiny-mixtral-data/calibration.capture.safetensors")
+  let model = TinyModel.mixtral
   var draft = ConversionDraft(
-    TinyModel.mixtral.path, calibration: [capture.path(percentEncoded: false)])
+    model.path, calibration: [model.data("heldout.capture.safetensors")])
   for form in [RouterForm.lpr, .stock] {
     let output = directory.path(form.rawValue)
     draft.form = form

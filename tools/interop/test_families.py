@@ -8,6 +8,7 @@ converted too, and perplexities compared.
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -29,6 +30,19 @@ import tiny_variants  # noqa: E402
 REGATE = os.environ.get("REGATE", str(Path(__file__).resolve().parents[2] / ".build/release/regate"))
 ROWS, LENGTH = 40, 100
 
+GRANITE = dict(num_local_experts=8, num_experts_per_tok=3, embedding_multiplier=6.0, residual_multiplier=0.4,
+               attention_multiplier=0.2, logits_scaling=3.0)
+
+
+def longrope(factors):
+    """llama.cpp rounds contexts up to 256 tokens: those have the short factors still."""
+    return dict(rope_type="longrope", rope_theta=1e4, original_max_position_embeddings=256,
+                short_factor=[1 + place / 8 for place in range(factors)],
+                long_factor=[4.0 + place for place in range(factors)],
+                # The attention factor that llama.cpp's converter works out.
+                short_mscale=math.sqrt(1 + math.log(2) / math.log(256)), long_mscale=1.5)
+
+
 models.FAMILIES.update({
     "glm4_moe_lite": (transformers.Glm4MoeLiteConfig, dict(
         {key: value for key, value in models.MLA.items() if key != "first_k_dense_replace"},
@@ -43,10 +57,11 @@ models.FAMILIES.update({
         models.MLA, num_experts_per_tok=3, n_group=4, topk_group=2, rope_parameters=dict(
             rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32,
             mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1))),
-    "phimoe": (transformers.PhimoeConfig, dict(num_local_experts=8)),
-    "granitemoe": (transformers.GraniteMoeConfig, dict(num_local_experts=8, num_experts_per_tok=3)),
-    "granitemoeshared": (transformers.GraniteMoeSharedConfig, dict(
-        num_local_experts=8, num_experts_per_tok=3, shared_intermediate_size=24)),
+    "phimoe": (transformers.PhimoeConfig, dict(
+        num_local_experts=8, attention_bias=True, lm_head_bias=True, max_position_embeddings=512,
+        rope_parameters=longrope(4))),
+    "granitemoe": (transformers.GraniteMoeConfig, GRANITE),
+    "granitemoeshared": (transformers.GraniteMoeSharedConfig, GRANITE | dict(shared_intermediate_size=24)),
     "minimax_m2": (transformers.MiniMaxM2Config, dict(
         num_local_experts=8, num_experts_per_tok=3, head_dim=8, rotary_dim=4)),
     "ernie4_5_moe": (transformers.Ernie4_5_MoeConfig, dict(
@@ -121,8 +136,9 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
 
 
 RUN = ["mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe",
-       "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2", "gpt_oss"]
-PROTOTYPE = set(RUN) - {"qwen2_moe", "olmoe", "deepseek_v32", "glm_moe_dsa", "minimax_m2"}
+       "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2", "gpt_oss", "granitemoe",
+       "granitemoeshared", "ernie4_5_moe", "dots1", "phimoe"]
+PROTOTYPE = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3", "glm4_moe", "glm4_moe_lite", "gpt_oss"}
 
 
 def nll(model, ids):
@@ -358,7 +374,9 @@ GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "
         "glm_moe_dsa": dict(scoring_func="sigmoid", topk_method="noaux_tc", index_head_dim=128,
                             indexer_types=["full"] * 3),
         "mistral4": dict(architectures=["Mistral3ForConditionalGeneration"], n_group=1, topk_group=1),
-        "minimax_m2": dict(scoring_func="sigmoid"), "gpt_oss": dict(intermediate_size=64)}
+        "minimax_m2": dict(scoring_func="sigmoid"), "gpt_oss": dict(intermediate_size=64),
+        "granitemoe": {}, "granitemoeshared": {}, "ernie4_5_moe": {}, "dots1": dict(scoring_func="sigmoid"),
+        "phimoe": dict(architectures=["PhiMoEForCausalLM"], rope_parameters=longrope(8))}
 
 
 def perplexity(model):
@@ -384,7 +402,7 @@ def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
         config, dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 or name.endswith("bias"):
                 parameter.normal_(std=0.15)
     model.save_pretrained(tmp_path / "model")
     settings = tmp_path / "model" / "config.json"

@@ -173,7 +173,7 @@ def test_a_model_that_mlx_quantised(name, gate_bits, tmp_path):
     quantised = tmp_path / "mlx"
     convert(str(for_mlx(FIXTURES / name, tmp_path / "model")), mlx_path=str(quantised),
             quantize=True, q_bits=4, q_group_size=32)
-    capture = data / "calibration.capture.safetensors"
+    capture = data / "heldout.capture.safetensors"
     plain = json.loads(regate("inspect", FIXTURES / name, "--json").stdout)
     report = json.loads(regate("inspect", quantised, "--json").stdout)
     for before, after in zip(plain["layers"], report["layers"]):

@@ -78,7 +78,7 @@ def tiny(name):
     data = FIXTURES / f"{name}-data"
     return SimpleNamespace(
         original=FIXTURES / name, heldout=data / "heldout.npy",
-        captures=[data / f"{n}.capture.safetensors" for n in ("calibration", "heldout")])
+        captures=[data / "calibration.npy", data / "heldout.capture.safetensors"])
 
 
 def lab(name):

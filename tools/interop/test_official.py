@@ -37,7 +37,7 @@ def case(request, tmp_path_factory):
     name = request.param
     out = tmp_path_factory.mktemp(name) / "official"
     data = FIXTURES / f"{name}-data"
-    regate("convert", FIXTURES / name, "--calibration", data / "calibration.capture.safetensors",
+    regate("convert", FIXTURES / name, "--calibration", data / "calibration.npy",
            "--router", "lpr-official", "--output", out, "-q")
     return name, out, data
 

@@ -7,6 +7,14 @@ import Routing
 extension Family {
   static let dots1 = Family(
     name: "dots1", title: "dots.llm1",
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 32, null: .means(nil)), norm: .perHead,
+        biases: .attentionBias(output: true),
+        window: .last(
+          Key("sliding_window", default: 4096, null: .means(nil)),
+          first: Key("max_window_layers", default: 62)),
+        rope: RopeTraits(ggufRotatesWholeHeads: true))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["dots1"], architectures: ["Dots1ForCausalLM"],
       defaults: ClassDefaults(
@@ -28,9 +36,6 @@ extension Family {
           "routed_scaling_factor": .number, "sliding_window": .optionalInteger,
           "topk_group": .integer,
         ],
-        attention: GroupedQueryTraits(
-          keyHeads: Key("num_key_value_heads", default: 32, null: .means(nil)), norm: .perHead,
-          biases: .attentionBias(output: true)),
         shared: .counted("mlp.shared_experts"))),
     gguf: GGUFTraits(
       architecture: "dots1", sparsity: .ggufLeadingDense, selectionBias: .optional,

@@ -7,6 +7,13 @@ import Routing
 extension Family {
   static let ernie = Family(
     name: "ernie4_5_moe", title: "ERNIE-4.5",
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 4),
+        biases: ProjectionBiases(key: useBias, output: true),
+        rope: RopeTraits(
+          interleaved: .fixed(true), ggufInterleaved: true, ggufRotatesWholeHeads: true,
+          defaultTheta: 500_000))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["ernie4_5_moe"],
       architectures: ["Ernie4_5_MoeForCausalLM", "Ernie4_5MoeForCausalLM"],
@@ -40,11 +47,10 @@ extension Family {
           "output_router_logits": .optionalFlag, "router_aux_loss_coef": [.null, .number],
           "use_bias": .optionalFlag,
         ],
-        attention: GroupedQueryTraits(
-          keyHeads: Key("num_key_value_heads", default: 4),
-          biases: ProjectionBiases(key: useBias, output: true)),
         shared: .countedIfAny("mlp.shared_experts"), denseBiases: useBias, headBias: useBias,
-        biasIsRow: true, tiesHead: true)),
+        biasIsRow: true, tiesHead: true),
+      // Of dense layers and shared experts, too.
+      uncomputed: [UncomputedKey("use_bias", off: ["false", "null"])]),
     gguf: GGUFTraits(
       architecture: "ernie4_5-moe",
       sparsity: .interval(

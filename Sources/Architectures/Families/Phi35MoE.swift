@@ -7,6 +7,11 @@ import Routing
 extension Family {
   static let phi = Family(
     name: "phimoe", title: "Phi-3.5-MoE",
+    mixer: .groupedQuery(
+      GroupedQueryTraits(
+        keyHeads: Key("num_key_value_heads", default: 8), biases: .attentionBias(output: true),
+        window: .always(.optional("sliding_window")),
+        rope: RopeTraits(defaultTheta: 1_000_000, longRopeMultiplier: "short_mscale"))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["phimoe"], architectures: ["PhiMoEForCausalLM", "PhimoeForCausalLM"],
       defaults: ClassDefaults(
@@ -26,13 +31,9 @@ extension Family {
           "num_local_experts": .integer, "router_aux_loss_coef": .number,
           "router_jitter_noise": .number, "sliding_window": .optionalInteger,
         ],
-        attention: GroupedQueryTraits(
-          keyHeads: Key("num_key_value_heads", default: 8),
-          biases: .attentionBias(output: true),
-          window: .always(.optional("sliding_window"))),
-        headBias: Key("lm_head_bias", default: false), normBiases: true,
+        headBias: Key("lm_head_bias", default: false), layerNorms: true,
         scaledRotationNumbers: ["short_mscale", "long_mscale"]),
-      caveats: [otherRule]),
+      caveats: [otherRule, otherNorm]),
     gguf: GGUFTraits(
       architecture: "phimoe", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
@@ -45,5 +46,10 @@ extension Family {
   private static let otherRule: Caveat = { _ in
     "transformers and vLLM route Phi-3.5-MoE by sparsemixer, llama.cpp by softmax with"
       + " renormalised weights: a GGUF of this model weighs experts differently"
+  }
+
+  private static let otherNorm: Caveat = { _ in
+    "transformers has LayerNorms in Phi-3.5-MoE, llama.cpp RMS norms, which do not take the mean"
+      + " away: a GGUF of this model computes other hidden states"
   }
 }

@@ -179,7 +179,7 @@ package struct ClassConfiguration {
     switch attention?.window {
     case .always, .alternating: isUsed = true
     case .switched: isUsed = config["use_sliding_window"]?.boolValue == true
-    case .none?, .switchedOnEvenLayers, nil: isUsed = false
+    case .none?, .switchedOnEvenLayers, .last, nil: isUsed = false
     }
     guard isUsed, let window = config["sliding_window"]?.intValue, window < 1 else { return }
     refuse("sliding_window", "is \(window), with which no token sees any")
@@ -190,7 +190,6 @@ package struct ClassConfiguration {
     switch family.mixer {
     case .latent: nil
     case .groupedQuery(let traits): traits
-    case nil: made.attention
     }
   }
 }

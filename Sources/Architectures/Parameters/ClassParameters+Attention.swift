@@ -13,8 +13,6 @@ extension ClassParameters {
         try readIndexer(indexer, latent.sizes.queryRank, layer: layer, prefix)
       }
     case .groupedQuery(let grouped): try readGrouped(grouped, heads: heads, prefix)
-    case nil:
-      if let grouped = made.attention { try readGrouped(grouped, heads: heads, prefix) }
     }
   }
 

@@ -48,7 +48,7 @@ package struct ClassParameters {
 
   mutating func addNorm(_ name: String, _ size: Int) {
     add(name + ".weight", [size])
-    if made.normBiases { add(name + ".bias", [size]) }
+    if made.layerNorms { add(name + ".bias", [size]) }
   }
 
   /// A linear map's matrix [rows, columns], and its bias.

@@ -5,20 +5,18 @@
 package struct ClassTraits: Sendable {
   /// Types of the keys that not every class has, or that have others here.
   var fields: [String: FieldTypes]
-  /// Attention of a family that Regate does not run.
-  var attention: GroupedQueryTraits?
   var shared = SharedParameters.none
   /// Whether dense layers have biases.
   var denseBiases: Key<Bool>?
   /// Whether the output matrix has a bias.
-  var headBias: Key<Bool>?
-  /// Layer norms with biases.
-  var normBiases = false
+  package var headBias: Key<Bool>?
+  /// Norms over hidden states are LayerNorms with biases, in place of RMS norms.
+  package var layerNorms = false
   var expertBiases = false
   /// The selection bias is stored as [1,E].
   var biasIsRow = false
   /// `tie_word_embeddings` where the key is absent.
-  var tiesHead = false
+  package var tiesHead = false
   /// The class stops where the hidden size is no multiple of the query heads.
   var headsDivideHidden = false
   /// The class rotates a part of a head where `partial_rotary_factor` says so.

@@ -6,8 +6,9 @@ package struct GGUFClassTraits: Sendable {
   package var wasRun = false
   /// The output matrix; where it is optional, the embedding stands for it.
   var output = Presence.optional
-  var outputBias = false
-  var normBiases = false
+  package var outputBias = false
+  /// RMS norms over hidden states have biases.
+  package var normBiases = false
   /// The widths of queries and of the context are the hidden size.
   var queriesAreHidden = false
   /// Heads are as wide as what is rotated.
@@ -18,7 +19,7 @@ package struct GGUFClassTraits: Sendable {
   var keysHaveAllHeads = false
   var outputProjectionBias = Presence.absent
   var headNorms = HeadNorms.none
-  var rotationFactors = RotationFactors.none
+  package var rotationFactors = RotationFactors.none
   /// The first `leading_dense_block_count` layers are dense.
   var hasDenseLayers = false
   /// An expert's gate matrix may be absent.
@@ -47,7 +48,7 @@ package struct GGUFClassTraits: Sendable {
     case wholeWidth
   }
 
-  enum RotationFactors: Sendable {
+  package enum RotationFactors: Sendable {
     case none
     /// `rope_factors_long` and `_short` for longrope, `rope_freqs` otherwise.
     case byScaling

@@ -20,6 +20,8 @@ package struct GGUFTraits: Sendable {
   /// Whether the converter takes safetensors whose experts are fused.
   package var convertsFused = false
   package var routing: RoutingTraits
+  /// Nil: there are no such factors. Of hidden states, 0 is none.
+  package var multipliers: MultiplierTraits?
   /// What llama.cpp creates for the architecture.
   package var made: GGUFClassTraits
   /// Keys with which llama.cpp computes what Regate does not, beside those that it reads for every

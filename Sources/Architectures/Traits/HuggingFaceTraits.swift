@@ -27,6 +27,8 @@ package struct HuggingFaceTraits: Sendable {
   package var interleavesGateUp = false
   package var selectionBias: BiasSupport = .ignored
   package var routing: RoutingTraits
+  /// Nil: there are no such factors.
+  package var multipliers: MultiplierTraits?
   /// What transformers' class is made from and creates.
   package var made: ClassTraits
   /// Keys with which transformers computes what Regate does not, wherever they are set.

@@ -29,6 +29,8 @@ package struct GroupedQueryTraits: Sendable {
     case switched(Key<Int>)
     /// The same, on even layers below `max_window_layers`, or on those that `layer_types` names.
     case switchedOnEvenLayers(Key<Int>)
+    /// The key's on the layers that `layer_types` names, or from layer `first` on.
+    case last(Key<Int>, first: Key<Int>)
     /// The key's on the layers that `layer_types` names, or on even ones; in GGUF files too.
     case alternating(Key<Int>)
   }
@@ -37,6 +39,10 @@ package struct GroupedQueryTraits: Sendable {
   package var keyHeads: Key<Int>
   /// Nothing: the hidden size, shared out among the query heads.
   package var headSize = Key<Int>("head_dim", default: nil)
+  /// Multiplies the scores; nil: one over the root of the head size.
+  package var scale: Key<Double>?
+  /// The same in GGUF files, where 0 is that root.
+  package var ggufScale: Key<Double>?
   package var norm = QueryKeyNorm.none
   package var biases = ProjectionBiases()
   package var window = SlidingWindow.none
@@ -116,6 +122,9 @@ package struct RopeTraits: Sendable {
   package var growsQueries = false
   /// The same of `attention.temperature_scale` in GGUF files.
   package var ggufGrowsQueries = false
+  /// The key of what longrope multiplies cosines and sines by, in place of its attention factor;
+  /// other scaled kinds are not known then.
+  package var longRopeMultiplier: String?
   /// The class scales by values of its own where the file has none, which Regate does not take.
   package var needsParameters = false
 }

@@ -10,8 +10,12 @@ struct GatedNetwork {
   private let gate: StoredMatrix
   private let up: StoredMatrix
   private let down: StoredMatrix
+  /// The first row of `up` that is used: one matrix may hold the gate's rows and then up's.
+  private let firstUp: Int
   private let activation: GatedActivation
   private let outputGate: OutputGate?
+  /// Of what is added.
+  private let factor: Float
   private let threads: Int
 
   /// Tokens per block.
@@ -19,7 +23,7 @@ struct GatedNetwork {
   /// Parts begin at its multiples: whole blocks in which 8-bit products round.
   private static let partUnit = 32
 
-  /// The three matrices' names.
+  /// The three matrices' names; of one that is gate and up, twice.
   typealias Names = (gate: WeightName, up: WeightName, down: WeightName)
 
   /// The network of a dense layer.
@@ -33,21 +37,25 @@ struct GatedNetwork {
       model.layout.family.gatesSharedExpert
       ? OutputGate(
         weight: try model.weights.sharedScale(layer: layer, hiddenSize: model.hiddenSize)) : nil
-    try self.init(
-      model, layer: layer, (.sharedGate, .sharedUp, .sharedDown), outputGate: outputGate,
-      threads: threads)
+    let names: Names =
+      model.weights.has(.sharedGateUp, layer: layer)
+      ? (.sharedGateUp, .sharedGateUp, .sharedDown) : (.sharedGate, .sharedUp, .sharedDown)
+    try self.init(model, layer: layer, names, outputGate: outputGate, threads: threads)
   }
 
   private init(
     _ model: InferenceModel, layer: Int, _ names: Names, outputGate: OutputGate?, threads: Int
   ) throws(RegateError) {
     let (reader, hidden) = (model.weights, model.hiddenSize)
-    let width = try reader.rows(of: names.gate, layer: layer)
-    gate = try reader.stored(names.gate, layer: layer, rows: width, columns: hidden)
-    up = try reader.stored(names.up, layer: layer, rows: width, columns: hidden)
+    let rows = try reader.rows(of: names.gate, layer: layer)
+    gate = try reader.stored(names.gate, layer: layer, rows: rows, columns: hidden)
+    up = try reader.stored(names.up, layer: layer, rows: rows, columns: hidden)
+    let width = names.gate == names.up ? rows / 2 : rows
+    firstUp = rows - width
     down = try reader.stored(names.down, layer: layer, rows: hidden, columns: width)
     activation = model.activation
     self.outputGate = outputGate
+    factor = model.multipliers.residual
     self.threads = threads
   }
 
@@ -70,7 +78,7 @@ struct GatedNetwork {
 
   /// Ranges of the inner dimension whose weights take at most `limit` bytes, as far as a unit does.
   private func parts(limit: Int) -> [Range<Int>] {
-    let width = gate.rows
+    let width = down.columns
     let bytes = Self.bytes(hidden: gate.columns, width: width, precision: gate.precision)
     guard bytes > limit else { return [0..<width] }
     let units = width * limit / bytes / Self.partUnit
@@ -88,9 +96,10 @@ struct GatedNetwork {
   private func weights(_ part: Range<Int>) throws(RegateError) -> Weights {
     Weights(
       gate: try gate.packed(rows: part, threads: threads),
-      up: try up.packed(rows: part, threads: threads),
+      up: try up.packed(
+        rows: firstUp + part.lowerBound..<firstUp + part.upperBound, threads: threads),
       down: try down.packed(columns: part, threads: threads), activation: activation,
-      outputGate: outputGate)
+      outputGate: outputGate, factor: factor)
   }
 
   /// A part of the network: gate and up [n,H], down [H,n].
@@ -100,17 +109,22 @@ struct GatedNetwork {
     let down: PackedMatrix
     let activation: GatedActivation
     let outputGate: OutputGate?
+    let factor: Float
 
     /// Adds the part's output for the rows of `inputs` to `result`.
     func apply(_ inputs: MatrixView, addingTo result: MatrixView) {
-      guard let outputGate else {
+      guard outputGate != nil || factor != 1 else {
         result.feedForward(
           inputs, gate: gate, up: up, down: down, activation: activation, adding: true)
         return
       }
       let output = MatrixView(rows: inputs.rows, columns: inputs.columns)
       output.feedForward(inputs, gate: gate, up: up, down: down, activation: activation)
-      outputGate.add(output, of: inputs, to: result)
+      if let outputGate {
+        outputGate.add(output, of: inputs, times: factor, to: result)
+      } else {
+        result.add(output, times: factor)
+      }
     }
   }
 }

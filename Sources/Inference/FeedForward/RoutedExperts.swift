@@ -2,7 +2,7 @@
 //
 // The routed experts of one layer for all streams:
 //
-//   y_t = sum over the token's experts of weight x expert(x_t)
+//   y_t = factor x sum over the token's experts of weight x expert(x_t)
 //
 // Experts are taken in waves whose outputs fit a buffer. In a wave threads share out the experts,
 // those with very many rows in several tasks: the first to reach an expert decodes it, the last to
@@ -21,6 +21,8 @@ struct RoutedExperts {
   let rows: ExpertRows
   /// Tokens per stream, T.
   let tokens: Int
+  /// Of what is added.
+  let factor: Float
   let threads: Int
 
   /// Floats in a wave's outputs: 64 MB.
@@ -151,7 +153,7 @@ struct RoutedExperts {
         for range in wave.flatMap(rows.ranges(of:)) {
           for row in rows.part(of: range, in: window) {
             output.add(
-              results, row: row - base, times: rows.weights[row],
+              results, row: row - base, times: factor * rows.weights[row],
               to: Int(rows.rows[row]) - offset)
           }
         }

@@ -68,13 +68,14 @@ extension GroupedQueryAttention {
     }
     let windows = try windows(traits.window, &source)
     let norm = try norm(traits.norm, &source)
+    let scale = try scale(traits, headSize: size, &source)
     let (biases, outputBias) = try source.biases(traits.biases)
     return windows.map { window in
       GroupedQueryAttention(
         hiddenSize: source.hiddenSize,
         shape: AttentionShape(
           heads: heads, keyHeads: keyHeads, keySize: size, valueSize: size,
-          scale: Float(1 / Double(size).squareRoot()), window: window),
+          scale: scale, window: window),
         rope: rope, norm: norm, epsilon: source.epsilon, biases: biases, outputBias: outputBias,
         hasSinks: traits.sinks)
     }
@@ -99,6 +100,15 @@ extension GroupedQueryAttention {
         "attention.value_length", "is \(valueSize), expected \(size)")
     }
     return (keyHeads, size)
+  }
+
+  private static func scale(
+    _ traits: GroupedQueryTraits, headSize: Int, _ source: inout MixerSettings
+  ) throws(RegateError) -> Float {
+    let usual = 1 / Double(headSize).squareRoot()
+    guard let key = source.isGGUF ? traits.ggufScale : traits.scale else { return Float(usual) }
+    let scale = try source.settings.number(key) ?? usual
+    return Float(source.isGGUF && scale == 0 ? usual : scale)
   }
 
   private static func norm(
@@ -137,6 +147,18 @@ extension GroupedQueryAttention {
       let isOn = try source.settings.bool(switchKey) == true
       let size = try source.settings.integer(key, minimum: 1)
       return none.map { _ in isOn ? size : nil }
+    case .last(let key, let firstKey):
+      let size = try source.settings.integer(key, minimum: 1)
+      let first = try source.settings.required(firstKey)
+      let types = try layerTypes(&source)
+      guard let size else {
+        guard types?.contains(true) != true else {
+          throw source.settings.mismatch(
+            "layer_types", "has sliding_attention, but \(key.names[0]) is null")
+        }
+        return none
+      }
+      return none.indices.map { types?[$0] ?? ($0 >= first) ? size : nil }
     case .switchedOnEvenLayers(let key):
       let isOn = try source.settings.bool(switchKey) == true
       let size = isOn ? try source.settings.integer(key, minimum: 1) : nil

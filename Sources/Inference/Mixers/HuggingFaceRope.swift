@@ -140,6 +140,11 @@ extension HuggingFaceRope {
     var multiplier = 1.0
     var divisors: [Float]?
     var limit: Rope.Limit?
+    guard traits.longRopeMultiplier == nil || kind == "longrope" else {
+      throw RegateError(
+        .unsupported, file: object.file, subject: object.scope + "rope_type",
+        "is \"\(kind)\", expected default or longrope for this family")
+    }
     switch kind {
     case "linear": scaling = .linear(factor: try object.positive("factor"))
     case "dynamic":
@@ -162,9 +167,13 @@ extension HuggingFaceRope {
       divisors = try object.factors("short_factor", count: dimensions / 2).map(Float.init)
       _ = try object.factors("long_factor", count: dimensions / 2)
       let factor = try factor(&object, original: original, isRequired: false)
-      multiplier =
-        try object.number(.optional("attention_factor"))
-        ?? (factor <= 1 ? 1 : (1 + log(factor) / log(original)).squareRoot())
+      if let key = traits.longRopeMultiplier {
+        multiplier = try object.positive(key)
+      } else {
+        multiplier =
+          try object.number(.optional("attention_factor"))
+          ?? (factor <= 1 ? 1 : (1 + log(factor) / log(original)).squareRoot())
+      }
       limit = Rope.Limit(positions: Int(original), kind: kind)
     default:
       throw RegateError(

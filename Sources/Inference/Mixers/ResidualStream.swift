@@ -2,23 +2,13 @@
 
 package import Tensors
 
-/// RMS normalisation of each row with a weight [H].
-struct RMSNorm: Sendable {
-  let weight: [Float]
-  let epsilon: Float
-
-  /// Writes the normalised rows of `source` to `target` of the same shape. Returns whether all of
-  /// `source` was finite.
-  func apply(_ source: MatrixView, into target: MatrixView) -> Bool {
-    target.normalise(source, weight: weight, epsilon: epsilon)
-  }
-}
-
 /// Hidden states [T,H] as a part of a layer sees them: it reads them normalised, and what it writes
 /// is added to them. Where norms stand is decided here, not in the parts.
 package struct ResidualStream: Sendable {
   let hidden: MatrixView
-  let norm: RMSNorm
+  let norm: HiddenNorm
+  /// Multiplies what is added.
+  var factor: Float = 1
 
   /// The normalised states of `tokens` [n,H], and whether the states were finite.
   package func inputs(_ tokens: Range<Int>) -> (values: MatrixView, isFinite: Bool) {
@@ -33,10 +23,19 @@ package struct ResidualStream: Sendable {
     _ values: MatrixView, through weight: PackedMatrix, bias: [Float]?, to tokens: Range<Int>
   ) {
     let target = hidden[tokens]
-    target.multiply(values, transposed: weight, adding: true)
-    if let bias { target.add(toEachRow: bias) }
+    guard factor != 1 else {
+      target.multiply(values, transposed: weight, adding: true)
+      if let bias { target.add(toEachRow: bias) }
+      return
+    }
+    let output = MatrixView(rows: tokens.count, columns: hidden.columns)
+    output.multiply(values, transposed: weight)
+    if let bias { output.add(toEachRow: bias) }
+    target.add(output, times: factor)
   }
 
   /// Adds `values` [n,H] to the states of `tokens`.
-  package func add(_ values: MatrixView, to tokens: Range<Int>) { hidden[tokens].add(values) }
+  package func add(_ values: MatrixView, to tokens: Range<Int>) {
+    hidden[tokens].add(values, times: factor)
+  }
 }

@@ -13,18 +13,32 @@ extension Rope {
     guard source.isGGUF else {
       return try HuggingFaceRope(traits, headSize: headSize, source).rope()
     }
+    let made = source.layout.family.gguf.made
+    let isLong =
+      switch made.rotationFactors {
+      case .longRope: true
+      case .byScaling, .none: source.settings.text(of: "rope.scaling.type") == "longrope"
+      }
+    let name = isLong ? "rope_factors_short" : "rope_freqs"
+    let divisors = try source.weights.ropeDivisors(name).map { Divisors(name: name, values: $0) }
     return try read(
-      gguf: &source.settings, headSize: headSize, traits: traits,
-      divisors: try source.weights.ropeDivisors())
+      gguf: &source.settings, headSize: headSize, traits: traits, divisors: divisors)
+  }
+
+  /// What frequencies are divided by.
+  private struct Divisors {
+    let name: String
+    let values: [Float]
+    /// Those of longrope are for sequences of up to the original context.
+    var areShort: Bool { name == "rope_factors_short" }
   }
 
   /// Wider heads are corrupt files: published models have up to 576.
   static let sizeLimit = 1 << 16
 
-  /// What GGUF metadata says, as llama.cpp applies it. `divisors` are the values of
-  /// `rope_freqs.weight`.
+  /// What GGUF metadata says, as llama.cpp applies it.
   private static func read(
-    gguf settings: inout Settings, headSize: Int, traits: RopeTraits, divisors: [Float]?
+    gguf settings: inout Settings, headSize: Int, traits: RopeTraits, divisors: Divisors?
   ) throws(RegateError) -> (rope: Rope, softmaxGrowth: Double) {
     // llama.cpp does not load a file without it.
     let contextKey = Key<Double>("context_length", default: nil)
@@ -50,7 +64,7 @@ extension Rope {
     var growth = attention
     switch kind {
     case "none": break
-    case "linear":
+    case "linear", "longrope":
       scaling = .linear(factor: factor)
       // llama.cpp takes back here what it took from the attention factor, which it did for YaRN.
       if traits.readsYarnLogMultiplier {
@@ -65,17 +79,22 @@ extension Rope {
     default:
       throw RegateError(
         .unsupported, file: settings.file, subject: settings.scope + "rope.scaling.type",
-        "is \"\(kind)\", expected none, linear or yarn")
+        "is \"\(kind)\", expected none, linear, yarn or longrope")
+    }
+    var limit: Limit?
+    if divisors?.areShort == true {
+      let original = try ggufOriginal(&settings, context: context)
+      limit = Limit(positions: Int(original), kind: "part of longrope")
     }
     var rope = Rope(
-      dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors,
-      multiplier: multiplier, interleaved: traits.ggufInterleaved)
+      dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors?.values,
+      multiplier: multiplier, interleaved: traits.ggufInterleaved, limit: limit)
     if traits.ggufGrowsQueries { rope.queryGrowth = try ggufQueryGrowth(&settings) }
     return (rope, growth * growth)
   }
 
   private static func ggufDimensions(
-    _ settings: inout Settings, headSize: Int, _ traits: RopeTraits, _ divisors: [Float]?
+    _ settings: inout Settings, headSize: Int, _ traits: RopeTraits, _ divisors: Divisors?
   ) throws(RegateError) -> Int {
     let key = Key("rope.dimension_count", default: headSize)
     let dimensions = try settings.required(key)
@@ -87,10 +106,10 @@ extension Rope {
       throw settings.mismatch(
         key.names[0], "is \(dimensions), expected \(headSize), without which llama.cpp stops")
     }
-    if let divisors, divisors.count != dimensions / 2 {
+    if let divisors, divisors.values.count != dimensions / 2 {
       throw settings.mismatch(
         key.names[0],
-        "is \(dimensions), but rope_freqs.weight has \(divisors.count) values")
+        "is \(dimensions), but \(divisors.name).weight has \(divisors.values.count) values")
     }
     return dimensions
   }

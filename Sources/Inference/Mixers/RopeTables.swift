@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Synchronization
@@ -46,8 +47,10 @@ package final class RopeTables: Sendable {
   /// longer than what the rotation holds for.
   func table(of rope: Rope, _ reader: WeightReader) throws(RegateError) -> RopeTable {
     if let limit = rope.limit, positions > limit.positions {
+      let isGGUF = reader.layout.container == .gguf
       throw RegateError(
-        .unsupported, file: reader.checkpoint.path, subject: "rope_type",
+        .unsupported, file: reader.checkpoint.path,
+        subject: isGGUF ? "rope_factors_short.weight" : "rope_type",
         "is \(limit.kind), which rotates otherwise beyond \(limit.positions) tokens, but a sequence"
           + " has \(positions)",
         advice: "give a `length` of at most \(limit.positions)")

@@ -38,28 +38,29 @@ extension InferenceModel {
     let shared = try traits.sharedWidth.map { key throws(RegateError) in
       (key.names[0], try source.settings.required(key))
     }
+    let counted = traits.sharedExperts?.names[0] ?? ""
     for layer in 0..<source.layerCount {
       guard let layout = experts[layer] else {
-        if let dense { try check(dense, weights, .gate, layer, source.settings) }
+        if let dense {
+          let rows = try weights.rows(of: .gate, layer: layer)
+          try check(dense, rows, "layer \(layer)'s dense network", source.settings)
+        }
         continue
       }
-      guard !layout.shared.isEmpty else { continue }
+      guard !layout.shared.isEmpty || shared.map({ $0.1 > 0 }) == true else { continue }
       // Both are at most Settings.limit, so that the product fits.
-      let width =
-        shared ?? ("n_shared_experts", layout.expertWidth * layout.sharedExperts)
-      try check(width, weights, .sharedGate, layer, source.settings)
+      let width = shared ?? (counted, layout.expertWidth * layout.sharedExperts)
+      let rows = try weights.sharedWidth(layer: layer)
+      try check(width, rows, "layer \(layer)'s shared experts", source.settings)
     }
   }
 
   private static func check(
-    _ width: (key: String, value: Int), _ weights: WeightReader, _ name: WeightName, _ layer: Int,
-    _ settings: Settings
+    _ width: (key: String, value: Int), _ found: Int, _ network: String, _ settings: Settings
   ) throws(RegateError) {
-    let rows = try weights.rows(of: name, layer: layer)
-    guard rows != width.value else { return }
+    guard found != width.value else { return }
     throw settings.mismatch(
-      width.key,
-      "makes \(width.value) rows of layer \(layer)'s \(name.huggingFace[0]), but it has \(rows)")
+      width.key, "makes \(network) \(width.value) wide, but found are \(found) rows")
   }
 
   /// The number of tokens that the file states.

@@ -16,6 +16,7 @@ package struct InferenceModel: Sendable {
   package let vocabularySize: Int
   /// Of the norms over hidden states.
   let epsilon: Float
+  let multipliers: Multipliers
   private(set) var layers: [ModelLayer]
   /// Of all feed-forward networks.
   let activation: GatedActivation
@@ -24,19 +25,14 @@ package struct InferenceModel: Sendable {
   let embedding: StoredWeight
   /// The output head [V,H]; the embedding where the two are tied.
   let head: StoredWeight
+  /// [V].
+  let headBias: [Float]?
 
   /// The number of layers, dense ones included.
   package var layerCount: Int { layers.count }
 
-  /// Reads configuration and tensor names; throws where the family or a tensor's type cannot be
-  /// run.
+  /// Reads configuration and tensor names; throws where what they say cannot be run.
   package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    guard let mixer = layout.family.mixer else {
-      throw RegateError(
-        .unsupported, file: checkpoint.path, subject: layout.family.title,
-        "Regate inspects this family, but cannot run it",
-        advice: "capture activations with tools/capture.py")
-    }
     expertReader = try ExpertReader(checkpoint, layout: layout)
     let isGGUF = checkpoint.container == .gguf
     let settings = try Settings.ofModel(checkpoint)
@@ -44,7 +40,7 @@ package struct InferenceModel: Sendable {
       settings: settings, weights: WeightReader(checkpoint, layout: layout),
       epsilon: try Self.epsilon(settings, isGGUF: isGGUF, layout.family))
     let experts = Dictionary(uniqueKeysWithValues: layout.layers.map { ($0.index, $0) })
-    layers = try mixer.layers(&source).enumerated().map { index, mixer in
+    layers = try layout.family.mixer.layers(&source).enumerated().map { index, mixer in
       ModelLayer(mixer: mixer, feedForward: experts[index].map { .experts($0) } ?? .dense)
     }
     try Self.refuseUncomputed(source.settings, layout)
@@ -54,12 +50,13 @@ package struct InferenceModel: Sendable {
     self.layout = layout
     activation = layout.activation
     epsilon = source.epsilon
+    multipliers = try Multipliers(&source)
     weights = source.weights
     hiddenSize = layout.hiddenSize
-    let isTied =
-      isGGUF ? true : try source.settings.bool(Key("tie_word_embeddings", default: false)) == true
-    (embedding, head) = try weights.vocabulary(isTied: isTied)
+    (embedding, head) = try weights.vocabulary(isTied: try Self.isTied(&source))
     vocabularySize = embedding.shape[0]
+    headBias = try weights.headBias(
+      count: vocabularySize, try Self.headBias(&source))
     try Self.checkVocabulary(vocabularySize, embedding.weight.tensor, &source)
   }
 
@@ -70,10 +67,18 @@ package struct InferenceModel: Sendable {
     return model
   }
 
-  /// A norm over hidden states of a layer.
-  func norm(_ name: WeightName, layer: Int) throws(RegateError) -> RMSNorm {
-    RMSNorm(
-      weight: try weights.vector(name, layer: layer, count: hiddenSize), epsilon: epsilon)
+  /// llama.cpp takes the embedding wherever there is no head.
+  private static func isTied(_ source: inout MixerSettings) throws(RegateError) -> Bool {
+    if source.isGGUF { return true }
+    let made = source.layout.family.huggingFace.made
+    return try source.settings.bool(Key("tie_word_embeddings", default: made.tiesHead)) == true
+  }
+
+  private static func headBias(_ source: inout MixerSettings) throws(RegateError) -> Presence {
+    let family = source.layout.family
+    if source.isGGUF { return family.gguf.made.outputBias ? .required : .absent }
+    guard let key = family.huggingFace.made.headBias else { return .absent }
+    return try source.settings.bool(key) == true ? .required : .absent
   }
 
   private static func epsilon(
@@ -87,5 +92,4 @@ package struct InferenceModel: Sendable {
     guard let epsilon = try settings.number(key) else { throw settings.missing(key) }
     return Float(epsilon)
   }
-
 }

@@ -71,12 +71,13 @@ extension ForwardPass {
     for start in stride(from: 0, to: model.vocabularySize, by: Self.panelRows) {
       let words = start..<min(start + Self.panelRows, model.vocabularySize)
       let panel = try head.packed(rows: words, threads: threads)
+      let bias = model.headBias.map { Array($0[words]) }
       let before = tallies
       tallies = mapBlocks(
         count: positions.count, blockSize: Self.blockPositions, threads: threads
       ) { block, rows in
         var tally = before[block]
-        Self.add(panel, words, inputs.map { $0[rows] }, targets[rows], to: &tally)
+        Self.add(panel, bias, words, inputs.map { $0[rows] }, targets[rows], to: &tally)
         return tally
       }
       progress.advance(words.count * tokenCount * inputs.count / model.vocabularySize)
@@ -88,10 +89,11 @@ extension ForwardPass {
     return scores
   }
 
-  /// The final norm of the hidden states at `positions`, per distinct stream.
+  /// The final norm of the hidden states at `positions`, per distinct stream, times the factor of
+  /// the logits.
   private func normalisedRows(_ positions: [Int32]) throws(RegateError) -> [MatrixView] {
-    let weight = try model.weights.finalNorm()
-    let epsilon = model.epsilon
+    let norm = try model.finalNorm()
+    let factor = model.multipliers.logits
     var panels: [MatrixView] = []
     for stream in hidden {
       let panel = newCopy(rows: positions.count)
@@ -99,7 +101,9 @@ extension ForwardPass {
         count: positions.count, blockSize: Self.blockPositions, threads: threads
       ) { _, rows in
         panel[rows].gather(stream, rows: positions[rows])
-        return panel[rows].normalise(panel[rows], weight: weight, epsilon: epsilon)
+        let isFinite = norm.apply(panel[rows], into: panel[rows])
+        if factor != 1 { panel[rows].multiply(by: factor) }
+        return isFinite
       }
       guard outcomes.allSatisfy({ $0 }) else {
         throw notFinite(before: layer)
@@ -111,12 +115,13 @@ extension ForwardPass {
 
   /// Adds the logits of `words` to the tallies of a block: position after position, streams within.
   private static func add(
-    _ panel: PackedMatrix, _ words: Range<Int>, _ inputs: [MatrixView], _ targets: ArraySlice<Int>,
-    to tallies: inout [Tally]
+    _ panel: PackedMatrix, _ bias: [Float]?, _ words: Range<Int>, _ inputs: [MatrixView],
+    _ targets: ArraySlice<Int>, to tallies: inout [Tally]
   ) {
     let logits = inputs.map { input in
       let result = MatrixView(rows: input.rows, columns: panel.rows)
       result.multiply(input, transposed: panel)
+      if let bias { result.add(toEachRow: bias) }
       return result
     }
     for (row, target) in targets.enumerated() {
@@ -180,6 +185,7 @@ extension ForwardPass {
     ).packed(threads: threads)
     return Matrix(rows: positions.count, columns: model.vocabularySize) { result in
       result.multiply(inputs, transposed: head)
+      if let bias = model.headBias { result.add(toEachRow: bias) }
     }
   }
 }

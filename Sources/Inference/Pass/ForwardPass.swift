@@ -4,8 +4,10 @@
 // once, applied to all tokens of all streams, and dropped.
 //
 //   h = embed[token]                        [T,H] per stream
-//   for each layer: h += Mix(RMSNorm(h)); x = RMSNorm(h); h += MoE(x) or MLP(x)
-//   logits = head · RMSNorm(h)              (ForwardPass+Head.swift)
+//   for each layer: h += Mix(Norm(h)); x = Norm(h); h += MoE(x) or MLP(x)
+//   logits = head · Norm(h)                 (ForwardPass+Head.swift)
+//
+// A model may have factors of h, of what is added to it, and of the logits (Multipliers.swift).
 //
 // Streams are copies of one token set that differ in how MoE layers route: stream 0 is the
 // original. Until routings differ they share one set of hidden states.
@@ -68,11 +70,13 @@ package final class ForwardPass {
       model.embedding, rows: model.vocabularySize, columns: model.hiddenSize)
     let result = newStates()
     let batch = batch
+    let factor = model.multipliers.embedding
     let outcomes = mapBlocks(
       count: batch.count, blockSize: GatedNetwork.blockTokens, threads: threads
     ) { _, rows -> Result<Void, RegateError> in
       Result { () throws(RegateError) in
         try stored.gather(batch.ids[rows], into: result[rows])
+        if factor != 1 { result[rows].multiply(by: factor) }
       }
     }
     for outcome in outcomes { try outcome.get() }
@@ -108,7 +112,8 @@ package final class ForwardPass {
     let mixer = try model.layers[layer].mixer.load(
       layer: layer, from: model.weights, ropes: ropes, threads: threads)
     for stream in hidden {
-      let stream = ResidualStream(hidden: stream, norm: norm)
+      let stream = ResidualStream(
+        hidden: stream, norm: norm, factor: model.multipliers.residual)
       guard mixer.run(stream, batch, threads: threads, progress: progress) else {
         throw notFinite(before: layer)
       }
@@ -154,12 +159,13 @@ package final class ForwardPass {
   }
 
   /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will
-  /// be added to; only after its attention.
+  /// be added to, in units of what is added; only after its attention.
   package func residualSquare(stream: Int, rows: [Int]) -> Double {
     precondition(isAfterAttention && stream >= 0 && stream < streams && !rows.isEmpty)
     let part = newCopy(rows: rows.count)
     part.gather(hidden[min(stream, hidden.count - 1)], rows: rows.map(Int32.init)[...])
-    return part.squaredNorms.reduce(0, +) / Double(rows.count)
+    let factor = Double(model.multipliers.residual)
+    return part.squaredNorms.reduce(0, +) / (factor * factor * Double(rows.count))
   }
 
   /// The router that the checkpoint itself has for the next layer.
@@ -216,7 +222,8 @@ package final class ForwardPass {
     let rows = ExpertRows(
       assignments, maps: maps, experts: moeLayer.rule.experts, apart: apart)
     let pass = RoutedExperts(
-      experts: experts, rows: rows, tokens: tokenCount, threads: threads)
+      experts: experts, rows: rows, tokens: tokenCount, factor: model.multipliers.residual,
+      threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])
     if !moeLayer.shared.isEmpty {
       try GatedNetwork(shared: model, layer: layer, threads: threads)

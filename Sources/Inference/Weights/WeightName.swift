@@ -20,6 +20,8 @@ enum WeightName: CaseIterable {
   case keyUp, valueUp
   case gate, up, down
   case sharedGate, sharedUp, sharedDown
+  /// Rows of gate, then of up, in one matrix (Granite).
+  case sharedGateUp
   /// Weighs the shared expert (Qwen2-MoE).
   case sharedScale
 
@@ -47,13 +49,18 @@ enum WeightName: CaseIterable {
     case .down: ["mlp.down_proj"]
     case .sharedGate: ["mlp.shared_experts.gate_proj", "mlp.shared_expert.gate_proj"]
     case .sharedUp: ["mlp.shared_experts.up_proj", "mlp.shared_expert.up_proj"]
-    case .sharedDown: ["mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj"]
+    case .sharedDown:
+      [
+        "mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj",
+        "shared_mlp.output_linear",
+      ]
+    case .sharedGateUp: ["shared_mlp.input_linear"]
     case .sharedScale: ["mlp.shared_expert_gate"]
     }
   }
 
-  /// The name in GGUF files.
-  func gguf(_ traits: GGUFTraits) -> String {
+  /// The name in GGUF files, where there is one.
+  func gguf(_ traits: GGUFTraits) -> String? {
     switch self {
     case .mixerNorm: "attn_norm"
     case .feedForwardNorm: traits.feedForwardNorm
@@ -79,6 +86,7 @@ enum WeightName: CaseIterable {
     case .sharedGate: "ffn_gate_shexp"
     case .sharedUp: "ffn_up_shexp"
     case .sharedDown: "ffn_down_shexp"
+    case .sharedGateUp: nil
     case .sharedScale: "ffn_gate_inp_shexp"
     }
   }

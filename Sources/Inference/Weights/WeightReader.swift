@@ -35,7 +35,7 @@ package struct WeightReader: Sendable {
   /// Full names, without suffix, that the weight may have.
   private func stems(_ name: WeightName, layer: Int) -> [String] {
     isGGUF
-      ? ["\(layout.prefix)blk.\(layer).\(name.gguf(layout.family.gguf))"]
+      ? name.gguf(layout.family.gguf).map { ["\(layout.prefix)blk.\(layer).\($0)"] } ?? []
       : name.huggingFace.map { "\(layout.prefix)layers.\(layer).\($0)" }
   }
 
@@ -125,9 +125,14 @@ package struct WeightReader: Sendable {
   func bias(
     _ name: WeightName, layer: Int, count: Int, _ presence: Presence
   ) throws(RegateError) -> [Float]? {
+    try bias(stems(name, layer: layer), count: count, presence)
+  }
+
+  private func bias(
+    _ modules: [String], count: Int, _ presence: Presence
+  ) throws(RegateError) -> [Float]? {
     guard presence != .absent else { return nil }
-    return try vector(
-      stems(name, layer: layer).map { $0 + ".bias" }, suffix: "bias", count: count, presence)
+    return try vector(modules.map { $0 + ".bias" }, suffix: "bias", count: count, presence)
   }
 
   /// The attention sinks of the query heads.
@@ -183,12 +188,23 @@ package struct WeightReader: Sendable {
   /// Rows of a gate or shared matrix, whose count no key gives.
   func rows(of name: WeightName, layer: Int) throws(RegateError) -> Int {
     guard let weight = try find(name, layer: layer) else {
-      throw missing("\(stems(name, layer: layer)[0]).weight")
+      throw missing("\(stems(name, layer: layer).first ?? "layer \(layer)").weight")
     }
     guard weight.shape.count == 2, weight.shape[0] > 0 else {
       throw misshapen(weight, "expected a matrix")
     }
     return weight.shape[0]
+  }
+
+  /// The width of a layer's shared experts.
+  func sharedWidth(layer: Int) throws(RegateError) -> Int {
+    guard has(.sharedGateUp, layer: layer) else { return try rows(of: .sharedGate, layer: layer) }
+    let rows = try rows(of: .sharedGateUp, layer: layer)
+    guard rows % 2 == 0 else {
+      throw misshapen(
+        try required(.sharedGateUp, layer: layer, shapes: []), "expected gate and up of one width")
+    }
+    return rows / 2
   }
 
   // MARK: The model's
@@ -219,16 +235,25 @@ package struct WeightReader: Sendable {
 
   private var finalNormName: String { isGGUF ? "output_norm" : layout.prefix + "norm" }
 
-  func finalNorm() throws(RegateError) -> [Float] {
+  func finalNorm(
+    bias presence: Presence
+  ) throws(RegateError) -> (weight: [Float], bias: [Float]?) {
     guard let weight = try weight(of: finalNormName) else {
       throw missing(finalNormName + ".weight")
     }
     try check(weight, [[layout.hiddenSize]])
-    return try floats(weight)
+    let bias = try bias([finalNormName], count: layout.hiddenSize, presence)
+    return (try floats(weight), bias)
   }
 
-  /// What llama-3 GGUF files divide the rotation frequencies by.
-  func ropeDivisors() throws(RegateError) -> [Float]? {
-    try weight(of: "rope_freqs").map { weight throws(RegateError) in try floats(weight) }
+  /// The bias [V] of the output head.
+  func headBias(count: Int, _ presence: Presence) throws(RegateError) -> [Float]? {
+    try bias([isGGUF ? "output" : "lm_head"], count: count, presence)
+  }
+
+  /// What GGUF files divide the rotation frequencies by: `rope_freqs` of llama-3, and
+  /// `rope_factors_short` of longrope.
+  func ropeDivisors(_ name: String) throws(RegateError) -> [Float]? {
+    try weight(of: name).map { weight throws(RegateError) in try floats(weight) }
   }
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Granite-MoE, ERNIE-4.5, dots1 and Phi-3.5-MoE: parts that are not there or not as they should be,
+// and configurations that are not computed.
+
+import ByteStorage
+import Foundation
+import Inference
+import TestSupport
+import Testing
+
+@Suite("Parts of families") struct FamilyPartTests {
+  struct Part: CustomTestStringConvertible {
+    let variant: String
+    let name: String
+
+    init(_ variant: String, _ name: String) {
+      self.variant = variant
+      self.name = name
+    }
+
+    var testDescription: String { "\(variant): \(name)" }
+  }
+
+  private func refusal(_ name: String, _ altered: AlteredModel) -> RegateError? {
+    #expect(throws: RegateError.self) {
+      let pass = try ForwardPass(
+        try altered.model(), sequences: try Variant(name).sequences, threads: 1)
+      try pass.finish()
+      _ = try pass.scores()
+    }
+  }
+
+  @Test(arguments: [
+    Part("granite", "model.layers.1.shared_mlp.output_linear.weight"),
+    Part("phi", "lm_head.bias"), Part("phi", "model.norm.bias"),
+    Part("phi", "model.layers.1.post_attention_layernorm.bias"),
+    Part("phi", "model.layers.0.self_attn.o_proj.bias"),
+    Part("dots1", "model.layers.1.self_attn.k_norm.weight"),
+    Part("dots1", "model.layers.0.self_attn.v_proj.bias"),
+  ])
+  func `a part that is absent or misshapen is named`(part: Part) throws {
+    let absent = refusal(
+      part.variant,
+      try AlteredModel(part.variant, tensors: { name, _, _, _ in name != part.name }))
+    #expect(absent?.subject == part.name && absent?.code == .missing)
+    let misshapen = refusal(
+      part.variant,
+      try AlteredModel(
+        part.variant,
+        tensors: { name, _, shape, bytes in
+          if name == part.name {
+            let rows = shape.dropLast().reduce(1, *)
+            let rowBytes = bytes.count / rows
+            shape[shape.count - 1] += 1
+            bytes += [UInt8](repeating: 0, count: rows * rowBytes / (shape[shape.count - 1] - 1))
+          }
+          return true
+        }))
+    #expect(misshapen?.subject == part.name && misshapen?.code == .mismatch)
+  }
+
+  @Test func `a shared expert that the configuration asks for is missed`() throws {
+    let altered = try AlteredModel(
+      "granite", tensors: { name, _, _, _ in !name.contains("shared_mlp") })
+    let error = refusal("granite", altered)
+    #expect(error?.code == .missing && error?.subject?.contains("layers.0.") == true)
+    let narrow = try AlteredModel("granite", config: { $0["shared_intermediate_size"] = 4 })
+    #expect(refusal("granite", narrow)?.subject == "shared_intermediate_size")
+  }
+
+  @Test(arguments: [
+    ("granite", "logits_scaling", "0"), ("granite", "residual_multiplier", "null"),
+    ("granite", "attention_multiplier", "\"1\""), ("ernie", "use_bias", "true"),
+    ("dots1", "sliding_window", "0"), ("phi", "lm_head_bias", "null"),
+  ])
+  func `a value that is not computed is named`(
+    variant: String, key: String, value: String
+  ) throws {
+    let parsed = try JSONSerialization.jsonObject(
+      with: Data(value.utf8), options: .fragmentsAllowed)
+    let altered = try AlteredModel(variant, config: { $0[key] = parsed })
+    #expect(refusal(variant, altered)?.subject == key)
+  }
+
+  @Test(arguments: [("rope_type", "yarn"), ("short_mscale", nil)])
+  func `Phi rotates by longrope with a multiplier, or not scaled`(
+    key: String, value: String?
+  ) throws {
+    let altered = try AlteredModel(
+      "phi",
+      config: { config in
+        var scaling = config["rope_parameters"] as? [String: Any] ?? [:]
+        scaling[key] = value
+        config["rope_parameters"] = scaling
+      })
+    #expect(refusal("phi", altered)?.subject == "rope_parameters." + key)
+  }
+
+  @Test(arguments: ["phi", "gguf-phi"])
+  func `Phi's sequences are no longer than its original context`(name: String) throws {
+    let model = try Variant(name).model
+    func run(_ length: Int) throws {
+      let ids = (0..<length).map { $0 % 20 }
+      try ForwardPass(model, sequences: [ids], threads: 1).finish()
+    }
+    try run(32)
+    let error = #expect(throws: RegateError.self) { try run(33) }
+    #expect(error?.description.contains("beyond 32 tokens") == true)
+  }
+
+  @Test func `layer_types says which layers of a dots1 have a window`() throws {
+    let variant = try Variant("dots1")
+    let altered = try AlteredModel(
+      "dots1",
+      config: {
+        $0["layer_types"] = nil
+        $0["max_window_layers"] = 1
+      })
+    let pass = try ForwardPass(try altered.model(), sequences: variant.sequences, threads: 1)
+    try pass.finish()
+    let logits = try pass.logits(at: Array(0..<variant.logits.rows))
+    #expect(logits.largestDifference(to: variant.logits) < VariantTests.logitTolerance)
+    let without = try AlteredModel("dots1", config: { $0["sliding_window"] = NSNull() })
+    #expect(refusal("dots1", without)?.subject == "layer_types")
+  }
+}
