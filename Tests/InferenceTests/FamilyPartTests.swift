@@ -6,6 +6,7 @@
 import ByteStorage
 import Foundation
 import Inference
+import Tensors
 import TestSupport
 import Testing
 
