@@ -15,10 +15,11 @@ struct Variant {
   static let names = [
     "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "glm4", "gguf-deepseek-v3-legacy",
     "gguf-deepseek-v3-split", "gguf-gpt-oss", "gguf-mixtral-llama3-tied",
-    "gguf-qwen2-shared-gate", "glm4-lite", "gpt-oss", "minimax", "mistral4", "mixtral-llama3-tied",
+    "gguf-qwen2-shared-gate", "gguf-qwen3-5", "glm4-lite", "gpt-oss", "minimax", "mistral4",
+    "mixtral-llama3-tied",
     "mixtral-window", "olmoe",
-    "qwen2-shared-gate",
-    "qwen3-fused-linear", "qwen3-yarn-dense",
+    "qwen2-shared-gate", "qwen3-5",
+    "qwen3-fused-linear", "qwen3-next", "qwen3-yarn-dense",
   ]
 
   let model: InferenceModel

@@ -73,7 +73,7 @@ package struct InferenceModel: Sendable {
   /// A norm over hidden states of a layer.
   func norm(_ name: WeightName, layer: Int) throws(RegateError) -> RMSNorm {
     RMSNorm(
-      weight: try weights.vector(name, layer: layer, count: hiddenSize), epsilon: epsilon)
+      weight: try weights.norm(name, layer: layer, count: hiddenSize), epsilon: epsilon)
   }
 
   private static func epsilon(
