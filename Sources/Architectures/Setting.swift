@@ -27,6 +27,7 @@ package enum SettingValue: Sendable, Equatable {
   case string(String)
   case integers([Int])
   case numbers([Double])
+  case flags([Bool])
   case null
   /// Of a kind that no key asks for; the text names the kind.
   case other(String)
@@ -39,6 +40,7 @@ package enum SettingValue: Sendable, Equatable {
     case .string(let value): "\"\(value)\""
     case .integers(let values): "[\(values.map(String.init).joined(separator: ", "))]"
     case .numbers(let values): "a list of \(values.count) numbers"
+    case .flags(let values): "[\(values.map(String.init).joined(separator: ", "))]"
     case .null: "null"
     case .other(let kind): kind
     }

@@ -141,6 +141,11 @@ package struct Settings {
     } ?? []
   }
 
+  /// A yes or no for each layer; nil where the value is something else.
+  package func flags(_ name: String) -> [Bool]? {
+    if case .flags(let values)? = lookUp(name) { values } else { nil }
+  }
+
   /// `count` numbers above 0 that must be there.
   package mutating func factors(
     _ name: String, count: Int
@@ -229,6 +234,8 @@ extension SettingValue {
       self = .string(string)
     } else if let integers = value.integers {
       self = .integers(integers)
+    } else if let flags = value.bools {
+      self = .flags(flags)
     } else {
       self = .other("an array")
     }

@@ -36,6 +36,15 @@ void rg_add_scaled(rg_path path, float *target, const float *source, float facto
   kernels(path)->add_scaled(target, source, factor, count);
 }
 
+void rg_add_products(
+    rg_path path, float *target, const float *source, const float *factors, size_t count) {
+  kernels(path)->add_products(target, source, factors, count);
+}
+
+void rg_sigmoid_product(rg_path path, float *values, const float *gate, size_t count) {
+  kernels(path)->sigmoid_product(values, gate, count);
+}
+
 float rg_max(rg_path path, const float *values, size_t count) {
   return kernels(path)->max(values, count);
 }

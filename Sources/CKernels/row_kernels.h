@@ -120,6 +120,16 @@ static void add_scaled_row(
   for (size_t i = 0; i < count; i++) target[i] += factor * source[i];
 }
 
+static void add_products_row(
+    float *restrict target, const float *restrict source, const float *restrict factors,
+    size_t count) {
+  for (size_t i = 0; i < count; i++) target[i] += source[i] * factors[i];
+}
+
+static void sigmoid_product(float *values, const float *gate, size_t count) {
+  for (size_t i = 0; i < count; i++) values[i] = values[i] / (1.0f + exp_value(-gate[i]));
+}
+
 // Sums over lanes in double: TERM is the i-th term.
 #define RG_SUM(TERM)                                          \
   double lane[lanes] = {0};                                   \
@@ -179,4 +189,4 @@ static void rotate_pairs_row(
 #define RG_ROW_KERNEL_SET                                                                        \
   { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
     sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
-    rotate_halves_row, rotate_pairs_row }
+    rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product }

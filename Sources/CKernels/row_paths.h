@@ -28,6 +28,10 @@ typedef struct {
   void (*rotate_pairs)(
       float *restrict values, const float *restrict cosine, const float *restrict sine,
       size_t half);
+  void (*add_products)(
+      float *restrict target, const float *restrict source, const float *restrict factors,
+      size_t count);
+  void (*sigmoid_product)(float *values, const float *gate, size_t count);
 } rg_row_kernel_set;
 
 extern const rg_row_kernel_set rg_baseline_row_kernels;

@@ -19,7 +19,7 @@ package enum GatedActivation: Sendable, Equatable {
 
 extension MatrixView {
   /// self = the activation of self, a gate projection's values, and `up` of the same shape.
-  func apply(_ activation: GatedActivation, up: MatrixView) {
+  package func apply(_ activation: GatedActivation, up: MatrixView) {
     switch activation {
     case .silu: multiplySiLU(by: up)
     case .clampedSwiGLU(let alpha, let limit):

@@ -55,6 +55,34 @@ extension MatrixView {
       rg_best_path(), base + target * stride, other.base + source * other.stride, factor, columns)
   }
 
+  /// Adds the rows of `other`, which has the same shape, value by value times `factors` of the same
+  /// shape, or times its one row.
+  package func add(_ other: MatrixView, times factors: MatrixView) {
+    precondition(rows == other.rows && columns == other.columns && columns == factors.columns)
+    precondition(factors.rows == rows || factors.rows == 1)
+    let step = factors.rows == 1 ? 0 : factors.stride
+    let path = rg_best_path()
+    unsafe forEachRow { row, index in
+      unsafe rg_add_products(
+        path, row, other.base + index * other.stride, factors.base + index * step, columns)
+    }
+  }
+
+  /// Every value becomes its exponential.
+  package func exponentiate() {
+    let path = rg_best_path()
+    unsafe forEachRow { row, _ in unsafe rg_exp(path, row, columns) }
+  }
+
+  /// Multiplies by the sigmoid of `gate`, which has the same shape; by its own it is silu.
+  package func multiply(bySigmoidOf gate: MatrixView) {
+    precondition(rows == gate.rows && columns == gate.columns)
+    let path = rg_best_path()
+    unsafe forEachRow { row, index in
+      unsafe rg_sigmoid_product(path, row, gate.base + index * gate.stride, columns)
+    }
+  }
+
   /// Multiplies every value by `factor`.
   package func multiply(by factor: Float) {
     let path = rg_best_path()

@@ -2,7 +2,7 @@
 //
 // Windows into shared float storage, so that a forward pass can work on heads, token blocks and
 // weight panels without copying them. Pointers stay in this file, `FloatStorage.swift`,
-// `PackedMatrix.swift` and `MatrixView+Rows.swift`.
+// `PackedMatrix.swift`, `MatrixView+Rows.swift` and `MatrixView+Triangular.swift`.
 //
 // SAFETY: a view is only made of the whole of its storage or of a part of another view, checked by
 // the subscript, so that every value that it has lies inside.

@@ -49,7 +49,7 @@ import Testing
   /// Which families the facts of `RuntimeTraits` that follow from others hold for.
   @Test func `what runtimes make of a family follows from how they read it`() {
     func names(_ holds: (Family) -> Bool) -> [String] { Family.all.filter(holds).map(\.name) }
-    #expect(names(\.llamaCppForcesNorm) == ["qwen3_moe", "qwen3_omni_moe"])
+    #expect(names(\.llamaCppForcesNorm) == ["qwen3_moe", "qwen3_next", "qwen3_omni_moe"])
     #expect(names(\.transformersIgnoresNorm) == ["deepseek_v2"])
     #expect(names(\.groupScoresDiffer) == ["deepseek_v2"])
     #expect(

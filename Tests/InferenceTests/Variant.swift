@@ -16,9 +16,9 @@ struct Variant {
     "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "dots1", "ernie", "glm4", "glm4-lite",
     "gguf-deepseek-v3-legacy", "gguf-deepseek-v3-split", "gguf-dots1", "gguf-ernie",
     "gguf-gpt-oss", "gguf-granite", "gguf-mixtral-llama3-tied", "gguf-phi",
-    "gguf-qwen2-shared-gate", "gpt-oss", "granite", "minimax", "mistral4", "mixtral-llama3-tied",
-    "mixtral-window", "olmoe", "phi", "qwen2-shared-gate", "qwen3-fused-linear",
-    "qwen3-yarn-dense",
+    "gguf-qwen2-shared-gate", "gguf-qwen3-5", "gpt-oss", "granite", "minimax", "mistral4",
+    "mixtral-llama3-tied", "mixtral-window", "olmoe", "phi", "qwen2-shared-gate", "qwen3-5",
+    "qwen3-fused-linear", "qwen3-next", "qwen3-yarn-dense",
   ]
 
   let model: InferenceModel

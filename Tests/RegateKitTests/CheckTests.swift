@@ -157,6 +157,15 @@ private func `check says what each runtime does with a checkpoint`(_ test: Case)
   #expect(levels[.mlx] == .refuses)
 }
 
+@Test func `a gate of the shared expert may have an outer dimension of 1 in GGUF`() throws {
+  let path = fixtures.appending(path: "variants/gguf-qwen2-shared-gate/model.gguf")
+    .path(percentEncoded: false)
+  let outcome = try Check.run(.init(checkpoint: path, runtimes: [.llamaCpp])).outcomes[0]
+  // The sample has no vocabulary, and so no embedding of the right shape.
+  let misshapen = outcome.findings.filter { $0.text.contains("is stored as") }.flatMap(\.names)
+  #expect(misshapen == ["token_embd.weight", "output.weight"])
+}
+
 @Test func `a sigmoid model without a gating key is caught`() throws {
   let directory = try TemporaryDirectory()
   let path = directory.path("model.gguf")

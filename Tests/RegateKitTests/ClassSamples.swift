@@ -365,6 +365,47 @@ extension ClassSample {
       mlp.shared_experts.up_proj.bias=8 mlp.shared_experts.up_proj.weight=8x32
       """),
     ClassSample(
+      "qwen3_next",
+      [
+        "num_experts": 4, "head_dim": 8, "shared_expert_intermediate_size": 16,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 6, "layer_types": ["linear_attention", "full_attention"],
+        "norm_topk_prob": true, "mlp_only_layers": [0],
+      ],
+      """
+      -: lm_head.weight=40x32 model.embed_tokens.weight=40x32 model.norm.weight=32 0:
+      linear_attn.A_log=4 linear_attn.conv1d.weight=56x1x4 linear_attn.dt_bias=4
+      linear_attn.in_proj_ba.weight=8x32 linear_attn.in_proj_qkvz.weight=80x32
+      linear_attn.norm.weight=6 linear_attn.out_proj.weight=32x24 mlp.down_proj.weight=32x24
+      mlp.gate_proj.weight=24x32 mlp.up_proj.weight=24x32 01: input_layernorm.weight=32
+      post_attention_layernorm.weight=32 1: mlp.experts.@.down_proj.weight=32x8 mlp.experts.@.gate_proj.weight=8x32
+      mlp.experts.@.up_proj.weight=8x32 mlp.gate.weight=4x32
+      mlp.shared_expert.down_proj.weight=32x16 mlp.shared_expert.gate_proj.weight=16x32
+      mlp.shared_expert.up_proj.weight=16x32 mlp.shared_expert_gate.weight=1x32
+      self_attn.k_norm.weight=8 self_attn.k_proj.weight=16x32 self_attn.o_proj.weight=32x32
+      self_attn.q_norm.weight=8 self_attn.q_proj.weight=64x32 self_attn.v_proj.weight=16x32
+      """),
+    ClassSample(
+      "qwen3_5_moe_text",
+      [
+        "num_experts": 4, "head_dim": 8, "shared_expert_intermediate_size": 16,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 6, "layer_types": ["linear_attention", "full_attention"],
+      ],
+      """
+      -: lm_head.weight=40x32 model.embed_tokens.weight=40x32 model.norm.weight=32 0:
+      linear_attn.A_log=4 linear_attn.conv1d.weight=56x1x4 linear_attn.dt_bias=4
+      linear_attn.in_proj_a.weight=4x32 linear_attn.in_proj_b.weight=4x32
+      linear_attn.in_proj_qkv.weight=56x32 linear_attn.in_proj_z.weight=24x32
+      linear_attn.norm.weight=6 linear_attn.out_proj.weight=32x24 01: input_layernorm.weight=32
+      mlp.experts.@.down_proj.weight=32x8 mlp.experts.@.gate_proj.weight=8x32
+      mlp.experts.@.up_proj.weight=8x32 mlp.gate.weight=4x32
+      mlp.shared_expert.down_proj.weight=32x16 mlp.shared_expert.gate_proj.weight=16x32
+      mlp.shared_expert.up_proj.weight=16x32 mlp.shared_expert_gate.weight=1x32
+      post_attention_layernorm.weight=32 1: self_attn.k_norm.weight=8 self_attn.k_proj.weight=16x32 self_attn.o_proj.weight=32x32
+      self_attn.q_norm.weight=8 self_attn.q_proj.weight=64x32 self_attn.v_proj.weight=16x32
+      """),
+    ClassSample(
       "dots1",
       [
         "first_k_dense_replace": 1, "n_group": 1, "n_routed_experts": 4, "n_shared_experts": 1,

@@ -26,7 +26,7 @@ private struct FormOutput {
   /// GGUF.
   static func all(_ folder: TemporaryDirectory) throws -> [FormOutput] {
     // Of a model inside another one, what classes make of it is not known.
-    let other = ["qwen3_vl_moe", "qwen3_omni_moe", "mistral4"]
+    let other = ["qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe", "mistral4"]
     let models = try Family.all.filter { !other.contains($0.name) }.map { family in
       let sample = try #require(
         ClassSample.all.first { family.huggingFace.modelTypes.contains($0.modelType) })

@@ -58,11 +58,14 @@ import Testing
         unsafe rg_softmax(path, &soft, 0.7, 3, count)
         let squares = unsafe rg_rms_norm(path, source, other, 1e-6, &norm, count)
         unsafe rg_add_scaled(path, &sum, other, 0.3, count)
+        var (products, sigmoid) = (source, source)
+        unsafe rg_add_products(path, &products, other, source, count)
+        unsafe rg_sigmoid_product(path, &sigmoid, other, count)
         var (halves, pairs) = (source, source)
         unsafe rg_rotate_halves(path, &halves, other, source, count / 2)
         unsafe rg_rotate_pairs(path, &pairs, other, source, count / 2)
         let floats =
-          unsafe exp + silu + clamped + soft + norm + sum + halves + pairs
+          unsafe exp + silu + clamped + soft + norm + sum + products + sigmoid + halves + pairs
           + [squares, rg_max(path, source, count)]
         return unsafe floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,
@@ -87,6 +90,12 @@ import Testing
     var silu = xf
     unsafe rg_silu_product(path, &silu, yf, count)
     #expect(isNear(silu, zip(x, y).map { $0 / (1 + exp(-$0)) * $1 }))
+    var products = xf
+    unsafe rg_add_products(path, &products, yf, xf, count)
+    #expect(isNear(products, zip(x, y).map { $0 + $0 * $1 }))
+    var sigmoid = xf
+    unsafe rg_sigmoid_product(path, &sigmoid, yf, count)
+    #expect(isNear(sigmoid, zip(x, y).map { $0 / (1 + exp(-$1)) }))
     var soft = xf
     unsafe rg_softmax(path, &soft, 0.5, -.infinity, count)
     let total = x.reduce(0) { $0 + exp(0.5 * $1) }
@@ -142,6 +151,14 @@ import Testing
 }
 
 @Suite("MatrixViews") struct MatrixViewTests {
+  @Test func `a triangular system is solved, whatever its upper part holds`() {
+    let l = MatrixView(
+      Matrix(rows: 3, columns: 4, values: [9, 7, 8, 0, 2, 9, 7, 0, -1, 3, 9, 0]))
+    let x = MatrixView(Matrix(rows: 3, columns: 2, values: [1, 2, 3, 5, 7, -4]))
+    x.solve(unitLower: l.columns(0..<3))
+    #expect(x.matrix.values == [1, 2, 1, 1, 5, -5])
+  }
+
   @Test func `products of windows agree with products of matrices`() {
     var generator = SeededGenerator(seed: 5)
     func matrix(_ rows: Int, _ columns: Int) -> Matrix {

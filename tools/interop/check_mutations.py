@@ -42,6 +42,9 @@ GROUPED = dict(vocab_size=40, hidden_size=32, intermediate_size=24, moe_intermed
 LATENT = GROUPED | dict(num_key_value_heads=4, n_routed_experts=8, n_shared_experts=2, first_k_dense_replace=1,
                         kv_lora_rank=12, q_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6)
 COUNTED = dict(n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1)
+DELTA = dict(num_experts=4, head_dim=8, shared_expert_intermediate_size=16, linear_num_key_heads=2,
+             linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=6,
+             layer_types=["linear_attention", "full_attention"])
 TYPES = {
     "mixtral": [GROUPED | dict(num_local_experts=4, head_dim=8)],
     "qwen3_moe": [GROUPED | dict(num_experts=4, head_dim=8, mlp_only_layers=[0]),
@@ -69,6 +72,8 @@ TYPES = {
     "minimax_m2": [GROUPED | dict(num_local_experts=4, head_dim=8)],
     "ernie4_5_moe": [{k: v for k, v in GROUPED.items() if k != "num_experts_per_tok"} | dict(
         moe_num_experts=4, moe_k=2, moe_num_shared_experts=1, use_bias=bias) for bias in (False, True)],
+    "qwen3_next": [GROUPED | DELTA | dict(norm_topk_prob=True, mlp_only_layers=[0])],
+    "qwen3_5_moe_text": [GROUPED | DELTA],
     "dots1": [GROUPED | COUNTED | dict(n_group=1, topk_group=1, moe_intermediate_size=8)],
 }
 # Written by transformers, of no class, or of generation only.

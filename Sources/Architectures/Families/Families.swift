@@ -7,7 +7,9 @@ extension Family {
   /// Every family, those with a prototype form first. Where a name is unknown and two are as near,
   /// the first one is suggested.
   package static let all: [Family] = [
-    .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .gptOSS, .deepseekV32, .glmDSA,
-    .mistral4, .qwen2, .qwen3VL, .qwen3Omni, .olmoe, .phi, .granite, .miniMaxM2, .ernie, .dots1,
+    .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .gptOSS, .qwen3Next, .deepseekV32,
+    .glmDSA,
+    .mistral4, .qwen35, .qwen2, .qwen3VL, .qwen3Omni, .olmoe, .phi, .granite,
+    .miniMaxM2, .ernie, .dots1,
   ]
 }

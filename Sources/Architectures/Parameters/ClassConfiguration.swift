@@ -110,6 +110,7 @@ package struct ClassConfiguration {
     if case .latent(let latent) = family.mixer, latent.indexer != nil {
       known = ["indexed_attention"]
     }
+    if case .hybrid = family.mixer { known = ["full_attention", "linear_attention"] }
     if let type = types.first(where: { !known.contains($0) }) {
       doubt("layer_types", "what \"\(type)\" does is not known")
     }
@@ -187,10 +188,7 @@ package struct ClassConfiguration {
 
   /// Attention other than latent.
   private var attention: GroupedQueryTraits? {
-    switch family.mixer {
-    case .latent: nil
-    case .groupedQuery(let traits): traits
-    }
+    family.mixer.groupedQuery
   }
 }
 

@@ -3,7 +3,13 @@
 import ByteStorage
 
 extension ClassParameters {
-  mutating func readAttention(_ prefix: String, layer: Int) throws(RegateError) {
+  mutating func readMixer(_ layerPrefix: String, layer: Int) throws(RegateError) {
+    if case .hybrid(let delta, _) = layout.family.mixer,
+      try !delta.attentionLayers(count: layout.layerCount, &settings, isGGUF: false)[layer]
+    {
+      return try readDelta(delta, layerPrefix + "linear_attn.")
+    }
+    let prefix = layerPrefix + "self_attn."
     let heads = try settings.required(
       Key("num_attention_heads", default: traits.defaults.heads), minimum: 1)
     switch layout.family.mixer {
@@ -12,7 +18,8 @@ extension ClassParameters {
       if let indexer = latent.indexer {
         try readIndexer(indexer, latent.sizes.queryRank, layer: layer, prefix)
       }
-    case .groupedQuery(let grouped): try readGrouped(grouped, heads: heads, prefix)
+    case .groupedQuery(let grouped), .hybrid(_, let grouped):
+      try readGrouped(grouped, heads: heads, prefix)
     }
   }
 
@@ -23,7 +30,8 @@ extension ClassParameters {
     let size = try settings.integer(attention.headSize, minimum: 1) ?? hidden / heads
     let inputs = try flag(attention.biases.key)
     let output = inputs && attention.biases.output
-    addLinear(prefix + "q_proj", heads * size, hidden, bias: inputs)
+    let queries = attention.gatesContext ? 2 * heads * size : heads * size
+    addLinear(prefix + "q_proj", queries, hidden, bias: inputs)
     addLinear(prefix + "k_proj", keyHeads * size, hidden, bias: inputs)
     addLinear(prefix + "v_proj", keyHeads * size, hidden, bias: inputs)
     addLinear(prefix + "o_proj", hidden, heads * size, bias: output)
@@ -39,6 +47,31 @@ extension ClassParameters {
     }
     add(prefix + "q_norm.weight", [widths.queries])
     add(prefix + "k_norm.weight", [widths.keys])
+  }
+
+  private mutating func readDelta(
+    _ delta: GatedDeltaTraits, _ prefix: String
+  ) throws(RegateError) {
+    let keyHeads = try settings.required(delta.keyHeads, minimum: 1)
+    let heads = try settings.required(delta.valueHeads, minimum: 1)
+    let keys = keyHeads * (try settings.required(delta.keySize, minimum: 1))
+    let size = try settings.required(delta.valueSize, minimum: 1)
+    let kernel = try settings.required(delta.kernel, minimum: 1)
+    let channels = 2 * keys + heads * size
+    if delta.joinsByKeyHead {
+      addLinear(prefix + "in_proj_qkvz", channels + heads * size, hidden)
+      addLinear(prefix + "in_proj_ba", 2 * heads, hidden)
+    } else {
+      addLinear(prefix + "in_proj_qkv", channels, hidden)
+      addLinear(prefix + "in_proj_z", heads * size, hidden)
+      addLinear(prefix + "in_proj_b", heads, hidden)
+      addLinear(prefix + "in_proj_a", heads, hidden)
+    }
+    add(prefix + "conv1d.weight", [channels, 1, kernel])
+    add(prefix + "dt_bias", [heads])
+    add(prefix + "A_log", [heads])
+    add(prefix + "norm.weight", [size])
+    addLinear(prefix + "out_proj", hidden, heads * size)
   }
 
   private mutating func readLatent(

@@ -81,7 +81,7 @@ package struct ClassParameters {
     let prefix = base + "layers.\(index)."
     addNorm(prefix + "input_layernorm", hidden)
     addNorm(prefix + "post_attention_layernorm", hidden)
-    try readAttention(prefix + "self_attn.", layer: index)
+    try readMixer(prefix, layer: index)
     guard let layer = layout.layers.first(where: { $0.index == index }) else {
       return try readDense(prefix + "mlp.")
     }

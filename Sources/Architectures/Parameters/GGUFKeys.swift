@@ -78,6 +78,7 @@ extension GGUFKeyType {
       true
     case (.u32PerLayer, .array(.uint32(let values))): values.count == layers
     case (.u32PerLayer, .array(.int32(let values))): values.count == layers
+    case (.sections, .array(.int32(let values))): values.count == 4
     default: false
     }
   }

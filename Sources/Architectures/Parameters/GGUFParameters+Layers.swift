@@ -8,7 +8,8 @@ extension GGUFParameters {
     let size = made.headsAreRotated ? sizes.rotated : sizes.keySize
     let queries = made.queriesAreHidden ? hidden : sizes.heads * size
     let keys = (made.keysHaveAllHeads ? sizes.heads : sizes.keyHeads) * size
-    addInputs(prefix, queries: queries, keys: keys, isOptional: isOptional)
+    let gates = layout.family.mixer.groupedQuery?.gatesContext == true ? queries : 0
+    addInputs(prefix, queries: queries + gates, keys: keys, isOptional: isOptional)
     addMatrix(prefix + "attn_output", hidden, queries, isOptional: isOptional)
     add(prefix + "attn_output.bias", [hidden], made.outputProjectionBias, isOptional: isOptional)
     if made.sinks { add(prefix + "attn_sinks.weight", [sizes.heads]) }
@@ -41,6 +42,25 @@ extension GGUFParameters {
       add(prefix + "attn_qkv.bias", [queries + 2 * keys], isOptional: true)
       addScales(prefix + "attn_qkv")
     }
+  }
+
+  /// Of llama.cpp's two forms of the inputs, the older one joins them with the gates.
+  mutating func readDelta(_ delta: GatedDeltaTraits, _ prefix: String) {
+    let (heads, values) = (sizes.deltaHeads, sizes.deltaHeads * sizes.deltaSize)
+    let channels = 2 * sizes.deltaKeyHeads * sizes.deltaSize + values
+    let inputs = Parameter.Piece(prefix + "attn_qkv.weight", [channels, hidden])
+    let gates = Parameter.Piece(prefix + "attn_gate.weight", [values, hidden])
+    let joined = Parameter.Piece(prefix + "ssm_in.weight", [channels + values, hidden])
+    add(
+      delta.joinsByKeyHead ? [[inputs, gates], [joined]] : [[inputs, gates]], isOptional: false)
+    add(prefix + "ssm_conv1d.weight", [channels, sizes.deltaKernel])
+    add(prefix + "ssm_dt.bias", [heads])
+    add(prefix + "ssm_a", [heads])
+    let rates =
+      delta.joinsByKeyHead ? [("ssm_ba", 2 * heads)] : [("ssm_beta", heads), ("ssm_alpha", heads)]
+    for (stem, rows) in rates { add("\(prefix)\(stem).weight", [rows, hidden]) }
+    add(prefix + "ssm_norm.weight", [sizes.deltaSize])
+    addMatrix(prefix + "ssm_out", hidden, values)
   }
 
   mutating func readLatent(_ prefix: String, isOptional: Bool) {

@@ -14,6 +14,8 @@ package struct GGUFParameters {
   var settings: Settings
   private(set) var parameters: [Parameter] = []
   let sizes: GGUFSizes
+  /// Layers without attention.
+  private var recurs: Set<Int> = []
 
   var made: GGUFClassTraits { layout.family.gguf.made }
   var hidden: Int { layout.hiddenSize }
@@ -33,6 +35,10 @@ package struct GGUFParameters {
     self.checkpoint = checkpoint
     var settings = Settings(gguf: checkpoint)
     sizes = try GGUFSizes(layout, &settings, vocabulary: Self.vocabulary(checkpoint))
+    if case .hybrid(let delta, _) = layout.family.mixer {
+      let attends = try delta.attentionLayers(count: layout.layerCount, &settings, isGGUF: true)
+      recurs = Set(attends.indices.filter { !attends[$0] })
+    }
     self.settings = settings
   }
 
@@ -97,10 +103,10 @@ package struct GGUFParameters {
     let prefix = "blk.\(index)."
     addNorm(prefix + "attn_norm", isOptional: isOptional)
     addNorm(prefix + layout.family.gguf.feedForwardNorm, isOptional: isOptional)
-    if case .latent = layout.family.mixer {
-      readLatent(prefix, isOptional: isOptional)
-    } else {
-      readAttention(prefix, isOptional: isOptional)
+    switch layout.family.mixer {
+    case .latent: readLatent(prefix, isOptional: isOptional)
+    case .hybrid(let delta, _) where recurs.contains(index): readDelta(delta, prefix)
+    default: readAttention(prefix, isOptional: isOptional)
     }
     if made.hasDenseLayers, index < sizes.denseLayers {
       addMatrix(prefix + "ffn_gate", sizes.denseWidth, hidden, isOptional: isOptional)

@@ -26,6 +26,11 @@ struct GGUFSizes {
   /// Of a sparse indexer.
   let indexerHeads: Int
   let indexerHeadSize: Int
+  /// Of gated delta nets.
+  let deltaHeads: Int
+  let deltaKeyHeads: Int
+  let deltaSize: Int
+  let deltaKernel: Int
   /// The sizes of heads after expansion, where the file's matrices are split by head.
   let split: (key: Int, value: Int)?
 
@@ -62,6 +67,10 @@ struct GGUFSizes {
     keyRank = try count("attention.kv_lora_rank")
     indexerHeads = try count("attention.indexer.head_count")
     indexerHeadSize = try count("attention.indexer.key_length")
+    deltaHeads = try count("ssm.time_step_rank")
+    deltaKeyHeads = try count("ssm.group_count")
+    deltaSize = try count("ssm.state_size")
+    deltaKernel = try count("ssm.conv_kernel")
     let expanded = (
       key: try count("attention.key_length_mla"), value: try count("attention.value_length_mla")
     )

@@ -44,7 +44,7 @@ package struct ParameterComparison: Sendable {
         continue
       }
       used.insert(piece.name)
-      if tensor.shape != piece.shape {
+      if !checkpoint.holds(tensor.shape, as: piece.shape) {
         mismatched.append(
           Mismatch(name: piece.name, stored: tensor.shape, expected: piece.shape))
       }
@@ -54,4 +54,10 @@ package struct ParameterComparison: Sendable {
 
 extension Checkpoint {
   fileprivate func has(_ name: String) -> Bool { tensors[name] != nil }
+
+  /// ggml's shapes have four dimensions, the outer ones 1 where fewer are stored.
+  fileprivate func holds(_ stored: [Int], as shape: [Int]) -> Bool {
+    guard container == .gguf else { return stored == shape }
+    return stored.drop { $0 == 1 } == shape.drop { $0 == 1 }
+  }
 }

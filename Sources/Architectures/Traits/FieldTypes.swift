@@ -75,6 +75,13 @@ extension [String: FieldTypes] {
     "use_sliding_window": .flag,
   ]
 
+  /// Gated delta nets.
+  static let delta: Self = [
+    "attention_bias": .flag, "linear_conv_kernel_dim": .integer, "linear_key_head_dim": .integer,
+    "linear_num_key_heads": .integer, "linear_num_value_heads": .integer,
+    "linear_value_head_dim": .integer, "shared_expert_intermediate_size": .integer,
+  ]
+
   /// The same with these keys too.
   func adding(_ more: Self) -> Self { merging(more) { _, new in new } }
 }

@@ -73,6 +73,8 @@ enum GGUFKeyType: String, Sendable {
   case u32, f32, bool, string = "str"
   /// One value, or one for each layer.
   case u32PerLayer = "u32 or an array"
+  /// How many of the rotated pairs each of four positions has.
+  case sections = "an array of four i32"
 }
 
 extension [String: GGUFKeyType] {
@@ -80,6 +82,12 @@ extension [String: GGUFKeyType] {
   static let indexer: Self = [
     "attention.indexer.head_count": .u32, "attention.indexer.key_length": .u32,
     "attention.indexer.top_k": .u32,
+  ]
+
+  /// Gated delta nets.
+  static let delta: Self = [
+    "ssm.conv_kernel": .u32, "ssm.inner_size": .u32, "ssm.state_size": .u32,
+    "ssm.time_step_rank": .u32, "ssm.group_count": .u32,
   ]
 
   /// How chosen experts are weighed, and how many layers come before them.

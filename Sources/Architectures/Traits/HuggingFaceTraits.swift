@@ -25,6 +25,8 @@ package struct HuggingFaceTraits: Sendable {
   package var transposesExperts = false
   /// Rows of fused gate and up take turns, gate first, instead of gate rows before up rows.
   package var interleavesGateUp = false
+  /// Norms of hidden states, queries and keys are stored less 1.
+  package var centresNorms = false
   package var selectionBias: BiasSupport = .ignored
   package var routing: RoutingTraits
   /// Nil: there are no such factors.

@@ -7,6 +7,16 @@
 package enum MixerTraits: Sendable {
   case groupedQuery(GroupedQueryTraits)
   case latent(LatentAttentionTraits)
+  /// Gated delta nets, and attention on the layers that `layer_types` names, or on every n-th.
+  case hybrid(GatedDeltaTraits, GroupedQueryTraits)
+
+  /// Attention with shared key heads, on all layers or some.
+  package var groupedQuery: GroupedQueryTraits? {
+    switch self {
+    case .groupedQuery(let traits), .hybrid(_, let traits): traits
+    case .latent: nil
+    }
+  }
 }
 
 /// Attention in which query heads share key and value heads.
@@ -46,6 +56,8 @@ package struct GroupedQueryTraits: Sendable {
   package var norm = QueryKeyNorm.none
   package var biases = ProjectionBiases()
   package var window = SlidingWindow.none
+  /// Each head's query rows are followed by as many of a gate, whose sigmoid weighs its context.
+  package var gatesContext = false
   /// A learned sink for each query head takes part in its softmax.
   package var sinks = false
   package var rope = RopeTraits()
@@ -107,6 +119,8 @@ package struct RopeTraits: Sendable {
   package var interleaved = Switch.fixed(false)
   /// The same in GGUF files, whose converter may have moved the rows.
   package var ggufInterleaved = false
+  /// llama.cpp turns pairs by one of four positions, the last of which is always 0 in text.
+  package var ggufSections = false
   /// llama.cpp stops where `rope.dimension_count` is not the key length.
   package var ggufRotatesWholeHeads = false
   package var defaultTheta = 10_000.0

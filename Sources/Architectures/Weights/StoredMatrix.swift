@@ -93,6 +93,17 @@ package struct StoredMatrix: Sendable {
     try packed(rows: 0..<rows, threads: threads)
   }
 
+  /// The rows of these numbers, in their order, ready for products.
+  package func packed(rows indices: [Int32], threads: Int) throws(RegateError) -> PackedMatrix {
+    let result = PackedMatrix(rows: indices.count, columns: columns, precision: precision)
+    try forEachTask(0..<indices.count, threads: threads) { (part, _) throws(RegateError) in
+      try result.write(part) { (panel) throws(RegateError) in
+        try gather(indices[part], into: panel)
+      }
+    }
+    return result
+  }
+
   /// All rows, decoded; threads share out blocks of them.
   package func panel(threads: Int) throws(RegateError) -> MatrixView {
     let result = MatrixView(rows: rows, columns: columns)

@@ -33,6 +33,13 @@ float rg_rms_norm(
 /// target[i] += factor * source[i].
 void rg_add_scaled(rg_path path, float *target, const float *source, float factor, size_t count);
 
+/// target[i] += source[i] * factors[i].
+void rg_add_products(
+    rg_path path, float *target, const float *source, const float *factors, size_t count);
+
+/// values[i] = values[i] / (1 + exp(-gate[i])); `gate` may be `values`.
+void rg_sigmoid_product(rg_path path, float *values, const float *gate, size_t count);
+
 /// The largest value; -infinity for none. NaN is passed over.
 float rg_max(rg_path path, const float *values, size_t count);
 

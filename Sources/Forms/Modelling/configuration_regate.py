@@ -200,6 +200,20 @@ if TRANSFORMERS_5 and hasattr(transformers, "GptOssConfig"):
             return RoutingRule(self.num_local_experts, self.num_experts_per_tok, of_chosen=True)
 
 
+if TRANSFORMERS_5 and hasattr(transformers, "Qwen3NextConfig"):
+
+    class RegateQwen3NextConfig(transformers.Qwen3NextConfig):
+        model_type = "regate_qwen3_next"
+
+        def __init__(self, **keys):
+            super().__init__(**prepared(keys, "num_experts"))
+
+        def routing_rule(self):
+            return RoutingRule(
+                self.num_experts, self.num_experts_per_tok, normalise=self.norm_topk_prob
+            )
+
+
 # By the name that transformers gives the family.
 CONFIGURATIONS = {
     name.removeprefix("Regate").removesuffix("Config"): value

@@ -27,16 +27,19 @@ extension GroupedQueryAttention {
       input = try Projections(mixer, layer: layer, reader, threads: threads)
       norms = try HeadNorms(mixer, layer: layer, reader)
       output = try OutputProjection(
-        mixer.shape, hidden: mixer.hiddenSize, bias: mixer.outputBias, layer: layer, reader,
-        threads: threads)
+        .output, width: mixer.shape.context, hidden: mixer.hiddenSize, bias: mixer.outputBias,
+        layer: layer, reader, threads: threads)
       sinks =
-        mixer.hasSinks ? try reader.sinks(layer: layer, heads: mixer.shape.heads) : nil
+        mixer.hasSinks
+        ? try reader.plainVector(
+          .sinks, layer: layer, count: mixer.shape.heads, ggufSuffix: "weight") : nil
     }
   }
 
   struct Group: AttentionGroup {
     let tokens: Range<Int>
     let queries: MatrixView
+    let gates: MatrixView?
     /// [tokens, keyHeads · key size], [tokens, keyHeads · value size].
     let keys: MatrixView
     let values: MatrixView
@@ -48,16 +51,20 @@ extension GroupedQueryAttention {
     /// [heads · size, H], [keyHeads · size, H] twice.
     let query: PackedMatrix, key: PackedMatrix, value: PackedMatrix
     let queryBias: [Float]?, keyBias: [Float]?, valueBias: [Float]?
+    /// [heads · size, H], where contexts have gates.
+    let gate: PackedMatrix?
+    let gateBias: [Float]?
 
     init(
       _ mixer: GroupedQueryAttention, layer: Int, _ reader: WeightReader, threads: Int
     ) throws(RegateError) {
       let (shape, hidden) = (mixer.shape, mixer.hiddenSize)
-      let (queries, keys) = (shape.queries, shape.keys)
+      let (queries, keys) = (mixer.queryRows, shape.keys)
+      let (queryBias, stored): ([Float]?, StoredMatrix)
       if reader.has(.queryKeyValue, layer: layer) {
         let all = try reader.stored(
           .queryKeyValue, layer: layer, rows: queries + 2 * keys, columns: hidden)
-        query = try all.packed(rows: 0..<queries, threads: threads)
+        stored = all
         key = try all.packed(rows: queries..<queries + keys, threads: threads)
         value = try all.packed(rows: queries + keys..<queries + 2 * keys, threads: threads)
         let bias = try reader.bias(
@@ -66,8 +73,7 @@ extension GroupedQueryAttention {
         keyBias = bias.map { Array($0[queries..<queries + keys]) }
         valueBias = bias.map { Array($0[(queries + keys)...]) }
       } else {
-        query = try reader.matrix(
-          .query, layer: layer, rows: queries, columns: hidden, threads: threads)
+        stored = try reader.stored(.query, layer: layer, rows: queries, columns: hidden)
         key = try reader.matrix(.key, layer: layer, rows: keys, columns: hidden, threads: threads)
         value = try reader.matrix(
           .value, layer: layer, rows: keys, columns: hidden, threads: threads)
@@ -75,6 +81,24 @@ extension GroupedQueryAttention {
         keyBias = try reader.bias(.key, layer: layer, count: keys, mixer.biases)
         valueBias = try reader.bias(.value, layer: layer, count: keys, mixer.biases)
       }
+      guard mixer.gatesContext else {
+        query = try stored.packed(rows: 0..<queries, threads: threads)
+        self.queryBias = queryBias
+        (gate, gateBias) = (nil, nil)
+        return
+      }
+      let rows = Self.gatedRows(shape)
+      query = try stored.packed(rows: rows.queries, threads: threads)
+      gate = try stored.packed(rows: rows.gates, threads: threads)
+      self.queryBias = queryBias.map { bias in rows.queries.map { bias[Int($0)] } }
+      gateBias = queryBias.map { bias in rows.gates.map { bias[Int($0)] } }
+    }
+
+    /// The rows of queries and gates, which take turns head by head.
+    private static func gatedRows(_ shape: AttentionShape) -> (queries: [Int32], gates: [Int32]) {
+      let size = shape.keySize
+      let queries = (0..<shape.queries).map { Int32($0 / size * 2 * size + $0 % size) }
+      return (queries, queries.map { $0 + Int32(size) })
     }
   }
 
@@ -94,8 +118,8 @@ extension GroupedQueryAttention {
       case .perHead: widths = (shape.keySize, shape.keySize)
       case .wholeWidth: widths = (shape.queries, shape.keys)
       }
-      query = try reader.vector(.queryNorm, layer: layer, count: widths.query)
-      key = try reader.vector(.keyNorm, layer: layer, count: widths.key)
+      query = try reader.norm(.queryNorm, layer: layer, count: widths.query)
+      key = try reader.norm(.keyNorm, layer: layer, count: widths.key)
     }
   }
 }
@@ -104,6 +128,7 @@ extension GroupedQueryAttention.Layer {
   func makeGroup(_ tokens: Range<Int>) -> GroupedQueryAttention.Group {
     GroupedQueryAttention.Group(
       tokens: tokens, queries: MatrixView(rows: tokens.count, columns: shape.queries),
+      gates: mixer.gatesContext ? MatrixView(rows: tokens.count, columns: shape.queries) : nil,
       keys: MatrixView(rows: tokens.count, columns: shape.keys),
       values: MatrixView(rows: tokens.count, columns: shape.keyHeads * shape.valueSize))
   }
@@ -112,11 +137,14 @@ extension GroupedQueryAttention.Layer {
     _ inputs: MatrixView, _ rows: Range<Int>, positions: ArraySlice<Int32>,
     _ group: GroupedQueryAttention.Group
   ) {
-    let parts = [
+    var parts = [
       (group.queries[rows], input.query, input.queryBias),
       (group.keys[rows], input.key, input.keyBias),
       (group.values[rows], input.value, input.valueBias),
     ]
+    if let gates = group.gates, let gate = input.gate {
+      parts.append((gates[rows], gate, input.gateBias))
+    }
     for (target, weight, bias) in parts {
       target.multiply(inputs, transposed: weight)
       if let bias { target.add(toEachRow: bias) }

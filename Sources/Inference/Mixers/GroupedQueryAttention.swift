@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Attention whose query heads share key and value heads: plain, windowed, with norms over queries
-// and keys. Its weights and their use are in +Layer.
+// and keys, with gates over its context. Its weights and their use are in +Layer.
 
 import Architectures
 import ByteStorage
@@ -27,19 +27,23 @@ struct GroupedQueryAttention: TokenMixer {
   let epsilon: Float
   let biases: Presence
   let outputBias: Presence
+  let gatesContext: Bool
   let hasSinks: Bool
 
-  /// Queries, keys and values; the context takes the queries' place.
-  var floatsPerToken: Int { shape.queries + shape.keys + shape.keyHeads * shape.valueSize }
+  /// Rows of the query matrix: each head's are followed by those of its gate, if it has one.
+  var queryRows: Int { gatesContext ? 2 * shape.queries : shape.queries }
+
+  /// Queries and gates, keys and values; the context takes the queries' place.
+  var floatsPerToken: Int { queryRows + shape.keys + shape.keyHeads * shape.valueSize }
 
   func bufferBytes(tokens: Int) -> Int {
-    AttentionBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
+    MixerBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
   }
 
   func weightBytes(layer: Int, in reader: WeightReader) -> Int {
     reader.bytes(
       of: [
-        (.output, hiddenSize, shape.context), (.query, shape.queries, hiddenSize),
+        (.output, hiddenSize, shape.context), (.query, queryRows, hiddenSize),
         (.key, shape.keys, hiddenSize), (.value, shape.keyHeads * shape.valueSize, hiddenSize),
       ], layer: layer)
   }
@@ -77,7 +81,7 @@ extension GroupedQueryAttention {
           heads: heads, keyHeads: keyHeads, keySize: size, valueSize: size,
           scale: scale, window: window),
         rope: rope, norm: norm, epsilon: source.epsilon, biases: biases, outputBias: outputBias,
-        hasSinks: traits.sinks)
+        gatesContext: traits.gatesContext, hasSinks: traits.sinks)
     }
   }
 

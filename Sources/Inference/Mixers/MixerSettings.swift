@@ -63,6 +63,19 @@ extension MixerTraits {
     switch self {
     case .groupedQuery(let traits): try GroupedQueryAttention.layers(traits, &source)
     case .latent(let traits): try MultiHeadLatentAttention.layers(traits, &source)
+    case .hybrid(let delta, let attention): try hybrid(delta, attention, &source)
+    }
+  }
+
+  private func hybrid(
+    _ delta: GatedDeltaTraits, _ attention: GroupedQueryTraits, _ source: inout MixerSettings
+  ) throws(RegateError) -> [any TokenMixer] {
+    let attends = try delta.attentionLayers(
+      count: source.layerCount, &source.settings, isGGUF: source.isGGUF)
+    let attention = try GroupedQueryAttention.layers(attention, &source)
+    let net = try GatedDeltaNet(delta, &source)
+    return zip(attends, attention).map { attends, attention -> any TokenMixer in
+      attends ? attention : net
     }
   }
 }

@@ -25,8 +25,8 @@ extension MultiHeadLatentAttention {
       self.rope = rope
       input = try Projections(mixer, layer: layer, reader, threads: threads)
       output = try OutputProjection(
-        mixer.shape, hidden: mixer.hiddenSize, bias: mixer.outputBias, layer: layer, reader,
-        threads: threads)
+        .output, width: mixer.shape.context, hidden: mixer.hiddenSize, bias: mixer.outputBias,
+        layer: layer, reader, threads: threads)
     }
   }
 
@@ -38,6 +38,7 @@ extension MultiHeadLatentAttention {
     /// The rotated key of all heads [tokens, rotated].
     let sharedKeys: MatrixView
     let context: MatrixView
+    var gates: MatrixView? { nil }
   }
 
   private struct Projections: Sendable {

@@ -34,7 +34,7 @@ struct MultiHeadLatentAttention: TokenMixer {
   }
 
   func bufferBytes(tokens: Int) -> Int {
-    AttentionBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
+    MixerBlocks.bytes(tokens: tokens, floatsPerToken: floatsPerToken)
   }
 
   func weightBytes(layer: Int, in reader: WeightReader) -> Int {

@@ -106,12 +106,31 @@ extension Rope {
       throw settings.mismatch(
         key.names[0], "is \(dimensions), expected \(headSize), without which llama.cpp stops")
     }
+    if traits.ggufSections { try checkSections(&settings, pairs: dimensions / 2) }
     if let divisors, divisors.values.count != dimensions / 2 {
       throw settings.mismatch(
         key.names[0],
         "is \(dimensions), but \(divisors.name).weight has \(divisors.values.count) values")
     }
     return dimensions
+  }
+
+  /// Pairs take the first three positions by turns, each as many times as its section says.
+  private static func checkSections(
+    _ settings: inout Settings, pairs: Int
+  ) throws(RegateError) {
+    let key = Key<Int>("rope.dimension_sections", default: nil)
+    guard case .each(let sections)? = try settings.perLayer(key) else {
+      throw settings.missing(key)
+    }
+    let total = sections.reduce(0, +)
+    guard sections.count == 4, total > 0,
+      (0..<pairs).allSatisfy({ $0 % total < 3 * sections[$0 % total % 3] })
+    else {
+      throw settings.mismatch(
+        key.names[0],
+        "is \(sections), which leaves some of the \(pairs) rotated pairs without a position")
+    }
   }
 
   private static func ggufQueryGrowth(

@@ -47,7 +47,7 @@ extension InferenceModel {
   /// A norm over hidden states of a layer.
   func norm(_ name: WeightName, layer: Int) throws(RegateError) -> HiddenNorm {
     norm(
-      try weights.vector(name, layer: layer, count: hiddenSize),
+      try weights.norm(name, layer: layer, count: hiddenSize),
       try weights.bias(name, layer: layer, count: hiddenSize, normBias))
   }
 

@@ -74,7 +74,9 @@ package struct NonFiniteSearch: Sendable {
     let word = checkpoint.container == .gguf ? "blk" : "layers"
     let prefix = "\(layout.prefix)\(word).\(layer)."
     return checkpoint.tensors.values.filter {
-      $0.name.hasPrefix(prefix) && $0.name.dropFirst(prefix.count).contains("attn") == inAttention
+      guard $0.name.hasPrefix(prefix) else { return false }
+      let name = $0.name.dropFirst(prefix.count)
+      return (name.contains("attn") || name.hasPrefix("ssm_")) == inAttention
     }.map { ($0, 0..<$0.elementCount) }
   }
 }

@@ -18,6 +18,11 @@ enum WeightName: CaseIterable {
   case queryDown, queryDownNorm, queryUp, keyValueDown, keyValueDownNorm, keyValueUp
   /// The two halves of `keyValueUp` (GGUF); keys transposed per head.
   case keyUp, valueUp
+  /// Gated delta nets: queries, keys, values and gates in one matrix, or the first three apart from
+  /// the gates; strengths and decays in one, or apart; what decays are made with.
+  case deltaJoined, deltaInputs, deltaGate
+  case deltaRates, deltaStrength, deltaDecay
+  case convolution, decayScale, decayBias, deltaNorm, deltaOutput
   case gate, up, down
   case sharedGate, sharedUp, sharedDown
   /// Rows of gate, then of up, in one matrix (Granite).
@@ -44,6 +49,17 @@ enum WeightName: CaseIterable {
     case .keyValueDown: ["self_attn.kv_a_proj_with_mqa"]
     case .keyValueDownNorm: ["self_attn.kv_a_layernorm"]
     case .keyValueUp: ["self_attn.kv_b_proj"]
+    case .deltaJoined: ["linear_attn.in_proj_qkvz"]
+    case .deltaInputs: ["linear_attn.in_proj_qkv"]
+    case .deltaGate: ["linear_attn.in_proj_z"]
+    case .deltaRates: ["linear_attn.in_proj_ba"]
+    case .deltaStrength: ["linear_attn.in_proj_b"]
+    case .deltaDecay: ["linear_attn.in_proj_a"]
+    case .convolution: ["linear_attn.conv1d"]
+    case .decayScale: ["linear_attn.A_log"]
+    case .decayBias: ["linear_attn.dt_bias"]
+    case .deltaNorm: ["linear_attn.norm"]
+    case .deltaOutput: ["linear_attn.out_proj"]
     case .gate: ["mlp.gate_proj"]
     case .up: ["mlp.up_proj"]
     case .down: ["mlp.down_proj"]
@@ -80,6 +96,18 @@ enum WeightName: CaseIterable {
     case .keyValueUp: "attn_kv_b"
     case .keyUp: "attn_k_b"
     case .valueUp: "attn_v_b"
+    // Of files from before the converter took it apart.
+    case .deltaJoined: "ssm_in"
+    case .deltaInputs: "attn_qkv"
+    case .deltaGate: "attn_gate"
+    case .deltaRates: "ssm_ba"
+    case .deltaStrength: "ssm_beta"
+    case .deltaDecay: "ssm_alpha"
+    case .convolution: "ssm_conv1d"
+    case .decayScale: "ssm_a"
+    case .decayBias: "ssm_dt"
+    case .deltaNorm: "ssm_norm"
+    case .deltaOutput: "ssm_out"
     case .gate: "ffn_gate"
     case .up: "ffn_up"
     case .down: "ffn_down"

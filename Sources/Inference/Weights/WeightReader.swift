@@ -116,7 +116,17 @@ package struct WeightReader: Sendable {
     return values
   }
 
-  /// A norm's weight.
+  /// What a norm of hidden states, queries or keys multiplies by.
+  func norm(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float] {
+    centred(try vector(name, layer: layer, count: count))
+  }
+
+  /// The weights of norms that may be stored less 1.
+  private func centred(_ weights: [Float]) -> [Float] {
+    !isGGUF && layout.family.huggingFace.centresNorms ? weights.map { 1 + $0 } : weights
+  }
+
+  /// The weight as it is stored.
   func vector(_ name: WeightName, layer: Int, count: Int) throws(RegateError) -> [Float] {
     try floats(try required(name, layer: layer, shapes: [[count], [1, count]]))
   }
@@ -131,24 +141,26 @@ package struct WeightReader: Sendable {
   private func bias(
     _ modules: [String], count: Int, _ presence: Presence
   ) throws(RegateError) -> [Float]? {
-    guard presence != .absent else { return nil }
-    return try vector(modules.map { $0 + ".bias" }, suffix: "bias", count: count, presence)
+    let names = modules.map { $0 + ".bias" }
+    let isThere = names.contains { checkpoint.tensors[$0] != nil }
+    guard presence == .required || presence == .optional && isThere else { return nil }
+    return try vector(names, suffix: "bias", count: count)
   }
 
-  /// The attention sinks of the query heads.
-  func sinks(layer: Int, heads: Int) throws(RegateError) -> [Float]? {
-    let suffix = isGGUF ? "weight" : ""
-    return try vector(
-      stems(.sinks, layer: layer).map { isGGUF ? "\($0).\(suffix)" : $0 }, suffix: suffix,
-      count: heads, .required)
+  /// A vector whose name has no suffix in safetensors files, and `ggufSuffix` or none in GGUF files.
+  func plainVector(
+    _ name: WeightName, layer: Int, count: Int, ggufSuffix: String = ""
+  ) throws(RegateError) -> [Float] {
+    let suffix = isGGUF ? ggufSuffix : ""
+    let names = stems(name, layer: layer).map { suffix.isEmpty ? $0 : "\($0).\(suffix)" }
+    return try vector(names, suffix: suffix, count: count)
   }
 
   /// The tensor of the first of `names` that there is.
   private func vector(
-    _ names: [String], suffix: String, count: Int, _ presence: Presence
-  ) throws(RegateError) -> [Float]? {
+    _ names: [String], suffix: String, count: Int
+  ) throws(RegateError) -> [Float] {
     guard let tensor = names.lazy.compactMap({ checkpoint.tensors[$0] }).first else {
-      if presence == .optional { return nil }
       throw missing(names.first ?? "layer tensor")
     }
     let weight = try StoredWeight(
@@ -176,6 +188,16 @@ package struct WeightReader: Sendable {
     _ weight: StoredWeight, rows: Int, columns: Int
   ) throws(RegateError) -> StoredMatrix {
     try weight.matrix(rows: rows, columns: columns, in: checkpoint)
+  }
+
+  /// Each channel's factors of a causal convolution [channels, kernel], with a dimension of 1
+  /// between the two in safetensors files.
+  func convolution(
+    layer: Int, channels: Int, kernel: Int
+  ) throws(RegateError) -> StoredMatrix {
+    try stored(
+      .convolution, layer: layer, rows: channels, columns: kernel,
+      shape: isGGUF ? [channels, kernel] : [channels, 1, kernel])
   }
 
   /// The gate of the shared expert as a row [1,H]; GGUF files store it [H].
@@ -243,7 +265,7 @@ package struct WeightReader: Sendable {
     }
     try check(weight, [[layout.hiddenSize]])
     let bias = try bias([finalNormName], count: layout.hiddenSize, presence)
-    return (try floats(weight), bias)
+    return (centred(try floats(weight)), bias)
   }
 
   /// The bias [V] of the output head.
