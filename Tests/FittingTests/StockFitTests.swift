@@ -88,7 +88,7 @@ struct StockFitTests {
       for second in 0..<first {
         let square = zip(gate.row(first), gate.row(second))
           .reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-        #expect(square > 1e-4, "experts \(second) and \(first)")
+        #expect(square > 1e-6, "experts \(second) and \(first)")
       }
     }
   }
