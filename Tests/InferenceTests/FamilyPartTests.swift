@@ -65,7 +65,8 @@ import Testing
     let altered = try AlteredModel(
       "granite", tensors: { name, _, _, _ in !name.contains("shared_mlp") })
     let error = refusal("granite", altered)
-    #expect(error?.code == .missing && error?.subject?.contains("layers.0.") == true)
+    let input = "model.layers.0.shared_mlp.input_linear.weight"
+    #expect(error?.code == .missing && error?.subject == input)
     let narrow = try AlteredModel("granite", config: { $0["shared_intermediate_size"] = 4 })
     #expect(refusal("granite", narrow)?.subject == "shared_intermediate_size")
   }

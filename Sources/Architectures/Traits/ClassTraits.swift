@@ -5,7 +5,7 @@
 package struct ClassTraits: Sendable {
   /// Types of the keys that not every class has, or that have others here.
   var fields: [String: FieldTypes]
-  var shared = SharedParameters.none
+  package var shared = SharedParameters.none
   /// Whether dense layers have biases.
   var denseBiases: Key<Bool>?
   /// Whether the output matrix has a bias.
@@ -27,7 +27,7 @@ package struct ClassTraits: Sendable {
   var scaledRotationNeedsHeadSize = false
 
   /// How the class calls the shared experts.
-  enum SharedParameters: Sendable {
+  package enum SharedParameters: Sendable {
     case none
     /// As wide as `n_shared_experts` experts.
     case counted(String)

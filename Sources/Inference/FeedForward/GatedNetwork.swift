@@ -38,8 +38,8 @@ struct GatedNetwork {
       ? OutputGate(
         weight: try model.weights.sharedScale(layer: layer, hiddenSize: model.hiddenSize)) : nil
     let names: Names =
-      model.weights.has(.sharedGateUp, layer: layer)
-      ? (.sharedGateUp, .sharedGateUp, .sharedDown) : (.sharedGate, .sharedUp, .sharedDown)
+      model.weights.fusesShared
+      ? (.sharedGateUp, .sharedGateUp, .sharedOutput) : (.sharedGate, .sharedUp, .sharedDown)
     try self.init(model, layer: layer, names, outputGate: outputGate, threads: threads)
   }
 

@@ -25,8 +25,8 @@ enum WeightName: CaseIterable {
   case convolution, decayScale, decayBias, deltaNorm, deltaOutput
   case gate, up, down
   case sharedGate, sharedUp, sharedDown
-  /// Rows of gate, then of up, in one matrix (Granite).
-  case sharedGateUp
+  /// Rows of gate, then of up, in one matrix, and what goes with it (Granite).
+  case sharedGateUp, sharedOutput
   /// Weighs the shared expert (Qwen2-MoE).
   case sharedScale
 
@@ -66,11 +66,9 @@ enum WeightName: CaseIterable {
     case .sharedGate: ["mlp.shared_experts.gate_proj", "mlp.shared_expert.gate_proj"]
     case .sharedUp: ["mlp.shared_experts.up_proj", "mlp.shared_expert.up_proj"]
     case .sharedDown:
-      [
-        "mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj",
-        "shared_mlp.output_linear",
-      ]
+      ["mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj"]
     case .sharedGateUp: ["shared_mlp.input_linear"]
+    case .sharedOutput: ["shared_mlp.output_linear"]
     case .sharedScale: ["mlp.shared_expert_gate"]
     }
   }
@@ -114,7 +112,7 @@ enum WeightName: CaseIterable {
     case .sharedGate: "ffn_gate_shexp"
     case .sharedUp: "ffn_up_shexp"
     case .sharedDown: "ffn_down_shexp"
-    case .sharedGateUp: nil
+    case .sharedGateUp, .sharedOutput: nil
     case .sharedScale: "ffn_gate_inp_shexp"
     }
   }

@@ -218,9 +218,14 @@ package struct WeightReader: Sendable {
     return weight.shape[0]
   }
 
+  /// Whether shared experts have gate and up in one matrix.
+  var fusesShared: Bool {
+    if case .fused = layout.family.huggingFace.made.shared { !isGGUF } else { false }
+  }
+
   /// The width of a layer's shared experts.
   func sharedWidth(layer: Int) throws(RegateError) -> Int {
-    guard has(.sharedGateUp, layer: layer) else { return try rows(of: .sharedGate, layer: layer) }
+    guard fusesShared else { return try rows(of: .sharedGate, layer: layer) }
     let rows = try rows(of: .sharedGateUp, layer: layer)
     guard rows % 2 == 0 else {
       throw misshapen(
