@@ -154,7 +154,7 @@ func `a fit of the safetensors model gives its GGUF the same stock routers`(
 
 @Test(arguments: [Sample.mixtralByLayer, Sample.ggufDeepseek])
 func `a stock router is fitted and balances what any runtime computes`(_ sample: Sample) throws {
-  let bench = try Workbench(sample, tokens: 512)
+  let bench = try Workbench(sample, tokens: 1024)
   try bench.convert(to: "out") { $0.form = .stock }
   try bench.requireSameButRouters("out", maps: bench.claimedMaps("out"))
   let patched = try Model.open(bench.output("out"))
