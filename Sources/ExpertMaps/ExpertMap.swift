@@ -78,8 +78,8 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
     }
   }
 
-  /// The expert in each place. Loads of `runs` say what stays even on other texts, and what gains so
-  /// little that it is not worth writing.
+  /// The expert in each place. Loads of `runs` say what stays even on other texts, and what gains
+  /// so little that it is not worth writing.
   private static func order(
     _ load: [Int], _ runs: [[Int]]?, groups: Int, ranks: [Int]
   ) -> [Int] {

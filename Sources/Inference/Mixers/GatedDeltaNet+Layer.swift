@@ -89,8 +89,8 @@ extension GatedDeltaNet {
     }
   }
 
-  /// Rows of the matrix in which each key head has its query, its key, the values of its value heads
-  /// and their gates.
+  /// Rows of the matrix in which each key head has its query, its key, the values of its value
+  /// heads and their gates.
   private var joinedRows: (inputs: [Int32], gates: [Int32]) {
     let (width, values) = (2 * keySize + 2 * sharing * valueSize, sharing * valueSize)
     func rows(_ part: Range<Int>) -> [Int32] {

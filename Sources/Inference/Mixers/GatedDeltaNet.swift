@@ -2,8 +2,8 @@
 //
 // Linear attention by the gated delta rule, as Qwen has it: queries, keys and values pass a causal
 // convolution over the last tokens, queries and keys are brought to length 1, and outputs are
-// normalised and weighed by silu of a gate. Its weights and their use are in +Layer, the rule itself
-// in DeltaRule.
+// normalised and weighed by silu of a gate. Its weights and their use are in +Layer, the rule
+// itself in DeltaRule.
 
 import Architectures
 import ByteStorage

@@ -147,7 +147,7 @@ package struct WeightReader: Sendable {
     return try vector(names, suffix: "bias", count: count)
   }
 
-  /// A vector whose name has no suffix in safetensors files, and `ggufSuffix` or none in GGUF files.
+  /// A vector whose name has no suffix in safetensors files, and `ggufSuffix` or none in GGUF.
   func plainVector(
     _ name: WeightName, layer: Int, count: Int, ggufSuffix: String = ""
   ) throws(RegateError) -> [Float] {
