@@ -67,10 +67,8 @@ struct StockFit {
   /// one at last. Down to 0.2: +0.053 and +0.050; to 0.05: +0.048 and +0.042.
   private static let temperature: Float = 0.15
   private static let lastTemperature: Float = 0.05
-  // SoftRouting's k grows from 0 to 1 with the third power of the steps taken. At 0 throughout, a
-  // GPT-OSS with dead experts kept rows 0.001 apart, now 0.06. On the two models with two texts the
-  // mean loss is the same, +0.030. (At 1 throughout, with t in the middle between the K-th and the
-  // next: Mixtral +0.0293 for +0.0265, Qwen3-MoE +0.0463 for +0.0445.)
+  // SoftRouting's k grows from 0 to 1 with the third power of the steps taken. At 0 a GPT-OSS with
+  // dead experts kept rows 0.001 apart, now 0.06; on the two models the mean loss is the same.
 
   /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
   /// of the output's mean square. With the penalty three layers had Gini 0.090, output error 0.244
