@@ -116,6 +116,7 @@ package struct SoftRouting {
     let zeros = [Float](repeating: 0, count: setting.prices.count)
     (value, logSlope, compared, comparedSlope) = (zeros, zeros, zeros, zeros)
     (member, logicalSlope, presenceSlope) = (zeros, zeros, zeros)
+    active = needsAll ? Array(zeros.indices) : []
   }
 
   /// Appends d loss / d l [E] to `gradient`, and counts the physical experts that a hard
@@ -254,7 +255,12 @@ package struct SoftRouting {
     setting.selection.choose(compared.span, &workspace)
     for expert in compared.indices { compared[expert] += setting.selection.bias[expert] }
     let compared = compared
-    var member = [Float](repeating: 0, count: compared.count)
+    // Taken out of self, the buffers are written without a copy or a check for one.
+    var (member, near): ([Float], [Int]) = ([], [])
+    swap(&member, &self.member)
+    swap(&near, &self.near)
+    for expert in member.indices { member[expert] = 0 }
+    near.removeAll(keepingCapacity: true)
     var lowest = Float.infinity
     for expert in workspace.chosen {
       load[expert] += 1
@@ -263,16 +269,17 @@ package struct SoftRouting {
     }
     var next = -Float.infinity
     forEachKept(workspace) { if member[$0] == 0 { next = max(next, compared[$0]) } }
-    var near: [Int] = []
     if next > -.infinity {
       let middle = (lowest + next) / 2
       let reach = Self.reach * setting.temperature + (lowest - next) / 2
       forEachKept(workspace) { if abs(compared[$0] - middle) <= reach { near.append($0) } }
       setMembers(of: near, around: middle, &member)
     }
-    active =
-      needsAll
-      ? Array(compared.indices) : near + workspace.chosen.filter { !near.contains($0) }
+    if !needsAll {
+      active.removeAll(keepingCapacity: true)
+      active += near
+      for expert in workspace.chosen where !near.contains(expert) { active.append(expert) }
+    }
     (self.member, self.near) = (member, near)
   }
 
