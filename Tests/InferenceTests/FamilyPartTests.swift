@@ -23,15 +23,6 @@ import Testing
     var testDescription: String { "\(variant): \(name)" }
   }
 
-  private func refusal(_ name: String, _ altered: AlteredModel) -> RegateError? {
-    #expect(throws: RegateError.self) {
-      let pass = try ForwardPass(
-        try altered.model(), sequences: try Variant(name).sequences, threads: 1)
-      try pass.finish()
-      _ = try pass.scores()
-    }
-  }
-
   @Test(arguments: [
     Part("granite", "model.layers.1.shared_mlp.output_linear.weight"),
     Part("phi", "lm_head.bias"), Part("phi", "model.norm.bias"),
@@ -41,34 +32,19 @@ import Testing
     Part("dots1", "model.layers.0.self_attn.v_proj.bias"),
   ])
   func `a part that is absent or misshapen is named`(part: Part) throws {
-    let absent = refusal(
-      part.variant,
-      try AlteredModel(part.variant, tensors: { name, _, _, _ in name != part.name }))
+    let (absent, misshapen) = try AlteredModel.refusals(of: part.variant, part: part.name)
     #expect(absent?.subject == part.name && absent?.code == .missing)
-    let misshapen = refusal(
-      part.variant,
-      try AlteredModel(
-        part.variant,
-        tensors: { name, _, shape, bytes in
-          if name == part.name {
-            let rows = shape.dropLast().reduce(1, *)
-            let rowBytes = bytes.count / rows
-            shape[shape.count - 1] += 1
-            bytes += [UInt8](repeating: 0, count: rows * rowBytes / (shape[shape.count - 1] - 1))
-          }
-          return true
-        }))
     #expect(misshapen?.subject == part.name && misshapen?.code == .mismatch)
   }
 
   @Test func `a shared expert that the configuration asks for is missed`() throws {
     let altered = try AlteredModel(
       "granite", tensors: { name, _, _, _ in !name.contains("shared_mlp") })
-    let error = refusal("granite", altered)
+    let error = altered.refusal()
     let input = "model.layers.0.shared_mlp.input_linear.weight"
     #expect(error?.code == .missing && error?.subject == input)
     let narrow = try AlteredModel("granite", config: { $0["shared_intermediate_size"] = 4 })
-    #expect(refusal("granite", narrow)?.subject == "shared_intermediate_size")
+    #expect(narrow.refusal()?.subject == "shared_intermediate_size")
   }
 
   @Test(arguments: [
@@ -82,7 +58,7 @@ import Testing
     let parsed = try JSONSerialization.jsonObject(
       with: Data(value.utf8), options: .fragmentsAllowed)
     let altered = try AlteredModel(variant, config: { $0[key] = parsed })
-    #expect(refusal(variant, altered)?.subject == key)
+    #expect(altered.refusal()?.subject == key)
   }
 
   @Test(arguments: [("rope_type", "yarn"), ("short_mscale", nil)])
@@ -96,7 +72,7 @@ import Testing
         scaling[key] = value
         config["rope_parameters"] = scaling
       })
-    #expect(refusal("phi", altered)?.subject == "rope_parameters." + key)
+    #expect(altered.refusal()?.subject == "rope_parameters." + key)
   }
 
   @Test(arguments: ["phi", "gguf-phi"])
@@ -124,6 +100,6 @@ import Testing
     let logits = try pass.logits(at: Array(0..<variant.logits.rows))
     #expect(logits.largestDifference(to: variant.logits) < VariantTests.logitTolerance)
     let without = try AlteredModel("dots1", config: { $0["sliding_window"] = NSNull() })
-    #expect(refusal("dots1", without)?.subject == "layer_types")
+    #expect(without.refusal()?.subject == "layer_types")
   }
 }

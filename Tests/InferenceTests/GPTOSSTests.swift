@@ -81,29 +81,13 @@ import Testing
     #expect(found.largestDifference(to: try Variant("gpt-oss").logits) < 3e-5)
   }
 
-  /// Each is told once, when the model is opened or run.
-  private func refusal(_ altered: AlteredModel) -> RegateError? {
-    #expect(throws: RegateError.self) { try logits(try altered.model()) }
-  }
-
   @Test(arguments: [
     attention + "sinks", attention + "o_proj.bias", attention + "k_proj.bias",
     "model.layers.1.mlp.router.bias", experts + "down_proj_bias",
   ])
   func `a part that is absent or misshapen is named`(name: String) throws {
-    let absent = refusal(
-      try AlteredModel("gpt-oss", tensors: { tensor, _, _, _ in tensor != name }))
+    let (absent, misshapen) = try AlteredModel.refusals(of: "gpt-oss", part: name)
     #expect(absent?.subject == name && absent?.code == .missing)
-    let misshapen = refusal(
-      try AlteredModel(
-        "gpt-oss",
-        tensors: { tensor, _, shape, bytes in
-          if tensor == name {
-            shape[shape.count - 1] += 1
-            bytes += [UInt8](repeating: 0, count: 2 * shape.dropLast().reduce(1, *))
-          }
-          return true
-        }))
     #expect(misshapen?.subject == name && misshapen?.code == .mismatch)
   }
 
@@ -115,7 +99,7 @@ import Testing
         if tensor == name { shape[2...] = [2, 8] }
         return true
       })
-    let words = refusal(altered)?.description ?? ""
+    let words = altered.refusal()?.description ?? ""
     #expect(words.contains(name) && words.contains("[32, 2, 8], expected [32, 1, 16]"))
   }
 
@@ -127,7 +111,7 @@ import Testing
         if tensor == name { bytes = [0xC0, 0x7F, 0, 0] }
         return true
       })
-    #expect(refusal(altered)?.subject == name)
+    #expect(altered.refusal()?.subject == name)
   }
 
   @Test func `scales of another number of groups are named`() throws {
@@ -141,7 +125,7 @@ import Testing
         }
         return true
       })
-    #expect(refusal(altered)?.subject == name)
+    #expect(altered.refusal()?.subject == name)
   }
 
   @Test(arguments: [
@@ -153,7 +137,7 @@ import Testing
     let parsed = try JSONSerialization.jsonObject(
       with: Data(value.utf8), options: .fragmentsAllowed)
     let altered = try AlteredModel("gpt-oss", config: { $0[key] = parsed })
-    #expect(refusal(altered)?.subject == key)
+    #expect(altered.refusal()?.subject == key)
   }
 
   @Test func `layer_types says which layers have a window`() throws {

@@ -104,35 +104,16 @@ import Testing
     #expect(both.gathering(rows: Array(first..<both.rows)).largestDifference(to: alone) < 1e-5)
   }
 
-  /// Each is told once, when the model is opened or run.
-  private func refusal(_ altered: AlteredModel) -> RegateError? {
-    #expect(throws: RegateError.self) {
-      let pass = try ForwardPass(try altered.model(), sequences: [[1, 2]], threads: 1)
-      try pass.finish()
-    }
-  }
-
   @Test(arguments: [
     net + "in_proj_qkvz.weight", net + "in_proj_ba.weight", net + "conv1d.weight", net + "A_log",
     net + "dt_bias", net + "norm.weight", net + "out_proj.weight",
     "model.layers.1.self_attn.q_proj.weight",
   ])
   func `a part that is absent or misshapen is named`(name: String) throws {
-    let absent = refusal(
-      try AlteredModel("qwen3-next", tensors: { tensor, _, _, _ in tensor != name }))
+    let (absent, misshapen) = try AlteredModel.refusals(of: "qwen3-next", part: name)
     #expect(absent?.code == .missing)
     // Without the joined matrix, those that it is made of are missed.
     if !name.contains("qkvz"), !name.contains("_ba") { #expect(absent?.subject == name) }
-    let misshapen = refusal(
-      try AlteredModel(
-        "qwen3-next",
-        tensors: { tensor, _, shape, bytes in
-          if tensor == name {
-            shape[shape.count - 1] += 1
-            bytes += [UInt8](repeating: 0, count: 2 * shape.dropLast().reduce(1, *))
-          }
-          return true
-        }))
     #expect(misshapen?.subject == name && misshapen?.code == .mismatch)
   }
 
@@ -145,7 +126,7 @@ import Testing
     let parsed = try JSONSerialization.jsonObject(
       with: Data(value.utf8), options: .fragmentsAllowed)
     let altered = try AlteredModel("qwen3-next", config: { $0[key] = parsed })
-    #expect(refusal(altered)?.subject == key)
+    #expect(altered.refusal()?.subject == key)
   }
 
   @Test func `without layer_types every n-th layer has attention`() throws {

@@ -8,6 +8,7 @@ import Inference
 import OrderedCollections
 import Tensors
 import TestSupport
+import Testing
 
 /// A tiny random model of `fixtures/variants` with its golden values
 /// (`tools/fixtures/tiny_variants.py`).
@@ -79,6 +80,7 @@ extension Matrix {
 /// A copy of a variant's folder whose configuration or tensors were changed.
 struct AlteredModel {
   let directory: TemporaryDirectory
+  private let variant: String
 
   init(
     _ name: String, config alter: (inout [String: Any]) -> Void = { _ in },
@@ -88,6 +90,7 @@ struct AlteredModel {
     }
   ) throws {
     directory = try TemporaryDirectory()
+    variant = name
     let folder = Variant.folder(name)
     let data = try Data(contentsOf: URL(filePath: folder + "/config.json"))
     var config = try JSONSerialization.jsonObject(with: data) as? [String: Any] ?? [:]
@@ -105,4 +108,32 @@ struct AlteredModel {
   }
 
   func model() throws -> InferenceModel { try Variant.model(in: directory.url.path) }
+
+  /// What the model is refused with: once, when it is opened or run.
+  func refusal() -> RegateError? {
+    #expect(throws: RegateError.self) {
+      let pass = try ForwardPass(
+        try model(), sequences: try Variant(variant).sequences, threads: 1)
+      try pass.finish()
+      _ = try pass.scores()
+    }
+  }
+
+  /// What a variant is refused with without a tensor, and where its last dimension is longer by 1.
+  static func refusals(
+    of variant: String, part: String
+  ) throws -> (absent: RegateError?, misshapen: RegateError?) {
+    let absent = try AlteredModel(variant, tensors: { name, _, _, _ in name != part })
+    let misshapen = try AlteredModel(
+      variant,
+      tensors: { name, _, shape, bytes in
+        if name == part {
+          let value = bytes.count / shape.reduce(1, *)
+          bytes += [UInt8](repeating: 0, count: value * shape.dropLast().reduce(1, *))
+          shape[shape.count - 1] += 1
+        }
+        return true
+      })
+    return (absent.refusal(), misshapen.refusal())
+  }
 }
