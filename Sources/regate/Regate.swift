@@ -13,8 +13,8 @@ struct Regate: ParsableCommand {
     commandName: "regate",
     abstract: "Give an existing Mixture-of-Experts checkpoint a balanced router.",
     discussion: """
-      Reads safetensors and GGUF checkpoints of the Mixtral, Qwen3-MoE and DeepSeek families, \
-      fits a prototype router to your traffic and writes a patched copy. \
+      Reads safetensors and GGUF checkpoints of Mixtral, Qwen, DeepSeek and the README's other \
+      families, fits a balanced router to your traffic and writes a patched copy. \
       The original is never touched.
 
       EXAMPLES

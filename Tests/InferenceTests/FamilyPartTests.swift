@@ -37,6 +37,21 @@ import Testing
     #expect(misshapen?.subject == part.name && misshapen?.code == .mismatch)
   }
 
+  @Test func `gate and up of unequal width in one matrix are named`() throws {
+    let part = "model.layers.0.shared_mlp.input_linear.weight"
+    let altered = try AlteredModel(
+      "granite",
+      tensors: { name, _, shape, bytes in
+        if name == part {
+          bytes.removeLast(bytes.count / shape[0])
+          shape[0] -= 1
+        }
+        return true
+      })
+    let error = altered.refusal()
+    #expect(error?.subject == part && error?.code == .mismatch)
+  }
+
   @Test func `a shared expert that the configuration asks for is missed`() throws {
     let altered = try AlteredModel(
       "granite", tensors: { name, _, _, _ in !name.contains("shared_mlp") })

@@ -209,13 +209,17 @@ package struct WeightReader: Sendable {
 
   /// Rows of a gate or shared matrix, whose count no key gives.
   func rows(of name: WeightName, layer: Int) throws(RegateError) -> Int {
+    try matrix(name, layer: layer).shape[0]
+  }
+
+  private func matrix(_ name: WeightName, layer: Int) throws(RegateError) -> StoredWeight {
     guard let weight = try find(name, layer: layer) else {
       throw missing("\(stems(name, layer: layer).first ?? "layer \(layer)").weight")
     }
     guard weight.shape.count == 2, weight.shape[0] > 0 else {
       throw misshapen(weight, "expected a matrix")
     }
-    return weight.shape[0]
+    return weight
   }
 
   /// Whether shared experts have gate and up in one matrix.
@@ -226,12 +230,11 @@ package struct WeightReader: Sendable {
   /// The width of a layer's shared experts.
   func sharedWidth(layer: Int) throws(RegateError) -> Int {
     guard fusesShared else { return try rows(of: .sharedGate, layer: layer) }
-    let rows = try rows(of: .sharedGateUp, layer: layer)
-    guard rows % 2 == 0 else {
-      throw misshapen(
-        try required(.sharedGateUp, layer: layer, shapes: []), "expected gate and up of one width")
+    let joined = try matrix(.sharedGateUp, layer: layer)
+    guard joined.shape[0] % 2 == 0 else {
+      throw misshapen(joined, "expected as many rows for gate and up, an even number")
     }
-    return rows / 2
+    return joined.shape[0] / 2
   }
 
   // MARK: The model's
