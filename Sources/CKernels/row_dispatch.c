@@ -76,3 +76,10 @@ void rg_rotate_pairs(
     rg_path path, float *values, const float *cosine, const float *sine, size_t half) {
   kernels(path)->rotate_pairs(values, cosine, sine, half);
 }
+
+void rg_adam(
+    rg_path path, float *values, float *first, float *second, const float *gradient,
+    const float *rates, float first_scale, float second_scale, size_t count) {
+  kernels(path)->adam(
+      values, first, second, gradient, rates, first_scale, second_scale, count);
+}

@@ -186,7 +186,19 @@ static void rotate_pairs_row(
   }
 }
 
+static void adam_row(
+    float *restrict values, float *restrict first, float *restrict second,
+    const float *restrict gradient, const float *restrict rates, float first_scale,
+    float second_scale, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    first[i] = 0.9f * first[i] + 0.1f * gradient[i];
+    second[i] = 0.99f * second[i] + 0.01f * gradient[i] * gradient[i];
+    float scaled = __builtin_elementwise_sqrt(second[i] * second_scale) + 1e-12f;
+    values[i] -= rates[i] * first[i] * first_scale / scaled;
+  }
+}
+
 #define RG_ROW_KERNEL_SET                                                                        \
   { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
     sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
-    rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product }
+    rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product, adam_row }

@@ -32,6 +32,10 @@ typedef struct {
       float *restrict target, const float *restrict source, const float *restrict factors,
       size_t count);
   void (*sigmoid_product)(float *values, const float *gate, size_t count);
+  void (*adam)(
+      float *restrict values, float *restrict first, float *restrict second,
+      const float *restrict gradient, const float *restrict rates, float first_scale,
+      float second_scale, size_t count);
 } rg_row_kernel_set;
 
 extern const rg_row_kernel_set rg_baseline_row_kernels;

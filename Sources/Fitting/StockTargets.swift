@@ -92,3 +92,17 @@ package enum StockTargets {
     return centres
   }
 }
+
+extension Assignment {
+  /// Makes each token's weights sum to 1 and mixes them with `share` of equal ones.
+  mutating func shareEvenly(_ share: Float) {
+    let even = 1 / Float(topK)
+    for token in 0..<tokens {
+      let entries = token * topK..<(token + 1) * topK
+      let sum = weights[entries].reduce(0, +)
+      for entry in entries {
+        weights[entry] = (1 - share) * (sum > 0 ? weights[entry] / sum : even) + share * even
+      }
+    }
+  }
+}

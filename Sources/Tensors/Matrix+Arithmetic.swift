@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CKernels
+
 extension Matrix {
   /// Adds `scale` times `other`, of the same shape.
   package mutating func add(_ other: Matrix, scale: Float = 1) {
     precondition(values.count == other.values.count)
-    for index in values.indices { values[index] += scale * other.values[index] }
+    let count = values.count
+    unsafe values.withUnsafeMutableBufferPointer { target in
+      unsafe other.values.withUnsafeBufferPointer { source in
+        guard let target = target.baseAddress, let source = source.baseAddress else { return }
+        // SAFETY: both hold `count` values, as compared above.
+        unsafe rg_add_scaled(rg_best_path(), target, source, scale, count)
+      }
+    }
   }
 
   /// Adds `bias` [columns] to every row.

@@ -11,7 +11,7 @@ random experts, and router inputs that come in texts and use few experts much: a
 With --torch the same steps are timed in PyTorch, on the sizes and pass counts of the tool's fit, on
 the seven eighths of the tokens that are not held out: original routing, latent space (eigenvectors of
 the logits' covariance, sizes tried), selection bias (Rprop with real top-K, then with slopes), clone
-plan (plans balanced one after another on 4,096 tokens), and the stock form's 6,000 steps of Adam on
+plan (plans balanced one after another on 4,096 tokens), and the stock form's 4,000 steps of Adam on
 256 tokens. They are timed on random values of these shapes: every step has a fixed amount of work, but
 for the number of plans, which is taken from --plans.
 """
@@ -163,7 +163,7 @@ def in_torch(options):
         weight = (torch.randn(E, H) / H ** 0.5).requires_grad_()
         adam = torch.optim.Adam([weight], lr=1e-3)
         wanted, multiplier = torch.rand(tokens, E), torch.zeros(E)
-        for _ in range(6000):
+        for _ in range(4000):
             rows = torch.randint(0, tokens, (256,))
             logits = x[rows] @ weight.T
             border = logits.topk(K + 1, 1).values[:, -2:].mean(1, keepdim=True)

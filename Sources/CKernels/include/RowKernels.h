@@ -63,4 +63,12 @@ void rg_rotate_halves(
 void rg_rotate_pairs(
     rg_path path, float *values, const float *cosine, const float *sine, size_t half);
 
+/// One step of Adam (beta1 0.9, beta2 0.99) against a gradient g:
+///
+///   first[i] = 0.9 first[i] + 0.1 g[i],   second[i] = 0.99 second[i] + 0.01 g[i]^2
+///   values[i] -= rates[i] * first[i] * first_scale / (sqrt(second[i] * second_scale) + 1e-12)
+void rg_adam(
+    rg_path path, float *values, float *first, float *second, const float *gradient,
+    const float *rates, float first_scale, float second_scale, size_t count);
+
 #endif
