@@ -32,6 +32,8 @@ typedef struct {
       float *restrict target, const float *restrict source, const float *restrict factors,
       size_t count);
   void (*sigmoid_product)(float *values, const float *gate, size_t count);
+  void (*gelu_product)(float *restrict gate, const float *restrict up, size_t count);
+  void (*soft_cap)(float *values, float limit, size_t count);
 } rg_row_kernel_set;
 
 extern const rg_row_kernel_set rg_baseline_row_kernels;

@@ -33,7 +33,9 @@ package struct ClassTraits: Sendable {
     case counted(String)
     /// The same, but none where there are none.
     case countedIfAny(String)
-    /// Of a width of their own, with a gate.
+    /// Of a width of their own.
+    case ofWidth(String)
+    /// The same, with a gate.
     case gated(String)
     /// Of a width of their own, gate and up in one matrix, for one model type.
     case fused(String, width: Key<Int>, modelType: String)
