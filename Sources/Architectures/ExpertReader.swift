@@ -45,7 +45,8 @@ package struct ExpertReader: Sendable {
     return PackedExpert(
       gate: gate, up: up, down: try packed(.down, of: expert, in: layer),
       biases: try biases(of: expert, in: layer), activation: activation,
-      inputFactors: inputFactors[layer.index], outputFactor: try outputFactor(of: expert, in: layer))
+      inputFactors: inputFactors[layer.index], outputFactor: try outputFactor(of: expert, in: layer)
+    )
   }
 
   /// Bytes of one expert of `layer`, ready for products.

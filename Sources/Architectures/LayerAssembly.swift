@@ -73,7 +73,8 @@ struct LayerAssembly {
       activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
-      routerInput: try checkedInput(), logitsType: logitsType, experts: found.parts, common: found.common,
+      routerInput: try checkedInput(), logitsType: logitsType, experts: found.parts,
+      common: found.common,
       sharedExperts: reader.sharedExperts ?? (shared.isEmpty ? 0 : 1), shared: shared,
       unplaced: found.unplaced)
   }

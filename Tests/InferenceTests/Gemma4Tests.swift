@@ -50,7 +50,8 @@ import Testing
     ("hidden_size_per_layer_input", "4"), ("hidden_size_per_layer_input", nil),
     ("num_kv_shared_layers", "1"), ("use_bidirectional_attention", "\"all\""),
     ("final_logit_softcapping", "0"), ("sliding_window", "0"), ("layer_types", "[\"x\", \"y\"]"),
-    ("num_experts", nil), ("top_k_experts", nil), ("moe_intermediate_size", "null"),
+    ("rope_scaling", "{\"rope_type\": \"linear\"}"), ("num_experts", nil), ("top_k_experts", nil),
+    ("moe_intermediate_size", "null"),
     ("num_attention_heads", "3"), ("intermediate_size", "9"),
   ])
   func `a sub-variant that is not run is named`(key: String, value: String?) throws {
@@ -96,6 +97,9 @@ import Testing
       "gemma4",
       config: { $0["per_layer_config"] = ["1": ["head_dim": 12, "rms_norm_eps": 1e-5]] })
     #expect(other.refusal()?.subject == "per_layer_config.1.rms_norm_eps")
+    let uneven = try AlteredModel(
+      "gemma4", config: { $0["layer_types"] = ["full_attention", "full_attention"] })
+    #expect(uneven.refusal()?.subject == "per_layer_config")
     let published = try AlteredModel(
       "gemma4",
       config: {

@@ -36,11 +36,15 @@ extension Family {
       routing: .softmax(normalise: .fixed(true)),
       logitCap: .optional("final_logit_softcapping"),
       hasExperts: Key("enable_moe_block", default: false),
-      made: ClassTraits(fields: fields, shared: .ofWidth("mlp"), tiesHead: true),
+      made: ClassTraits(
+        fields: fields, words: ["use_bidirectional_attention": ["all", "vision"]],
+        shared: .ofWidth("mlp"), tiesHead: true),
       uncomputed: [
         UncomputedKey("hidden_size_per_layer_input", off: ["0"], absent: "256", creates: true),
         UncomputedKey("num_kv_shared_layers", off: ["0"], creates: true),
         UncomputedKey("use_bidirectional_attention", off: ["null", "\"vision\""]),
+        // Stands for `rope_parameters`, with which the class then stops.
+        UncomputedKey("rope_scaling", off: ["null"]),
       ],
       caveats: [lastLayer, ggufRotation]),
     gguf: GGUFTraits(
@@ -48,7 +52,7 @@ extension Family {
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
       logitCap: Key("final_logit_softcapping", default: 0),
       made: GGUFClassTraits(
-        rotatesWholeHeads: false, headNorms: .perHead, rotationFactors: .required,
+        wasRun: true, rotatesWholeHeads: false, headNorms: .perHead, rotationFactors: .required,
         shared: .dense,
         required: [
           "attention.sliding_window": .u32, "attention.sliding_window_pattern": .flags,
@@ -73,7 +77,8 @@ extension Family {
     "attention_k_eq_v": .flag, "enable_moe_block": .flag,
     "final_logit_softcapping": [.null, .number], "hidden_activation": .text,
     "hidden_size_per_layer_input": .integer, "moe_intermediate_size": .optionalInteger,
-    "num_experts": .optionalInteger, "num_kv_shared_layers": .integer, "sliding_window": .integer,
+    "num_experts": .optionalInteger, "num_experts_per_tok": .any, "num_kv_shared_layers": .integer,
+    "sliding_window": .integer,
     "top_k_experts": .optionalInteger, "use_bidirectional_attention": [.null, .text],
     "use_double_wide_mlp": .flag, "vocab_size_per_layer_input": .integer,
   ]

@@ -29,6 +29,9 @@ extension ClassConfiguration {
 
   /// Objects for each kind of layers.
   private mutating func checkGlobalRope() {
+    if let scaling = config["rope_scaling"], !scaling.isNull {
+      refuse("rope_scaling", "stands for rope_parameters, which has an object for each kind")
+    }
     guard let parameters = config["rope_parameters"], !parameters.isNull else { return }
     for name in ["sliding_attention", "full_attention"] {
       let key = "rope_parameters.\(name)"

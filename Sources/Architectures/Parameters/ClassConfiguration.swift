@@ -58,7 +58,7 @@ package struct ClassConfiguration {
   private mutating func checkTypes() {
     let types = [String: FieldTypes].ofEveryClass.adding(made.fields)
     for (key, value) in config.objectValue ?? [:] {
-      guard let allowed = types[key], !allowed.holds(value) else { continue }
+      guard let allowed = types[key], allowed != .any, !allowed.holds(value) else { continue }
       refuse(key, "is \(value.short), expected \(allowed.description)")
     }
   }
@@ -99,6 +99,10 @@ package struct ClassConfiguration {
         refuse(key, "is \"\(name)\", expected a floating-point type of torch")
       }
       break
+    }
+    for (key, words) in made.words {
+      guard let word = config[key]?.stringValue, !words.contains(word) else { continue }
+      refuse(key, "is \"\(word)\", expected \(words.joined(separator: " or "))")
     }
     checkLayerTypes()
   }

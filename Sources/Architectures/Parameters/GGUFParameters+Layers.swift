@@ -43,11 +43,25 @@ extension GGUFParameters {
   /// What a branched layer has beside the parts of all.
   mutating func readBranches(_ prefix: String) {
     let norms = [
-      "post_attention_norm", "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "pre_ffw_norm_2",
+      "post_attention_norm", "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2",
+      "pre_ffw_norm_2",
     ]
     for norm in norms { addNorm(prefix + norm) }
     add(prefix + "layer_output_scale.weight", [1], isOptional: true)
     add(prefix + "ffn_gate_inp.scale", [hidden])
+    guard sizes.inputWidth > 0 else { return }
+    addMatrix(prefix + "inp_gate", sizes.inputWidth, hidden)
+    addMatrix(prefix + "proj", hidden, sizes.inputWidth)
+    addNorm(prefix + "post_norm")
+  }
+
+  /// What makes the inputs that each layer has of its own.
+  mutating func readInputs() {
+    let (width, overflow) = sizes.inputWidth.multipliedReportingOverflow(by: layout.layerCount)
+    guard !overflow else { return }
+    add("per_layer_token_embd.weight", [sizes.vocabulary, width])
+    add("per_layer_model_proj.weight", [width, hidden])
+    add("per_layer_proj_norm.weight", [sizes.inputWidth])
   }
 
   /// Queries, keys and values, in one matrix or in three.

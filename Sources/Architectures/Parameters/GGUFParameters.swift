@@ -84,6 +84,7 @@ package struct GGUFParameters {
     addScales("output")
     if made.outputBias { add("output.bias", [sizes.vocabulary]) }
     addNorm("output_norm")
+    if layout.family.layerForm == .branched, sizes.inputWidth > 0 { readInputs() }
     let factors = [sizes.rotated / 2]
     let isLong = settings.text(of: "rope.scaling.type") == "longrope"
     switch made.rotationFactors {

@@ -5,6 +5,8 @@
 package struct ClassTraits: Sendable {
   /// Types of the keys that not every class has, or that have others here.
   var fields: [String: FieldTypes]
+  /// The words that the class takes under a key.
+  var words: [String: [String]] = [:]
   package var shared = SharedParameters.none
   /// Whether dense layers have biases.
   var denseBiases: Key<Bool>?

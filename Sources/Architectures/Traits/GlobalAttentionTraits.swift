@@ -23,6 +23,8 @@ package struct GlobalAttentionTraits: Sendable {
     package var headSize: Int
     package var keyHeads: Int
     package var sharesValues: Bool
+    /// How many dimensions of a head are rotated, by GGUF files; some of these may stand still.
+    package var rotated: Int
   }
 }
 
@@ -34,14 +36,23 @@ extension GlobalAttentionTraits {
     count: Int, usual: (headSize: Int, keyHeads: Int), _ settings: inout Settings
   ) throws(RegateError) -> [Layer] {
     let shares = try settings.bool(sharesValues) ?? false
-    let overrides = try overrides(usual.keyHeads, shares: shares, &settings)
-    return try globalLayers(count: count, settings).enumerated().map {
+    let overrides = try overrides(shares: shares, &settings)
+    let layers = try globalLayers(count: count, settings).enumerated().map {
       (index, isGlobal) throws(RegateError) in
       let own = try overrides(index, isGlobal)
       return Layer(
         isGlobal: isGlobal, headSize: own.headSize ?? usual.headSize,
-        keyHeads: own.keyHeads ?? usual.keyHeads, sharesValues: shares && isGlobal)
+        keyHeads: own.keyHeads ?? usual.keyHeads, sharesValues: shares && isGlobal,
+        rotated: own.headSize ?? usual.headSize)
     }
+    for kind in [true, false] {
+      let alike = layers.filter { $0.isGlobal == kind }
+      guard alike.allSatisfy({ $0 == alike[0] }) else {
+        throw settings.mismatch(
+          "per_layer_config", "has other sizes for some layers of one kind, expected all alike")
+      }
+    }
+    return layers
   }
 
   private typealias Override = (headSize: Int?, keyHeads: Int?)
@@ -49,7 +60,7 @@ extension GlobalAttentionTraits {
   /// What a layer has in place of the usual sizes: of `per_layer_config`, which `save_pretrained`
   /// writes, or of the published keys.
   private func overrides(
-    _ usual: Int, shares: Bool, _ settings: inout Settings
+    shares: Bool, _ settings: inout Settings
   ) throws(RegateError) -> (Int, Bool) throws(RegateError) -> Override {
     let name = "per_layer_config"
     guard settings.text(of: name) ?? "null" != "null" else {
@@ -110,6 +121,7 @@ extension GlobalAttentionTraits {
       throw settings.mismatch(pattern, "expected true or false for each of \(count) layers")
     }
     let sizes = try ggufHeadSizes(usual: hiddenSize / heads, &settings)
+    let rotated = try ggufRotated(sizes, &settings)
     let key = Key("attention.head_count_kv", default: heads)
     let keyHeads = try settings.perLayer(key) ?? .all(heads)
     return try (0..<count).map { layer throws(RegateError) in
@@ -118,14 +130,34 @@ extension GlobalAttentionTraits {
       }
       return Layer(
         isGlobal: !isWindowed[layer], headSize: isWindowed[layer] ? sizes.windowed : sizes.whole,
-        keyHeads: own, sharesValues: !hasValues(layer))
+        keyHeads: own, sharesValues: !hasValues(layer),
+        rotated: isWindowed[layer] ? rotated.windowed : rotated.whole)
     }
+  }
+
+  private typealias Sizes = (whole: Int, windowed: Int)
+
+  /// What is rotated of heads of two sizes; llama.cpp stops at other numbers.
+  private func ggufRotated(
+    _ sizes: Sizes, _ settings: inout Settings
+  ) throws(RegateError) -> Sizes {
+    func checked(_ key: Key<Int>, of size: Int) throws(RegateError) -> Int {
+      let count = try settings.required(key)
+      guard count > 0, count <= size, count % 2 == 0 else {
+        throw settings.mismatch(key.names[0], "is \(count), expected an even number up to \(size)")
+      }
+      return count
+    }
+    let whole = try checked(Key("rope.dimension_count", default: sizes.whole), of: sizes.whole)
+    let windowed = try checked(
+      Key("rope.dimension_count_swa", default: whole), of: sizes.windowed)
+    return (whole, windowed)
   }
 
   /// The two sizes of heads, which values share with keys.
   private func ggufHeadSizes(
     usual: Int, _ settings: inout Settings
-  ) throws(RegateError) -> (whole: Int, windowed: Int) {
+  ) throws(RegateError) -> Sizes {
     var sizes: [Int] = []
     for (suffix, fallback) in [("", usual), ("_swa", nil)] {
       let size = try settings.required(

@@ -26,8 +26,7 @@ extension GroupedQueryAttention {
           heads: heads, keyHeads: kind.keyHeads, keySize: kind.headSize, valueSize: kind.headSize,
           scale: try scale(traits, headSize: kind.headSize, &source),
           window: kind.isGlobal ? nil : window),
-        rope: try Rope.read(
-          traits.rope, headSize: kind.headSize, isGlobal: kind.isGlobal, &source),
+        rope: try Rope.read(traits.rope, of: kind, &source),
         norm: .perHead, epsilon: source.epsilon, biases: biases, outputBias: outputBias,
         gatesContext: traits.gatesContext, hasSinks: traits.sinks,
         normsValues: traits.normsValues, sharesValues: kind.sharesValues)

@@ -9,15 +9,16 @@ import Architectures
 import ByteStorage
 
 extension Rope {
-  /// The rotation of heads of `headSize` dimensions in layers of one kind.
+  /// The rotation of a layer's heads.
   static func read(
-    _ traits: RopeTraits, headSize: Int, isGlobal: Bool, _ source: inout MixerSettings
+    _ traits: RopeTraits, of layer: GlobalAttentionTraits.Layer, _ source: inout MixerSettings
   ) throws(RegateError) -> Rope {
+    let (headSize, isGlobal) = (layer.headSize, layer.isGlobal)
     if source.isGGUF {
       // Without a window llama.cpp reads the keys of every architecture.
       return isGlobal
         ? try read(traits, headSize: headSize, &source).rope
-        : try windowed(gguf: &source.settings, headSize: headSize, traits)
+        : try windowed(gguf: &source.settings, dimensions: layer.rotated, traits)
     }
     guard headSize % 2 == 0, headSize <= sizeLimit else {
       throw source.settings.mismatch(
@@ -72,14 +73,11 @@ extension Rope {
   }
 
   private static func windowed(
-    gguf settings: inout Settings, headSize: Int, _ traits: RopeTraits
+    gguf settings: inout Settings, dimensions: Int, _ traits: RopeTraits
   ) throws(RegateError) -> Rope {
-    let whole = try settings.required(Key("rope.dimension_count", "attention.key_length", default: headSize))
-    let key = Key("rope.dimension_count_swa", default: whole)
-    let dimensions = try settings.required(key)
-    guard dimensions > 0, dimensions <= min(headSize, sizeLimit), dimensions % 2 == 0 else {
+    guard dimensions <= sizeLimit else {
       throw settings.mismatch(
-        key.names[0], "is \(dimensions), expected an even number up to \(headSize)")
+        "rope.dimension_count_swa", "is \(dimensions), expected at most \(sizeLimit)")
     }
     let base = Key("rope.freq_base_swa", default: 10_000.0)
     let theta = try settings.number(base) ?? 10_000
