@@ -3,8 +3,8 @@
 """Record the router inputs of a Mixture-of-Experts model into a Regate capture file.
 
 Needs torch, transformers (4.4x or 5), numpy. Any transformers model works whose router lies at
-`layers.N.{mlp,block_sparse_moe,feed_forward}.{gate,router}`: Mixtral, Qwen2-MoE, Qwen3-MoE,
-DeepSeek-V2, DeepSeek-V3, Kimi-K2, OLMoE, GLM-4.5, GPT-OSS, Phi-3.5-MoE, ERNIE-4.5 and others.
+`layers.N.{mlp,block_sparse_moe,feed_forward}.{gate,router}` or `layers.N.router.proj`: Mixtral, Qwen2-MoE, Qwen3-MoE,
+DeepSeek-V2, DeepSeek-V3, Kimi-K2, OLMoE, GLM-4.5, GPT-OSS, Phi-3.5-MoE, ERNIE-4.5, Gemma-4 and others.
 
 The capture file (format `regate.capture.v1`) is one safetensors file:
 
@@ -51,7 +51,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROUTER = re.compile(r"(?:^|\.)layers\.(\d+)\.(?:mlp|block_sparse_moe|feed_forward)\.(?:gate|router)$")
+ROUTER = re.compile(
+    r"(?:^|\.)layers\.(\d+)\.(?:(?:mlp|block_sparse_moe|feed_forward)\.(?:gate|router)|router\.proj)$")
 ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 PADDING = -1
 
@@ -194,14 +195,16 @@ def load_model(args):
 
 
 def find_routers(model):
-    """Layer number to (MoE block, gate weight), ascending."""
+    """Layer number to (the module whose input the router reads, gate weight), ascending: the MoE block,
+    or the gate itself where it reads what no other does."""
     modules = dict(model.named_modules())
     routers = {}
     for name, module in modules.items():
         match = ROUTER.search(name)
         weight = getattr(module, "weight", None)
         if match and weight is not None and weight.ndim == 2:
-            routers[int(match.group(1))] = (modules[name.rpartition(".")[0]], weight)
+            own = name.endswith(".router.proj")
+            routers[int(match.group(1))] = (module if own else modules[name.rpartition(".")[0]], weight)
     if not routers:
         raise CaptureError(f"{type(model).__name__} has no router at layers.N.mlp.gate or a known variant; "
                            "this does not look like a Mixture-of-Experts model")

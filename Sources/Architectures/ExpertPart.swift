@@ -25,6 +25,8 @@ package struct ExpertPart: Sendable {
     /// The matrix, packed by a scheme that its element type does not tell (GPTQ, AWQ, MXFP4, ..).
     case packedWeight = "packed_weight"
     case scale, bias
+    /// One value for each expert, which its output is multiplied by.
+    case outputScale = "output_scale"
     /// Anything else: zero points, group indices, shapes.
     case companion
   }

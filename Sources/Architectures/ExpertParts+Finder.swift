@@ -100,6 +100,25 @@ extension ExpertParts.Finder {
     }
   }
 
+  /// One number for each expert.
+  func checkOutputScale(_ tensor: TensorInfo) throws(RegateError) {
+    guard tensor.shape == [experts] else {
+      throw RegateError(
+        .mismatch, file: file, subject: tensor.name,
+        "has shape \(tensor.shape), expected [\(experts)], one value per expert")
+    }
+    guard tensor.type.isRealNumber else {
+      throw RegateError(
+        .unsupported, file: file, subject: tensor.name,
+        "is \(tensor.type.rawValue), expected F64, F32, F16 or BF16")
+    }
+  }
+
+  func requireOutputScale(_ parts: [ExpertPart]) throws(RegateError) {
+    guard let outputScale, !parts.contains(where: { $0.kind == .outputScale }) else { return }
+    throw absent(outputScale)
+  }
+
   private func twice(_ first: ExpertPart, _ second: ExpertPart) -> RegateError {
     RegateError(
       .mismatch, file: file, subject: layerName + first.name,

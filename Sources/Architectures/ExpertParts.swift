@@ -16,6 +16,8 @@ struct ExpertParts {
 
   private struct Entry {
     let role: ExpertPart.Role
+    /// Nil: what its suffix says.
+    let kind: ExpertPart.Kind?
     var tensors: [Int: TensorInfo] = [:]
   }
 
@@ -30,16 +32,19 @@ struct ExpertParts {
     let width: Int
     /// Whether every matrix has a bias.
     let biases: Bool
+    /// The name of the scales of the experts' outputs, where there must be some.
+    let outputScale: String?
   }
 
   private var entries: OrderedDictionary<Name, Entry> = [:]
 
   /// Adds expert `expert`'s tensor, or one of all experts.
   mutating func add(
-    _ tensor: TensorInfo, expert: Int?, stem: String, suffix: String, role: ExpertPart.Role
+    _ tensor: TensorInfo, expert: Int?, stem: String, suffix: String, role: ExpertPart.Role,
+    kind: ExpertPart.Kind? = nil
   ) {
     let name = Name(stem: stem, suffix: suffix, isFused: expert == nil)
-    entries[name, default: Entry(role: role)].tensors[expert ?? 0] = tensor
+    entries[name, default: Entry(role: role, kind: kind)].tensors[expert ?? 0] = tensor
   }
 
   /// What `verified` finds.
@@ -60,8 +65,9 @@ struct ExpertParts {
       let storage: ExpertPart.Storage
       if name.isFused {
         guard let tensor = entry.tensors[0] else { continue }
+        if entry.kind == .outputScale { try finder.checkOutputScale(tensor) }
         // A single value, such as one scale for all experts, is the same for every clone.
-        if tensor.elementCount == 1, finder.experts > 1 {
+        if tensor.elementCount == 1, finder.experts > 1, entry.kind == nil {
           let all = [TensorInfo](repeating: tensor, count: finder.experts)
           common.append(part(name, entry, finder, .separate(all)))
           continue
@@ -80,6 +86,7 @@ struct ExpertParts {
       found.append((part, part.kind == .weight ? finder.shape(of: entry.role) : nil))
     }
     try finder.requireMatrices(found.map(\.part))
+    try finder.requireOutputScale(found.map(\.part))
     if finder.biases { try finder.requireBiases(found.map(\.part)) }
     let transposed = try finder.isTransposed(found)
     let order = ExpertPart.Role.allCases
@@ -94,7 +101,7 @@ struct ExpertParts {
   ) -> ExpertPart {
     let type = entry.tensors.values.first?.type ?? .f32
     return ExpertPart(
-      role: entry.role, kind: Self.kind(name.suffix, type, role: entry.role),
+      role: entry.role, kind: entry.kind ?? Self.kind(name.suffix, type, role: entry.role),
       name: name.suffix.isEmpty ? name.stem : "\(name.stem).\(name.suffix)", suffix: name.suffix,
       experts: finder.experts, storage: storage, transposed: false)
   }

@@ -12,6 +12,8 @@ package struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let scheme: QuantisationScheme
   private let activation: GatedActivation
+  /// Of what the router reads, for the experts, by layer.
+  private let inputFactors: [Int: [Float]]
   /// Rows of fused gate and up take turns.
   private let isInterleaved: Bool
   /// Where decoded experts are noted, in whatever thread.
@@ -29,6 +31,11 @@ package struct ExpertReader: Sendable {
     isInterleaved =
       layout.container == .safetensors && layout.family.huggingFace.interleavesGateUp
     scheme = layout.quantisation
+    var factors: [Int: [Float]] = [:]
+    for layer in layout.layers {
+      factors[layer.index] = try layer.routerInput?.expertFactors(in: checkpoint)
+    }
+    inputFactors = factors
   }
 
   /// The matrices of expert `expert` of `layer`, ready for products.
@@ -37,7 +44,9 @@ package struct ExpertReader: Sendable {
     let (gate, up) = try gateAndUp(of: expert, in: layer)
     return PackedExpert(
       gate: gate, up: up, down: try packed(.down, of: expert, in: layer),
-      biases: try biases(of: expert, in: layer), activation: activation)
+      biases: try biases(of: expert, in: layer), activation: activation,
+      inputFactors: inputFactors[layer.index], outputFactor: try outputFactor(of: expert, in: layer)
+    )
   }
 
   /// Bytes of one expert of `layer`, ready for products.
@@ -112,6 +121,15 @@ package struct ExpertReader: Sendable {
     return turned
   }
 
+  /// What the expert's output is multiplied by.
+  private func outputFactor(of expert: Int, in layer: MoELayer) throws(RegateError) -> Float {
+    guard let part = layer.experts.first(where: { $0.kind == .outputScale }) else { return 1 }
+    let slice = TensorSlice(part, expert: expert)
+    let values = try checkpoint.floats(of: slice.tensor, part: slice.bytes, count: 1)
+    try checkpoint.requireFinite(values, of: slice.tensor, shape: [1])
+    return values[0]
+  }
+
   /// Nothing where the family has none.
   private func biases(
     of expert: Int, in layer: MoELayer
@@ -149,7 +167,9 @@ extension MoELayer {
   func weight(
     _ part: ExpertPart, of expert: Int, in checkpoint: any Checkpoint, scheme: QuantisationScheme
   ) throws(RegateError) -> StoredWeight {
-    let beside = (experts + common).filter { $0.role == part.role && !$0.isMatrix }
+    let beside = (experts + common).filter {
+      $0.role == part.role && !$0.isMatrix && $0.kind != .outputScale
+    }
     return try StoredWeight(
       TensorSlice(part, expert: expert), suffix: part.suffix,
       beside: beside.map { ($0.suffix, TensorSlice($0, expert: expert)) }, in: checkpoint,

@@ -14,6 +14,10 @@ package struct Family: Sendable {
   package let activation: Activation
   /// How the layers' tokens see one another.
   package let mixer: MixerTraits
+  /// How its layers put their parts together.
+  package let layerForm: LayerForm
+  /// Whether embedded tokens are multiplied by the root of the hidden size.
+  package let scalesEmbedding: Bool
   /// Whether the shared expert's output is weighted by the sigmoid of a gate of its own.
   package let gatesSharedExpert: Bool
   package let huggingFace: HuggingFaceTraits
@@ -23,13 +27,16 @@ package struct Family: Sendable {
 
   init(
     name: String, title: String, activation: Activation = .silu,
-    mixer: MixerTraits, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
+    mixer: MixerTraits, layerForm: LayerForm = .plain, scalesEmbedding: Bool = false,
+    gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
     gguf: GGUFTraits, forms: FormTraits = FormTraits(), runtimes: RuntimeTraits = RuntimeTraits()
   ) {
     self.name = name
     self.title = title
     self.activation = activation
     self.mixer = mixer
+    self.layerForm = layerForm
+    self.scalesEmbedding = scalesEmbedding
     self.gatesSharedExpert = gatesSharedExpert
     self.huggingFace = huggingFace
     self.gguf = gguf

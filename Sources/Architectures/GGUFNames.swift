@@ -9,11 +9,21 @@
 //   ffn_gate_up_exps.weight      {H,2I,E}, gate rows first
 //   ffn_*_exps.{scale,bias,..}   companions, last dimension E
 //   ffn_*_shexp.weight           shared experts
+//
+// Of families whose layers are branched:
+//   ffn_gate_inp.scale           of the router's input {H}
+//   pre_ffw_norm_2.weight        norm of the experts' input {H}
+//   ffn_down_exps.scale          of the experts' outputs {E}
+//   ffn_{gate,up,down}.weight    shared experts
 
 package enum GGUFNames {
   static let gate = "ffn_gate_inp.weight"
   static let gateBias = "ffn_gate_inp.bias"
   static let selectionBias = "exp_probs_b.bias"
+  static let routerScale = "ffn_gate_inp.scale"
+  static let expertNorm = "pre_ffw_norm_2.weight"
+  private static let outputScale = "ffn_down_exps.scale"
+  private static let dense = ["ffn_gate.", "ffn_up.", "ffn_down."]
 
   /// Longest first: `ffn_gate_up_exps` is not `ffn_gate_exps`.
   private static let stacks: [(stem: String, role: ExpertPart.Role)] = [
@@ -25,8 +35,12 @@ package enum GGUFNames {
     stacks.first { $0.role == role }?.stem ?? "ffn_gate_exps"
   }
 
-  package static func role(of name: String) -> TensorRole {
+  package static func role(of name: String, branched: Bool = false) -> TensorRole {
     switch name {
+    case routerScale where branched: return .routerScale
+    case expertNorm where branched: return .expertNorm
+    case outputScale where branched: return .outputScale
+    case _ where branched && dense.contains(where: name.hasPrefix): return .shared
     case gate: return .gate
     case gateBias: return .gateBias
     case selectionBias, "exp_probs_b": return .selectionBias

@@ -13,6 +13,8 @@ struct LayerAssembly {
   private var gateBiases: [TensorInfo] = []
   private var selectionBiases: [TensorInfo] = []
   private var gateCompanions: [TensorInfo] = []
+  private var routerScales: [TensorInfo] = []
+  private var expertNorms: [TensorInfo] = []
   private var shared: [TensorInfo] = []
   private var parts = ExpertParts()
   /// Of gates with scales beside them.
@@ -31,6 +33,11 @@ struct LayerAssembly {
       case .gate: gates.append(tensor)
       case .gateBias: gateBiases.append(tensor)
       case .selectionBias: selectionBiases.append(tensor)
+      case .routerScale: routerScales.append(tensor)
+      case .expertNorm: expertNorms.append(tensor)
+      case .outputScale:
+        parts.add(
+          tensor, expert: nil, stem: name, suffix: "", role: .down, kind: .outputScale)
       case .gateCompanion: gateCompanions.append(tensor)
       case .shared: shared.append(tensor)
       case .unrelated: break
@@ -54,7 +61,7 @@ struct LayerAssembly {
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
       experts: reader.experts, hiddenSize: reader.hiddenSize, width: width,
-      biases: reader.expertBiases)
+      biases: reader.expertBiases, outputScale: reader.tensors.names.requiredOutputScale)
     let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {
@@ -66,7 +73,8 @@ struct LayerAssembly {
       activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
-      logitsType: logitsType, experts: found.parts, common: found.common,
+      routerInput: try checkedInput(), logitsType: logitsType, experts: found.parts,
+      common: found.common,
       sharedExperts: reader.sharedExperts ?? (shared.isEmpty ? 0 : 1), shared: shared,
       unplaced: found.unplaced)
   }
@@ -166,6 +174,34 @@ struct LayerAssembly {
       "no such tensor, but the routers of \(reader.family.title) have one",
       advice: "check that all files of the checkpoint are there: a runtime may start it with random"
         + " values")
+  }
+
+  /// Nothing where experts read what the router does.
+  private func checkedInput() throws(RegateError) -> RouterInput? {
+    let names = reader.tensors.names
+    guard let scaleName = names.routerScale, let normName = names.expertNorm else { return nil }
+    return RouterInput(
+      scale: try checkedVector(routerScales, scaleName),
+      expertNorm: try checkedVector(expertNorms, normName))
+  }
+
+  private func checkedVector(
+    _ tensors: [TensorInfo], _ name: String
+  ) throws(RegateError) -> TensorInfo {
+    guard let tensor = tensors.first else {
+      throw RegateError(
+        .missing, file: reader.checkpoint.path, subject: reader.tensors.layerName(index) + name,
+        "no such tensor, but the layers of \(reader.family.title) have one",
+        advice: "check that all files of the checkpoint are there: a runtime may start it with its"
+          + " own values")
+    }
+    guard tensor.type.isRealNumber else {
+      throw RegateError(
+        .unsupported, file: reader.checkpoint.path, subject: tensor.name,
+        "is \(tensor.type.rawValue), expected F64, F32, F16 or BF16")
+    }
+    try check(tensor, [[reader.hiddenSize]], "one value for each of the hidden size")
+    return tensor
   }
 
   private func checkedBias(_ tensors: [TensorInfo]) throws(RegateError) -> TensorInfo? {

@@ -6,13 +6,34 @@ import OrderedCollections
 /// How a container names a layer's tensors.
 enum Naming {
   case huggingFace(TensorNames)
-  case gguf
+  /// `branched` is whether the layers are (`LayerForm`).
+  case gguf(branched: Bool)
 
   func role(of name: String) -> TensorRole {
     switch self {
     case .huggingFace(let names): names.role(of: name)
-    case .gguf: GGUFNames.role(of: name)
+    case .gguf(let branched): GGUFNames.role(of: name, branched: branched)
     }
+  }
+
+  /// The published names of what some families' routers and experts have beside the others' parts.
+  var routerScale: String? {
+    switch self {
+    case .huggingFace(let names): names.routerScale.first
+    case .gguf(let branched): branched ? GGUFNames.routerScale : nil
+    }
+  }
+
+  var expertNorm: String? {
+    switch self {
+    case .huggingFace(let names): names.expertNorm.first
+    case .gguf(let branched): branched ? GGUFNames.expertNorm : nil
+    }
+  }
+
+  /// llama.cpp takes 1 for what is not there.
+  var requiredOutputScale: String? {
+    if case .huggingFace(let names) = self { names.outputScale.first } else { nil }
   }
 
   /// Whether `name` is a router gate; cheaper than its role.

@@ -8,8 +8,10 @@ import Tensors
 extension LayoutReader {
   /// Why `ExpertReader` cannot decode the experts; nil if it can.
   func undecodable(_ layers: [MoELayer]) -> String? {
-    if family.activation == .silu, GatedActivation(name: hiddenActivation) == nil {
-      return "hidden_act is \(hiddenActivation), only silu is supported"
+    if let (key, name) = family.activation.named,
+      GatedActivation(name: hiddenActivation) != activation
+    {
+      return "\(key) is \(hiddenActivation), only \(name) is supported"
     }
     for layer in layers {
       if !expertBiases,

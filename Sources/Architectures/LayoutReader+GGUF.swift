@@ -48,9 +48,9 @@ extension LayoutReader {
     prototypeForm = nil
     officialLatentSize = nil
     mlxQuantisation = nil
-    tensors = LayerTensors(checkpoint, names: .gguf)
+    tensors = LayerTensors(checkpoint, names: .gguf(branched: family.layerForm == .branched))
     quantisation = .none
-    hiddenActivation = "silu"
+    hiddenActivation = family.activation.named?.name ?? ""
     try Self.checkStacked(checkpoint)
   }
 

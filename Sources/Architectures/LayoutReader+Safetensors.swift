@@ -22,6 +22,11 @@ extension LayoutReader {
     let traits = family.huggingFace
     var settings = Settings(json: object, scope: scope, file: file)
 
+    if let key = traits.hasExperts, try settings.bool(key) != true {
+      throw RegateError(
+        .unsupported, file: file, subject: scope + key.names[0],
+        "is not true: this is a dense model, it has no experts to balance")
+    }
     let defaults = traits.defaults
     hiddenSize = try settings.required(
       Key("hidden_size", default: defaults.hiddenSize), minimum: 1)
@@ -45,7 +50,8 @@ extension LayoutReader {
     mtpLayers = try traits.mtpLayers.map { key throws(RegateError) in
       try settings.required(key)
     }
-    hiddenActivation = try settings.string(Key("hidden_act", default: "silu")) ?? "silu"
+    let (activationKey, usual) = family.activation.named ?? ("hidden_act", "silu")
+    hiddenActivation = try settings.string(Key(activationKey, default: usual)) ?? usual
     moeLayers = try traits.sparsity.layers(count: layerCount, settings: &settings)
     try Self.checkTopK(
       topK, of: moeLayers, experts: experts, key: traits.topK.names[0], settings)

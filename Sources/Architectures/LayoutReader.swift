@@ -41,7 +41,7 @@ struct LayoutReader {
   let quantisation: QuantisationScheme
   /// MLX's `quantization` object.
   let mlxQuantisation: JSONValue?
-  /// `hidden_act`; llama.cpp has it in its code.
+  /// What the configuration names; llama.cpp has it in its code.
   let hiddenActivation: String
   let containerWarnings: [String]
 

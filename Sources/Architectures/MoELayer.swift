@@ -24,6 +24,8 @@ package struct MoELayer: Sendable {
   package let gateBias: TensorInfo?
   /// Bias on the scores, for selection only [E] or [1,E].
   package let selectionBias: TensorInfo?
+  /// What makes the experts' inputs others than the router's; nil: nothing.
+  package let routerInput: RouterInput?
   /// The type in which the runtime computes logits: that of the model in transformers' Mixtral and
   /// Qwen code, Float32 in llama.cpp and for DeepSeek.
   package let logitsType: ElementType

@@ -10,6 +10,8 @@ package struct Settings {
   package let file: String
   /// What messages and `Setting.key` put before a key: `text_config.`, `deepseek2.`.
   package let scope: String
+  /// The keys of an object of a `config.json`.
+  let keys: [String]
   /// Whether there is no key.
   package let isEmpty: Bool
   /// Objects inside a `config.json`, by key.
@@ -25,7 +27,8 @@ package struct Settings {
   init(json object: JSONValue, scope: String, file: String) {
     self.file = file
     self.scope = scope
-    isEmpty = object.objectValue?.isEmpty ?? true
+    keys = object.objectValue.map { Array($0.keys) } ?? []
+    isEmpty = keys.isEmpty
     objects = { key in object[key].flatMap { $0.objectValue == nil ? nil : $0 } }
     lists = { key in object[key]?.arrayValue }
     lookUp = { key in object[key].map(SettingValue.init) }
@@ -34,6 +37,7 @@ package struct Settings {
   init(gguf checkpoint: GGUFCheckpoint) {
     file = checkpoint.path
     scope = checkpoint.architecture + "."
+    keys = []
     isEmpty = checkpoint.metadata.isEmpty
     objects = { _ in nil }
     lists = { _ in nil }

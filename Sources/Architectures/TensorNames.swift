@@ -14,6 +14,12 @@ package struct TensorNames: Sendable {
   package var gateBias: [String] = []
   /// Bias on the scores, for selection only [E].
   package var selectionBias: [String] = []
+  /// What the normalised hidden states are multiplied by for the router [H], where it has a norm of
+  /// its own, and the norm of the experts' inputs [H].
+  package var routerScale: [String] = []
+  package var expertNorm: [String] = []
+  /// What each expert's output is multiplied by [E].
+  package var outputScale: [String] = []
   /// What per-expert names (`{container}.{e}.{projection}.{suffix}`) and fused names
   /// (`{container}.{projection}`) begin with.
   package var containers: [String]
@@ -48,6 +54,9 @@ package enum TensorRole: Equatable {
   case gate
   case gateBias
   case selectionBias
+  case routerScale
+  case expertNorm
+  case outputScale
   /// Belongs to the router, but no family asks for it: scales of a quantised gate and the like.
   case gateCompanion
   /// One expert's own tensor. `stem` identifies the projection, with its container.
@@ -72,6 +81,9 @@ extension TensorNames {
     if gate.contains(name) { return .gate }
     if gateBias.contains(name) { return .gateBias }
     if selectionBias.contains(name) { return .selectionBias }
+    if routerScale.contains(name) { return .routerScale }
+    if expertNorm.contains(name) { return .expertNorm }
+    if outputScale.contains(name) { return .outputScale }
     if gate.contains(where: { isCompanion(name, of: $0) })
       || router.contains(where: name.hasPrefix)
     {

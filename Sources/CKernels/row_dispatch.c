@@ -45,6 +45,14 @@ void rg_sigmoid_product(rg_path path, float *values, const float *gate, size_t c
   kernels(path)->sigmoid_product(values, gate, count);
 }
 
+void rg_gelu_product(rg_path path, float *gate, const float *up, size_t count) {
+  kernels(path)->gelu_product(gate, up, count);
+}
+
+void rg_soft_cap(rg_path path, float *values, float limit, size_t count) {
+  kernels(path)->soft_cap(values, limit, count);
+}
+
 float rg_max(rg_path path, const float *values, size_t count) {
   return kernels(path)->max(values, count);
 }

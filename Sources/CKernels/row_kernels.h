@@ -48,6 +48,28 @@ static void clamped_swiglu(
   }
 }
 
+// gelu(g) by tanh is g * sigmoid(2 sqrt(2/pi) (g + 0.044715 g^3)).
+static void gelu_product(float *restrict gate, const float *restrict up, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    float g = gate[i];
+    float inner = 1.59576912f * (g + 0.044715f * (g * g * g));
+    gate[i] = g / (1.0f + exp_value(-inner)) * up[i];
+  }
+}
+
+// limit * tanh(x / limit), tanh(t) = 1 - 2 / (1 + exp(2t)); small values, which that would take from
+// each other, by their series.
+static void soft_cap_row(float *values, float limit, size_t count) {
+  float scale = 1.0f / limit;
+  for (size_t i = 0; i < count; i++) {
+    float t = values[i] * scale, s = t * t;
+    float series = t * (1.0f + s * (-1.0f / 3 + s * (2.0f / 15 + s * (-17.0f / 315))));
+    float whole = 1.0f - 2.0f / (1.0f + exp_value(2.0f * t));
+    // t - t is NaN for infinity, which a weight that is not finite may have made.
+    values[i] = limit * (s < 0.01f ? series : whole + (t - t));
+  }
+}
+
 RG_INLINE float lane_sum(const float *lane) {
   float sum[lanes];
   for (int j = 0; j < lanes; j++) sum[j] = lane[j];
@@ -201,4 +223,5 @@ static void adam_row(
 #define RG_ROW_KERNEL_SET                                                                        \
   { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
     sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
-    rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product, adam_row }
+    rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product, gelu_product,         \
+    soft_cap_row, adam_row }

@@ -32,6 +32,8 @@ typedef struct {
       float *restrict target, const float *restrict source, const float *restrict factors,
       size_t count);
   void (*sigmoid_product)(float *values, const float *gate, size_t count);
+  void (*gelu_product)(float *restrict gate, const float *restrict up, size_t count);
+  void (*soft_cap)(float *values, float limit, size_t count);
   void (*adam)(
       float *restrict values, float *restrict first, float *restrict second,
       const float *restrict gradient, const float *restrict rates, float first_scale,

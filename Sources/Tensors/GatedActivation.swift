@@ -8,10 +8,14 @@ package enum GatedActivation: Sendable, Equatable {
   /// (u + 1) * g * sigmoid(alpha g), g at most `limit`, u between -limit and limit (GPT-OSS).
   case clampedSwiGLU(alpha: Float, limit: Float)
 
+  /// gelu(g) * u, gelu by its approximation with tanh.
+  case geluTanh
+
   /// By the names of transformers' table of activations; nil for one that Regate does not compute.
   package init?(name: String) {
     switch name {
     case "silu", "swish": self = .silu
+    case "gelu_pytorch_tanh": self = .geluTanh
     default: return nil
     }
   }
@@ -22,6 +26,7 @@ extension MatrixView {
   package func apply(_ activation: GatedActivation, up: MatrixView) {
     switch activation {
     case .silu: multiplySiLU(by: up)
+    case .geluTanh: multiplyGELU(by: up)
     case .clampedSwiGLU(let alpha, let limit):
       applyClampedSwiGLU(up: up, alpha: alpha, limit: limit)
     }

@@ -158,6 +158,30 @@ extension MatrixView {
     }
   }
 
+  /// self = gelu(self) * up, gelu by its approximation with tanh.
+  func multiplyGELU(by up: MatrixView) {
+    precondition(rows == up.rows && columns == up.columns)
+    let path = rg_best_path()
+    unsafe forEachRow { row, index in
+      unsafe rg_gelu_product(path, row, up.base + index * up.stride, columns)
+    }
+  }
+
+  /// Every value becomes limit · tanh(value / limit).
+  package func softCap(_ limit: Float) {
+    precondition(limit > 0)
+    let path = rg_best_path()
+    unsafe forEachRow { row, _ in unsafe rg_soft_cap(path, row, limit, columns) }
+  }
+
+  /// Multiplies every row, value by value, by `factors` [columns].
+  package func multiply(eachRowBy factors: [Float]) {
+    precondition(factors.count == columns)
+    unsafe forEachRow { row, _ in
+      for column in 0..<columns { unsafe row[column] *= factors[column] }
+    }
+  }
+
   /// Turns the scores of row r into weights over its columns `visible(r)`, 0 elsewhere: softmax of
   /// scale · score, in which `sink` is one more term, whose weight is left out.
   package func softmax(

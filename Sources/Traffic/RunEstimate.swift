@@ -25,13 +25,9 @@ package struct RunEstimate: Sendable {
     let inference = try set.runnable.get()
     let tokens = set.tokens
     hiddenBytes = 4 * streams * tokens * inference.hiddenSize
-    func states(_ copies: Int) -> Int {
-      inference.stateBytes(tokens: tokens, streams: streams, copies: copies)
-    }
-    stateBytes = states(1)
-    // Where streams differ, what the experts give is held apart from what it is added to.
+    stateBytes = inference.stateBytes(tokens: tokens, streams: streams, copies: 1)
     layerBytes =
       inference.workingBytes(tokens: tokens, streams: streams, threads: threads)
-      + (streams > 1 ? states(2) - states(1) : 0)
+      + inference.outputBytes(tokens: tokens, streams: streams)
   }
 }

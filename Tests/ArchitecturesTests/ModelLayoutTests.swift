@@ -249,6 +249,23 @@ struct ModelLayoutTests {
     qwen.metadata["qwen3moe.expert_feed_forward_length"] = nil
     #expect(try qwen.layout().layers[0].expertWidth == 6)
   }
+
+  @Test(arguments: [ModelDraft.gemma4, .gemma4File])
+  func `the dense network beside Gemma-4's experts counts as a shared one`(
+    draft: ModelDraft
+  ) throws {
+    let layout = try draft.layout()
+    let isGGUF = layout.container == .gguf
+    #expect(layout.prefix == (isGGUF ? "" : "model.language_model."))
+    for layer in layout.layers {
+      #expect(layer.sharedExperts == 1 && layer.shared.count == 1 && layer.unplaced.isEmpty)
+      let scales = layer.experts.filter { $0.kind == .outputScale }
+      #expect(scales.count == 1 && scales[0].role == .down && scales[0].experts == 4)
+      #expect(scales[0].slice(expert: 2).bytes == 8..<12)
+      #expect(layer.routerInput != nil && layer.experts.count == 3)
+    }
+    #expect(layout.warnings.isEmpty && layout.undecodable == nil)
+  }
 }
 
 extension ModelDraft {

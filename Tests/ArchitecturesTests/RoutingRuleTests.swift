@@ -108,6 +108,7 @@ struct RoutingRuleTests {
         "dots1", ModelDraft.deepseekSettings, layers: [1],
         bias: "mlp.gate.e_score_correction_bias"), "dots1", .sigmoid, normalise: false,
       guarding: .add(1e-20)),
+    Case("Gemma-4", .gemma4, "gemma4", .softmax, normalise: true),
   ]
 
   static let llamaCpp = [
@@ -162,6 +163,7 @@ struct RoutingRuleTests {
     Case(
       "dots1", .gguf("dots1", ["expert_gating_func": .uint32(4)]), "dots1", .sqrtSoftplus,
       normalise: false, guarding: clamp),
+    Case("gemma4", .gemma4File, "gemma4", .softmax, normalise: true, guarding: clamp),
   ]
 
   @Test(arguments: transformers)
@@ -181,7 +183,7 @@ struct RoutingRuleTests {
   @Test func `every family is listed, and those with a prototype form come first`() {
     let have = Family.all.map(\.hasPrototypeForm)
     #expect(have == have.sorted { $0 && !$1 } && have.contains(true))
-    #expect(Set(Family.all.map(\.name)).count == 21)
+    #expect(Set(Family.all.map(\.name)).count == 22)
   }
 
   @Test func `a GGUF's top-k may differ from layer to layer`() throws {
@@ -199,6 +201,42 @@ struct RoutingRuleTests {
 }
 
 extension ModelDraft {
+  static var gemma4: ModelDraft {
+    var draft = ModelDraft()
+    let settings: OrderedDictionary<String, JSONValue> = [
+      "model_type": "gemma4_text", "hidden_size": 8, "num_hidden_layers": 2,
+      "enable_moe_block": true, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 6,
+    ]
+    // As it is published: inside another model, beside a tower whose layers are not its own.
+    var text: JSONValue = [:]
+    for (key, value) in settings { text[key] = value }
+    draft.config = ["model_type": "gemma4"]
+    draft.config["text_config"] = text
+    for layer in 0..<2 {
+      let prefix = "model.language_model.layers.\(layer)."
+      draft.add(prefix + "router.proj.weight", [4, 8])
+      draft.add(prefix + "router.scale", [8])
+      draft.add(prefix + "router.per_expert_scale", [4])
+      draft.add(prefix + "pre_feedforward_layernorm_2.weight", [8])
+      draft.add(prefix + "mlp.gate_proj.weight", [12, 8])
+      draft.add(prefix + "experts.gate_up_proj", [4, 12, 8])
+      draft.add(prefix + "experts.down_proj", [4, 8, 6])
+    }
+    draft.add("model.vision_tower.encoder.layers.0.mlp.up_proj.linear.weight", [6, 8])
+    return draft
+  }
+
+  static var gemma4File: ModelDraft {
+    var draft = gguf("gemma4", fusedGateUp: true)
+    for layer in 0..<2 {
+      draft.add("blk.\(layer).ffn_gate_inp.scale", [8])
+      draft.add("blk.\(layer).ffn_down_exps.scale", [4])
+      draft.add("blk.\(layer).pre_ffw_norm_2.weight", [8])
+      draft.add("blk.\(layer).ffn_up.weight", [12, 8])
+    }
+    return draft
+  }
+
   static var gptOSSFile: ModelDraft {
     var draft = gguf("gpt-oss")
     for layer in 0..<2 {

@@ -24,23 +24,11 @@ import Testing
     _ keys: OrderedDictionary<String, GGUFValue>, without dropped: String? = nil
   ) throws -> Double {
     let variant = try Variant("gguf-deepseek-v3-legacy")
-    let source = try GGUFCheckpoint(path: variant.model.checkpoint.path)
-    var header = GGUFHeader(source.parts[0])
-    for (key, value) in keys { header.metadata[key] = value }
-    if let dropped { header.metadata[dropped] = nil }
-    let encoded = try header.encoded()
-    var file = encoded.bytes
-    for (tensor, range) in zip(source.parts[0].tensors, encoded.ranges) {
-      file += [UInt8](repeating: 0, count: range.lowerBound - file.count)
-      file += try source.withBytes(of: try #require(source.tensors[tensor.name])) {
-        [UInt8](copying: $0)
-      }
+    let altered = try AlteredGGUF("gguf-deepseek-v3-legacy") {
+      $0.metadata.merge(keys) { $1 }
+      if let dropped { $0.metadata[dropped] = nil }
     }
-    file += [UInt8](repeating: 0, count: max(0, encoded.fileBytes - file.count))
-    let directory = try TemporaryDirectory()
-    let checkpoint = try GGUFCheckpoint(path: try directory.write(file, to: "model.gguf"))
-    let model = try InferenceModel(checkpoint, layout: try ModelLayout.read(checkpoint))
-    let pass = try ForwardPass(model, sequences: variant.sequences, threads: 1)
+    let pass = try ForwardPass(try altered.model(), sequences: variant.sequences, threads: 1)
     try pass.finish()
     return try pass.scores()[0].meanNLL
   }

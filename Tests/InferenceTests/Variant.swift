@@ -14,9 +14,10 @@ import Testing
 /// (`tools/fixtures/tiny_variants.py`).
 struct Variant {
   static let names = [
-    "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "dots1", "ernie", "glm4", "glm4-lite",
+    "deepseek-v2", "deepseek-v2-lite", "deepseek-v3-fp8", "dots1", "ernie", "gemma4",
+    "glm4", "glm4-lite",
     "gguf-deepseek-v3-legacy", "gguf-deepseek-v3-split", "gguf-dots1", "gguf-ernie",
-    "gguf-gpt-oss", "gguf-granite", "gguf-mixtral-llama3-tied", "gguf-phi",
+    "gguf-gemma4", "gguf-gpt-oss", "gguf-granite", "gguf-mixtral-llama3-tied", "gguf-phi",
     "gguf-qwen2-shared-gate", "gguf-qwen3-5", "gpt-oss", "granite", "minimax", "mistral4",
     "mixtral-llama3-tied", "mixtral-window", "olmoe", "phi", "qwen2-shared-gate", "qwen3-5",
     "qwen3-fused-linear", "qwen3-next", "qwen3-yarn-dense",
@@ -135,5 +136,44 @@ struct AlteredModel {
         return true
       })
     return (absent.refusal(), misshapen.refusal())
+  }
+}
+
+/// A copy of a variant's GGUF file whose metadata or tensors were changed.
+struct AlteredGGUF {
+  let directory: TemporaryDirectory
+  private let variant: String
+
+  /// A tensor that `change` renames or reshapes has the bytes of the one in its place.
+  init(_ name: String, _ change: (inout GGUFHeader) -> Void) throws {
+    directory = try TemporaryDirectory()
+    variant = name
+    let source = try GGUFCheckpoint(path: Variant.folder(name) + "/model.gguf")
+    var header = GGUFHeader(source.parts[0])
+    let stored = header.tensors
+    change(&header)
+    let encoded = try header.encoded()
+    var file = encoded.bytes
+    for (place, range) in encoded.ranges.enumerated() {
+      file += [UInt8](repeating: 0, count: range.lowerBound - file.count)
+      let tensor = try #require(source.tensors[stored[place].name])
+      let bytes = try source.withBytes(of: tensor) { [UInt8](copying: $0) }
+      file += bytes.prefix(range.count)
+      file += [UInt8](repeating: 0, count: max(0, range.count - bytes.count))
+    }
+    file += [UInt8](repeating: 0, count: max(0, encoded.fileBytes - file.count))
+    try directory.write(file, to: "model.gguf")
+  }
+
+  func model() throws -> InferenceModel { try Variant.model(in: directory.url.path) }
+
+  /// What the model is refused with: once, when it is opened or run.
+  func refusal() -> RegateError? {
+    #expect(throws: RegateError.self) {
+      let pass = try ForwardPass(
+        try model(), sequences: try Variant(variant).sequences, threads: 1)
+      try pass.finish()
+      _ = try pass.scores()
+    }
   }
 }

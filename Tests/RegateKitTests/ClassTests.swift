@@ -156,6 +156,14 @@ private let keyCases = [
   KeyCase("gpt_oss", "sliding_window", 0), KeyCase("granitemoe", "num_key_value_heads", 3),
   KeyCase("granitemoe", "output_router_logits", NSNull(), .loads),
   KeyCase("phimoe", "lm_head_bias", true, .startsAtRandom),
+  KeyCase("gemma4_text", "num_experts_per_tok", "2", .loads),
+  KeyCase("gemma4_text", "hidden_activation", "foo"),
+  KeyCase("gemma4_text", "use_bidirectional_attention", "all", .loads),
+  KeyCase("gemma4_text", "use_bidirectional_attention", "some"),
+  KeyCase("gemma4_text", "rope_scaling", ["type": "linear", "factor": 2.5]),
+  KeyCase("gemma4_text", "hidden_size_per_layer_input", 4, .notChecked),
+  KeyCase("gemma4_text", "num_kv_shared_layers", 1, .notChecked),
+  KeyCase("gemma4_text", "attention_k_eq_v", false),
 ]
 
 @Test(arguments: keyCases)

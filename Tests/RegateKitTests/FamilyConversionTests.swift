@@ -27,7 +27,10 @@ private struct FamilyBench {
     }
     try sample.write(
       to: directory.url.appending(path: "source"), config: config,
-      values: { _, count in random(count) })
+      // A router's scale is not 0.
+      values: { name, count in
+        random(count).map { name.hasSuffix("router.scale") ? $0 + 1.5 : $0 }
+      })
     let (tokens, hidden) = (256, 32)
     let hot = random(hidden)
     var inputs = random(tokens * hidden)
@@ -66,7 +69,7 @@ private struct FamilyBench {
 
 /// Of a router's matrix [E,H].
 private func isGate(_ name: String) -> Bool {
-  let ends = ["gate.weight", "router.weight", "router.layer.weight"]
+  let ends = ["gate.weight", "router.weight", "router.layer.weight", "router.proj.weight"]
   return ends.contains(where: name.hasSuffix) && !name.contains("shared")
 }
 
@@ -76,6 +79,7 @@ private func isRouter(_ name: String) -> Bool {
 
 private func isExpert(_ name: String) -> Bool {
   name.contains(".experts.") || name.contains("put_linear") && !name.contains("shared")
+    || name.hasSuffix("per_expert_scale")
 }
 
 @Test(arguments: ClassSample.all)
@@ -125,8 +129,9 @@ func `a bias on the logits is fitted, and travels in a fit file`(_ form: RouterF
   #expect(try bench.weights("applied").tensors == fitted)
 }
 
-@Test func `pruned experts take their biases with them`() throws {
-  let sample = try #require(ClassSample.all.first { $0.modelType == "gpt_oss" })
+@Test(arguments: ["gpt_oss", "gemma4_text"])
+func `pruned experts take their biases and scales with them`(_ type: String) throws {
+  let sample = try #require(ClassSample.all.first { $0.modelType == type })
   let bench = try FamilyBench(sample)
   var draft = bench.draft(.stock)
   draft.budget = .pruned(1)
@@ -135,7 +140,8 @@ func `a bias on the logits is fitted, and travels in a fit file`(_ form: RouterF
   #expect(Set(before.keys) == Set(after.keys))
   for layer in 0..<2 {
     let names = before.keys.filter {
-      $0.hasPrefix("model.layers.\(layer).mlp.") && !$0.hasSuffix("_scales")
+      $0.hasPrefix("model.layers.\(layer).") && (isRouter($0) || isExpert($0))
+        && !$0.hasSuffix("_scales")
     }
     func rows(_ tensor: PlainCheckpoint.Tensor?, _ count: Int) throws -> [ArraySlice<UInt8>] {
       let bytes = try #require(tensor).bytes

@@ -45,6 +45,12 @@ COUNTED = dict(n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1)
 DELTA = dict(num_experts=4, head_dim=8, shared_expert_intermediate_size=16, linear_num_key_heads=2,
              linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=6,
              layer_types=["linear_attention", "full_attention"])
+GEMMA4 = dict(enable_moe_block=True, num_experts=4, top_k_experts=2, head_dim=8, global_head_dim=12,
+              num_global_key_value_heads=1, attention_k_eq_v=True, sliding_window=16, hidden_size_per_layer_input=0,
+              layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=True,
+              final_logit_softcapping=8.0, rope_parameters=dict(
+                  sliding_attention=GROUPED["rope_parameters"], full_attention=dict(
+                      rope_type="proportional", rope_theta=1e6, partial_rotary_factor=0.25)))
 TYPES = {
     "mixtral": [GROUPED | dict(num_local_experts=4, head_dim=8)],
     "qwen3_moe": [GROUPED | dict(num_experts=4, head_dim=8, mlp_only_layers=[0]),
@@ -74,6 +80,8 @@ TYPES = {
         moe_num_experts=4, moe_k=2, moe_num_shared_experts=1, use_bias=bias) for bias in (False, True)],
     "qwen3_next": [GROUPED | DELTA | dict(norm_topk_prob=True, mlp_only_layers=[0])],
     "qwen3_5_moe_text": [GROUPED | DELTA],
+    "gemma4_text": [{k: v for k, v in GROUPED.items() if k != "num_experts_per_tok"} | GEMMA4,
+                    GROUPED | GEMMA4 | dict(attention_k_eq_v=False, attention_bias=True, tie_word_embeddings=False)],
     "dots1": [GROUPED | COUNTED | dict(n_group=1, topk_group=1, moe_intermediate_size=8)],
 }
 # Written by transformers, of no class, or of generation only.

@@ -43,6 +43,11 @@ FAMILIES = {
         first_k_dense_replace=1, head_dim=8)),
     "gpt_oss": (transformers.GptOssConfig, dict(
         num_local_experts=6, num_experts_per_tok=2, head_dim=8, sliding_window=16)),
+    "gemma4_text": (transformers.Gemma4TextConfig, dict(
+        enable_moe_block=True, num_experts=8, top_k_experts=3, moe_intermediate_size=24, head_dim=16,
+        global_head_dim=32, num_global_key_value_heads=1, attention_k_eq_v=True, hidden_size_per_layer_input=0,
+        sliding_window=16, final_logit_softcapping=5.0,
+        layer_types=["sliding_attention", "full_attention", "full_attention"])),
 }
 
 
@@ -55,8 +60,16 @@ def make_model(family, folder):
         for parameter in model.parameters():
             if parameter.ndim > 1:  # larger than the default, so that routing is far from uniform
                 parameter.normal_(std=0.15)
+        vary_scales(model)
     model.save_pretrained(folder)
     return model
+
+
+def vary_scales(model):
+    """Gives Gemma's scales, which are 1 in a new model, values of their own."""
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if name.endswith((".router.scale", "per_expert_scale", "layer_scalar")):
+            value.uniform_(0.6, 1.4)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -88,16 +101,29 @@ def ragged_ids(rows=7, longest=19):
     return ids
 
 
+def route(router, inputs, *more):
+    """What a router makes of what its gate reads."""
+    if not hasattr(router, "proj"):
+        return router(inputs, *more)
+    scores = router.proj(inputs).softmax(-1)
+    weights, chosen = scores.topk(router.config.top_k_experts)
+    return scores, weights / weights.sum(-1, keepdim=True) * router.per_expert_scale[chosen], chosen
+
+
 def watched(model, ids):
-    """What each router reads and chooses, one unpadded sequence at a time."""
+    """What each router's gate reads and what it chooses, one unpadded sequence at a time."""
     seen = {layer: ([], [], []) for layer in router_modules(model)}
     handles = []
     for layer, router in router_modules(model).items():
-        def hook(_, inputs, outputs, layer=layer):
-            seen[layer][0].append(inputs[0].reshape(-1, inputs[0].shape[-1]))
+        def hook(router, inputs, outputs, layer=layer):
+            if not hasattr(router, "proj"):
+                seen[layer][0].append(inputs[0].reshape(-1, inputs[0].shape[-1]))
             seen[layer][1].append(outputs[2])
             seen[layer][2].append(outputs[1])
         handles.append(router.register_forward_hook(hook))
+        if hasattr(router, "proj"):
+            handles.append(router.proj.register_forward_pre_hook(
+                lambda _, inputs, layer=layer: seen[layer][0].append(inputs[0])))
     with torch.no_grad():
         for row in ids:
             model(input_ids=torch.from_numpy(row[row >= 0].astype(np.int64))[None], use_cache=False)
@@ -121,7 +147,7 @@ def test_a_capture_equals_a_manual_hook_and_reproduces_the_routing(model, tmp_pa
         assert captured.shape == ((ids >= 0).sum(), COMMON["hidden_size"])
         torch.testing.assert_close(captured, inputs, rtol=1e-4, atol=2e-5)
         with torch.no_grad():
-            _, again_weights, again = router_modules(network)[layer](captured)
+            _, again_weights, again = route(router_modules(network)[layer], captured)
         assert (again.sort(-1).values == chosen.sort(-1).values).all(-1).float().mean() > 0.99
         torch.testing.assert_close(again_weights.sort(-1).values, weights.sort(-1).values, rtol=1e-2, atol=1e-3)
     with safe_open(tmp_path / "c.safetensors", "np") as file:

@@ -132,7 +132,7 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
         block = getattr(patched.model.layers[layer["index"]], "mlp", None)
         bias = getattr(block, "e_score_correction_bias", None)
         with torch.no_grad():
-            _, _, after = routers[layer["index"]](inputs, *([] if bias is None else [bias]))
+            _, _, after = models.route(routers[layer["index"]], inputs, *([] if bias is None else [bias]))
         experts = len(layer["original"]["load"])
         for found, expected in ((before, layer["original"]), (after, layer["patched"])):
             counted = np.array(load(found, experts))
@@ -145,7 +145,7 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
 RUN = ["mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe",
        "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "minimax_m2", "gpt_oss", "granitemoe",
        "granitemoeshared", "ernie4_5_moe", "dots1", "phimoe",
-       "qwen3_next", "qwen3_5_moe_text"]
+       "qwen3_next", "qwen3_5_moe_text", "gemma4_text"]
 PROTOTYPE = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3", "glm4_moe", "glm4_moe_lite", "gpt_oss",
              "qwen3_next"}
 
@@ -199,6 +199,16 @@ def qwen3_5():
     tokens = dict(image_token_id=93, video_token_id=94, vision_start_token_id=95, vision_end_token_id=96)
     return transformers.Qwen3_5MoeForConditionalGeneration(
         transformers.Qwen3_5MoeConfig(text_config=text, vision_config=tower, **tokens))
+
+
+def gemma4():
+    text = {**models.COMMON, **models.FAMILIES["gemma4_text"][1], "pad_token_id": 0,
+            "use_bidirectional_attention": "vision"}
+    tower = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                 num_key_value_heads=2, head_dim=8, patch_size=4, position_embedding_size=16)
+    tokens = dict(image_token_id=93, video_token_id=94, boi_token_id=95, eoi_token_id=95)
+    return transformers.Gemma4ForConditionalGeneration(
+        transformers.Gemma4Config(text_config=text, vision_config=tower, **tokens))
 
 
 def qwen3_omni():
@@ -288,7 +298,7 @@ def fitted_and_judged(folder, ids):
                              folder / "judge.npy", "--json"))
 
 
-@pytest.mark.parametrize("wrapper", [qwen3_vl, qwen3_5, qwen3_omni, mistral_small_4, kimi_k25])
+@pytest.mark.parametrize("wrapper", [qwen3_vl, qwen3_5, gemma4, qwen3_omni, mistral_small_4, kimi_k25])
 def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
     torch.manual_seed(0)
     model = wrapper().float().eval()
@@ -296,6 +306,7 @@ def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.15)
+        models.vary_scales(model)
     model.save_pretrained(tmp_path / "model")
     shutil.copy(tmp_path / "model" / "config.json", tmp_path)
     if wrapper is kimi_k25:
@@ -307,6 +318,10 @@ def test_the_language_model_of_a_wrapper_is_converted(wrapper, tmp_path):
     assert not any(info.values()), info
     for name, network in (("original", model), ("patched", patched.eval())):
         assert report["nll"][name] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
+    if wrapper is gemma4:
+        before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("model", "stock"))
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed and all(".router." in name or ".experts." in name for name in changed), changed
     if wrapper is qwen3_omni:
         shutil.rmtree(tmp_path / "stock")
         inside_omni(tmp_path / "model")
@@ -400,7 +415,7 @@ GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "
         "minimax_m2": dict(scoring_func="sigmoid"), "gpt_oss": dict(intermediate_size=64),
         "granitemoe": {}, "granitemoeshared": {}, "ernie4_5_moe": {}, "dots1": dict(scoring_func="sigmoid"),
         "phimoe": dict(architectures=["PhiMoEForCausalLM"], rope_parameters=longrope(8)),
-        "qwen3_next": {}, "qwen3_5_moe_text": dict(rope_parameters=MROPE)}
+        "qwen3_next": {}, "qwen3_5_moe_text": dict(rope_parameters=MROPE), "gemma4_text": {}}
 
 
 def perplexity(model):
@@ -428,6 +443,7 @@ def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 or name.endswith("bias"):
                 parameter.normal_(std=0.15)
+        models.vary_scales(model)
     model.save_pretrained(tmp_path / "model")
     settings = tmp_path / "model" / "config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | GGUF[family]))

@@ -10,6 +10,6 @@ extension Family {
     .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .gptOSS, .qwen3Next, .deepseekV32,
     .glmDSA,
     .mistral4, .qwen35, .qwen2, .qwen3VL, .qwen3Omni, .olmoe, .phi, .granite,
-    .miniMaxM2, .ernie, .dots1,
+    .miniMaxM2, .ernie, .dots1, .gemma4,
   ]
 }

@@ -27,7 +27,30 @@ extension ClassConfiguration {
     return ("rope_parameters", .object([:]))
   }
 
+  /// Objects for each kind of layers.
+  private mutating func checkGlobalRope() {
+    if let scaling = config["rope_scaling"], !scaling.isNull {
+      refuse("rope_scaling", "stands for rope_parameters, which has an object for each kind")
+    }
+    guard let parameters = config["rope_parameters"], !parameters.isNull else { return }
+    for name in ["sliding_attention", "full_attention"] {
+      let key = "rope_parameters.\(name)"
+      guard let object = parameters[name], object.objectValue != nil else {
+        doubt(key, "is no object")
+        continue
+      }
+      checkBase(key, object)
+      let kind = object["rope_type"]?.stringValue
+      guard kind == "default" || kind == "proportional" else {
+        doubt(key, "rope_type is \(object["rope_type"]?.short ?? "absent")")
+        continue
+      }
+      if object["rope_theta"] == nil { doubt(key + ".rope_theta", "is absent") }
+    }
+  }
+
   mutating func checkRope() {
+    if family.mixer.groupedQuery?.global != nil { return checkGlobalRope() }
     let (key, object) = rotation
     checkBase(key, object)
     let kind = (object["rope_type"] ?? object["type"])

@@ -36,7 +36,10 @@ package struct ClassConfiguration {
     checkWindow()
     checkFactors()
     checkRope()
+    checkVariants()
     for key in Self.unread where config[key]?.isNull == false {
+      // Attention of two kinds is read from there.
+      if attention?.global != nil, key == "per_layer_config" { continue }
       unknown.append(Problem(key: key, text: "what it does is not known"))
     }
   }
@@ -55,7 +58,7 @@ package struct ClassConfiguration {
   private mutating func checkTypes() {
     let types = [String: FieldTypes].ofEveryClass.adding(made.fields)
     for (key, value) in config.objectValue ?? [:] {
-      guard let allowed = types[key], !allowed.holds(value) else { continue }
+      guard let allowed = types[key], allowed != .any, !allowed.holds(value) else { continue }
       refuse(key, "is \(value.short), expected \(allowed.description)")
     }
   }
@@ -84,10 +87,10 @@ package struct ClassConfiguration {
 
   private mutating func checkNames() {
     // A class with an activation of its own reads none.
-    if family.activation == .silu, let name = config["hidden_act"]?.stringValue,
+    if let (key, _) = family.activation.named, let name = config[key]?.stringValue,
       !Self.activations.contains(name)
     {
-      refuse("hidden_act", "is \"\(name)\", which is no activation that it knows")
+      refuse(key, "is \"\(name)\", which is no activation that it knows")
     }
     // `dtype` wins where both are given, but only if it says something.
     for key in ["dtype", "torch_dtype"] {
@@ -96,6 +99,10 @@ package struct ClassConfiguration {
         refuse(key, "is \"\(name)\", expected a floating-point type of torch")
       }
       break
+    }
+    for (key, words) in made.words {
+      guard let word = config[key]?.stringValue, !words.contains(word) else { continue }
+      refuse(key, "is \"\(word)\", expected \(words.joined(separator: " or "))")
     }
     checkLayerTypes()
   }
@@ -178,12 +185,24 @@ package struct ClassConfiguration {
   private mutating func checkWindow() {
     let isUsed: Bool
     switch attention?.window {
-    case .always, .alternating: isUsed = true
+    case .always, .alternating, .unlessGlobal: isUsed = true
     case .switched: isUsed = config["use_sliding_window"]?.boolValue == true
     case .none?, .switchedOnEvenLayers, .last, nil: isUsed = false
     }
     guard isUsed, let window = config["sliding_window"]?.intValue, window < 1 else { return }
     refuse("sliding_window", "is \(window), with which no token sees any")
+  }
+
+  /// Keys with which the class has parameters that are not known here.
+  private mutating func checkVariants() {
+    for key in family.huggingFace.uncomputed where key.creates {
+      let found = config[key.name].map { SettingValue($0).text }
+      guard let value = found ?? key.absent, !key.off.contains(value) else { continue }
+      doubt(
+        key.name,
+        (found == nil ? "is absent, which means \(value)" : "is \(value)")
+          + ": what the class creates then is not known")
+    }
   }
 
   /// Attention other than latent.

@@ -19,21 +19,32 @@ extension ClassParameters {
         try readIndexer(indexer, latent.sizes.queryRank, layer: layer, prefix)
       }
     case .groupedQuery(let grouped), .hybrid(_, let grouped):
-      try readGrouped(grouped, heads: heads, prefix)
+      try readGrouped(grouped, heads: heads, layer: layer, prefix)
     }
   }
 
-  private mutating func readGrouped(
-    _ attention: GroupedQueryTraits, heads: Int, _ prefix: String
-  ) throws(RegateError) {
+  /// The sizes of a layer's attention, and whether it has a matrix of values.
+  private mutating func sizes(
+    _ attention: GroupedQueryTraits, heads: Int, layer: Int
+  ) throws(RegateError) -> (keyHeads: Int, size: Int, hasValues: Bool) {
     let keyHeads = try settings.integer(attention.keyHeads, minimum: 1) ?? heads
     let size = try settings.integer(attention.headSize, minimum: 1) ?? hidden / heads
+    guard let global = attention.global else { return (keyHeads, size, true) }
+    let own = try global.layers(
+      count: layout.layerCount, usual: (size, keyHeads), &settings)[layer]
+    return (own.keyHeads, own.headSize, !own.sharesValues)
+  }
+
+  private mutating func readGrouped(
+    _ attention: GroupedQueryTraits, heads: Int, layer: Int, _ prefix: String
+  ) throws(RegateError) {
+    let (keyHeads, size, hasValues) = try sizes(attention, heads: heads, layer: layer)
     let inputs = try flag(attention.biases.key)
     let output = inputs && attention.biases.output
     let queries = attention.gatesContext ? 2 * heads * size : heads * size
     addLinear(prefix + "q_proj", queries, hidden, bias: inputs)
     addLinear(prefix + "k_proj", keyHeads * size, hidden, bias: inputs)
-    addLinear(prefix + "v_proj", keyHeads * size, hidden, bias: inputs)
+    if hasValues { addLinear(prefix + "v_proj", keyHeads * size, hidden, bias: inputs) }
     addLinear(prefix + "o_proj", hidden, heads * size, bias: output)
     if attention.sinks { add(prefix + "sinks", [heads]) }
     let widths: (queries: Int, keys: Int)

@@ -9,6 +9,10 @@ extension ClassParameters {
     let experts = layer.rule.experts
     add(names.gate.map { prefix + $0 }, [experts, hidden])
     if !names.gateBias.isEmpty { add(names.gateBias.map { prefix + $0 }, [experts]) }
+    for scales in [names.routerScale, names.expertNorm] where !scales.isEmpty {
+      add(scales.map { prefix + $0 }, [hidden])
+    }
+    if !names.outputScale.isEmpty { add(names.outputScale.map { prefix + $0 }, [experts]) }
     if traits.selectionBias == .expected {
       add(names.selectionBias.map { prefix + $0 }, made.biasIsRow ? [1, experts] : [experts])
     }
@@ -70,11 +74,9 @@ extension ClassParameters {
     case .countedIfAny(let name):
       guard layer.sharedExperts > 0 else { return }
       try addShared(prefix + name, layer.expertWidth * layer.sharedExperts)
+    case .ofWidth(let name): try addShared(prefix + name, try sharedWidth(layer))
     case .gated(let name):
-      let width = try traits.sharedWidth.map { key throws(RegateError) in
-        try settings.required(key)
-      }
-      try addShared(prefix + name, width ?? layer.expertWidth)
+      try addShared(prefix + name, try sharedWidth(layer))
       add(prefix + name + "_gate.weight", [1, hidden])
     case .fused(let name, let key, let modelType):
       let width = try settings.required(key)
@@ -82,6 +84,11 @@ extension ClassParameters {
       addLinear(prefix + name + ".input_linear", 2 * width, hidden)
       addLinear(prefix + name + ".output_linear", hidden, width)
     }
+  }
+
+  private mutating func sharedWidth(_ layer: MoELayer) throws(RegateError) -> Int {
+    guard let key = traits.sharedWidth else { return layer.expertWidth }
+    return try settings.required(key)
   }
 
   private mutating func addShared(_ name: String, _ width: Int) throws(RegateError) {

@@ -81,6 +81,12 @@ package struct ClassParameters {
     let prefix = base + "layers.\(index)."
     addNorm(prefix + "input_layernorm", hidden)
     addNorm(prefix + "post_attention_layernorm", hidden)
+    if layout.family.layerForm == .branched {
+      let words = ["pre_feedforward", "post_feedforward"]
+      for word in words { addNorm("\(prefix)\(word)_layernorm", hidden) }
+      for number in 1...2 { addNorm("\(prefix)\(words[1])_layernorm_\(number)", hidden) }
+      add(prefix + "layer_scalar", [1])
+    }
     try readMixer(prefix, layer: index)
     guard let layer = layout.layers.first(where: { $0.index == index }) else {
       return try readDense(prefix + "mlp.")

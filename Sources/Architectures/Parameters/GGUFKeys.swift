@@ -76,6 +76,7 @@ extension GGUFKeyType {
     case (.u32, .uint32), (.u32PerLayer, .uint32), (.f32, .float32), (.bool, .bool),
       (.string, .string), (.string, .rawString):
       true
+    case (.flags, .array(.bool(let values))): values.count >= layers
     case (.u32PerLayer, .array(.uint32(let values))): values.count == layers
     case (.u32PerLayer, .array(.int32(let values))): values.count == layers
     case (.sections, .array(.int32(let values))): values.count == 4

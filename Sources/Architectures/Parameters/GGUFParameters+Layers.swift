@@ -25,6 +25,45 @@ extension GGUFParameters {
     add(prefix + "attn_k_norm.weight", [norms.keys], isOptional: mayLack)
   }
 
+  /// Attention with sizes of its own, and without biases.
+  mutating func readAttention(_ prefix: String, _ layer: GlobalAttentionTraits.Layer) {
+    let queries = sizes.heads * layer.headSize
+    let keys = layer.keyHeads * layer.headSize
+    let joined = Parameter.Piece(prefix + "attn_qkv.weight", [queries + 2 * keys, hidden])
+    let parts =
+      [("attn_q", queries), ("attn_k", keys)] + (layer.sharesValues ? [] : [("attn_v", keys)])
+    let separate = parts.map { Parameter.Piece("\(prefix)\($0.0).weight", [$0.1, hidden]) }
+    add([separate, [joined]], isOptional: false)
+    for (stem, _) in parts + [("attn_qkv", 0)] { addScales(prefix + stem) }
+    addMatrix(prefix + "attn_output", hidden, queries)
+    add(prefix + "attn_q_norm.weight", [layer.headSize])
+    add(prefix + "attn_k_norm.weight", [layer.headSize])
+  }
+
+  /// What a branched layer has beside the parts of all.
+  mutating func readBranches(_ prefix: String) {
+    let norms = [
+      "post_attention_norm", "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2",
+      "pre_ffw_norm_2",
+    ]
+    for norm in norms { addNorm(prefix + norm) }
+    add(prefix + "layer_output_scale.weight", [1], isOptional: true)
+    add(prefix + "ffn_gate_inp.scale", [hidden])
+    guard sizes.inputWidth > 0 else { return }
+    addMatrix(prefix + "inp_gate", sizes.inputWidth, hidden)
+    addMatrix(prefix + "proj", hidden, sizes.inputWidth)
+    addNorm(prefix + "post_norm")
+  }
+
+  /// What makes the inputs that each layer has of its own.
+  mutating func readInputs() {
+    let (width, overflow) = sizes.inputWidth.multipliedReportingOverflow(by: layout.layerCount)
+    guard !overflow else { return }
+    add("per_layer_token_embd.weight", [sizes.vocabulary, width])
+    add("per_layer_model_proj.weight", [width, hidden])
+    add("per_layer_proj_norm.weight", [sizes.inputWidth])
+  }
+
   /// Queries, keys and values, in one matrix or in three.
   private mutating func addInputs(
     _ prefix: String, queries: Int, keys: Int, isOptional: Bool
@@ -130,11 +169,18 @@ extension GGUFParameters {
     readShared(prefix, isOptional: isOptional)
   }
 
+  mutating func readDense(_ prefix: String, isOptional: Bool) {
+    addMatrix(prefix + "ffn_gate", sizes.denseWidth, hidden, isOptional: isOptional)
+    addMatrix(prefix + "ffn_up", sizes.denseWidth, hidden, isOptional: isOptional)
+    addMatrix(prefix + "ffn_down", hidden, sizes.denseWidth, isOptional: isOptional)
+  }
+
   private mutating func readShared(_ prefix: String, isOptional: Bool) {
     let counted = sizes.expertWidth * sizes.sharedCount
     let width: Int
     switch made.shared {
     case .none: return
+    case .dense: return readDense(prefix, isOptional: isOptional)
     case .counted: width = counted
     case .countedIfAny:
       guard counted > 0 else { return }

@@ -14,6 +14,8 @@ package struct GGUFParameters {
   var settings: Settings
   private(set) var parameters: [Parameter] = []
   let sizes: GGUFSizes
+  /// Of families whose layers' attention differs.
+  private var attention: [GlobalAttentionTraits.Layer] = []
   /// Layers without attention.
   private var recurs: Set<Int> = []
 
@@ -38,6 +40,13 @@ package struct GGUFParameters {
     if case .hybrid(let delta, _) = layout.family.mixer {
       let attends = try delta.attentionLayers(count: layout.layerCount, &settings, isGGUF: true)
       recurs = Set(attends.indices.filter { !attends[$0] })
+    }
+    if let global = layout.family.mixer.groupedQuery?.global {
+      attention = try global.ggufLayers(
+        count: layout.layerCount, hiddenSize: layout.hiddenSize, heads: sizes.heads, &settings
+      ) { layer in
+        ["attn_v", "attn_qkv"].contains { checkpoint.tensors["blk.\(layer).\($0).weight"] != nil }
+      }
     }
     self.settings = settings
   }
@@ -75,10 +84,15 @@ package struct GGUFParameters {
     addScales("output")
     if made.outputBias { add("output.bias", [sizes.vocabulary]) }
     addNorm("output_norm")
+    if layout.family.layerForm == .branched, sizes.inputWidth > 0 { readInputs() }
     let factors = [sizes.rotated / 2]
     let isLong = settings.text(of: "rope.scaling.type") == "longrope"
     switch made.rotationFactors {
     case .none: return
+    case .required:
+      // The first such layer's stands for all.
+      guard let layer = attention.first(where: \.isGlobal) else { return }
+      add("rope_freqs.weight", [layer.headSize / 2])
     case .byScaling where !isLong: add("rope_freqs.weight", factors, isOptional: true)
     case .byScaling, .longRope:
       add("rope_factors_long.weight", factors, isOptional: true)
@@ -103,15 +117,15 @@ package struct GGUFParameters {
     let prefix = "blk.\(index)."
     addNorm(prefix + "attn_norm", isOptional: isOptional)
     addNorm(prefix + layout.family.gguf.feedForwardNorm, isOptional: isOptional)
+    if layout.family.layerForm == .branched { readBranches(prefix) }
     switch layout.family.mixer {
     case .latent: readLatent(prefix, isOptional: isOptional)
     case .hybrid(let delta, _) where recurs.contains(index): readDelta(delta, prefix)
+    case _ where !attention.isEmpty: readAttention(prefix, attention[index])
     default: readAttention(prefix, isOptional: isOptional)
     }
     if made.hasDenseLayers, index < sizes.denseLayers {
-      addMatrix(prefix + "ffn_gate", sizes.denseWidth, hidden, isOptional: isOptional)
-      addMatrix(prefix + "ffn_up", sizes.denseWidth, hidden, isOptional: isOptional)
-      addMatrix(prefix + "ffn_down", hidden, sizes.denseWidth, isOptional: isOptional)
+      readDense(prefix, isOptional: isOptional)
     } else {
       readExperts(prefix, isOptional: isOptional)
     }

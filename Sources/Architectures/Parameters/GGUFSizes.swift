@@ -20,6 +20,8 @@ struct GGUFSizes {
   let sharedCount: Int
   /// Nil: the key is absent.
   let sharedWidth: Int?
+  /// Of inputs that each layer has of its own.
+  let inputWidth: Int
   /// Latent attention.
   let queryRank: Int
   let keyRank: Int
@@ -63,6 +65,7 @@ struct GGUFSizes {
     sharedCount = try count("expert_shared_count")
     let shared = try count("expert_shared_feed_forward_length")
     sharedWidth = shared > 0 ? shared : nil
+    inputWidth = try count("embedding_length_per_layer_input")
     queryRank = try count("attention.q_lora_rank")
     keyRank = try count("attention.kv_lora_rank")
     indexerHeads = try count("attention.indexer.head_count")

@@ -5,6 +5,8 @@
 package struct ClassTraits: Sendable {
   /// Types of the keys that not every class has, or that have others here.
   var fields: [String: FieldTypes]
+  /// The words that the class takes under a key.
+  var words: [String: [String]] = [:]
   package var shared = SharedParameters.none
   /// Whether dense layers have biases.
   var denseBiases: Key<Bool>?
@@ -33,7 +35,9 @@ package struct ClassTraits: Sendable {
     case counted(String)
     /// The same, but none where there are none.
     case countedIfAny(String)
-    /// Of a width of their own, with a gate.
+    /// Of a width of their own.
+    case ofWidth(String)
+    /// The same, with a gate.
     case gated(String)
     /// Of a width of their own, gate and up in one matrix, for one model type.
     case fused(String, width: Key<Int>, modelType: String)

@@ -16,6 +16,10 @@ package struct FieldTypes: OptionSet, Sendable {
   static let texts = FieldTypes(rawValue: 64)
   static let object = FieldTypes(rawValue: 128)
 
+  /// Of a key that the class does not have.
+  static let any: FieldTypes = [
+    .null, .integer, .number, .flag, .text, .integers, .texts, .object,
+  ]
   static let optionalInteger: FieldTypes = [.null, .integer]
   static let optionalFlag: FieldTypes = [.null, .flag]
   static let anyNumber: FieldTypes = [.integer, .number]

@@ -53,6 +53,8 @@ package struct GGUFClassTraits: Sendable {
     /// `rope_factors_long` and `_short` for longrope, `rope_freqs` otherwise.
     case byScaling
     case longRope
+    /// `rope_freqs`, of the layers that see all tokens.
+    case required
   }
 
   enum Shared: Sendable {
@@ -65,12 +67,16 @@ package struct GGUFClassTraits: Sendable {
     case byWidth
     /// The same, or else `feed_forward_length` wide, with a gate.
     case gated
+    /// The layer's dense network, `feed_forward_length` wide.
+    case dense
   }
 }
 
 /// The types of GGUF values that llama.cpp takes for a key; it stops at others.
 enum GGUFKeyType: String, Sendable {
   case u32, f32, bool, string = "str"
+  /// One for each layer.
+  case flags = "an array of bool"
   /// One value, or one for each layer.
   case u32PerLayer = "u32 or an array"
   /// How many of the rotated pairs each of four positions has.

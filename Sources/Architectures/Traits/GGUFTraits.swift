@@ -22,6 +22,8 @@ package struct GGUFTraits: Sendable {
   package var routing: RoutingTraits
   /// Nil: there are no such factors. Of hidden states, 0 is none.
   package var multipliers: MultiplierTraits?
+  /// Caps logits as `HuggingFaceTraits` has it; 0 is no cap.
+  package var logitCap: Key<Double>?
   /// What llama.cpp creates for the architecture.
   package var made: GGUFClassTraits
   /// Keys with which llama.cpp computes what Regate does not, beside those that it reads for every

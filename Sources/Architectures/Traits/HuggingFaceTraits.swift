@@ -31,6 +31,10 @@ package struct HuggingFaceTraits: Sendable {
   package var routing: RoutingTraits
   /// Nil: there are no such factors.
   package var multipliers: MultiplierTraits?
+  /// Caps logits: c · tanh(logit / c); no value: nothing does.
+  package var logitCap: Key<Double>?
+  /// Whether the configuration makes a model with experts; nil: it always does.
+  package var hasExperts: Key<Bool>?
   /// What transformers' class is made from and creates.
   package var made: ClassTraits
   /// Keys with which transformers computes what Regate does not, wherever they are set.

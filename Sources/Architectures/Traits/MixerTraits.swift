@@ -43,6 +43,8 @@ package struct GroupedQueryTraits: Sendable {
     case last(Key<Int>, first: Key<Int>)
     /// The key's on the layers that `layer_types` names, or on even ones; in GGUF files too.
     case alternating(Key<Int>)
+    /// The key's on the layers that are not global; in GGUF files too.
+    case unlessGlobal(Key<Int>)
   }
 
   /// The number of key and value heads; nothing: that of the query heads.
@@ -56,6 +58,10 @@ package struct GroupedQueryTraits: Sendable {
   package var norm = QueryKeyNorm.none
   package var biases = ProjectionBiases()
   package var window = SlidingWindow.none
+  /// Values are normalised too, each head, without a weight.
+  package var normsValues = false
+  /// What the layers without a window have otherwise; nil: nothing.
+  package var global: GlobalAttentionTraits?
   /// Each head's query rows are followed by as many of a gate, whose sigmoid weighs its context.
   package var gatesContext = false
   /// A learned sink for each query head takes part in its softmax.

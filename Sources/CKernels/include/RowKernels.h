@@ -20,6 +20,13 @@ void rg_silu_product(rg_path path, float *gate, const float *up, size_t count);
 void rg_clamped_swiglu(
     rg_path path, float *gate, const float *up, float alpha, float limit, size_t count);
 
+/// gate[i] = gelu(gate[i]) * up[i], gelu by its approximation with tanh.
+void rg_gelu_product(rg_path path, float *gate, const float *up, size_t count);
+
+/// values[i] = limit * tanh(values[i] / limit), limit above 0. NaN stays, and
+/// infinity becomes it.
+void rg_soft_cap(rg_path path, float *values, float limit, size_t count);
+
 /// values[i] = exp(scale * values[i]) / (exp(sink) + sum of these), for whatever is largest of the
 /// exponents. `scale` is not negative; a sink of -infinity is none.
 void rg_softmax(rg_path path, float *values, float scale, float sink, size_t count);

@@ -37,10 +37,8 @@ struct GatedNetwork {
       model.layout.family.gatesSharedExpert
       ? OutputGate(
         weight: try model.weights.sharedScale(layer: layer, hiddenSize: model.hiddenSize)) : nil
-    let names: Names =
-      model.weights.fusesShared
-      ? (.sharedGateUp, .sharedGateUp, .sharedOutput) : (.sharedGate, .sharedUp, .sharedDown)
-    try self.init(model, layer: layer, names, outputGate: outputGate, threads: threads)
+    try self.init(
+      model, layer: layer, model.weights.sharedNames, outputGate: outputGate, threads: threads)
   }
 
   private init(

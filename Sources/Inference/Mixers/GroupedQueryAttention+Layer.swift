@@ -49,7 +49,9 @@ extension GroupedQueryAttention {
 
   private struct Projections: Sendable {
     /// [heads · size, H], [keyHeads · size, H] twice.
-    let query: PackedMatrix, key: PackedMatrix, value: PackedMatrix
+    let query: PackedMatrix, key: PackedMatrix
+    /// Nil where values are keys.
+    let value: PackedMatrix?
     let queryBias: [Float]?, keyBias: [Float]?, valueBias: [Float]?
     /// [heads · size, H], where contexts have gates.
     let gate: PackedMatrix?
@@ -75,11 +77,15 @@ extension GroupedQueryAttention {
       } else {
         stored = try reader.stored(.query, layer: layer, rows: queries, columns: hidden)
         key = try reader.matrix(.key, layer: layer, rows: keys, columns: hidden, threads: threads)
-        value = try reader.matrix(
-          .value, layer: layer, rows: keys, columns: hidden, threads: threads)
+        value =
+          mixer.sharesValues
+          ? nil
+          : try reader.matrix(.value, layer: layer, rows: keys, columns: hidden, threads: threads)
         queryBias = try reader.bias(.query, layer: layer, count: queries, mixer.biases)
         keyBias = try reader.bias(.key, layer: layer, count: keys, mixer.biases)
-        valueBias = try reader.bias(.value, layer: layer, count: keys, mixer.biases)
+        valueBias =
+          mixer.sharesValues
+          ? nil : try reader.bias(.value, layer: layer, count: keys, mixer.biases)
       }
       guard mixer.gatesContext else {
         query = try stored.packed(rows: 0..<queries, threads: threads)
@@ -140,8 +146,8 @@ extension GroupedQueryAttention.Layer {
     var parts = [
       (group.queries[rows], input.query, input.queryBias),
       (group.keys[rows], input.key, input.keyBias),
-      (group.values[rows], input.value, input.valueBias),
     ]
+    if let value = input.value { parts.append((group.values[rows], value, input.valueBias)) }
     if let gates = group.gates, let gate = input.gate {
       parts.append((gates[rows], gate, input.gateBias))
     }
@@ -149,6 +155,8 @@ extension GroupedQueryAttention.Layer {
       target.multiply(inputs, transposed: weight)
       if let bias { target.add(toEachRow: bias) }
     }
+    if input.value == nil { group.values[rows].copy(group.keys[rows]) }
+    if mixer.normsValues { normaliseValues(group.values[rows]) }
     finish(group.queries[rows], heads: shape.heads, norm: norms?.query, positions)
     finish(group.keys[rows], heads: shape.keyHeads, norm: norms?.key, positions)
   }
@@ -167,6 +175,16 @@ extension GroupedQueryAttention.Layer {
         part.normalise(part, weight: norm, epsilon: epsilon)
       }
       rope.rotate(part.columns(0..<mixer.rope.dimensions), positions: positions)
+    }
+  }
+
+  /// Norms the heads of `values`, without a weight.
+  private func normaliseValues(_ values: MatrixView) {
+    let size = shape.valueSize
+    let ones = [Float](repeating: 1, count: size)
+    for head in 0..<shape.keyHeads {
+      let part = values.columns(head * size..<(head + 1) * size)
+      part.normalise(part, weight: ones, epsilon: mixer.epsilon)
     }
   }
 

@@ -29,6 +29,10 @@ struct GroupedQueryAttention: TokenMixer {
   let outputBias: Presence
   let gatesContext: Bool
   let hasSinks: Bool
+  /// Values are normalised too, each head, without a weight.
+  var normsValues = false
+  /// Values are the keys before their norm and rotation.
+  var sharesValues = false
 
   /// Rows of the query matrix: each head's are followed by those of its gate, if it has one.
   var queryRows: Int { gatesContext ? 2 * shape.queries : shape.queries }
@@ -44,7 +48,8 @@ struct GroupedQueryAttention: TokenMixer {
     reader.bytes(
       of: [
         (.output, hiddenSize, shape.context), (.query, queryRows, hiddenSize),
-        (.key, shape.keys, hiddenSize), (.value, shape.keyHeads * shape.valueSize, hiddenSize),
+        (.key, shape.keys, hiddenSize),
+        (.value, sharesValues ? 0 : shape.keyHeads * shape.valueSize, hiddenSize),
       ], layer: layer)
   }
 
@@ -58,10 +63,11 @@ struct GroupedQueryAttention: TokenMixer {
 // MARK: Settings
 
 extension GroupedQueryAttention {
-  /// The attention of each layer; they differ in their windows.
+  /// The attention of each layer; most families' differ in their windows only.
   static func layers(
     _ traits: GroupedQueryTraits, _ source: inout MixerSettings
   ) throws(RegateError) -> [GroupedQueryAttention] {
+    if let global = traits.global { return try layers(traits, global, &source) }
     let heads = try source.heads()
     let (keyHeads, size) = try sizes(traits, heads: heads, &source)
     let rope = try Rope.read(traits.rope, headSize: size, &source).rope
@@ -106,7 +112,7 @@ extension GroupedQueryAttention {
     return (keyHeads, size)
   }
 
-  private static func scale(
+  static func scale(
     _ traits: GroupedQueryTraits, headSize: Int, _ source: inout MixerSettings
   ) throws(RegateError) -> Float {
     let usual = 1 / Double(headSize).squareRoot()
@@ -143,7 +149,7 @@ extension GroupedQueryAttention {
     guard !source.isGGUF else { return none }
     let switchKey = Key("use_sliding_window", default: false)
     switch kind {
-    case .none, .alternating: return none
+    case .none, .alternating, .unlessGlobal: return none
     case .always(let key):
       let size = try source.settings.integer(key, minimum: 1)
       return none.map { _ in size }

@@ -7,6 +7,8 @@ package import Tensors
 package struct ResidualStream: Sendable {
   let hidden: MatrixView
   let norm: HiddenNorm
+  /// Of what is added; nil: it is added as it is.
+  var outputNorm: HiddenNorm?
   /// Multiplies what is added.
   var factor: Float = 1
 
@@ -23,7 +25,7 @@ package struct ResidualStream: Sendable {
     _ values: MatrixView, through weight: PackedMatrix, bias: [Float]?, to tokens: Range<Int>
   ) {
     let target = hidden[tokens]
-    guard factor != 1 else {
+    guard factor != 1 || outputNorm != nil else {
       target.multiply(values, transposed: weight, adding: true)
       if let bias { target.add(toEachRow: bias) }
       return
@@ -31,11 +33,15 @@ package struct ResidualStream: Sendable {
     let output = MatrixView(rows: tokens.count, columns: hidden.columns)
     output.multiply(values, transposed: weight)
     if let bias { output.add(toEachRow: bias) }
+    outputNorm?.apply(output, into: output)
     target.add(output, times: factor)
   }
 
   /// Adds `values` [n,H] to the states of `tokens`.
   package func add(_ values: MatrixView, to tokens: Range<Int>) {
-    hidden[tokens].add(values, times: factor)
+    guard let outputNorm else { return hidden[tokens].add(values, times: factor) }
+    let output = MatrixView(rows: tokens.count, columns: hidden.columns)
+    outputNorm.apply(values, into: output)
+    hidden[tokens].add(output, times: factor)
   }
 }

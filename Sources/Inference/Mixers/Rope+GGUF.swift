@@ -17,10 +17,12 @@ extension Rope {
     let isLong =
       switch made.rotationFactors {
       case .longRope: true
-      case .byScaling, .none: source.settings.text(of: "rope.scaling.type") == "longrope"
+      case .byScaling, .none, .required: source.settings.text(of: "rope.scaling.type") == "longrope"
       }
     let name = isLong ? "rope_factors_short" : "rope_freqs"
-    let divisors = try source.weights.ropeDivisors(name).map { Divisors(name: name, values: $0) }
+    let divisors = try source.weights.ropeDivisors(
+      name, isRequired: made.rotationFactors == .required
+    ).map { Divisors(name: name, values: $0) }
     return try read(
       gguf: &source.settings, headSize: headSize, traits: traits, divisors: divisors)
   }

@@ -51,6 +51,16 @@ extension InferenceModel {
       try weights.bias(name, layer: layer, count: hiddenSize, normBias))
   }
 
+  /// The norm before the feed-forward part, or before the router alone where it has one of its own.
+  func feedForwardNorm(
+    layer: Int, _ moeLayer: MoELayer?
+  ) throws(RegateError) -> HiddenNorm {
+    guard let input = moeLayer?.routerInput else {
+      return try norm(.feedForwardNorm, layer: layer)
+    }
+    return norm(try input.norm(in: checkpoint), nil)
+  }
+
   /// The norm before the output head.
   func finalNorm() throws(RegateError) -> HiddenNorm {
     let (weight, bias) = try weights.finalNorm(bias: normBias)

@@ -18,7 +18,9 @@ extension InferenceModel {
       layout.container == .gguf
       ? family.gguf.uncomputed + [.causal] : family.huggingFace.uncomputed
     for key in keys {
-      guard let text = settings.text(of: key.name), !key.off.contains(text) else { continue }
+      guard let text = settings.text(of: key.name) ?? key.absent, !key.off.contains(text) else {
+        continue
+      }
       throw RegateError(
         .unsupported, file: settings.file, subject: settings.scope + key.name,
         "is \(text), with which \(family.title) computes what Regate does not")

@@ -32,6 +32,14 @@ extension InferenceModel {
     return max(mixers.max() ?? 0, experts.max() ?? 0, dense.max() ?? 0)
   }
 
+  /// Bytes in memory for what the experts give, where it is held apart from what it is added to:
+  /// where streams differ, and in branched layers, which need room for two more [T,H].
+  package func outputBytes(tokens: Int, streams: Int) -> Int {
+    let one = 4 * tokens * hiddenSize
+    guard one <= PassMemory().copies else { return 0 }
+    return isBranched ? (streams + 2) * one : streams > 1 ? streams * one : 0
+  }
+
   /// Bytes in memory for one [T,H] of each stream: `copies` of the hidden states, of which each
   /// above its limit lies in a file.
   package func stateBytes(tokens: Int, streams: Int, copies: Int) -> Int {

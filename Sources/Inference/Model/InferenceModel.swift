@@ -28,6 +28,9 @@ package struct InferenceModel: Sendable {
   /// [V].
   let headBias: [Float]?
 
+  /// Whether its layers are branched.
+  var isBranched: Bool { layout.family.layerForm == .branched }
+
   /// The number of layers, dense ones included.
   package var layerCount: Int { layers.count }
 

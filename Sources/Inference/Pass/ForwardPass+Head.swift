@@ -68,6 +68,7 @@ extension ForwardPass {
         count: inputs.count
           * min(Self.blockPositions, positions.count - block * Self.blockPositions))
     }
+    let cap = model.multipliers.logitCap
     for start in stride(from: 0, to: model.vocabularySize, by: Self.panelRows) {
       let words = start..<min(start + Self.panelRows, model.vocabularySize)
       let panel = try head.packed(rows: words, threads: threads)
@@ -77,7 +78,8 @@ extension ForwardPass {
         count: positions.count, blockSize: Self.blockPositions, threads: threads
       ) { block, rows in
         var tally = before[block]
-        Self.add(panel, bias, words, inputs.map { $0[rows] }, targets[rows], to: &tally)
+        Self.add(
+          panel, bias, cap, words, inputs.map { $0[rows] }, targets[rows], to: &tally)
         return tally
       }
       progress.advance(words.count * tokenCount * inputs.count / model.vocabularySize)
@@ -115,13 +117,14 @@ extension ForwardPass {
 
   /// Adds the logits of `words` to the tallies of a block: position after position, streams within.
   private static func add(
-    _ panel: PackedMatrix, _ bias: [Float]?, _ words: Range<Int>, _ inputs: [MatrixView],
-    _ targets: ArraySlice<Int>, to tallies: inout [Tally]
+    _ panel: PackedMatrix, _ bias: [Float]?, _ cap: Float?, _ words: Range<Int>,
+    _ inputs: [MatrixView], _ targets: ArraySlice<Int>, to tallies: inout [Tally]
   ) {
     let logits = inputs.map { input in
       let result = MatrixView(rows: input.rows, columns: panel.rows)
       result.multiply(input, transposed: panel)
       if let bias { result.add(toEachRow: bias) }
+      if let cap { result.softCap(cap) }
       return result
     }
     for (row, target) in targets.enumerated() {
@@ -186,6 +189,7 @@ extension ForwardPass {
     return Matrix(rows: positions.count, columns: model.vocabularySize) { result in
       result.multiply(inputs, transposed: head)
       if let bias = model.headBias { result.add(toEachRow: bias) }
+      if let cap = model.multipliers.logitCap { result.softCap(cap) }
     }
   }
 }

@@ -5,6 +5,7 @@
 //
 //   h = embed[token]                        [T,H] per stream
 //   for each layer: h += Mix(Norm(h)); x = Norm(h); h += MoE(x) or MLP(x)
+//                   or, in branched layers, LayerBranches.swift
 //   logits = head · Norm(h)                 (ForwardPass+Head.swift)
 //
 // A model may have factors of h, of what is added to it, and of the logits (Multipliers.swift).
@@ -109,11 +110,13 @@ package final class ForwardPass {
     precondition(layer < model.layerCount && !isAfterAttention)
     progress.enter(stage)
     let norm = try model.norm(.mixerNorm, layer: layer)
+    let outputNorm =
+      model.isBranched ? try model.norm(.mixerOutputNorm, layer: layer) : nil
     let mixer = try model.layers[layer].mixer.load(
       layer: layer, from: model.weights, ropes: ropes, threads: threads)
     for stream in hidden {
       let stream = ResidualStream(
-        hidden: stream, norm: norm, factor: model.multipliers.residual)
+        hidden: stream, norm: norm, outputNorm: outputNorm, factor: model.multipliers.residual)
       guard mixer.run(stream, batch, threads: threads, progress: progress) else {
         throw notFinite(before: layer)
       }
@@ -124,7 +127,7 @@ package final class ForwardPass {
   }
 
   private func normalise() throws(RegateError) {
-    let norm = try model.norm(.feedForwardNorm, layer: layer)
+    let norm = try model.feedForwardNorm(layer: layer, moeLayer)
     inputs = []
     for stream in hidden {
       let normalised = newCopy(rows: tokenCount)
@@ -159,9 +162,11 @@ package final class ForwardPass {
   }
 
   /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will
-  /// be added to, in units of what is added; only after its attention.
-  package func residualSquare(stream: Int, rows: [Int]) -> Double {
+  /// be added to, in units of what is added; only after its attention. Nil where the experts' output
+  /// is normalised first, so that its own norm does not count.
+  package func residualSquare(stream: Int, rows: [Int]) -> Double? {
     precondition(isAfterAttention && stream >= 0 && stream < streams && !rows.isEmpty)
+    guard !model.isBranched else { return nil }
     let part = newCopy(rows: rows.count)
     part.gather(hidden[min(stream, hidden.count - 1)], rows: rows.map(Int32.init)[...])
     let factor = Double(model.multipliers.residual)
@@ -225,7 +230,7 @@ package final class ForwardPass {
       experts: experts, rows: rows, tokens: tokenCount, factor: model.multipliers.residual,
       threads: threads)
     let errors = try run(pass, errorsOn: hidden.count > 1 ? groups : [])
-    if !moeLayer.shared.isEmpty {
+    if !moeLayer.shared.isEmpty, !model.isBranched {
       try GatedNetwork(shared: model, layer: layer, threads: threads)
         .run(inputs, addingTo: hidden, limit: memory.dense)
     }
@@ -247,18 +252,34 @@ package final class ForwardPass {
   private func run(
     _ pass: RoutedExperts, errorsOn groups: [[Int]?]
   ) throws(RegateError) -> [[RelativeError]] {
-    guard !groups.isEmpty else {
+    guard !groups.isEmpty || model.isBranched else {
       try pass.run(inputs, addingTo: hidden, progress: progress)
       return []
     }
     let outputs = hidden.map { newCopy(rows: $0.rows) }
     for output in outputs { output.fill(0) }
     try pass.run(inputs, addingTo: outputs, progress: progress)
-    let norms = outputs[0].squaredNorms
-    let distances = outputs.map { $0.squaredDistances(to: outputs[0]) }
-    for (stream, output) in zip(hidden, outputs) { stream.add(output) }
+    let norms = groups.isEmpty ? [] : outputs[0].squaredNorms
+    let distances =
+      groups.isEmpty ? [] : outputs.map { $0.squaredDistances(to: outputs[0]) }
+    try add(outputs)
     return groups.map { rows in
       distances.map { RelativeError(distances: $0, norms: norms, rows: rows) }
+    }
+  }
+
+  /// Adds what the experts gave to each stream, in branched layers with all that comes after them.
+  private func add(_ outputs: [MatrixView]) throws(RegateError) {
+    guard model.isBranched else {
+      for (stream, output) in zip(hidden, outputs) { stream.add(output) }
+      return
+    }
+    let branches = try LayerBranches(model, layer: layer, threads: threads)
+    let results = newCopy(rows: tokenCount)
+    let room = newCopy(rows: tokenCount)
+    for (stream, output) in zip(hidden, outputs) {
+      try branches.finish(
+        stream, experts: output, inputs: room, results: results, limit: memory.dense)
     }
   }
 

@@ -8,6 +8,10 @@ import Architectures
 /// A weight of one layer.
 enum WeightName: CaseIterable {
   case mixerNorm, feedForwardNorm
+  /// Of branched layers: what norms the mixer's output, what the dense network reads and gives,
+  /// what the experts give, and both together; and what multiplies the layer's output.
+  case mixerOutputNorm, denseNorm, denseOutputNorm, expertOutputNorm, outputNorm
+  case layerScale
   case query, key, value, output
   /// Query, key and value rows in one matrix (GGUF).
   case queryKeyValue
@@ -35,6 +39,12 @@ enum WeightName: CaseIterable {
     switch self {
     case .mixerNorm: ["input_layernorm"]
     case .feedForwardNorm: ["post_attention_layernorm"]
+    case .mixerOutputNorm: ["post_attention_layernorm"]
+    case .denseNorm: ["pre_feedforward_layernorm"]
+    case .denseOutputNorm: ["post_feedforward_layernorm_1"]
+    case .expertOutputNorm: ["post_feedforward_layernorm_2"]
+    case .outputNorm: ["post_feedforward_layernorm"]
+    case .layerScale: ["layer_scalar"]
     case .query: ["self_attn.q_proj"]
     case .key: ["self_attn.k_proj"]
     case .value: ["self_attn.v_proj"]
@@ -78,6 +88,12 @@ enum WeightName: CaseIterable {
     switch self {
     case .mixerNorm: "attn_norm"
     case .feedForwardNorm: traits.feedForwardNorm
+    case .mixerOutputNorm: "post_attention_norm"
+    case .denseNorm: "ffn_norm"
+    case .denseOutputNorm: "post_ffw_norm_1"
+    case .expertOutputNorm: "post_ffw_norm_2"
+    case .outputNorm: "post_ffw_norm"
+    case .layerScale: "layer_output_scale"
     case .query: "attn_q"
     case .key: "attn_k"
     case .value: "attn_v"

@@ -147,6 +147,13 @@ package struct WeightReader: Sendable {
     return try vector(names, suffix: "bias", count: count)
   }
 
+  /// What a layer's output is multiplied by; llama.cpp takes 1 where there is none.
+  func layerScale(layer: Int) throws(RegateError) -> Float {
+    let names = stems(.layerScale, layer: layer).map { isGGUF ? $0 + ".weight" : $0 }
+    if isGGUF, !names.contains(where: { checkpoint.tensors[$0] != nil }) { return 1 }
+    return try vector(names, suffix: isGGUF ? "weight" : "", count: 1)[0]
+  }
+
   /// A vector whose name has no suffix in safetensors files, and `ggufSuffix` or none in GGUF.
   func plainVector(
     _ name: WeightName, layer: Int, count: Int, ggufSuffix: String = ""
@@ -223,13 +230,20 @@ package struct WeightReader: Sendable {
   }
 
   /// Whether shared experts have gate and up in one matrix.
-  var fusesShared: Bool {
+  private var fusesShared: Bool {
     if case .fused = layout.family.huggingFace.made.shared { !isGGUF } else { false }
+  }
+
+  /// The matrices of the shared experts.
+  var sharedNames: GatedNetwork.Names {
+    if layout.family.layerForm == .branched { return (.gate, .up, .down) }
+    return fusesShared
+      ? (.sharedGateUp, .sharedGateUp, .sharedOutput) : (.sharedGate, .sharedUp, .sharedDown)
   }
 
   /// The width of a layer's shared experts.
   func sharedWidth(layer: Int) throws(RegateError) -> Int {
-    guard fusesShared else { return try rows(of: .sharedGate, layer: layer) }
+    guard fusesShared else { return try rows(of: sharedNames.gate, layer: layer) }
     let joined = try matrix(.sharedGateUp, layer: layer)
     guard joined.shape[0] % 2 == 0 else {
       throw misshapen(joined, "expected as many rows for gate and up, an even number")
@@ -283,7 +297,9 @@ package struct WeightReader: Sendable {
 
   /// What GGUF files divide the rotation frequencies by: `rope_freqs` of llama-3, and
   /// `rope_factors_short` of longrope.
-  func ropeDivisors(_ name: String) throws(RegateError) -> [Float]? {
-    try weight(of: name).map { weight throws(RegateError) in try floats(weight) }
+  func ropeDivisors(_ name: String, isRequired: Bool) throws(RegateError) -> [Float]? {
+    let found = try weight(of: name)
+    if isRequired, found == nil { throw missing(name + ".weight") }
+    return try found.map { weight throws(RegateError) in try floats(weight) }
   }
 }
