@@ -24,10 +24,14 @@ struct ExpertParts {
     let file: String
     let layerName: String
     let names: Naming
-    /// E, H, I.
+    /// E.
     let experts: Int
-    let hiddenSize: Int
+    /// The width of what experts read and write: H, unless they lie between two projections.
+    let inputs: Int
+    /// I.
     let width: Int
+    /// Whether experts have a gate matrix.
+    let isGated: Bool
     /// Whether every matrix has a bias.
     let biases: Bool
   }

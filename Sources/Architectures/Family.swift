@@ -12,8 +12,9 @@ package struct Family: Sendable {
   package let title: String
   /// What the experts compute between their matrices.
   package let activation: Activation
-  /// How the layers' tokens see one another.
-  package let mixer: MixerTraits
+  /// How the layers' tokens see one another; nil: Regate does not run the family, and knows of its
+  /// classes what routers and experts are alone.
+  package let mixer: MixerTraits?
   /// Whether the shared expert's output is weighted by the sigmoid of a gate of its own.
   package let gatesSharedExpert: Bool
   package let huggingFace: HuggingFaceTraits
@@ -23,7 +24,7 @@ package struct Family: Sendable {
 
   init(
     name: String, title: String, activation: Activation = .silu,
-    mixer: MixerTraits, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
+    mixer: MixerTraits? = nil, gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
     gguf: GGUFTraits, forms: FormTraits = FormTraits(), runtimes: RuntimeTraits = RuntimeTraits()
   ) {
     self.name = name

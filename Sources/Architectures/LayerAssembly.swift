@@ -33,7 +33,7 @@ struct LayerAssembly {
       case .selectionBias: selectionBiases.append(tensor)
       case .gateCompanion: gateCompanions.append(tensor)
       case .shared: shared.append(tensor)
-      case .unrelated: break
+      case .table, .unrelated: break
       case .expert(let expert, let stem, let suffix, let role):
         parts.add(tensor, expert: expert, stem: stem, suffix: suffix, role: role)
       case .fused(let stem, let suffix, let role):
@@ -53,8 +53,8 @@ struct LayerAssembly {
     let names = reader.tensors
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
-      experts: reader.experts, hiddenSize: reader.hiddenSize, width: width,
-      biases: reader.expertBiases)
+      experts: reader.experts, inputs: reader.expertInputs, width: width,
+      isGated: reader.family.activation.isGated, biases: reader.expertBiases)
     let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {

@@ -134,6 +134,21 @@ struct LayerTensors {
 
   func tensors(of layer: Int) -> [(name: String, tensor: TensorInfo)] { layers[layer] ?? [] }
 
+  /// Whether a router or experts are stored of `layer`.
+  func hasExperts(_ layer: Int) -> Bool {
+    tensors(of: layer).contains { name, _ in
+      switch names.role(of: name) {
+      case .gate, .expert, .fused: true
+      default: false
+      }
+    }
+  }
+
+  /// The table by which `layer` chooses experts; nil where it has none.
+  func table(of layer: Int) -> TensorInfo? {
+    tensors(of: layer).first { names.role(of: $0.name) == .table }?.tensor
+  }
+
   func gate(of layer: Int) -> TensorInfo? {
     tensors(of: layer).first { names.isGate($0.name) }?.tensor
   }

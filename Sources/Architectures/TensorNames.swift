@@ -14,6 +14,10 @@ package struct TensorNames: Sendable {
   package var gateBias: [String] = []
   /// Bias on the scores, for selection only [E].
   package var selectionBias: [String] = []
+  /// Tables of the experts that each token id takes, in layers that do not choose by their router.
+  package var tables: [String] = []
+  /// Other tensors of the router with a value for each expert, which stay with it.
+  package var perExpert: [String] = []
   /// What per-expert names (`{container}.{e}.{projection}.{suffix}`) and fused names
   /// (`{container}.{projection}`) begin with.
   package var containers: [String]
@@ -48,6 +52,8 @@ package enum TensorRole: Equatable {
   case gate
   case gateBias
   case selectionBias
+  /// The experts that each token id takes.
+  case table
   /// Belongs to the router, but no family asks for it: scales of a quantised gate and the like.
   case gateCompanion
   /// One expert's own tensor. `stem` identifies the projection, with its container.
@@ -72,6 +78,8 @@ extension TensorNames {
     if gate.contains(name) { return .gate }
     if gateBias.contains(name) { return .gateBias }
     if selectionBias.contains(name) { return .selectionBias }
+    if tables.contains(name) { return .table }
+    if perExpert.contains(name) { return .fused(stem: name, suffix: "", role: .other) }
     if gate.contains(where: { isCompanion(name, of: $0) })
       || router.contains(where: name.hasPrefix)
     {

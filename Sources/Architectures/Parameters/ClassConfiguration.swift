@@ -188,7 +188,7 @@ package struct ClassConfiguration {
 
   /// Attention other than latent.
   private var attention: GroupedQueryTraits? {
-    family.mixer.groupedQuery
+    family.mixer?.groupedQuery
   }
 }
 
