@@ -178,7 +178,7 @@ def choose(pieces, args):
 def load_model(args):
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, DeepseekV3Config, PretrainedConfig
+    from transformers import AutoConfig, DeepseekV3Config, PretrainedConfig
 
     options = {"trust_remote_code": args.trust_remote_code}
     values, _ = PretrainedConfig.get_config_dict(args.model)
@@ -192,10 +192,20 @@ def load_model(args):
     options["dtype" if version >= (4, 56) else "torch_dtype"] = "auto"
     if args.device == "auto":
         options["device_map"] = "auto"
-    model = AutoModelForCausalLM.from_pretrained(args.model, config=config, **options)
+    model = auto_class(config).from_pretrained(args.model, config=config, **options)
     if args.device != "auto":
         model = model.to(torch.device(args.device))
     return model.eval()
+
+
+def auto_class(config):
+    """Models that see pictures are not all known by their language model alone."""
+    import transformers
+
+    wrapper = getattr(transformers, "AutoModelForImageTextToText", None)
+    known = (kind._model_mapping for kind in (transformers.AutoModelForCausalLM, wrapper) if kind)
+    found = [type(config) in mapping for mapping in known]
+    return wrapper if found == [False, True] else transformers.AutoModelForCausalLM
 
 
 def find_routers(model):

@@ -108,7 +108,8 @@ struct LayerTensors {
     let prefix =
       Self.knownPrefixes.first { gates[$0] != nil }
       ?? gates.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key
-      ?? Self.knownPrefixes.first { prefixes[$0] != nil } ?? fallback
+      ?? Self.knownPrefixes.first { prefixes[$0] != nil }
+      ?? prefixes.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key ?? fallback
     self.names = names
     self.prefix = prefix
     layers = prefixes[prefix] ?? [:]

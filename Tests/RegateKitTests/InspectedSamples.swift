@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The MoE layers that transformers 5.23.0 writes with save_pretrained for small models of families
-// that Regate does not run; in the notation of `ClassSample.all`.
+// that Regate does not run; in the notation of `ClassSample.all`. Language models that are published
+// inside another model only are without its prefix.
 
 import TestSupport
 
@@ -21,9 +22,11 @@ extension ClassSample {
     ClassSample(
       "minimax_m3_vl_text", ["mlp_layer_types": ["dense", "sparse"], "num_local_experts": 4],
       """
-      1: mlp.experts.down_proj=4x32x24 mlp.experts.gate_up_proj=4x48x32
-      mlp.gate.e_score_correction_bias=4 mlp.gate.weight=4x32
-      mlp.shared_experts.down_proj.weight=32x16 mlp.shared_experts.gate_up_proj.weight=32x32
+      1: block_sparse_moe.e_score_correction_bias=4 block_sparse_moe.experts.@.w1.weight=24x32
+      block_sparse_moe.experts.@.w2.weight=32x24 block_sparse_moe.experts.@.w3.weight=24x32
+      block_sparse_moe.gate.weight=4x32 block_sparse_moe.shared_experts.down_proj.weight=32x16
+      block_sparse_moe.shared_experts.gate_proj.weight=16x32
+      block_sparse_moe.shared_experts.up_proj.weight=16x32
       """),
     ClassSample(
       "hy_v3", ["num_experts": 4],

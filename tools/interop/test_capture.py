@@ -51,7 +51,7 @@ def make_model(family, folder):
     kind, values = FAMILIES[family]
     torch.manual_seed(list(FAMILIES).index(family))
     config = kind(**{**COMMON, **values})
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model = capture.auto_class(config).from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:  # larger than the default, so that routing is far from uniform

@@ -79,6 +79,27 @@ models.FAMILIES.update({
 })
 
 
+def step_3_7(**text):
+    vision = dict(width=16, layers=1, heads=2, image_size=28, patch_size=14, mlp_ratio=2.0)
+    return transformers.Step3p7Config(
+        text_config=dict(text, pad_token_id=1), vision_config=vision, image_token_id=96)
+
+
+def minimax_m3(**text):
+    vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                  image_size=28, patch_size=14)
+    return transformers.MiniMaxM3VLConfig(
+        text_config=text, vision_config=vision, projector_hidden_size=32, image_token_index=95,
+        video_token_index=96)
+
+
+def llama_4(**text):
+    vision = dict(hidden_size=16, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+                  image_size=28, patch_size=14, projector_input_dim=16, projector_output_dim=16,
+                  vision_output_dim=16)
+    return transformers.Llama4Config(text_config=text, vision_config=vision, image_token_index=96)
+
+
 # Those that Regate does not run.
 INSPECTED = {
     "deepseek_v4": (transformers.DeepseekV4Config, dict(
@@ -122,7 +143,13 @@ INSPECTED = {
         n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, head_dim=8)),
     "exaone_moe": (transformers.ExaoneMoeConfig, dict(
         num_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, sliding_window=16)),
+    "step3p7": (step_3_7, dict(
+        n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, share_expert_dim=16,
+        head_dim=8, sliding_window=16, layer_types=["sliding_attention", "full_attention"] + ["sliding_attention"],
+        mlp_layer_types=["dense", "sparse", "sparse"], moe_router_scaling_factor=3.0)),
 }
+INSPECTED["minimax_m3_vl"] = (minimax_m3, INSPECTED["minimax_m3_vl_text"][1])
+INSPECTED["llama4"] = (llama_4, INSPECTED["llama4_text"][1])
 models.FAMILIES.update(INSPECTED)
 
 
@@ -153,7 +180,8 @@ def converted(request, tmp_path_factory):
 
 
 def loaded(folder):
-    patched, info = transformers.AutoModelForCausalLM.from_pretrained(
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    patched, info = models.capture.auto_class(config).from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=True, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert not info["mismatched_keys"]
