@@ -62,7 +62,8 @@ struct LayerAssembly {
     case .float32: logitsType = .f32
     }
     return MoELayer(
-      index: index, rule: rule, hiddenSize: reader.hiddenSize, expertWidth: width,
+      index: index, rule: rule, hiddenSize: reader.hiddenSize,
+      expertInputs: reader.expertInputs, expertWidth: width,
       activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),

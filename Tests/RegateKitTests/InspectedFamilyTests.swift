@@ -96,6 +96,22 @@ import Testing
     #expect(without?.problem.contains("a layer with a table") == true)
   }
 
+  @Test func `experts of layers that choose by a table are not pruned`() throws {
+    let directory = try TemporaryDirectory()
+    let source = directory.url.appending(path: "source")
+    let sample = try Self.inspected("deepseek_v4")
+    try sample.write(to: source)
+    let capture = directory.url.appending(path: "capture.safetensors")
+    try sample.writeCapture([Float](repeating: 1, count: 64 * 32), layers: [1], to: capture)
+    var draft = ConversionDraft(
+      source.path(percentEncoded: false), calibration: [capture.path(percentEncoded: false)],
+      to: directory.path("out"))
+    draft.form = .stock
+    draft.budget = .pruned(1)
+    let error = #expect(throws: RegateError.self) { try draft.run() }
+    #expect(error?.subject == "layer 0" && error?.code == .refused)
+  }
+
   @Test func `of what experts do that Regate does not compute, the reason is said`() throws {
     for (type, words) in [
       ("nemotron_h", "squared ReLU"), ("llama4_text", "the router's weight multiplies"),
