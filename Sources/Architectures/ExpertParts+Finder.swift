@@ -9,6 +9,15 @@ extension ExpertParts.Finder {
     role.shape(width: width, hiddenSize: inputs)
   }
 
+  /// The shape that an expert's matrix must be stored in: of I8 with half of the columns, which is
+  /// FP4, that half.
+  func storedShape(of part: ExpertPart) -> [Int]? {
+    guard let shape = shape(of: part.role) else { return nil }
+    let half = [shape[0], shape[1] / 2]
+    let first = part.slice(expert: 0).tensor
+    return first.type == .i8 && part.shape(expert: 0) == half ? half : shape
+  }
+
   /// GPT-OSS and some multimodal checkpoints store [in,out]; llama.cpp never does.
   private var mayTranspose: Bool {
     if case .huggingFace = names { true } else { false }

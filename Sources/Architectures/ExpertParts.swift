@@ -81,7 +81,7 @@ struct ExpertParts {
         storage = .separate(try finder.complete(entry.tensors, name.stem, name.suffix))
       }
       let part = part(name, entry, finder, storage)
-      found.append((part, part.kind == .weight ? finder.shape(of: entry.role) : nil))
+      found.append((part, part.kind == .weight ? finder.storedShape(of: part) : nil))
     }
     try finder.requireMatrices(found.map(\.part))
     if finder.biases { try finder.requireBiases(found.map(\.part)) }

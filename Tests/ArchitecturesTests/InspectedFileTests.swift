@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GGUF files of families that Regate does not run, as llama.cpp reads them.
+// Families that Regate does not run: their GGUF files, as llama.cpp reads them, and experts in FP4.
 
 import Architectures
 import ByteStorage
 import Checkpoints
+import OrderedCollections
 import Routing
+import Tensors
+import TestSupport
 import Testing
 
-@Suite("GGUF of families that are not run") struct InspectedGGUFTests {
+@Suite("Files of families that are not run") struct InspectedFileTests {
   private static let sigmoid: [String: GGUFValue] = [
     "expert_gating_func": .uint32(2), "expert_weights_norm": .bool(true),
     "expert_weights_scale": .float32(2.5),
@@ -121,5 +124,30 @@ import Testing
     #expect(layout.layers[0].experts.contains { $0.name == "exp_probs_b_vl.bias" })
     draft.metadata["deepseek4.swiglu_clamp_exp"] = .array(.float32([10, 7]))
     #expect(try draft.layout().undecodable?.contains("otherwise in each layer") == true)
+  }
+
+  /// As DeepSeek-V4's are published: two values of FP4 in each I8, a power of two for 32 of them.
+  @Test func `experts of FP4 in I8 are decoded`() throws {
+    var draft = ModelDraft.huggingFace(
+      "deepseek_v4",
+      [
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 6,
+        "num_hash_layers": 0,
+      ], gate: "ffn.gate", container: "ffn.experts", projections: ModelDraft.numbered, prefix: "",
+      bias: "ffn.gate.bias")
+    for name in draft.tensors.keys where name.contains(".experts.") {
+      guard let shape = draft.tensors[name]?.shape else { continue }
+      draft.add(name, [shape[0], shape[1] / 2], .i8)
+      draft.add(name.replacing(".weight", with: ".scale"), [shape[0], 1], .f8e8m0)
+    }
+    let directory = try TemporaryDirectory()
+    let checkpoint = try draft.safetensors(in: directory)
+    let layout = try ModelLayout.read(checkpoint)
+    #expect(layout.undecodable == nil && layout.layers.map(\.index) == [0, 1])
+    let expert = try ExpertReader(checkpoint, layout: layout).packed(of: 1, in: layout.layers[0])
+    #expect(expert.gate.columns == 8 && expert.down.columns == 6)
+    draft.add("layers.1.ffn.experts.2.w3.weight", [6, 3], .i8)
+    let error = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(error?.subject == "layers.1.ffn.experts.2.w3.weight" && error?.code == .mismatch)
   }
 }
