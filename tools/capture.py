@@ -3,8 +3,10 @@
 """Record the router inputs of a Mixture-of-Experts model into a Regate capture file.
 
 Needs torch, transformers (4.4x or 5), numpy. Any transformers model works whose router lies at
-`layers.N.{mlp,block_sparse_moe,feed_forward}.{gate,router}` or `layers.N.router.proj`: Mixtral, Qwen2-MoE, Qwen3-MoE,
-DeepSeek-V2, DeepSeek-V3, Kimi-K2, OLMoE, GLM-4.5, GPT-OSS, Phi-3.5-MoE, ERNIE-4.5, Gemma-4 and others.
+`layers.N.{mlp,block_sparse_moe,feed_forward,mixer}.{gate,router}`, or is the linear map in it, or at
+`layers.N.router.proj`: Mixtral, Qwen, DeepSeek, Kimi, OLMoE, GLM, GPT-OSS, Phi-3.5-MoE, ERNIE-4.5,
+MiniMax, Nemotron-H, LFM2-MoE, Llama-4, Gemma-4 and others. Layers whose experts a table of token ids
+chooses (DeepSeek-V4's first) are left out.
 
 The capture file (format `regate.capture.v1`) is one safetensors file:
 
@@ -24,7 +26,8 @@ The capture file (format `regate.capture.v1`) is one safetensors file:
 
 model_fingerprint is the SHA-256, in lower-case hexadecimal, of the gates as they lie in the
 checkpoint, so that a capture is not used with another model. For every MoE layer that
-transformers runs (no multi-token-prediction layers), in ascending order, two things are hashed:
+transformers runs (no multi-token-prediction layers, none that chooses by a table), in ascending
+order, two things are hashed:
 the ASCII line `layers.{i}.router {E} {H}\\n`, and the gate weight [E, H], row-major, as
 little-endian float32. Widening BF16 and F16 is exact, hence a BF16 checkpoint, its F32 copy and
 the GGUF made of it (which stores gates in F32) have the same fingerprint. Biases are not hashed.
@@ -52,7 +55,9 @@ from pathlib import Path
 import numpy as np
 
 ROUTER = re.compile(
-    r"(?:^|\.)layers\.(\d+)\.(?:(?:mlp|block_sparse_moe|feed_forward)\.(?:gate|router)|router\.proj)$")
+    r"(?:^|\.)layers\.(\d+)\.(?:(?:mlp|block_sparse_moe|feed_forward|mixer)\.(?:gate|router)|router\.proj)$")
+# The linear map of a router that is no matrix itself.
+MAPS = ("gate", "wg")
 ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 PADDING = -1
 
@@ -174,7 +179,7 @@ def choose(pieces, args):
 def load_model(args):
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, DeepseekV3Config, PretrainedConfig
+    from transformers import AutoConfig, DeepseekV3Config, PretrainedConfig
 
     options = {"trust_remote_code": args.trust_remote_code}
     values, _ = PretrainedConfig.get_config_dict(args.model)
@@ -188,10 +193,20 @@ def load_model(args):
     options["dtype" if version >= (4, 56) else "torch_dtype"] = "auto"
     if args.device == "auto":
         options["device_map"] = "auto"
-    model = AutoModelForCausalLM.from_pretrained(args.model, config=config, **options)
+    model = auto_class(config).from_pretrained(args.model, config=config, **options)
     if args.device != "auto":
         model = model.to(torch.device(args.device))
     return model.eval()
+
+
+def auto_class(config):
+    """Models that see pictures are not all known by their language model alone."""
+    import transformers
+
+    wrapper = getattr(transformers, "AutoModelForImageTextToText", None)
+    known = (kind._model_mapping for kind in (transformers.AutoModelForCausalLM, wrapper) if kind)
+    found = [type(config) in mapping for mapping in known]
+    return wrapper if found == [False, True] else transformers.AutoModelForCausalLM
 
 
 def find_routers(model):
@@ -201,8 +216,11 @@ def find_routers(model):
     routers = {}
     for name, module in modules.items():
         match = ROUTER.search(name)
-        weight = getattr(module, "weight", None)
-        if match and weight is not None and weight.ndim == 2:
+        if not match or hasattr(module, "tid2eid"):
+            continue
+        maps = [module, *(getattr(module, name, None) for name in MAPS)]
+        weight = next((part.weight for part in maps if hasattr(part, "weight")), None)
+        if weight is not None and weight.ndim == 2:
             own = name.endswith(".router.proj")
             routers[int(match.group(1))] = (module if own else modules[name.rpartition(".")[0]], weight)
     if not routers:

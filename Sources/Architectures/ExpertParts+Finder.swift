@@ -6,7 +6,16 @@ import Tensors
 
 extension ExpertParts.Finder {
   func shape(of role: ExpertPart.Role) -> [Int]? {
-    role.shape(width: width, hiddenSize: hiddenSize)
+    role.shape(width: width, hiddenSize: inputs)
+  }
+
+  /// The shape that an expert's matrix must be stored in: of I8 with half of the columns, which is
+  /// FP4, that half.
+  func storedShape(of part: ExpertPart) -> [Int]? {
+    guard let shape = shape(of: part.role) else { return nil }
+    let half = [shape[0], shape[1] / 2]
+    let first = part.slice(expert: 0).tensor
+    return first.type == .i8 && part.shape(expert: 0) == half ? half : shape
   }
 
   /// GPT-OSS and some multimodal checkpoints store [in,out]; llama.cpp never does.
@@ -53,10 +62,20 @@ extension ExpertParts.Finder {
         + " values")
   }
 
-  /// Every expert must have gate and up (together or apart) and down, each once.
+  /// Every expert must have up and down, and gate, apart or together with up, where the family's
+  /// have one; each once.
   func requireMatrices(_ parts: [ExpertPart]) throws(RegateError) {
     func matrices(_ role: ExpertPart.Role) -> [ExpertPart] {
       parts.filter { $0.role == role && $0.isMatrix }
+    }
+    guard isGated else {
+      for role in [ExpertPart.Role.up, .down] { try requireOne(matrices(role), role) }
+      if let surplus = (matrices(.gate) + matrices(.gateUp)).first {
+        throw RegateError(
+          .mismatch, file: file, subject: layerName + surplus.name,
+          "is a gate, which the experts of this family do not have")
+      }
+      return
     }
     let isFusedInPrint = matrices(.gate).isEmpty && matrices(.up).isEmpty
     if case .huggingFace(let names) = names, case .fused = names.published, isFusedInPrint,
@@ -66,16 +85,19 @@ extension ExpertParts.Finder {
     }
     let roles: [ExpertPart.Role] =
       matrices(.gateUp).isEmpty ? [.gate, .up, .down] : [.gateUp, .down]
-    for role in roles {
-      let found = matrices(role)
-      guard let first = found.first else { throw absent(names.weight(role, expert: 0)) }
-      guard found.count == 1 else { throw twice(first, found[1]) }
-    }
+    for role in roles { try requireOne(matrices(role), role) }
     if roles.count == 2, let other = (matrices(.gate) + matrices(.up)).first,
       let fused = matrices(.gateUp).first
     {
       throw twice(fused, other)
     }
+  }
+
+  private func requireOne(
+    _ found: [ExpertPart], _ role: ExpertPart.Role
+  ) throws(RegateError) {
+    guard let first = found.first else { throw absent(names.weight(role, expert: 0)) }
+    guard found.count == 1 else { throw twice(first, found[1]) }
   }
 
   /// Every matrix must have a bias, of one value for each of its rows.
@@ -159,7 +181,7 @@ extension ExpertParts.Finder {
     return RegateError(
       .mismatch, file: file, subject: tensor.name,
       "has shape \(tensor.shape), expected \(isFused ? [experts] + expected : expected)"
-        + " by hidden size \(hiddenSize) and expert width \(width)")
+        + " by input width \(inputs) and expert width \(width)")
   }
 }
 

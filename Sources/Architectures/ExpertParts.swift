@@ -26,10 +26,14 @@ struct ExpertParts {
     let file: String
     let layerName: String
     let names: Naming
-    /// E, H, I.
+    /// E.
     let experts: Int
-    let hiddenSize: Int
+    /// The width of what experts read and write: H, unless they lie between two projections.
+    let inputs: Int
+    /// I.
     let width: Int
+    /// Whether experts have a gate matrix.
+    let isGated: Bool
     /// Whether every matrix has a bias.
     let biases: Bool
     /// The name of the scales of the experts' outputs, where there must be some.
@@ -83,7 +87,7 @@ struct ExpertParts {
         storage = .separate(try finder.complete(entry.tensors, name.stem, name.suffix))
       }
       let part = part(name, entry, finder, storage)
-      found.append((part, part.kind == .weight ? finder.shape(of: entry.role) : nil))
+      found.append((part, part.kind == .weight ? finder.storedShape(of: part) : nil))
     }
     try finder.requireMatrices(found.map(\.part))
     try finder.requireOutputScale(found.map(\.part))

@@ -21,13 +21,14 @@ package struct ExpertReader: Sendable {
 
   /// Throws where the experts are stored in a form that cannot be decoded.
   package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
-    if let reason = layout.undecodable {
+    guard layout.undecodable == nil, let activation = layout.activation else {
       throw RegateError(
-        .unsupported, file: checkpoint.path, subject: "experts", "cannot decode: \(reason)",
+        .unsupported, file: checkpoint.path, subject: "experts",
+        "cannot decode: \(layout.undecodable ?? "")",
         advice: "use the unquantised, FP8 or GGUF form of the model")
     }
     self.checkpoint = checkpoint
-    activation = layout.activation
+    self.activation = activation
     isInterleaved =
       layout.container == .safetensors && layout.family.huggingFace.interleavesGateUp
     scheme = layout.quantisation

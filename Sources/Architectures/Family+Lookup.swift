@@ -59,7 +59,7 @@ extension Family {
     let matches = all.filter { $0.gguf.architecture == name }
     guard let family = matches.first else {
       throw unknown(name, file: checkpoint.path, subject: "general.architecture") {
-        [$0.gguf.architecture]
+        $0.gguf.architecture.map { [$0] } ?? []
       }
     }
     guard (checkpoint.metadata["\(name).expert_count"]?.integer ?? 0) > 0 else {

@@ -12,8 +12,9 @@ package struct Family: Sendable {
   package let title: String
   /// What the experts compute between their matrices.
   package let activation: Activation
-  /// How the layers' tokens see one another.
-  package let mixer: MixerTraits
+  /// How the layers' tokens see one another; nil: Regate does not run the family, and knows of its
+  /// classes what routers and experts are alone.
+  package let mixer: MixerTraits?
   /// How its layers put their parts together.
   package let layerForm: LayerForm
   /// Whether embedded tokens are multiplied by the root of the hidden size.
@@ -27,7 +28,7 @@ package struct Family: Sendable {
 
   init(
     name: String, title: String, activation: Activation = .silu,
-    mixer: MixerTraits, layerForm: LayerForm = .plain, scalesEmbedding: Bool = false,
+    mixer: MixerTraits? = nil, layerForm: LayerForm = .plain, scalesEmbedding: Bool = false,
     gatesSharedExpert: Bool = false, huggingFace: HuggingFaceTraits,
     gguf: GGUFTraits, forms: FormTraits = FormTraits(), runtimes: RuntimeTraits = RuntimeTraits()
   ) {

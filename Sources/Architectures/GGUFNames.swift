@@ -5,6 +5,8 @@
 //   ffn_gate_inp.weight          router gate {H,E}
 //   ffn_gate_inp.bias            bias on the logits {E}
 //   exp_probs_b[.bias]           bias on the scores, selection only {E}
+//   exp_probs_b_vl.bias          the same for tokens of pictures {E}
+//   ffn_gate_tid2eid.weight      the experts that each token id takes {K,V}
 //   ffn_{gate,up}_exps.weight    {H,I,E}, ffn_down_exps.weight {I,H,E}
 //   ffn_gate_up_exps.weight      {H,2I,E}, gate rows first
 //   ffn_*_exps.{scale,bias,..}   companions, last dimension E
@@ -24,6 +26,7 @@ package enum GGUFNames {
   static let expertNorm = "pre_ffw_norm_2.weight"
   private static let outputScale = "ffn_down_exps.scale"
   private static let dense = ["ffn_gate.", "ffn_up.", "ffn_down."]
+  static let table = "ffn_gate_tid2eid.weight"
 
   /// Longest first: `ffn_gate_up_exps` is not `ffn_gate_exps`.
   private static let stacks: [(stem: String, role: ExpertPart.Role)] = [
@@ -44,6 +47,8 @@ package enum GGUFNames {
     case gate: return .gate
     case gateBias: return .gateBias
     case selectionBias, "exp_probs_b": return .selectionBias
+    case table: return .table
+    case "exp_probs_b_vl.bias": return .fused(stem: name, suffix: "", role: .other)
     default: break
     }
     if name.hasPrefix("ffn_gate_inp.") { return .gateCompanion }

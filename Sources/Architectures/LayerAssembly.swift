@@ -40,7 +40,7 @@ struct LayerAssembly {
           tensor, expert: nil, stem: name, suffix: "", role: .down, kind: .outputScale)
       case .gateCompanion: gateCompanions.append(tensor)
       case .shared: shared.append(tensor)
-      case .unrelated: break
+      case .table, .unrelated: break
       case .expert(let expert, let stem, let suffix, let role):
         parts.add(tensor, expert: expert, stem: stem, suffix: suffix, role: role)
       case .fused(let stem, let suffix, let role):
@@ -60,8 +60,9 @@ struct LayerAssembly {
     let names = reader.tensors
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
-      experts: reader.experts, hiddenSize: reader.hiddenSize, width: width,
-      biases: reader.expertBiases, outputScale: reader.tensors.names.requiredOutputScale)
+      experts: reader.experts, inputs: reader.expertInputs, width: width,
+      isGated: reader.family.activation.isGated, biases: reader.expertBiases,
+      outputScale: reader.tensors.names.requiredOutputScale)
     let found = try parts.verified(finder)
     let logitsType: ElementType
     switch reader.routing.logits {
@@ -69,7 +70,8 @@ struct LayerAssembly {
     case .float32: logitsType = .f32
     }
     return MoELayer(
-      index: index, rule: rule, hiddenSize: reader.hiddenSize, expertWidth: width,
+      index: index, rule: rule, hiddenSize: reader.hiddenSize,
+      expertInputs: reader.expertInputs, expertWidth: width,
       activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),

@@ -129,7 +129,8 @@ struct LayerTensors {
     let prefix =
       Self.knownPrefixes.first { gates[$0] != nil }
       ?? gates.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key
-      ?? Self.knownPrefixes.first { prefixes[$0] != nil } ?? fallback
+      ?? Self.knownPrefixes.first { prefixes[$0] != nil }
+      ?? prefixes.max { ($0.value.count, $1.key) < ($1.value.count, $0.key) }?.key ?? fallback
     self.names = names
     self.prefix = prefix
     layers = prefixes[prefix] ?? [:]
@@ -154,6 +155,21 @@ struct LayerTensors {
   func layerName(_ index: Int) -> String { "\(prefix)\(names.layerWord).\(index)." }
 
   func tensors(of layer: Int) -> [(name: String, tensor: TensorInfo)] { layers[layer] ?? [] }
+
+  /// Whether a router or experts are stored of `layer`.
+  func hasExperts(_ layer: Int) -> Bool {
+    tensors(of: layer).contains { name, _ in
+      switch names.role(of: name) {
+      case .gate, .expert, .fused: true
+      default: false
+      }
+    }
+  }
+
+  /// The table by which `layer` chooses experts; nil where it has none.
+  func table(of layer: Int) -> TensorInfo? {
+    tensors(of: layer).first { names.role(of: $0.name) == .table }?.tensor
+  }
 
   func gate(of layer: Int) -> TensorInfo? {
     tensors(of: layer).first { names.isGate($0.name) }?.tensor

@@ -8,6 +8,7 @@ import Tensors
 extension LayoutReader {
   /// Why `ExpertReader` cannot decode the experts; nil if it can.
   func undecodable(_ layers: [MoELayer]) -> String? {
+    if let reason = uncomputed { return reason }
     if let (key, name) = family.activation.named,
       GatedActivation(name: hiddenActivation) != activation
     {
@@ -24,6 +25,18 @@ extension LayoutReader {
       }
     }
     return nil
+  }
+
+  /// What experts do that Regate does not compute; nil where there is nothing of the kind.
+  private var uncomputed: String? {
+    if activation == nil {
+      return "the experts of this \(family.title) \(family.activation.words), which Regate does not"
+        + " compute"
+    }
+    return expertInputs == hiddenSize
+      ? nil
+      : "the experts of this \(family.title) read \(expertInputs) projected values, not the"
+        + " \(hiddenSize) that the router reads"
   }
 
   /// What is not understood is told now; what does not fit, by the tensor, when it is decoded.

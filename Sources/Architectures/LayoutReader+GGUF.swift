@@ -20,7 +20,9 @@ extension LayoutReader {
     experts = try settings.required(Key("expert_count", default: nil), minimum: 1)
     let topKKey = Key<Int>("expert_used_count", default: nil)
     guard let topK = try settings.perLayer(topKKey) else { throw settings.missing(topKKey) }
-    moeLayers = try traits.sparsity.layers(count: layerCount, settings: &settings)
+    let tensors = LayerTensors(checkpoint, names: .gguf(branched: family.layerForm == .branched))
+    moeLayers = try traits.sparsity.layers(
+      count: layerCount, settings: &settings, isStored: tensors.hasExperts)
     try Self.checkTopK(topK, of: moeLayers, experts: experts, key: topKKey.names[0], settings)
     let largest = moeLayers.compactMap { topK[$0] }.max() ?? 1
     expertWidth = try Self.expertWidth(traits, topK: largest, &settings)
@@ -30,6 +32,10 @@ extension LayoutReader {
       experts: experts, topK: largest, settings: &settings,
       scoringForAbsentKey: traits.impliedScoring?(checkpoint))
     activation = try family.activation.gated(&settings, isGGUF: true)
+    expertInputs =
+      try traits.latentSize.flatMap { key throws(RegateError) in
+        try settings.integer(key)
+      }.flatMap { $0 > 0 ? $0 : nil } ?? hiddenSize
     var subject = CaveatSubject(
       family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
       settings: settings)
@@ -48,7 +54,7 @@ extension LayoutReader {
     prototypeForm = nil
     officialLatentSize = nil
     mlxQuantisation = nil
-    tensors = LayerTensors(checkpoint, names: .gguf(branched: family.layerForm == .branched))
+    self.tensors = tensors
     quantisation = .none
     hiddenActivation = family.activation.named?.name ?? ""
     try Self.checkStacked(checkpoint)

@@ -30,9 +30,12 @@ extension LayoutReader {
     let defaults = traits.defaults
     hiddenSize = try settings.required(
       Key("hidden_size", default: defaults.hiddenSize), minimum: 1)
-    let layersKey = Key("num_hidden_layers", default: defaults.layers)
-    layerCount = try Self.checkedLayerCount(
-      try settings.required(layersKey), layersKey.names[0], settings)
+    let layersKey = traits.layers ?? Key("num_hidden_layers", default: defaults.layers)
+    let stated =
+      if let blocks = try traits.sparsity.layerCount(&settings) { blocks } else {
+        try settings.required(layersKey)
+      }
+    layerCount = try Self.checkedLayerCount(stated, layersKey.names[0], settings)
     // A spelling that another one overrules is a field all the same, whose type is checked.
     for name in traits.experts.names {
       _ = try settings.integer(Key(name, default: nil), minimum: 1)
@@ -52,14 +55,23 @@ extension LayoutReader {
     }
     let (activationKey, usual) = family.activation.named ?? ("hidden_act", "silu")
     hiddenActivation = try settings.string(Key(activationKey, default: usual)) ?? usual
-    moeLayers = try traits.sparsity.layers(count: layerCount, settings: &settings)
+    let tensors = LayerTensors(
+      checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
+    moeLayers = try traits.sparsity.layers(
+      count: layerCount, settings: &settings, isStored: tensors.hasExperts)
     try Self.checkTopK(
       topK, of: moeLayers, experts: experts, key: traits.topK.names[0], settings)
+    let usesBias =
+      try traits.usesBias.flatMap { key throws(RegateError) in try settings.bool(key) } ?? true
     rule = try traits.routing.rule(
       experts: experts, topK: moeLayers.compactMap { topK[$0] }.max() ?? 1, settings: &settings,
       scoringForAbsentKey: nil)
     let quantisation = try QuantisationScheme(in: [object, config], file: file)
     activation = try family.activation.gated(&settings, isGGUF: false)
+    expertInputs =
+      try traits.latentSize.flatMap { key throws(RegateError) in
+        try settings.integer(key, minimum: 1)
+      } ?? hiddenSize
     var subject = CaveatSubject(
       family: family, rule: rule, moeLayers: moeLayers.count, layerCount: layerCount,
       settings: settings)
@@ -75,7 +87,7 @@ extension LayoutReader {
     expertWidth = width
     routing = traits.routing
     // A prototype router's own selection bias holds what the gate's held.
-    selectionBias = original == nil ? traits.selectionBias : .ignored
+    selectionBias = original == nil && usesBias ? traits.selectionBias : .ignored
     if official != nil {
       prototypeForm = .init(
         encoder: .gaussian, similarity: try OfficialForm.similarity(of: written, file: file))
@@ -87,8 +99,7 @@ extension LayoutReader {
     }
     gateBias = !traits.names.gateBias.isEmpty
     expertBiases = traits.made.expertBiases
-    tensors = LayerTensors(
-      checkpoint, names: .huggingFace(official == nil ? traits.names : traits.names.official))
+    self.tensors = tensors
     self.quantisation = quantisation
     mlxQuantisation =
       quantisation.method == "mlx"

@@ -31,7 +31,10 @@ struct LayoutReader {
   let routing: RoutingTraits
   let selectionBias: BiasSupport
   let gateBias: Bool
-  let activation: GatedActivation
+  /// Nil where Regate does not compute what the experts do.
+  let activation: GatedActivation?
+  /// The width of what the experts read and write: H, unless they lie between two projections.
+  let expertInputs: Int
   /// Whether every matrix of an expert has a bias.
   let expertBiases: Bool
   let prototypeForm: LatentForm?
@@ -49,13 +52,13 @@ struct LayoutReader {
   static let layerLimit = 4096
 
   func read(mtp: Bool) throws(RegateError) -> ModelLayout {
-    try checkDenseLayers()
+    let tables = try tableLayers()
     var layers: [MoELayer] = []
     var warnings = containerWarnings
     let surplus = tensors.surplus(beyond: layerCount, mtpLayers: mtpLayers)
     let extra = tensors.extraRouters(beyond: layerCount, butNot: surplus)
     let included = mtp ? extra.compactMap(\.index) : []
-    warnings += surplusWarning(surplus)
+    warnings += surplusWarning(surplus) + tableWarning(tables)
     guard !mtp || !included.isEmpty else {
       throw RegateError(
         .missing, file: checkpoint.path, subject: "`mtp`",
@@ -74,7 +77,7 @@ struct LayoutReader {
     }
     return ModelLayout(
       family: family, container: checkpoint.container, hiddenSize: hiddenSize,
-      layerCount: layerCount, activation: activation, layers: layers,
+      layerCount: layerCount, activation: activation, layers: layers, tableLayers: tables,
       extraRouters: mtp ? extra.filter { $0.index == nil } : extra,
       warnings: warnings + tensorWarnings(layers), settings: Array(settings.read.values),
       config: config, prefix: tensors.prefix, quantisation: quantisation,
@@ -96,19 +99,38 @@ struct LayoutReader {
     ]
   }
 
-  /// A router in a layer that the configuration makes dense: one of the two is wrong.
-  private func checkDenseLayers() throws(RegateError) {
+  /// The layers beside the MoE ones whose experts a table chooses. A router in one without a table
+  /// is an error: the configuration makes it a dense layer.
+  private func tableLayers() throws(RegateError) -> [Int] {
     guard !moeLayers.isEmpty else {
       throw RegateError(
         .mismatch, file: settings.file, "the configuration makes all \(layerCount) layers dense")
     }
     let sparse = Set(moeLayers)
+    var found: [Int] = []
     for index in 0..<layerCount where !sparse.contains(index) {
+      guard tensors.table(of: index) == nil else {
+        found.append(index)
+        continue
+      }
       guard let gate = tensors.gate(of: index) else { continue }
+      let kind = family.huggingFace.names.tables.isEmpty ? "dense layer" : "layer with a table"
       throw RegateError(
         .mismatch, file: checkpoint.path, subject: gate.name,
-        "layer \(index) has a router, but \(settings.file) makes it a dense layer")
+        "layer \(index) has a router, but \(settings.file) makes it a \(kind)")
     }
+    return found
+  }
+
+  private func tableWarning(_ layers: [Int]) -> [String] {
+    guard let first = layers.first, let table = tensors.table(of: first) else { return [] }
+    let numbers = layers.map(String.init).joined(separator: ", ")
+    return [
+      "layer\(layers.count == 1 ? "" : "s") \(numbers): a table of token ids chooses the experts"
+        + " (\(table.name) and its like), not the router, which weighs them alone; Regate leaves such"
+        + " layers as they are. An edit of the table could send a token to a copy of its expert, with"
+        + " the same row of the router, and so even out a known traffic without any change of output"
+    ]
   }
 
   /// A selection bias must be in all layers or in none.

@@ -13,6 +13,8 @@ package struct MoELayer: Sendable {
   package let rule: RoutingRule
   /// H.
   package let hiddenSize: Int
+  /// The width of what an expert reads and writes: H, unless they lie between two projections.
+  package let expertInputs: Int
   /// I, the inner width of one expert.
   package let expertWidth: Int
   package let activation: Activation

@@ -14,10 +14,12 @@ package struct ModelLayout: Sendable {
   package let hiddenSize: Int
   /// Model layers, dense ones included, multi-token-prediction layers not.
   package let layerCount: Int
-  /// What all gated networks compute.
-  package let activation: GatedActivation
+  /// What all gated networks compute; nil where Regate does not, as `undecodable` says.
+  package let activation: GatedActivation?
   /// The MoE layers, in order; last those of multi-token prediction, where they were asked for.
   package let layers: [MoELayer]
+  /// Layers that choose experts by a table of token ids, which are left alone.
+  package let tableLayers: [Int]
   /// Routers outside these layers (multi-token prediction), which are left alone.
   package let extraRouters: [ExtraRouter]
   /// What a user should know before relying on this file: where runtimes disagree about it.

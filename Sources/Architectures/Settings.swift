@@ -173,6 +173,45 @@ package struct Settings {
     lists(name)?.compactMap(\.stringValue)
   }
 
+  /// A list of numbers; nil where the key is absent or something else.
+  package func numbers(_ name: String) -> [Double]? {
+    switch lookUp(name) {
+    case .integers(let values): values.map(Double.init)
+    case .numbers(let values): values
+    default: nil
+    }
+  }
+
+  /// Whether the key is absent or null, or lists nothing but 0 and null.
+  package func holdsNothing(_ name: String) -> Bool {
+    guard let value = lookUp(name), value != .null else { return true }
+    return (numbers(name) ?? lists(name)?.map { $0.isNull ? 0 : $0.doubleValue ?? 1 } ?? [1])
+      .allSatisfy { $0 == 0 }
+  }
+
+  /// A list of whole numbers; nil where the key is absent or something else.
+  package func integers(_ name: String) -> [Int]? {
+    lists(name)?.compactMap(\.intValue)
+  }
+
+  /// Whole numbers in a list, or in a string with commas between; nil where the key is absent or
+  /// null.
+  package mutating func numbers(listedIn name: String) throws(RegateError) -> [Int]? {
+    try value(
+      of: Key<[Int]>(name, default: nil, null: .means(nil)),
+      "a list of layer numbers, or a string of them with commas between"
+    ) {
+      switch $0 {
+      case .integers(let values): return values
+      case .string(let text):
+        let parts = text.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
+        let values = parts.filter { !$0.isEmpty }.map { Int($0) }
+        return values.contains(nil) ? nil : values.compactMap(\.self)
+      default: return nil
+      }
+    }
+  }
+
   package func missing<Value>(_ key: Key<Value>) -> RegateError {
     let names = key.names.map { scope + $0 }
     let spellings = names.dropFirst().joined(separator: ", ")
@@ -238,6 +277,8 @@ extension SettingValue {
       self = .string(string)
     } else if let integers = value.integers {
       self = .integers(integers)
+    } else if let numbers = value.floats {
+      self = .numbers(numbers)
     } else if let flags = value.bools {
       self = .flags(flags)
     } else {

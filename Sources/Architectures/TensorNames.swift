@@ -20,6 +20,10 @@ package struct TensorNames: Sendable {
   package var expertNorm: [String] = []
   /// What each expert's output is multiplied by [E].
   package var outputScale: [String] = []
+  /// Tables of the experts that each token id takes, in layers that do not choose by their router.
+  package var tables: [String] = []
+  /// Other tensors of the router with a value for each expert, which stay with it.
+  package var perExpert: [String] = []
   /// What per-expert names (`{container}.{e}.{projection}.{suffix}`) and fused names
   /// (`{container}.{projection}`) begin with.
   package var containers: [String]
@@ -57,6 +61,8 @@ package enum TensorRole: Equatable {
   case routerScale
   case expertNorm
   case outputScale
+  /// The experts that each token id takes.
+  case table
   /// Belongs to the router, but no family asks for it: scales of a quantised gate and the like.
   case gateCompanion
   /// One expert's own tensor. `stem` identifies the projection, with its container.
@@ -84,6 +90,8 @@ extension TensorNames {
     if routerScale.contains(name) { return .routerScale }
     if expertNorm.contains(name) { return .expertNorm }
     if outputScale.contains(name) { return .outputScale }
+    if tables.contains(name) { return .table }
+    if perExpert.contains(name) { return .fused(stem: name, suffix: "", role: .other) }
     if gate.contains(where: { isCompanion(name, of: $0) })
       || router.contains(where: name.hasPrefix)
     {

@@ -52,6 +52,12 @@ package struct AdapterWriter {
         "llama.cpp applies adapters to the gates only, and this model also selects by a bias, which "
           + "would keep its old values", advice: "write a copy or a delta")
     }
+    guard layout.family.gguf.architecture != nil else {
+      throw RegateError(
+        .unsupported, file: model.checkpoint.path, subject: layout.family.title,
+        "llama.cpp, which applies adapters, does not have this family",
+        advice: "write a copy or a delta")
+    }
     let limit = layout.layers.map { min($0.rule.experts, $0.hiddenSize) }.min() ?? 0
     guard let rank else { return }
     guard rank > 0 else {
@@ -82,9 +88,10 @@ package struct AdapterWriter {
       entries.append(GGUFTensorEntry(name: name + "b", type: .f32, shape: [b.rows, b.columns]))
       tensors += [a, b]
     }
+    let architecture = model.layout.family.gguf.architecture ?? ""
     let header = GGUFHeader(
       metadata: [
-        "general.architecture": .string(model.layout.family.gguf.architecture),
+        "general.architecture": .string(architecture),
         "general.type": .string("adapter"),
         "general.name": .string("Balanced routing for " + model.checkpoint.path.lastPathComponent),
         "adapter.type": .string("lora"), "adapter.lora.alpha": .float32(Float(used)),

@@ -7,6 +7,8 @@ package enum GatedActivation: Sendable, Equatable {
   case silu
   /// (u + 1) * g * sigmoid(alpha g), g at most `limit`, u between -limit and limit (GPT-OSS).
   case clampedSwiGLU(alpha: Float, limit: Float)
+  /// silu(g) * u, g at most `limit`, u between -limit and limit (DeepSeek-V4).
+  case limitedSiLU(limit: Float)
 
   /// gelu(g) * u, gelu by its approximation with tanh.
   case geluTanh
@@ -22,13 +24,18 @@ package enum GatedActivation: Sendable, Equatable {
 }
 
 extension MatrixView {
-  /// self = the activation of self, a gate projection's values, and `up` of the same shape.
+  /// self = the activation of self, a gate projection's values, and `up` of the same shape, whose
+  /// values may be clamped.
   package func apply(_ activation: GatedActivation, up: MatrixView) {
     switch activation {
     case .silu: multiplySiLU(by: up)
     case .geluTanh: multiplyGELU(by: up)
     case .clampedSwiGLU(let alpha, let limit):
       applyClampedSwiGLU(up: up, alpha: alpha, limit: limit)
+    case .limitedSiLU(let limit):
+      clamp(to: -.infinity...limit)
+      up.clamp(to: -limit...limit)
+      multiplySiLU(by: up)
     }
   }
 }

@@ -148,6 +148,15 @@ extension MatrixView {
     }
   }
 
+  /// Puts each value between those of `range`.
+  func clamp(to range: ClosedRange<Float>) {
+    unsafe forEachRow { row, _ in
+      for column in 0..<columns {
+        unsafe row[column] = min(max(row[column], range.lowerBound), range.upperBound)
+      }
+    }
+  }
+
   /// self = (u + 1) g sigmoid(alpha g), g the values of self up to `limit`, u those of `up` between
   /// -limit and limit.
   func applyClampedSwiGLU(up: MatrixView, alpha: Float, limit: Float) {

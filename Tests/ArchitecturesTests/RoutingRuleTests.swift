@@ -183,7 +183,7 @@ struct RoutingRuleTests {
   @Test func `every family is listed, and those with a prototype form come first`() {
     let have = Family.all.map(\.hasPrototypeForm)
     #expect(have == have.sorted { $0 && !$1 } && have.contains(true))
-    #expect(Set(Family.all.map(\.name)).count == 22)
+    #expect(Set(Family.all.map(\.name)).count == 35)
   }
 
   @Test func `a GGUF's top-k may differ from layer to layer`() throws {

@@ -25,9 +25,11 @@ private struct FormOutput {
   /// What Regate converts, as it is published: safetensors in the forms that the family has, and
   /// GGUF.
   static func all(_ folder: TemporaryDirectory) throws -> [FormOutput] {
+    // Of families that are not run, nothing was checked in runtimes but transformers.
     // Of a model inside another one, what classes make of it is not known.
     let other = ["qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe", "mistral4"]
-    let models = try Family.all.filter { !other.contains($0.name) }.map { family in
+    let run = Family.all.filter { $0.mixer != nil && !other.contains($0.name) }
+    let models = try run.map { family in
       let sample = try #require(
         ClassSample.all.first { family.huggingFace.modelTypes.contains($0.modelType) })
       let place = folder.url.appending(path: family.name)

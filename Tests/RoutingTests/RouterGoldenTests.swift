@@ -77,7 +77,7 @@ private let weightTolerance: Float = 4e-6
     .sorted() ?? []
 
   @Test func `every golden is there`() {
-    #expect(Self.names.count == 15)
+    #expect(Self.names.count == 23)
   }
 
   @Test(arguments: names)

@@ -6,6 +6,7 @@ Run on demand: `pytest tools/interop/test_capture.py` (see tools/interop/README.
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,14 +54,19 @@ FAMILIES = {
 
 def make_model(family, folder):
     kind, values = FAMILIES[family]
-    torch.manual_seed(sorted(FAMILIES).index(family))
+    torch.manual_seed(list(FAMILIES).index(family))
     config = kind(**{**COMMON, **values})
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model = capture.auto_class(config).from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:  # larger than the default, so that routing is far from uniform
                 parameter.normal_(std=0.15)
         vary_scales(model)
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if name.endswith(("e_score_correction_bias", "expert_bias")):
+                value.normal_(std=0.05)
+            elif name.endswith("tid2eid"):
+                value.random_(0, config.n_routed_experts)
     model.save_pretrained(folder)
     return model
 
@@ -82,9 +88,17 @@ def router_modules(model):
     """Layer number to router, found by its output rather than by capture.py's own pattern."""
     found = {}
     for name, module in model.named_modules():
-        if "Router" in type(module).__name__:
+        if re.search("Router|MoEV1Gate", type(module).__name__) and not hasattr(module, "tid2eid"):
             found[int(name.split(".layers.")[1].split(".")[0])] = module
     return found
+
+
+def choice(outputs):
+    """Experts and weights that a router gives; Llama-4's scores all, of which it takes one."""
+    if len(outputs) == 3:
+        return outputs[2], outputs[1]
+    weights, experts = outputs[0].topk(1, -1)
+    return experts, weights
 
 
 def run_capture(*arguments):
@@ -118,8 +132,8 @@ def watched(model, ids):
         def hook(router, inputs, outputs, layer=layer):
             if not hasattr(router, "proj"):
                 seen[layer][0].append(inputs[0].reshape(-1, inputs[0].shape[-1]))
-            seen[layer][1].append(outputs[2])
-            seen[layer][2].append(outputs[1])
+            for part, value in zip(seen[layer][1:], choice(outputs)):
+                part.append(value)
         handles.append(router.register_forward_hook(hook))
         if hasattr(router, "proj"):
             handles.append(router.proj.register_forward_pre_hook(

@@ -49,7 +49,7 @@ def route(tensors, rule):
     if rule["scoring"] == "sparse_mixer":
         return sparse_mixer(z, rule["jitter"])
     score = {"softmax": softmax, "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
-             "softmax_of_selected": lambda v: v}[rule["scoring"]](z)
+             "sqrt_softplus": lambda v: np.sqrt(np.log1p(np.exp(v))), "softmax_of_selected": lambda v: v}[rule["scoring"]](z)
     select = score + (bias if rule["bias"] == "selection" else 0)
     if rule["groups"]:
         g = rule["groups"]
@@ -88,7 +88,7 @@ def test_the_written_rule_gives_the_recorded_values(path):
 
 
 MUTATIONS = {
-    "normalise": lambda r: r["scoring"] in ("softmax", "sigmoid") and {**r, "normalise": not r["normalise"]},
+    "normalise": lambda r: r["scoring"] in ("softmax", "sigmoid", "sqrt_softplus") and {**r, "normalise": not r["normalise"]},
     "scale": lambda r: r["scale"] != 1 and {**r, "scale": 1.0},
     "bias ignored": lambda r: r["bias"] != "none" and {**r, "bias": "none"},
     "bias in the logits": lambda r: r["bias"] == "selection" and {**r, "bias": "logits"},
@@ -96,7 +96,7 @@ MUTATIONS = {
     "no groups": lambda r: r["groups"] and {**r, "groups": None},
     "group score": lambda r: r["groups"] and {**r, "groups": {
         **r["groups"], "score": "max" if r["groups"]["score"] == "top_two_sum" else "top_two_sum"}},
-    "scoring": lambda r: r["scoring"] in ("softmax", "sigmoid") and {
+    "scoring": lambda r: r["scoring"] in ("softmax", "sigmoid", "sqrt_softplus") and {
         **r, "scoring": "sigmoid" if r["scoring"] == "softmax" else "softmax"},
 }
 

@@ -20,7 +20,7 @@ extension Family {
       expertWidth: .expertWidth(default: 2048), denseWidth: .denseWidth(default: 18_432),
       sharedExperts: Key("n_shared_experts", default: 1),
       sparsity: .named(
-        "mlp_layer_types", leadingDense: Key("first_k_dense_replace", default: 3)),
+        "mlp_layer_types", otherwise: .afterLeadingDense(Key("first_k_dense_replace", default: 3))),
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
         count: 8, kept: 4, normalise: .normTopK(default: true), scale: 2.5),

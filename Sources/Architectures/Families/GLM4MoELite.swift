@@ -18,7 +18,8 @@ extension Family {
         epsilon: 1e-5),
       experts: Key("num_local_experts", "n_routed_experts", default: 64), topK: .topK(default: 4),
       expertWidth: .expertWidth(default: 1536), denseWidth: .denseWidth(default: 10_240),
-      sharedExperts: Key("n_shared_experts", default: 1), sparsity: .named("mlp_layer_types"),
+      sharedExperts: Key("n_shared_experts", default: 1),
+      sparsity: .named("mlp_layer_types", otherwise: .after(1)),
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
         count: 1, kept: 1, normalise: .normTopK(default: true), scale: 1.8),

@@ -21,7 +21,7 @@ extension Family {
       expertWidth: .expertWidth(default: 2048), denseWidth: .denseWidth(default: 12_288),
       sharedExperts: Key("n_shared_experts", default: 1),
       sparsity: .named(
-        "mlp_layer_types", leadingDense: Key("first_k_dense_replace", default: 3)),
+        "mlp_layer_types", otherwise: .afterLeadingDense(Key("first_k_dense_replace", default: 3))),
       names: .deepSeek, selectionBias: .expected,
       routing: .sigmoidGroups(
         count: 1, kept: 1, normalise: .normTopK(default: true), scale: 2.5),

@@ -50,7 +50,7 @@ extension ClassConfiguration {
   }
 
   mutating func checkRope() {
-    if family.mixer.groupedQuery?.global != nil { return checkGlobalRope() }
+    if family.mixer?.groupedQuery?.global != nil { return checkGlobalRope() }
     let (key, object) = rotation
     checkBase(key, object)
     let kind = (object["rope_type"] ?? object["type"])

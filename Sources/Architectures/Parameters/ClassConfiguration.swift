@@ -207,7 +207,7 @@ package struct ClassConfiguration {
 
   /// Attention other than latent.
   private var attention: GroupedQueryTraits? {
-    family.mixer.groupedQuery
+    family.mixer?.groupedQuery
   }
 }
 

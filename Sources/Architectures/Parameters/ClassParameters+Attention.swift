@@ -20,6 +20,7 @@ extension ClassParameters {
       }
     case .groupedQuery(let grouped), .hybrid(_, let grouped):
       try readGrouped(grouped, heads: heads, layer: layer, prefix)
+    case nil: break
     }
   }
 

@@ -8,7 +8,7 @@ extension GGUFParameters {
     let size = made.headsAreRotated ? sizes.rotated : sizes.keySize
     let queries = made.queriesAreHidden ? hidden : sizes.heads * size
     let keys = (made.keysHaveAllHeads ? sizes.heads : sizes.keyHeads) * size
-    let gates = layout.family.mixer.groupedQuery?.gatesContext == true ? queries : 0
+    let gates = layout.family.mixer?.groupedQuery?.gatesContext == true ? queries : 0
     addInputs(prefix, queries: queries + gates, keys: keys, isOptional: isOptional)
     addMatrix(prefix + "attn_output", hidden, queries, isOptional: isOptional)
     add(prefix + "attn_output.bias", [hidden], made.outputProjectionBias, isOptional: isOptional)

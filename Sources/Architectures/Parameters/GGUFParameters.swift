@@ -41,7 +41,7 @@ package struct GGUFParameters {
       let attends = try delta.attentionLayers(count: layout.layerCount, &settings, isGGUF: true)
       recurs = Set(attends.indices.filter { !attends[$0] })
     }
-    if let global = layout.family.mixer.groupedQuery?.global {
+    if let global = layout.family.mixer?.groupedQuery?.global {
       attention = try global.ggufLayers(
         count: layout.layerCount, hiddenSize: layout.hiddenSize, heads: sizes.heads, &settings
       ) { layer in

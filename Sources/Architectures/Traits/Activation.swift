@@ -11,30 +11,76 @@ package enum Activation: String, Sendable {
   case geluTanh = "gelu_tanh"
   /// GPT-OSS: clamped, `(up + 1) * gate * sigmoid(1.702 * gate)`.
   case clampedSwiGLU = "clamped_swiglu"
+  /// DeepSeek-V4: `silu(gate) * up` of clamped values.
+  case limitedSiLU = "limited_silu"
+  /// Step-3.5: `silu(gate) * up`, clamped after the former, on layers that have a limit.
+  case siluWithLimits = "silu_with_limits"
+  /// Llama-4: `silu(gate) * up` of an input that the router's weight was multiplied to.
+  case siluOfWeightedInput = "silu_of_weighted_input"
+  /// Nemotron-H: `relu(up x)` squared; there is no gate.
+  case squaredReLU = "squared_relu"
+  /// Kimi-K3.
+  case situ
 
   /// The key in `config.json` that names it, and the name that it has where the key is absent; nil
-  /// where the class reads none.
+  /// where the class reads none, or Regate does not compute it.
   var named: (key: String, name: String)? {
     switch self {
     case .silu: ("hidden_act", "silu")
     case .geluTanh: ("hidden_activation", "gelu_pytorch_tanh")
-    case .clampedSwiGLU: nil
+    default: nil
     }
   }
 
-  /// As a model computes it: llama.cpp has the numbers in its code.
-  func gated(_ settings: inout Settings, isGGUF: Bool) throws(RegateError) -> GatedActivation {
+  /// Whether experts have a gate matrix.
+  var isGated: Bool { self != .squaredReLU }
+
+  /// What the experts do, where Regate does not compute it.
+  var words: String {
+    switch self {
+    case .silu: "compute silu(gate) * up"
+    case .geluTanh: "compute gelu(gate) * up"
+    case .clampedSwiGLU: "compute a clamped SwiGLU"
+    case .limitedSiLU: "clamp their values otherwise in each layer"
+    case .siluWithLimits: "clamp what silu gives on some layers"
+    case .siluOfWeightedInput: "read inputs that the router's weight multiplies"
+    case .squaredReLU: "have a squared ReLU and no gate"
+    case .situ: "compute SiTU in place of silu"
+    }
+  }
+
+  /// As a model computes it, llama.cpp with the numbers in its code; nil where Regate does not.
+  func gated(
+    _ settings: inout Settings, isGGUF: Bool
+  ) throws(RegateError) -> GatedActivation? {
     switch self {
     case .silu: return .silu
     case .geluTanh: return .geluTanh
     case .clampedSwiGLU where isGGUF: return .clampedSwiGLU(alpha: 1.702, limit: 7)
     case .clampedSwiGLU:
       let alpha = try settings.number(Key("swiglu_alpha", default: 1.702)) ?? 1.702
-      let limit = try settings.number(Key("swiglu_limit", default: 7)) ?? 7
-      guard limit > 0 else {
-        throw settings.mismatch("swiglu_limit", "is \(limit), expected above 0")
+      return .clampedSwiGLU(alpha: Float(alpha), limit: try Self.limit(7, &settings))
+    case .limitedSiLU where isGGUF:
+      let limits = settings.numbers("swiglu_clamp_exp") ?? []
+      guard let limit = limits.first, limit > 0, limits.allSatisfy({ $0 == limit }) else {
+        return nil
       }
-      return .clampedSwiGLU(alpha: Float(alpha), limit: Float(limit))
+      return .limitedSiLU(limit: Float(limit))
+    case .limitedSiLU: return .limitedSiLU(limit: try Self.limit(10, &settings))
+    case .siluWithLimits:
+      let key = isGGUF ? "swiglu_clamp_exp" : "swiglu_limits"
+      return settings.holdsNothing(key) ? .silu : nil
+    case .siluOfWeightedInput, .squaredReLU, .situ: return nil
     }
+  }
+
+  private static func limit(
+    _ fallback: Double, _ settings: inout Settings
+  ) throws(RegateError) -> Float {
+    let limit = try settings.number(Key("swiglu_limit", default: fallback)) ?? fallback
+    guard limit > 0 else {
+      throw settings.mismatch("swiglu_limit", "is \(limit), expected above 0")
+    }
+    return Float(limit)
   }
 }

@@ -5,11 +5,14 @@ package import Routing
 
 /// How llama.cpp reads a family, and its converter writes it. Keys are without `{arch}.`.
 package struct GGUFTraits: Sendable {
-  package var architecture: String
+  /// Nil: llama.cpp has none of its own for the family.
+  package var architecture: String?
   /// Tells the family's files from those of others with the same architecture; nil: they are the
   /// family's where no other one recognises them.
   package var recognises: (@Sendable (GGUFCheckpoint) -> Bool)?
   package var expertWidth: ExpertWidth = .own
+  /// The width of what the experts read and write, where they lie between two projections.
+  package var latentSize: Key<Int>?
   package var sparsity: Sparsity = .all
   package var selectionBias: BiasSupport = .ignored
   package var gateBias = false
@@ -24,8 +27,8 @@ package struct GGUFTraits: Sendable {
   package var multipliers: MultiplierTraits?
   /// Caps logits as `HuggingFaceTraits` has it; 0 is no cap.
   package var logitCap: Key<Double>?
-  /// What llama.cpp creates for the architecture.
-  package var made: GGUFClassTraits
+  /// What llama.cpp creates for the architecture, of families that Regate runs.
+  package var made = GGUFClassTraits()
   /// Keys with which llama.cpp computes what Regate does not, beside those that it reads for every
   /// architecture.
   package var uncomputed: [UncomputedKey] = []
@@ -35,6 +38,10 @@ package struct GGUFTraits: Sendable {
   package var publishedGroups: String?
   /// What llama.cpp does with the family's files that a user might not expect.
   var caveats: [Caveat] = []
+
+  /// Of a family that llama.cpp does not have: nothing is read by this.
+  static let absent = GGUFTraits(
+    architecture: nil, routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false)))
 
   /// Where llama.cpp takes the experts' width from.
   package enum ExpertWidth: Sendable {

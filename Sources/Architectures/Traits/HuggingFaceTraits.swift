@@ -10,6 +10,8 @@ package struct HuggingFaceTraits: Sendable {
   /// `architectures` values.
   package var architectures: [String]
   package var defaults: ClassDefaults
+  /// The number of layers, where it is not `num_hidden_layers`.
+  package var layers: Key<Int>?
   package var experts: Key<Int>
   package var topK: Key<Int>
   package var expertWidth: Key<Int>
@@ -19,6 +21,9 @@ package struct HuggingFaceTraits: Sendable {
   package var sharedExperts: Key<Int>?
   /// Width of the shared expert, where it is not the experts' width times their number.
   package var sharedWidth: Key<Int>?
+  /// The width of what the experts read and write, where they lie between two projections; without a
+  /// value they do not.
+  package var latentSize: Key<Int>?
   package var sparsity: Sparsity
   package var names: TensorNames
   /// The published experts' matrices are stored [in,out].
@@ -28,6 +33,8 @@ package struct HuggingFaceTraits: Sendable {
   /// Norms of hidden states, queries and keys are stored less 1.
   package var centresNorms = false
   package var selectionBias: BiasSupport = .ignored
+  /// The key that says whether there is such a bias; nil: no key does.
+  package var usesBias: Key<Bool>?
   package var routing: RoutingTraits
   /// Nil: there are no such factors.
   package var multipliers: MultiplierTraits?
@@ -35,8 +42,9 @@ package struct HuggingFaceTraits: Sendable {
   package var logitCap: Key<Double>?
   /// Whether the configuration makes a model with experts; nil: it always does.
   package var hasExperts: Key<Bool>?
-  /// What transformers' class is made from and creates.
-  package var made: ClassTraits
+  /// What transformers' class is made from and creates, as far as Regate needs it of families that it
+  /// runs.
+  package var made = ClassTraits(fields: [:])
   /// Keys with which transformers computes what Regate does not, wherever they are set.
   package var uncomputed: [UncomputedKey] = []
   /// The number of layers for multi-token prediction after the model's own; nil: there are none.

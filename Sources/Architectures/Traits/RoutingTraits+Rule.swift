@@ -26,6 +26,14 @@ extension RoutingTraits {
   ) throws(RegateError) -> RoutingRule.Scoring {
     switch scoring {
     case .fixed(let scoring): return scoring
+    case .named(let key, let words):
+      let word = try settings.string(key) ?? ""
+      guard let scoring = words[word] else {
+        throw RegateError(
+          .unsupported, file: settings.file, subject: settings.scope + key.names[0],
+          "is \"\(word)\", expected \(words.keys.sorted().joined(separator: " or "))")
+      }
+      return scoring
     case .gatingFunction(let fallback):
       let key = Key<Int>("expert_gating_func", default: nil)
       let number = try settings.integer(key) ?? 0

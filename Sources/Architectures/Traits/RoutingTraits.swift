@@ -18,6 +18,8 @@ package struct RoutingTraits: Sendable {
     /// GGUF `expert_gating_func`; the default is what llama.cpp takes for an absent key, nil where
     /// it stops.
     case gatingFunction(default: RoutingRule.Scoring?)
+    /// By a key's words.
+    case named(Key<String>, [String: RoutingRule.Scoring])
   }
 
   package enum NormaliseGuard: Sendable {

@@ -70,6 +70,8 @@ package struct StoredWeight: Sendable {
     case .u8 where suffix == Companion.blocks: return [.f8e8m0, .u8].contains(scale) ? .fp4 : nil
     case .u8 where (Companion.weights + [""]).contains(suffix):
       return [.f8e4m3, .f8e8m0, .u8].contains(scale) ? .fp4 : nil
+    // DeepSeek-V4's experts.
+    case .i8 where (Companion.weights + [""]).contains(suffix): return scale == .f8e8m0 ? .fp4 : nil
     case .i32 where suffix == "weight_packed": return scale.isRealNumber ? .int4 : nil
     default: return nil
     }

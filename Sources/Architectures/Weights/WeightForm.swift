@@ -94,7 +94,7 @@ extension StoredWeight {
     guard shape == [rows, columns], weight.shape == stored else {
       throw RegateError(
         .unsupported, file: file, subject: weight.tensor.name,
-        "is U8 \(weight.shape), expected \(stored): two values of FP4 in a byte",
+        "is \(weight.tensor.type.rawValue) \(weight.shape), expected \(stored): two values of FP4 in a byte",
         advice: "use the unquantised, FP8 or GGUF form of the model")
     }
     let expected = group.grid(rows, columns)

@@ -36,6 +36,14 @@ package struct InferenceModel: Sendable {
 
   /// Reads configuration and tensor names; throws where what they say cannot be run.
   package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
+    guard let mixer = layout.family.mixer, let activation = layout.activation else {
+      throw RegateError(
+        .unsupported, file: checkpoint.path, subject: layout.family.title,
+        "Regate does not run this family, so it takes no text or token ids for it",
+        advice:
+          "give router inputs that tools/capture.py recorded, or, to inspect, advise and place,"
+          + " counts that a runtime made")
+    }
     expertReader = try ExpertReader(checkpoint, layout: layout)
     let isGGUF = checkpoint.container == .gguf
     let settings = try Settings.ofModel(checkpoint)
@@ -43,7 +51,7 @@ package struct InferenceModel: Sendable {
       settings: settings, weights: WeightReader(checkpoint, layout: layout),
       epsilon: try Self.epsilon(settings, isGGUF: isGGUF, layout.family))
     let experts = Dictionary(uniqueKeysWithValues: layout.layers.map { ($0.index, $0) })
-    layers = try layout.family.mixer.layers(&source).enumerated().map { index, mixer in
+    layers = try mixer.layers(&source).enumerated().map { index, mixer in
       ModelLayer(mixer: mixer, feedForward: experts[index].map { .experts($0) } ?? .dense)
     }
     try Self.refuseUncomputed(source.settings, layout)
@@ -51,7 +59,7 @@ package struct InferenceModel: Sendable {
     if !isGGUF { try Self.checkWidths(&source, experts: experts) }
     self.checkpoint = checkpoint
     self.layout = layout
-    activation = layout.activation
+    self.activation = activation
     epsilon = source.epsilon
     multipliers = try Multipliers(&source)
     weights = source.weights

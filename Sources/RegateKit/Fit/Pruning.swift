@@ -22,6 +22,12 @@ extension Model {
         "belongs to a layer of multi-token prediction, whose experts the same key counts",
         advice: "give `mtp`, so that it is pruned like the others")
     }
+    if let layer = layout.tableLayers.first {
+      throw RegateError(
+        .refused, file: checkpoint.path, subject: "layer \(layer)",
+        "chooses experts by a table, which Regate leaves alone, and the same key counts its experts",
+        advice: "do without `pruned`")
+    }
     try requireMovableExperts(advice: "prune the model that it was made from")
     let config = checkpoint.config.map {
       String(decoding: $0.serialised(.compact), as: UTF8.self)

@@ -12,6 +12,10 @@ package struct ClassReading: Sendable {
   let matches: Bool
 
   init(of model: Model) {
+    guard model.layout.family.mixer != nil else {
+      self.init(unlisted: model)
+      return
+    }
     switch model.checkpoint.format {
     case .safetensors(let checkpoint):
       self.init(.transformers, TransformersClass(model, checkpoint).findings)
@@ -23,6 +27,24 @@ package struct ClassReading: Sendable {
     self.runtime = runtime
     self.findings = findings
     matches = findings.allSatisfy { $0.level == .note }
+  }
+
+  /// Of a family that Regate does not run, whose classes' other parameters it does not know.
+  private init(unlisted model: Model) {
+    runtime = model.checkpoint.container == .gguf ? .llamaCpp : .transformers
+    matches = false
+    findings = [
+      Check.Finding(
+        rule: "class-unlisted", level: .unknown, subject: CheckSubject.whole,
+        text: "routers and experts are as its class wants them, what else it creates is not known"
+          + " here; "
+          + (runtime == .llamaCpp
+            ? "no file of the family was loaded"
+            : "small models of the family loaded when they were converted from captures"),
+        evidence: runtime == .llamaCpp
+          ? .read("llama.cpp src/models/*.cpp", in: "0.5.0-dev")
+          : .measured("tools/interop/test_families.py", in: "5.23.0"))
+    ]
   }
 
   /// What follows for `runtime`; those with classes of their own were not compared.

@@ -16,8 +16,10 @@ extension ExpertCounts {
       try Self.check(found, layer, path)
       load.append(found.counts)
     }
-    // Layers of multi-token prediction may be left out of the checkpoint's, not of the counts.
-    let known = Set(layout.layers.map(\.index) + layout.extraRouters.compactMap(\.index))
+    // Layers of multi-token prediction, and those that choose by a table, are left out of the
+    // checkpoint's, not of the counts.
+    let known = Set(
+      layout.layers.map(\.index) + layout.extraRouters.compactMap(\.index) + layout.tableLayers)
     if let other = file.layers.first(where: { !known.contains($0.index) }) {
       throw Self.foreign(
         path, "blk.\(other.index)",
@@ -31,7 +33,7 @@ extension ExpertCounts {
   ) throws(RegateError) {
     for (what, number, expected) in [
       ("experts", found.counts.count, layer.rule.experts),
-      ("inputs of each expert", found.hiddenSize, layer.hiddenSize),
+      ("inputs of each expert", found.hiddenSize, layer.expertInputs),
       ("inputs of each expert's down projection", found.expertWidth, layer.expertWidth),
     ] {
       guard let number, number != expected else { continue }
