@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the router has a norm of its own (Gemma 4), it reads x = n s / sqrt(H), and the experts read
+// Where the router has a norm of its own (Gemma 4), it reads x = n s / sqrt(H), and experts read
 // n w: n are the layer's hidden states, normalised without a weight, s the router's scale, w the
 // experts' norm. A capture holds x, of which the experts' inputs are made: x w sqrt(H) / s.
 

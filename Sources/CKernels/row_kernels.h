@@ -57,8 +57,8 @@ static void gelu_product(float *restrict gate, const float *restrict up, size_t 
   }
 }
 
-// limit * tanh(x / limit), tanh(t) = 1 - 2 / (1 + exp(2t)); small values, which that would take from
-// each other, by their series.
+// limit * tanh(x / limit), tanh(t) = 1 - 2 / (1 + exp(2t)); small values, of which that
+// would lose digits, by their series.
 static void soft_cap_row(float *values, float limit, size_t count) {
   float scale = 1.0f / limit;
   for (size_t i = 0; i < count; i++) {

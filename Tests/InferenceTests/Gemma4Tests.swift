@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Gemma-4: parts that are not there or not as they should be, sub-variants that are not run, and the
-// forms in which its configuration is published and saved.
+// Gemma-4: parts that are not there or not as they should be, sub-variants that are not run, and
+// the forms in which its configuration is published and saved.
 
 import ByteStorage
 import Checkpoints

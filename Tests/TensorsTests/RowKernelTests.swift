@@ -44,6 +44,14 @@ import Testing
     }
   }
 
+  @Test func `logits that are not finite are none after a cap either`() {
+    for path in Self.paths {
+      var values: [Float] = [.infinity, -.infinity, .nan, 1e30, -1e30, 0]
+      unsafe rg_soft_cap(path, &values, 30, values.count)
+      #expect(values[..<3].allSatisfy(\.isNaN) && values[3...] == [30, -30, 0])
+    }
+  }
+
   @Test func `every path gives the same bits at every length`() {
     guard Self.paths.count > 1 else { return }
     for count in 0...70 {
@@ -61,12 +69,15 @@ import Testing
         var (products, sigmoid) = (source, source)
         unsafe rg_add_products(path, &products, other, source, count)
         unsafe rg_sigmoid_product(path, &sigmoid, other, count)
+        var (gelu, capped) = (source, source)
+        unsafe rg_gelu_product(path, &gelu, other, count)
+        unsafe rg_soft_cap(path, &capped, 2, count)
         var (halves, pairs) = (source, source)
         unsafe rg_rotate_halves(path, &halves, other, source, count / 2)
         unsafe rg_rotate_pairs(path, &pairs, other, source, count / 2)
         let floats =
-          unsafe exp + silu + clamped + soft + norm + sum + products + sigmoid + halves + pairs
-          + [squares, rg_max(path, source, count)]
+          unsafe exp + silu + clamped + soft + norm + sum + products + sigmoid + gelu + capped
+          + halves + pairs + [squares, rg_max(path, source, count)]
         return unsafe floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,
           rg_sum_exp_difference(path, source, other, 6, count).bitPattern,
@@ -96,6 +107,19 @@ import Testing
     var sigmoid = xf
     unsafe rg_sigmoid_product(path, &sigmoid, yf, count)
     #expect(isNear(sigmoid, zip(x, y).map { $0 / (1 + exp(-$1)) }))
+    var gelu = xf
+    unsafe rg_gelu_product(path, &gelu, yf, count)
+    #expect(
+      isNear(
+        gelu,
+        zip(x, y).map { g, u in
+          0.5 * g * (1 + tanh((2 / Double.pi).squareRoot() * (g + 0.044715 * g * g * g))) * u
+        }))
+    for limit in [0.5, 3, 1000.0] {
+      var capped = xf
+      unsafe rg_soft_cap(path, &capped, Float(limit), count)
+      #expect(isNear(capped, x.map { limit * tanh($0 / limit) }))
+    }
     var soft = xf
     unsafe rg_softmax(path, &soft, 0.5, -.infinity, count)
     let total = x.reduce(0) { $0 + exp(0.5 * $1) }

@@ -501,7 +501,7 @@ GGUF = {"mixtral": {}, "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": {}, "
 
 def perplexity(model):
     # The program may end before its log is written: once more then.
-    for _ in range(3):
+    for _ in range(5):
         done = subprocess.run(
             [Path(os.environ["LLAMA_BIN"]) / "llama-perplexity", "-m", model, "-f", TEXT / "heldout.txt",
              "-c", "64", "-b", "64", "-ub", "64", "-t", "2", "-ctk", "f32", "-ctv", "f32", "-fa", "off"],

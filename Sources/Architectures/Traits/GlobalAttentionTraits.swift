@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Attention of two kinds (Gemma 4): most layers see a window, the others all tokens, with heads of
-// another size and a rotation of their own. In GGUF files the sizes without `_swa` are the latter's.
+// another size and a rotation of their own. In GGUF files sizes without `_swa` are the latter's.
 
 package import ByteStorage
 

@@ -5,7 +5,7 @@ package struct UncomputedKey: Sendable {
   package var name: String
   /// Values, as text, with which nothing changes.
   package var off: Set<String>
-  /// The value, as text, that is taken where the key is absent; nil: one with which nothing changes.
+  /// The value, as text, that an absent key stands for; nil: one with which nothing changes.
   package var absent: String?
   /// The class has other parameters then.
   package var creates: Bool

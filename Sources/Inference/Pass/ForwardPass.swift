@@ -162,8 +162,8 @@ package final class ForwardPass {
   }
 
   /// The mean squared norm, over rows of a stream, of what the next layer's feed-forward part will
-  /// be added to, in units of what is added; only after its attention. Nil where the experts' output
-  /// is normalised first, so that its own norm does not count.
+  /// be added to, in units of what is added; only after its attention. Nil where what the
+  /// experts give is normalised first, so that its own norm does not count.
   package func residualSquare(stream: Int, rows: [Int]) -> Double? {
     precondition(isAfterAttention && stream >= 0 && stream < streams && !rows.isEmpty)
     guard !model.isBranched else { return nil }
