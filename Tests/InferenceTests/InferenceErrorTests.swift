@@ -202,7 +202,12 @@ import Testing
     try pass.finish()
     let all = try pass.scores()[0].nll
     // Positions 4, 5 and 6 of each window of 8.
-    #expect(try pass.scores(.llama)[0].nll == [4, 5, 6, 11, 12, 13].map { all[$0] })
+    let counted = try pass.scores(.llama)[0].nll
+    #expect(counted.count == 6)
+    // A product's bits may depend on how many rows there are.
+    for (found, position) in zip(counted, [4, 5, 6, 11, 12, 13]) {
+      #expect(abs(found - all[position]) < 1e-5)
+    }
     #expect(PerplexityProtocol.llamaWindows([1, 2, 3], length: 4, bos: nil).isEmpty)
   }
 }
