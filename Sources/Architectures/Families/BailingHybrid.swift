@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ling-3.0 (inclusionAI): DeepSeek-V3's routing under names of its own. Not run: Kimi delta attention.
+// Ling-3.0 (inclusionAI): DeepSeek-V3's routing under names of its own. Not run: Kimi delta
+// attention.
 
 import Routing
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DeepSeek-V4 (DeepSeek): learned routing by the square root of softplus, after layers whose experts
-// a table of token ids chooses. Not run: compressed sparse attention, hyper-connections.
+// DeepSeek-V4 (DeepSeek): learned routing by the square root of softplus, after layers whose
+// experts a table of token ids chooses. Not run: compressed sparse attention, hyper-connections.
 
 import Routing
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Solar Open (Upstage): DeepSeek-V3's routing. Its GGUF files are GLM-4.5's. Its attention is not run
-// yet.
+// Solar Open (Upstage): DeepSeek-V3's routing. Its GGUF files are GLM-4.5's. Its attention is not
+// run yet.
 
 import Routing
 

@@ -21,8 +21,8 @@ package struct HuggingFaceTraits: Sendable {
   package var sharedExperts: Key<Int>?
   /// Width of the shared expert, where it is not the experts' width times their number.
   package var sharedWidth: Key<Int>?
-  /// The width of what the experts read and write, where they lie between two projections; without a
-  /// value they do not.
+  /// The width of what the experts read and write, where they lie between two projections; without
+  /// a value they do not.
   package var latentSize: Key<Int>?
   package var sparsity: Sparsity
   package var names: TensorNames
@@ -42,8 +42,7 @@ package struct HuggingFaceTraits: Sendable {
   package var logitCap: Key<Double>?
   /// Whether the configuration makes a model with experts; nil: it always does.
   package var hasExperts: Key<Bool>?
-  /// What transformers' class is made from and creates, as far as Regate needs it of families that it
-  /// runs.
+  /// What transformers' class is made from and creates, of families that Regate runs.
   package var made = ClassTraits(fields: [:])
   /// Keys with which transformers computes what Regate does not, wherever they are set.
   package var uncomputed: [UncomputedKey] = []
