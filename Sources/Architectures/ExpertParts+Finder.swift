@@ -181,7 +181,7 @@ extension ExpertParts.Finder {
     return RegateError(
       .mismatch, file: file, subject: tensor.name,
       "has shape \(tensor.shape), expected \(isFused ? [experts] + expected : expected)"
-        + " by input width \(inputs) and expert width \(width)")
+        + " by \(isProjected ? "latent" : "hidden") size \(inputs) and expert width \(width)")
   }
 }
 

@@ -30,6 +30,7 @@ struct ExpertParts {
     let experts: Int
     /// The width of what experts read and write: H, unless they lie between two projections.
     let inputs: Int
+    let isProjected: Bool
     /// I.
     let width: Int
     /// Whether experts have a gate matrix.

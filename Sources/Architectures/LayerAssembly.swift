@@ -60,7 +60,8 @@ struct LayerAssembly {
     let names = reader.tensors
     let finder = ExpertParts.Finder(
       file: reader.checkpoint.path, layerName: names.layerName(index), names: names.names,
-      experts: reader.experts, inputs: reader.expertInputs, width: width,
+      experts: reader.experts, inputs: reader.expertInputs,
+      isProjected: reader.expertInputs != reader.hiddenSize, width: width,
       isGated: reader.family.activation.isGated, biases: reader.expertBiases,
       outputScale: reader.tensors.names.requiredOutputScale)
     let found = try parts.verified(finder)
