@@ -53,9 +53,9 @@ struct StockFit {
   /// is what a fit costs. On a Qwen3-MoE and a Mixtral, loads then made exact, 1,500 steps of 1,024
   /// tokens gave 0.051, +0.076 and 0.029, +0.052, 6,000 of 256 gave 0.051, +0.053 and 0.031,
   /// +0.045; 20,000 of 256 gave 0.051, +0.049 and 0.030, +0.054. (All by the prototype, as the
-  /// next; the first at a rate of 0.01 and a constant temperature gave +0.070 and +0.061.) Over five
-  /// pairs of a model and a text, three seeds, 6,000 steps gave a mean of 0.053, +0.0226, the 4,000
-  /// of today, whose multipliers follow half as fast again, 0.053, +0.0231.
+  /// next; the first at a rate of 0.01 and a constant temperature gave +0.070 and +0.061.) Over
+  /// five pairs of a model and a text, three seeds, 6,000 steps gave a mean of 0.053, +0.0226, the
+  /// 4,000 of today, whose multipliers follow half as fast again, 0.053, +0.0231.
   private static let batch = 256
   private static let block = 128
   private static let steps = 4000

@@ -219,8 +219,8 @@ package struct Selection: Sendable {
   }
 }
 
-/// An expert and its value in one number, larger for a larger value and, where values are equal, for
-/// a lower index.
+/// An expert and its value in one number, larger for a larger value and, where values are equal,
+/// for a lower index.
 private struct RankedExpert {
   /// The value's bits, in the order of numbers, above those of the index, in reverse order.
   var key: UInt64
