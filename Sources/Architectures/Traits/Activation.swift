@@ -19,8 +19,6 @@ package enum Activation: String, Sendable {
   case siluOfWeightedInput = "silu_of_weighted_input"
   /// Nemotron-H: `relu(up x)` squared; there is no gate.
   case squaredReLU = "squared_relu"
-  /// Kimi-K3.
-  case situ
 
   /// The key in `config.json` that names it, and the name that it has where the key is absent; nil
   /// where the class reads none, or Regate does not compute it.
@@ -45,7 +43,6 @@ package enum Activation: String, Sendable {
     case .siluWithLimits: "clamp what silu gives on some layers"
     case .siluOfWeightedInput: "read inputs that the router's weight multiplies"
     case .squaredReLU: "have a squared ReLU and no gate"
-    case .situ: "compute SiTU in place of silu"
     }
   }
 
@@ -70,7 +67,7 @@ package enum Activation: String, Sendable {
     case .siluWithLimits:
       let key = isGGUF ? "swiglu_clamp_exp" : "swiglu_limits"
       return settings.holdsNothing(key) ? .silu : nil
-    case .siluOfWeightedInput, .squaredReLU, .situ: return nil
+    case .siluOfWeightedInput, .squaredReLU: return nil
     }
   }
 
