@@ -91,3 +91,18 @@ void rg_adam(
   kernels(path)->adam(
       values, first, second, gradient, rates, first_scale, second_scale, count);
 }
+
+size_t rg_largest_places(
+    rg_path path, const float *values, size_t count, int32_t *places, size_t most) {
+  return kernels(path)->largest_places(values, count, places, most);
+}
+
+void rg_sum(rg_path path, const float *values, const float *others, float *sums, size_t count) {
+  kernels(path)->sum(values, others, sums, count);
+}
+
+void rg_soft_members(
+    rg_path path, const float *compared, float places, float width, float threshold,
+    float *members, size_t count) {
+  kernels(path)->soft_members(compared, places, width, threshold, members, count);
+}

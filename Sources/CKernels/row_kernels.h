@@ -88,6 +88,17 @@ RG_INLINE double lane_sum_double(const double *lane) {
   return sum[0];
 }
 
+RG_INLINE float lane_max(const float *lane) {
+  float largest[lanes];
+  for (int j = 0; j < lanes; j++) largest[j] = lane[j];
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int j = 0; j < width; j++) {
+      largest[j] = largest[j + width] > largest[j] ? largest[j + width] : largest[j];
+    }
+  }
+  return largest[0];
+}
+
 static float max_row(const float *values, size_t count) {
   float lane[lanes];
   for (int j = 0; j < lanes; j++) lane[j] = -__builtin_inff();
@@ -96,9 +107,7 @@ static float max_row(const float *values, size_t count) {
     for (int j = 0; j < lanes; j++) lane[j] = values[i + j] > lane[j] ? values[i + j] : lane[j];
   }
   for (; i < count; i++) lane[0] = values[i] > lane[0] ? values[i] : lane[0];
-  float largest = lane[0];
-  for (int j = 1; j < lanes; j++) largest = lane[j] > largest ? lane[j] : largest;
-  return largest;
+  return lane_max(lane);
 }
 
 static void softmax_row(float *values, float scale, float sink, size_t count) {
@@ -220,8 +229,74 @@ static void adam_row(
   }
 }
 
+typedef float float_lanes __attribute__((ext_vector_type(8)));
+typedef int32_t int_lanes __attribute__((ext_vector_type(8)));
+
+#define RG_HALVES(V, WIDTH)                                                               \
+  (WIDTH == 4   ? __builtin_shufflevector(V, V, 4, 5, 6, 7, 0, 1, 2, 3)                   \
+   : WIDTH == 2 ? __builtin_shufflevector(V, V, 2, 3, 0, 1, 6, 7, 4, 5)                   \
+                : __builtin_shufflevector(V, V, 1, 0, 3, 2, 5, 4, 7, 6))
+
+// The next one is the largest of those that are less than the last, or equal at a later place.
+static size_t largest_places(const float *values, size_t count, int32_t *places, size_t most) {
+  const float none = -__builtin_inff();
+  float last = __builtin_inff();
+  int32_t last_place = -1;
+  for (size_t rank = 0; rank < most; rank++) {
+    float_lanes best = (float_lanes){0} + none;
+    int_lanes place = {0}, here = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (size_t i = 0; i < count; i += 8, here += 8) {
+      float_lanes value;
+      __builtin_memcpy(&value, values + i, sizeof value);
+      int_lanes later = (value < last) | ((value == last) & (here > last_place));
+      int_lanes better = later & (value > best);
+      best = better ? value : best;
+      place = better ? here : place;
+    }
+    for (int width = 4; width > 0; width /= 2) {
+      float_lanes other = RG_HALVES(best, width);
+      int_lanes other_place = RG_HALVES(place, width);
+      int_lanes better = (other > best) | ((other == best) & (other_place < place));
+      best = better ? other : best;
+      place = better ? other_place : place;
+    }
+    if (best[0] == none) return rank;
+    last = best[0];
+    places[rank] = last_place = place[0];
+  }
+  return most;
+}
+
+static void sum_row(
+    const float *restrict values, const float *restrict others, float *restrict sums,
+    size_t count) {
+  for (size_t i = 0; i < count; i++) sums[i] = values[i] + others[i];
+}
+
+static void soft_members(
+    const float *restrict compared, float places, float width, float threshold,
+    float *restrict members, size_t count) {
+  float scale = 1.0f / width;
+  for (int round = 0; round < 16; round++) {
+    float lane[lanes] = {0}, slope_lane[lanes] = {0};
+    for (size_t i = 0; i + lanes <= count; i += lanes) {
+      for (int j = 0; j < lanes; j++) {
+        float share = 1.0f / (1.0f + exp_value((threshold - compared[i + j]) * scale));
+        members[i + j] = share;
+        lane[j] += share;
+        slope_lane[j] += share * (1.0f - share);
+      }
+    }
+    float excess = lane_sum(lane) - places, slope = lane_sum(slope_lane);
+    if (__builtin_fabsf(excess) <= 1e-5f) return;
+    float step = excess / (slope > 1e-20f ? slope : 1e-20f);
+    step = step < -2.0f ? -2.0f : step > 2.0f ? 2.0f : step;
+    threshold += width * step;
+  }
+}
+
 #define RG_ROW_KERNEL_SET                                                                        \
   { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
     sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
     rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product, gelu_product,         \
-    soft_cap_row, adam_row }
+    soft_cap_row, adam_row, largest_places, sum_row, soft_members }

@@ -38,6 +38,13 @@ typedef struct {
       float *restrict values, float *restrict first, float *restrict second,
       const float *restrict gradient, const float *restrict rates, float first_scale,
       float second_scale, size_t count);
+  size_t (*largest_places)(const float *values, size_t count, int32_t *places, size_t most);
+  void (*sum)(
+      const float *restrict values, const float *restrict others, float *restrict sums,
+      size_t count);
+  void (*soft_members)(
+      const float *restrict compared, float places, float width, float threshold,
+      float *restrict members, size_t count);
 } rg_row_kernel_set;
 
 extern const rg_row_kernel_set rg_baseline_row_kernels;

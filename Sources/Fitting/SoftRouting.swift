@@ -29,6 +29,7 @@
 
 import Foundation
 package import Routing
+import Tensors
 
 /// The gradient of soft routing with respect to the logits, one token at a time.
 package struct SoftRouting {
@@ -79,8 +80,6 @@ package struct SoftRouting {
   /// Whether a weight is 1 whatever the logit.
   private let weighsAlike: Bool
   private let renormalises: Bool
-  /// Whether e is a softmax's, before its sum.
-  private let isSoftmax: Bool
   /// Whether the loss depends on every e, not only on those of experts that may be chosen.
   private let needsAll: Bool
   /// e
@@ -99,24 +98,34 @@ package struct SoftRouting {
   /// M, then d loss / d M [F]
   private var presenceSlope: [Float]
 
+  /// c and m of those that are near, and -infinity up to a multiple of 16.
+  private var nearCompared: [Float]
+  private var nearMember: [Float]
+  /// Logical experts whose slopes are not 0.
+  private var touched: [Int] = []
+
   /// So many h from the border, m is 0 or 1 but for 1e-7.
   private static let reach: Float = 16
-  /// How near the memberships' sum comes to K.
-  private static let accuracy: Float = 1e-5
-  private static let rounds = 16
 
   package init(_ setting: Setting) {
     self.setting = setting
     let rule = setting.selection.rule
     weighsAlike = rule.scoring == .sparseMixer
     renormalises = rule.normalise || rule.scoring == .softmaxOfSelected
-    isSoftmax = rule.scoring != .sigmoid && rule.scoring != .sqrtSoftplus
     needsAll =
       setting.pull > 0 || !renormalises || rule.scoring == .softmax && setting.comparesScores
-    let zeros = [Float](repeating: 0, count: setting.prices.count)
-    (value, logSlope, compared, comparedSlope) = (zeros, zeros, zeros, zeros)
-    (member, logicalSlope, presenceSlope) = (zeros, zeros, zeros)
-    active = needsAll ? Array(zeros.indices) : []
+    let experts = setting.prices.count
+    // Each has storage of its own from the start: after a `mutableSpan` of one member, Swift 6.3.1
+    // leaves out the copy that a write to another, shared one needs.
+    func filled(_ value: Float, _ count: Int) -> [Float] { [Float](repeating: value, count: count) }
+    (value, compared) = (filled(0, experts), filled(0, experts))
+    // The slopes of a softmax's logits, which are compared as they are.
+    (logSlope, comparedSlope) = (filled(1, experts), filled(1, experts))
+    member = filled(0, experts)
+    (logicalSlope, presenceSlope) = (filled(0, experts), filled(0, experts))
+    nearCompared = filled(-.infinity, experts + 15)
+    nearMember = filled(0, experts + 15)
+    active = needsAll ? Array(0..<experts) : []
   }
 
   /// Appends d loss / d l [E] to `gradient`, and counts the physical experts that a hard
@@ -127,11 +136,8 @@ package struct SoftRouting {
     logits: Span<Float>, wanted: Sparse, cells: Sparse, workspace: inout Selection.Workspace,
     load: inout [Int], gradient: inout [Float]
   ) {
-    let largest = evaluate(logits)
+    evaluate(logits)
     choose(&workspace, &load)
-    if isSoftmax, !needsAll {
-      for expert in active { value[expert] = expf(logits[expert] - largest) }
-    }
     var total: Float = 0
     var kept: Float = 0
     for expert in active {
@@ -185,13 +191,15 @@ package struct SoftRouting {
 
   /// d loss / d u and d loss / d M, and the mean of the first under w.
   private mutating func findLogicalSlopes(_ wanted: Sparse, sum: Float) -> Float {
-    for logical in logicalSlope.indices { (logicalSlope[logical], presenceSlope[logical]) = (0, 0) }
-    for expert in active {
+    for logical in touched { (logicalSlope[logical], presenceSlope[logical]) = (0, 0) }
+    touched.removeAll(keepingCapacity: true)
+    for expert in active where member[expert] > 0 {
       let logical = setting.physicalToLogical[expert]
+      if presenceSlope[logical] == 0 { touched.append(logical) }
       logicalSlope[logical] += weight(expert) * member[expert] / sum
       presenceSlope[logical] += member[expert]
     }
-    for logical in logicalSlope.indices where presenceSlope[logical] > 0 {
+    for logical in touched {
       let presence = max(presenceSlope[logical], 1e-12)
       let share = presence - presence.rounded(.down)
       let mean = logicalSlope[logical] / presence
@@ -203,6 +211,7 @@ package struct SoftRouting {
     }
     for (logical, weight) in zip(wanted.places, wanted.values) {
       logicalSlope[Int(logical)] -= 2 * setting.importance[Int(logical)] * weight
+      touched.append(Int(logical))
     }
     var mean: Float = 0
     for expert in active {
@@ -216,38 +225,40 @@ package struct SoftRouting {
   /// g of one expert.
   private func weight(_ expert: Int) -> Float { weighsAlike ? 1 : value[expert] }
 
-  /// Finds c, the slopes, and e if all are needed; returns the largest logit.
-  private mutating func evaluate(_ logits: Span<Float>) -> Float {
-    var largest = -Float.infinity
-    for expert in 0..<logits.count { largest = max(largest, logits[expert]) }
-    var sum: Float = 0
-    for expert in 0..<logits.count {
-      let logit = logits[expert]
-      switch setting.selection.rule.scoring {
-      case .softmax, .softmaxOfSelected, .sparseMixer:
-        if needsAll {
-          value[expert] = expf(logit - largest)
-          sum += value[expert]
+  /// Finds e, c and the slopes.
+  private mutating func evaluate(_ logits: Span<Float>) {
+    let rule = setting.selection.rule
+    if rule.scoring == .sigmoid || rule.scoring == .sqrtSoftplus {
+      for expert in value.indices { value[expert] = 1 }
+      var values = value.mutableSpan
+      values.multiply(bySigmoidOf: logits)
+      for expert in value.indices {
+        var (score, slope) = (value[expert], value[expert] * (1 - value[expert]))
+        if rule.scoring == .sqrtSoftplus {
+          let logit = logits[expert]
+          slope = score
+          score = (logit > 20 ? logit : log1pf(expf(logit))).squareRoot()
+          slope /= 2 * max(score, 1e-6)
         }
-        (logSlope[expert], compared[expert], comparedSlope[expert]) = (1, logit, 1)
-      case .sigmoid:
-        let score = 1 / (1 + expf(-logit))
-        (value[expert], logSlope[expert]) = (score, 1 - score)
-        (compared[expert], comparedSlope[expert]) = (score, score * (1 - score))
-      case .sqrtSoftplus:
-        let score = (logit > 20 ? logit : log1pf(expf(logit))).squareRoot()
-        let slope = 1 / (1 + expf(-logit)) / (2 * max(score, 1e-6))
         (value[expert], logSlope[expert]) = (score, slope / max(score, 1e-6))
         (compared[expert], comparedSlope[expert]) = (score, slope)
       }
+      return
     }
-    if setting.comparesScores, setting.selection.rule.scoring == .softmax {
+    var largest = -Float.infinity
+    for expert in 0..<logits.count { largest = max(largest, logits[expert]) }
+    for expert in value.indices { value[expert] = logits[expert] - largest }
+    var values = value.mutableSpan
+    values.exponentiate()
+    if setting.comparesScores, rule.scoring == .softmax {
+      let sum = value.reduce(0, +)
       for expert in value.indices {
         let score = value[expert] / sum
         (compared[expert], comparedSlope[expert]) = (score, score * (1 - score))
       }
+    } else {
+      for expert in value.indices { compared[expert] = logits[expert] }
     }
-    return largest
   }
 
   /// The hard choice, and from it memberships around its border.
@@ -291,20 +302,22 @@ package struct SoftRouting {
     }
   }
 
-  /// Newton's method for t, from `threshold`.
-  private func setMembers(of near: [Int], around threshold: Float, _ member: inout [Float]) {
-    var threshold = threshold
-    let places = near.reduce(0) { $0 + member[$1] }
-    for _ in 0..<Self.rounds {
-      var (excess, slope) = (-places, Float.zero)
-      for expert in near {
-        let share = 1 / (1 + expf(-(compared[expert] - threshold) / setting.temperature))
-        member[expert] = share
-        excess += share
-        slope += share * (1 - share)
-      }
-      guard abs(excess) > Self.accuracy else { return }
-      threshold += setting.temperature * min(max(excess / max(slope, 1e-20), -2), 2)
+  /// Memberships of experts `near` the border; t is sought from `threshold`.
+  private mutating func setMembers(
+    of near: [Int], around threshold: Float, _ member: inout [Float]
+  ) {
+    var places: Float = 0
+    let padded = (near.count + 15) / 16 * 16
+    for place in near.count..<padded { nearCompared[place] = -.infinity }
+    for (place, expert) in near.enumerated() {
+      nearCompared[place] = compared[expert]
+      places += member[expert]
     }
+    let (compared, width) = (nearCompared, setting.temperature)
+    var members = nearMember.mutableSpan
+    members.set(
+      softMembersOf: compared.span.extracting(..<padded), sum: places, width: width,
+      from: threshold)
+    for (place, expert) in near.enumerated() { member[expert] = nearMember[place] }
   }
 }

@@ -6,7 +6,7 @@
 // 1. Exact: the comparison is made on Float32 values; equal values go to the lowest index, for
 //    experts and for groups alike (runtimes leave ties unspecified).
 // 2. Total: NaN scores lose against every number; a token always gets K distinct experts.
-// 3. Fast: one pass over the F scores with K running best ones, no allocation per token.
+// 3. Fast: K passes over F sums, many at a time; no allocation per token.
 
 package import Tensors
 
@@ -53,8 +53,9 @@ package struct Selection: Sendable {
   package struct Workspace {
     /// The chosen experts, best first.
     package fileprivate(set) var chosen: [Int]
-    /// The best experts so far, best first.
-    fileprivate var best: [RankedExpert]
+    /// What is compared, and -infinity up to a multiple of 8.
+    fileprivate var sums: [Float]
+    fileprivate var places: [Int32]
     fileprivate var groupScores: [Float]
     /// The groups that the token may use.
     package fileprivate(set) var kept: [Bool]
@@ -64,71 +65,46 @@ package struct Selection: Sendable {
     let groups = rule.groups?.count ?? 1
     return Workspace(
       chosen: [Int](repeating: -1, count: rule.topK),
-      best: [RankedExpert](repeating: .none, count: rule.topK),
+      sums: [Float](repeating: -.infinity, count: (rule.experts + 7) / 8 * 8),
+      places: [Int32](repeating: -1, count: rule.topK),
       groupScores: [Float](repeating: 0, count: groups),
       kept: [Bool](repeating: true, count: groups))
   }
 
   /// Puts the choice for one token with unbiased `scores` [F] into `workspace.chosen`.
   package func choose(_ scores: Span<Float>, _ workspace: inout Workspace) {
-    if let groups = rule.groups, groups.kept < groups.count {
-      keepGroups(scores, groups, &workspace)
-    }
     // Taken out of the workspace, the buffer is written without a copy or a check for one.
-    var best: [RankedExpert] = []
-    swap(&best, &workspace.best)
-    rank(scores, kept: workspace.kept.span, into: best.mutableSpan)
-    swap(&best, &workspace.best)
-    for rank in 0..<rule.topK { workspace.chosen[rank] = workspace.best[rank].expert }
-    if workspace.chosen[rule.topK - 1] < 0 { fill(&workspace) }
-  }
-
-  /// Finds the `best` experts of groups that are `kept`.
-  private func rank(
-    _ scores: Span<Float>, kept: Span<Bool>, into best: consuming MutableSpan<RankedExpert>
-  ) {
-    for rank in best.indices { best[rank] = .none }
-    let bias = bias.span
-    // The value in the last place, which most experts do not reach.
-    var bar = -Float.infinity
-    for group in kept.indices {
-      let members = group * groupSize..<(group + 1) * groupSize
-      if kept[group] {
-        for expert in members {
-          let value = scores[expert] + bias[expert]
-          if value > bar { bar = Self.insert(RankedExpert(value, expert), into: &best) }
-        }
-      } else if rule.groups?.mask == .zero {
-        for expert in members where selectable[expert] && bar < 0 {
-          bar = Self.insert(RankedExpert(0, expert), into: &best)
+    var sums: [Float] = []
+    swap(&sums, &workspace.sums)
+    var values = sums.mutableSpan
+    values.set(sumOf: scores, bias.span)
+    if let groups = rule.groups, groups.kept < groups.count {
+      keepGroups(values.span, groups, &workspace)
+      for group in workspace.kept.indices where !workspace.kept[group] {
+        for expert in group * groupSize..<(group + 1) * groupSize {
+          values[expert] = groups.mask == .zero && selectable[expert] ? 0 : -.infinity
         }
       }
     }
-  }
-
-  /// Puts an expert in its place, the last one out, and returns the value in the last place.
-  private static func insert(
-    _ expert: RankedExpert, into best: inout MutableSpan<RankedExpert>
-  ) -> Float {
-    var falling = expert.key
-    for rank in best.indices {
-      let here = best[rank].key
-      best[rank].key = max(here, falling)
-      falling = min(here, falling)
+    var places = workspace.places.mutableSpan
+    let found = values.span.findLargest(&places)
+    swap(&sums, &workspace.sums)
+    for rank in 0..<rule.topK {
+      workspace.chosen[rank] = rank < found ? Int(workspace.places[rank]) : -1
     }
-    return best[best.count - 1].value
+    if found < rule.topK { fill(&workspace) }
   }
 
   /// Marks the groups with the best scores. A group's two best are distinct selectable experts;
   /// a group with one has that one's score, an empty one comes last.
   private func keepGroups(
-    _ scores: Span<Float>, _ groups: RoutingRule.Groups, _ workspace: inout Workspace
+    _ sums: Span<Float>, _ groups: RoutingRule.Groups, _ workspace: inout Workspace
   ) {
     for group in 0..<groups.count {
       var first = -Float.infinity
       var second = -Float.infinity
       for expert in group * groupSize..<(group + 1) * groupSize {
-        let value = scores[expert] + bias[expert]
+        let value = sums[expert]
         if value > first {
           second = first
           first = value
@@ -216,35 +192,5 @@ package struct Selection: Sendable {
       for expert in total.indices { total[expert] += block[expert] }
     }
     return total
-  }
-}
-
-/// An expert and its value in one number, larger for a larger value and, where values are equal,
-/// for a lower index.
-private struct RankedExpert {
-  /// The value's bits, in the order of numbers, above those of the index, in reverse order.
-  var key: UInt64
-
-  /// Below all others.
-  static let none = RankedExpert(key: 0)
-
-  private init(key: UInt64) { self.key = key }
-
-  /// `value` is a number.
-  init(_ value: Float, _ expert: Int) {
-    // Adding 0 makes -0 equal to 0.
-    let bits = (value + 0).bitPattern
-    let ordered = bits ^ (bits >> 31 == 0 ? 0x8000_0000 : 0xFFFF_FFFF)
-    key = UInt64(ordered) << 32 | UInt64(~UInt32(truncatingIfNeeded: expert))
-  }
-
-  /// -1 for `none`.
-  var expert: Int { key == 0 ? -1 : Int(~UInt32(truncatingIfNeeded: key)) }
-
-  /// -infinity for `none`.
-  var value: Float {
-    guard key != 0 else { return -.infinity }
-    let ordered = UInt32(truncatingIfNeeded: key >> 32)
-    return Float(bitPattern: ordered ^ (ordered >> 31 == 0 ? 0xFFFF_FFFF : 0x8000_0000))
   }
 }

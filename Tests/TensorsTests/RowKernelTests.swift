@@ -75,9 +75,15 @@ import Testing
         var (halves, pairs) = (source, source)
         unsafe rg_rotate_halves(path, &halves, other, source, count / 2)
         unsafe rg_rotate_pairs(path, &pairs, other, source, count / 2)
+        var (sums, members) = (source, source)
+        unsafe rg_sum(path, source, other, &sums, count)
+        unsafe rg_soft_members(path, source, Float(count / 3), 0.3, 0, &members, count / 16 * 16)
+        var places = [Int32](repeating: 0, count: 5)
+        let found = unsafe rg_largest_places(path, source, count / 8 * 8, &places, 5)
         let floats =
           unsafe exp + silu + clamped + soft + norm + sum + products + sigmoid + gelu + capped
-          + halves + pairs + [squares, rg_max(path, source, count)]
+          + halves + pairs + sums + members + places.map(Float.init)
+          + [squares, rg_max(path, source, count), Float(found)]
         return unsafe floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,
           rg_sum_exp_difference(path, source, other, 6, count).bitPattern,

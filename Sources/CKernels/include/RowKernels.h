@@ -78,4 +78,19 @@ void rg_adam(
     rg_path path, float *values, float *first, float *second, const float *gradient,
     const float *rates, float first_scale, float second_scale, size_t count);
 
+/// Puts the places of the `most` largest values into `places`, the largest first and the lowest
+/// place first where values are equal; returns how many there are: NaN and -infinity are none.
+/// `count` is a multiple of 8.
+size_t rg_largest_places(rg_path path, const float *values, size_t count, int32_t *places, size_t most);
+
+/// sums[i] = values[i] + others[i].
+void rg_sum(rg_path path, const float *values, const float *others, float *sums, size_t count);
+
+/// members[i] = 1 / (1 + exp((t - compared[i]) / width)), with t such that they sum to `places`
+/// within 1e-5: at most 16 rounds of Newton's method from `threshold`. `count` is a multiple of
+/// 16; a value of -infinity is no member.
+void rg_soft_members(
+    rg_path path, const float *compared, float places, float width, float threshold,
+    float *members, size_t count);
+
 #endif
