@@ -49,16 +49,21 @@ struct StockFit {
   // Figures: Gini and output error (single layers, by a prototype in PyTorch) or loss in nats
   // (whole models), on held-out tokens; HowItWorks.md names the models.
 
-  /// Tokens of a step, and of them those that one thread takes at a time; the product with `steps`
-  /// is what a fit costs. On a Qwen3-MoE and a Mixtral, loads then made exact, 1,500 steps of 1,024
-  /// tokens gave 0.051, +0.076 and 0.029, +0.052, 6,000 of 256 gave 0.051, +0.053 and 0.031,
-  /// +0.045; 20,000 of 256 gave 0.051, +0.049 and 0.030, +0.054. (All by the prototype, as the
-  /// next; the first at a rate of 0.01 and a constant temperature gave +0.070 and +0.061.) Over
-  /// five pairs of a model and a text, three seeds, 6,000 steps gave a mean of 0.053, +0.0226, the
-  /// 4,000 of today, whose multipliers follow half as fast again, 0.053, +0.0231.
+  /// Tokens of a step, and of them those that one thread takes at a time. On a Qwen3-MoE and a
+  /// Mixtral, loads then made exact, 1,500 steps of 1,024 tokens gave 0.051, +0.076 and 0.029,
+  /// +0.052, 6,000 of 256 gave 0.051, +0.053 and 0.031, +0.045; 20,000 of 256 gave 0.051, +0.049
+  /// and 0.030, +0.054. (All by the prototype, as the next; the first at a rate of 0.01 and a
+  /// constant temperature gave +0.070 and +0.061.) Over five pairs of a model and a text, three
+  /// seeds, 6,000 steps gave a mean of 0.053, +0.0226, the 4,000 of today 0.053, +0.0231.
+  ///
+  /// Few tokens are learnt by heart in so many, so that a token is in 128 steps, or there are
+  /// 1,000. (From 2,048 tokens of a Mixtral and a Qwen3-MoE 4,000 gave 0.110, +0.064 and 0.126,
+  /// +0.117, 1,000 0.108, +0.047 and 0.123, +0.099.)
   private static let batch = 256
   private static let block = 128
-  private static let steps = 4000
+  private static let passes = 128
+  private static let fewestSteps = 1000
+  private static let mostSteps = 4000
   /// Weights of a gate below which a step is not worth a second thread.
   private static let smallGate = 4096
   /// Adam's first step at full strength, relative to a row that moves logits by their typical
@@ -74,15 +79,15 @@ struct StockFit {
   // SoftRouting's k grows from 0 to 1 with the third power of the steps taken. At 0 a GPT-OSS with
   // dead experts kept rows 0.001 apart, now 0.06; on the two models the mean loss is the same.
 
-  /// How fast multipliers follow relative overload, per step, and the penalty on it, both in parts
-  /// of the output's mean square. With the penalty three layers had Gini 0.090, output error 0.244
-  /// and 0.103, 0.247 and 0.120, 0.252 (loads within 20 %); without, experts died: 0.136, 0.258 and
-  /// 0.191, 0.342 and 0.375, 0.362. Four times the rate took a Qwen3-MoE and a Mixtral from 0.057,
-  /// +0.019 and 0.053, +0.019 to 0.049, +0.026 and 0.042, +0.021. Behind a sparse mixer, whose
-  /// weights are near 1, prices must rise further: with the usual rate six synthetic layers kept
-  /// Ginis of 0.03 to 0.10, with this one 0.02 to 0.04.
-  private static let multiplierRate: Float = 0.00075
-  private static let sparseMixerMultiplierRate: Float = 0.003
+  /// How far multipliers follow a relative overload that stays for all steps, and the penalty on
+  /// it, in parts of the output's mean square. With the penalty three layers had Gini 0.090, output
+  /// error 0.244 and 0.103, 0.247 and 0.120, 0.252 (loads within 20 %); without, experts died:
+  /// 0.136, 0.258 and 0.191, 0.342 and 0.375, 0.362. Four times as far took a Qwen3-MoE and a
+  /// Mixtral from 0.057, +0.019 and 0.053, +0.019 to 0.049, +0.026 and 0.042, +0.021. Behind a
+  /// sparse mixer, whose weights are near 1, prices must rise further: with the usual reach six
+  /// synthetic layers kept Ginis of 0.03 to 0.10, with this one 0.02 to 0.04.
+  private static let multiplierReach: Float = 3
+  private static let sparseMixerMultiplierReach: Float = 12
   private static let penalty: Float = 0.3
   /// What a step leaves of the load that the steps before it counted.
   private static let memory = 0.97
@@ -209,17 +214,19 @@ struct StockFit {
     let cooling = logf(Self.lastTemperature)
     let rate =
       Self.rate * strength.squareRoot() * spread.logit / Float(set.inputs.columns).squareRoot()
-    let multiplierRate =
+    let steps = min(max(set.tokens * Self.passes / Self.batch, Self.fewestSteps), Self.mostSteps)
+    let multiplierReach =
       prototype.rule.scoring == .sparseMixer
-      ? Self.sparseMixerMultiplierRate : Self.multiplierRate
+      ? Self.sparseMixerMultiplierReach : Self.multiplierReach
+    let multiplierRate = multiplierReach / Float(steps)
     var order: [Int] = []
-    for step in 0..<Self.steps {
+    for step in 0..<steps {
       if order.count < min(Self.batch, set.tokens) {
         order = Array(0..<set.tokens).shuffled(using: &generator)
       }
       let tokens = Array(order.suffix(Self.batch))
       order.removeLast(tokens.count)
-      let progress = Float(step) / Float(Self.steps)
+      let progress = Float(step) / Float(steps)
       let setting = SoftRouting.Setting(
         selection: selection, physicalToLogical: prototype.physicalToLogical,
         importance: importance,
