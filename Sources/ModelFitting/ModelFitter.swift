@@ -22,8 +22,8 @@ package import Traffic
 package struct ModelFitter {
   package let model: Model
   package let traffic: TrafficSample
-  /// What was asked for, for the record.
-  package let asked: CalibrationSets
+  /// Shares of the calibration sets as they were asked for, for the record.
+  package let weights: [Double]
   package let settings: FitSettings
   /// A BF16 selection bias stays BF16, for a change in place.
   package let keepsBiasType: Bool
@@ -33,12 +33,12 @@ package struct ModelFitter {
   package let resume: ResumePoint?
 
   package init(
-    model: Model, traffic: TrafficSample, asked: CalibrationSets, settings: FitSettings,
+    model: Model, traffic: TrafficSample, weights: [Double], settings: FitSettings,
     keepsBiasType: Bool, threads: Int, progress: any ProgressSink, resume: ResumePoint?
   ) {
     self.model = model
     self.traffic = traffic
-    self.asked = asked
+    self.weights = weights
     self.settings = settings
     self.keepsBiasType = keepsBiasType
     self.threads = threads
@@ -194,8 +194,8 @@ package struct ModelFitter {
       encoder: settings.latentForm.encoder.rawValue,
       similarity: settings.latentForm.similarity.rawValue, latentSize: settings.latentSize,
       refinementSteps: settings.steps, seed: settings.seed, mtp: settings.mtp,
-      calibration: asked.files.map(\.lastPathComponent), weights: asked.weights,
-      protected: asked.protected.map(\.lastPathComponent), tokens: traffic.tokens,
+      calibration: traffic.names.calibration, weights: weights,
+      protected: traffic.names.protected, tokens: traffic.tokens,
       judgingSets: judgingSets(quality), quality: quality.whole)
   }
 

@@ -19,7 +19,7 @@ package enum Calibration: Sendable {
     _ paths: [String], for model: Model, options: TokenOptions, checkingGates: Bool = true,
     progress: any ProgressSink
   ) throws(RegateError) {
-    var captures: [String] = []
+    var captures: [Captures.Given] = []
     var texts: [String] = []
     var arrays: [ArrayContainer] = []
     for path in paths {
@@ -27,8 +27,13 @@ package enum Calibration: Sendable {
         texts.append(path)
         continue
       }
-      let container = try ArrayContainer.open(path)
-      if Self.isCapture(container) { captures.append(path) } else { arrays.append(container) }
+      for container in try ArrayContainer.openEach(path) {
+        if Self.isCapture(container) {
+          captures.append((path, container))
+        } else {
+          arrays.append(container)
+        }
+      }
     }
     guard !captures.isEmpty else {
       guard !paths.isEmpty else {
@@ -44,7 +49,7 @@ package enum Calibration: Sendable {
     }
     guard texts.isEmpty, arrays.isEmpty else {
       throw RegateError(
-        .refused, file: captures[0], "captured activations and tokens cannot be mixed",
+        .refused, file: captures[0].container.path, "captured activations and tokens cannot be mixed",
         advice: "give all calibration sets in one form")
     }
     self = .captures(

@@ -2,11 +2,11 @@
 //
 // Captured router inputs, `layers.{i}.router_input` [T,H] in F32, F16 or BF16, as
 // `tools/capture.py` writes them (safetensors), or the same names in an .npz file or a folder of
-// .npy files.
+// .npy files. Parts of one capture are read in their order.
 
 package import Architectures
 package import ByteStorage
-import Checkpoints
+package import Checkpoints
 import Measures
 import OrderedCollections
 package import Tensors
@@ -18,43 +18,54 @@ package struct Captures: Sendable {
 
   private let containers: [ArrayContainer]
   private let layers: [Int]
-  /// Tokens of each capture.
-  package let tokensPerFile: [Int]
+  /// What was given, in the order in which it is read.
+  package let names: [String]
+  /// Tokens of each lot of captures.
+  package let tokensPerLot: [Int]
   /// T, over all captures.
-  package var tokens: Int { tokensPerFile.reduce(0, +) }
+  package var tokens: Int { tokensPerLot.reduce(0, +) }
 
-  /// Opens the captures and checks them against the model: layers, hidden size, origin.
-  /// Without `checkingGates`, headers are all that is read.
+  /// A capture, and the file or folder that was given for it.
+  package typealias Given = (path: String, container: ArrayContainer)
+
+  /// Checks one lot of captures against the model: parts, layers, hidden size, origin. Without
+  /// `checkingGates`, headers are all that is read.
   package init(
-    _ paths: [String], for model: Model, checkingGates: Bool = true, progress: any ProgressSink
+    _ given: [Given], for model: Model, checkingGates: Bool = true, progress: any ProgressSink
   ) throws(RegateError) {
-    guard !paths.isEmpty else {
-      throw RegateError(
-        .missing, subject: "`calibration`", "no captured activations given",
-        advice: "make some with `CaptureRun`")
-    }
-    var containers: [ArrayContainer] = []
-    for path in paths { containers.append(try ArrayContainer.open(path)) }
-    self.containers = containers
+    let order = try CaptureParts.order(of: given.map(\.container))
+    containers = order.map { given[$0].container }
+    names = Captures.names(order.map { given[$0] })
     layers = model.layout.layers.map(\.index)
-    var tokens: [Int] = []
-    for container in containers { tokens.append(try Captures.tokens(of: container, for: model)) }
-    tokensPerFile = tokens
+    var tokens = 0
+    for container in containers { tokens += try Captures.tokens(of: container, for: model) }
+    tokensPerLot = [tokens]
     if checkingGates { try requireOrigin(in: model, progress: progress) }
+  }
+
+  /// A folder of captures has one name.
+  private static func names(_ given: [Given]) -> [String] {
+    var seen: Set<String> = []
+    return given.map(\.path).enumerated().filter { place, path in
+      seen.insert(path).inserted || path == given[place].container.path
+    }.map(\.element.lastPathComponent)
   }
 
   /// Several lots of captures of one model, one after the other, as one.
   package init(joining lots: [Captures]) {
     containers = lots.flatMap(\.containers)
     layers = lots.first?.layers ?? []
-    tokensPerFile = lots.flatMap(\.tokensPerFile)
+    names = lots.flatMap(\.names)
+    tokensPerLot = lots.flatMap(\.tokensPerLot)
   }
 
-  /// The files that hold the captures.
+  /// The files that hold the captures, in the order in which they are read.
   package func files() throws(RegateError) -> [MappedFile] {
     var files: [MappedFile] = []
-    for path in Set(containers.flatMap { $0.arrays.values.map(\.path) }).sorted() {
-      files.append(try MappedFile(path: path))
+    for container in containers {
+      for path in Set(container.arrays.values.map(\.path)).sorted() {
+        files.append(try MappedFile(path: path))
+      }
     }
     return files
   }

@@ -26,6 +26,8 @@ package struct TrafficSample: Sendable {
   /// The tokens or captures of all sets, one after the other.
   package let calibration: Calibration
   package let parts: [Part]
+  /// Names of what was given to fit to, and to protect, in the order in which it is read.
+  package let names: (calibration: [String], protected: [String])
 
   /// T, over all sets.
   package var tokens: Int { calibration.tokens }
@@ -63,29 +65,30 @@ package struct TrafficSample: Sendable {
   package init(
     judging paths: [String], for model: Model, options: TokenOptions, progress: any ProgressSink
   ) throws(RegateError) {
-    let sources = paths.map {
-      TrafficSource(
-        name: $0.lastPathComponent, paths: [$0], role: .validation, share: nil,
-        budget: 1 / Double(paths.count))
-    }
     try self.init(
-      sources, for: model, options: options, splitter: TrafficSplit(mustHoldOut: false),
+      TrafficSource.judging(paths), for: model, options: options, splitter: TrafficSplit(mustHoldOut: false),
       checkingGates: true, progress: progress)
   }
 
   private init(
-    _ sources: [TrafficSource], for model: Model, options: TokenOptions, splitter: TrafficSplit,
+    _ given: [TrafficSource], for model: Model, options: TokenOptions, splitter: TrafficSplit,
     checkingGates: Bool, progress: any ProgressSink
   ) throws(RegateError) {
+    var sources = given
     var opened: [Calibration] = []
-    for source in sources {
+    for (place, source) in given.enumerated() {
       var own = options
       own.maxTokens = max(2, Int((Double(options.maxTokens) * source.budget).rounded()))
       // The gates are read once for all sets.
       opened.append(
         try Calibration(
           source.paths, for: model, options: own, checkingGates: false, progress: progress))
+      if case .captures(let lot) = opened[place] { sources[place].names = lot.names }
     }
+    func names(_ role: SetRole) -> [String] {
+      sources.filter { $0.role == role }.flatMap(\.names)
+    }
+    self.names = (names(.calibration), names(.protected))
     let sets = opened.compactMap { if case .tokens(let set) = $0 { set } else { nil } }
     if sets.count == sources.count {
       (calibration, parts) = try splitter.tokens(sets, sources, options)

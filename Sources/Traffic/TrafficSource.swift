@@ -5,13 +5,24 @@ import Measures
 
 /// One set as it was asked for.
 struct TrafficSource {
-  let name: String
   let paths: [String]
   let role: SetRole
   /// nil but for calibration.
   let share: Double?
   /// Its part of the token budget.
   let budget: Double
+  /// Names of what was given, in the order in which it is read.
+  var names: [String]
+
+  var name: String { names.joined(separator: ", ") }
+
+  init(paths: [String], role: SetRole, share: Double?, budget: Double) {
+    self.paths = paths
+    self.role = role
+    self.share = share
+    self.budget = budget
+    names = paths.map(\.lastPathComponent)
+  }
 
   /// Protected sets only need enough to show which experts they use.
   private static let protectedBudget = 0.25
@@ -26,9 +37,7 @@ struct TrafficSource {
     var sources: [TrafficSource] = []
     if asked.weights.isEmpty {
       sources.append(
-        TrafficSource(
-          name: asked.files.map(\.lastPathComponent).joined(separator: ", "), paths: asked.files,
-          role: .calibration, share: 1, budget: 1))
+        TrafficSource(paths: asked.files, role: .calibration, share: 1, budget: 1))
     } else {
       let total = asked.weights.reduce(0, +)
       guard asked.weights.count == asked.files.count, total.isFinite,
@@ -42,15 +51,20 @@ struct TrafficSource {
       for (path, weight) in zip(asked.files, asked.weights) {
         sources.append(
           TrafficSource(
-            name: path.lastPathComponent, paths: [path], role: .calibration,
-            share: weight / total, budget: weight / total))
+            paths: [path], role: .calibration, share: weight / total, budget: weight / total))
       }
     }
     return sources
-      + asked.protected.map {
-        TrafficSource(
-          name: $0.lastPathComponent, paths: [$0], role: .protected, share: nil,
-          budget: protectedBudget)
+      + CaptureParts.grouped(asked.protected).map {
+        TrafficSource(paths: $0, role: .protected, share: nil, budget: protectedBudget)
       }
+  }
+
+  /// Sets that judge a finished model, each by itself.
+  static func judging(_ paths: [String]) -> [TrafficSource] {
+    let sets = CaptureParts.grouped(paths)
+    return sets.map {
+      TrafficSource(paths: $0, role: .validation, share: nil, budget: 1 / Double(sets.count))
+    }
   }
 }

@@ -77,12 +77,7 @@ struct TrafficSplit {
   func captures(
     _ captures: Captures, _ sources: [TrafficSource]
   ) throws(RegateError) -> [TrafficSample.Part] {
-    var counts: [Int] = []
-    var next = 0
-    for source in sources {
-      counts.append(captures.tokensPerFile[next..<next + source.paths.count].reduce(0, +))
-      next += source.paths.count
-    }
+    let counts = captures.tokensPerLot
     let total = total(counts, sources)
     var start = 0
     var parts: [TrafficSample.Part] = []

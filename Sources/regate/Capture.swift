@@ -2,7 +2,7 @@
 
 public import ArgumentParser
 import Inference
-import RegateKit
+public import RegateKit
 import Reports
 import Tensors
 
@@ -18,6 +18,8 @@ struct Capture: CommonCommand {
         regate capture Qwen3-30B-A3B --calibration traffic.jsonl -o my.safetensors
         regate capture model.gguf --calibration corpus.txt.gz \\
           --max-tokens 16384 --output my.safetensors
+        regate capture Qwen3-30B-A3B --calibration traffic.jsonl --part 2/4 \\
+          -o parts/2.safetensors
       """)
 
   @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
@@ -32,6 +34,12 @@ struct Capture: CommonCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Capture file to write.", valueName: "file"))
   var output: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Capture the i-th of n shares of the sequences; --calibration then takes all n captures, or "
+        + "their folder, as one.", valueName: "i/n"))
+  var part: CapturePart?
 
   @Flag(help: "Record F32 instead of BF16: twice the size, and exact.")
   var float32 = false
@@ -59,10 +67,14 @@ struct Capture: CommonCommand {
       CaptureRun.run(
         CaptureRun.Request(
           checkpoint: checkpoint, calibration: calibration, output: output, tokens: options,
-          type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,
+          part: part, type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,
           resume: resuming.options(interval)),
         progress: common.progress))
   }
 }
 
 extension PerplexityProtocol: ExpressibleByArgument {}
+
+extension CapturePart: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}

@@ -23,7 +23,7 @@ enum OptionNames {
     "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
-    "maxTokens": "--max-tokens", "mtp": "--mtp", "output": "--output",
+    "maxTokens": "--max-tokens", "mtp": "--mtp", "output": "--output", "part": "--part",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
     "pruned": "--prune",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",

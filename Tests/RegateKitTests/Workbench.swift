@@ -151,6 +151,9 @@ struct Workbench {
 
   func folder(_ name: String) -> URL { directory.url.appending(path: name) }
 
+  /// The bytes of a file of that name.
+  func bytes(_ name: String) throws -> Data { try Data(contentsOf: folder(name)) }
+
   var draft: ConversionDraft { ConversionDraft(source, calibration: [capture]) }
 
   /// Converts to a copy called `name`, or to what `change` says.

@@ -4,7 +4,8 @@ package import ByteStorage
 package import OrderedCollections
 import Tensors
 
-/// Named arrays: a `.npy`, `.npz` or `.safetensors` file, or a folder of `.npy` files.
+/// Named arrays: a `.npy`, `.npz` or `.safetensors` file, or a folder of `.npy` files. A folder of
+/// `.safetensors` files is one for each of them.
 ///
 /// Captured activations and token ids come in these forms. Every header is checked when the
 /// container is opened; the values of compressed members when they are first used.
@@ -33,6 +34,23 @@ package struct ArrayContainer: Sendable {
         .unsupported, file: path, "is not a file of arrays",
         advice: "give .npy, .npz, .safetensors or a folder of .npy files")
     }
+  }
+
+  /// Opens `path`, or every `.safetensors` file of a folder that holds such, by their names.
+  package static func openEach(_ path: String) throws(RegateError) -> [ArrayContainer] {
+    guard CheckpointDirectory.isDirectory(path) else { return [try open(path)] }
+    let directory = try CheckpointDirectory(path: path)
+    guard let first = directory.safetensors.first else { return [try open(path)] }
+    guard directory.arrays.isEmpty else {
+      throw RegateError(
+        .mismatch, file: path, "holds \(first) and \(directory.arrays[0])",
+        advice: "give a folder of .safetensors or of .npy files")
+    }
+    var containers: [ArrayContainer] = []
+    for name in directory.safetensors {
+      containers.append(try open(path.withoutTrailingSlashes + "/" + name))
+    }
+    return containers
   }
 
   private init(
@@ -65,13 +83,11 @@ package struct ArrayContainer: Sendable {
   }
 
   private static func openFolder(_ path: String) throws(RegateError) -> ArrayContainer {
-    let names = try CheckpointDirectory(path: path).fileNames.filter {
-      $0.lowercased().hasSuffix(".npy") && !$0.contains("/") && !$0.hasPrefix(".")
-    }
+    let names = try CheckpointDirectory(path: path).arrays
     guard !names.isEmpty else {
       throw RegateError(
-        .missing, file: path, "holds no .npy files",
-        advice: "give .npy, .npz, .safetensors or a folder of .npy files")
+        .missing, file: path, "holds no .npy or .safetensors files",
+        advice: "give .npy, .npz, .safetensors or a folder of .npy or .safetensors files")
     }
     var arrays: [NumericArray] = []
     var seen: Set<String> = []

@@ -60,6 +60,13 @@ struct CheckpointDirectory {
     fileNames.filter { !$0.contains("/") && $0.hasSuffix(".safetensors") }
   }
 
+  /// Names of the `.npy` files of the directory itself, without hidden ones.
+  var arrays: [String] {
+    fileNames.filter {
+      $0.lowercased().hasSuffix(".npy") && !$0.contains("/") && !$0.hasPrefix(".")
+    }
+  }
+
   /// Whether `name` holds weights in a common format, so that it would be a stale second copy of
   /// the model beside a patched one.
   static func holdsWeights(_ name: String) -> Bool {

@@ -28,6 +28,8 @@ public struct CaptureRun: Report {
     public var output: String
     /// How text becomes sequences.
     public var tokens: TokenOptions
+    /// The share of the chosen sequences to capture; nil: all.
+    public var part: CapturePart?
     /// F32, F16 or BF16.
     public var type: ElementType
     /// Threads to work on; the result does not depend on it.
@@ -39,13 +41,14 @@ public struct CaptureRun: Report {
 
     public init(
       checkpoint: String, calibration: [String], output: String, tokens: TokenOptions = .init(),
-      type: ElementType = .bf16, threads: Int = Threads.all, overwrite: Bool = false,
+      part: CapturePart? = nil, type: ElementType = .bf16, threads: Int = Threads.all, overwrite: Bool = false,
       resume: ResumeOptions = .init()
     ) {
       self.checkpoint = checkpoint
       self.calibration = calibration
       self.output = output
       self.tokens = tokens
+      self.part = part
       self.type = type
       self.threads = threads
       self.overwrite = overwrite
@@ -57,6 +60,8 @@ public struct CaptureRun: Report {
   public let output: String
   /// MoE layers whose router inputs were captured.
   public let layers: Int
+  /// The share of the chosen sequences that it holds; nil: all.
+  public let part: CapturePart?
   /// S.
   public let sequences: Int
   /// T.
@@ -85,7 +90,7 @@ public struct CaptureRun: Report {
       request.output, as: .capture, overwrite: request.overwrite,
       apartFrom: RunInputs(model.checkpoint, request.calibration))
     guard
-      case .tokens(let set) = try Calibration(
+      case .tokens(let chosen) = try Calibration(
         request.calibration, for: model, options: request.tokens, progress: progress)
     else {
       throw RegateError(
@@ -93,11 +98,13 @@ public struct CaptureRun: Report {
         advice: "give text or token ids")
     }
     progress.warnOfLeftovers(beside: request.output)
+    let set = try request.part.map(chosen.share) ?? chosen
     let traffic = Calibration.tokens(set)
     var key = try ResumeKey(
       "capture", checkpoint: model.checkpoint, traffic: try traffic.digest())
     key["dtype"] = request.type.rawValue
     key["perplexity"] = request.tokens.perplexity.rawValue
+    key["part"] = request.part?.description ?? "all"
     let point = try ResumePoint(
       beside: request.output, key: key, options: request.resume,
       leftover: request.overwrite ? .remove : .refuse, progress: progress)
@@ -105,7 +112,7 @@ public struct CaptureRun: Report {
       model, traffic, streams: 1, threads: request.threads, label: "Capturing",
       resume: (point, "capture"), progress: progress)
     do throws(RegateError) {
-      try write(try header(request, model, set), set, request, walk, model, point)
+      try write(try header(request, model, set, of: chosen), set, request, walk, model, point)
       let counted = request.tokens.perplexity
       let scores = try walk.scores(counted)[0]
       progress.end()
@@ -116,7 +123,7 @@ public struct CaptureRun: Report {
       point.discard()
       return CaptureRun(
         output: request.output, layers: model.layout.layers.count,
-        sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
+        part: request.part, sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
         perplexityProtocol: counted, positions: scores.nll.count,
         seconds: Duration.seconds(since: start))
     } catch {
@@ -129,7 +136,7 @@ public struct CaptureRun: Report {
   }
 
   private static func header(
-    _ request: Request, _ model: Model, _ set: TokenSet
+    _ request: Request, _ model: Model, _ set: TokenSet, of chosen: TokenSet
   ) throws(RegateError) -> SafetensorsHeader {
     var gates: [(layer: Int, gate: Matrix)] = []
     for layer in model.layout.layers {
@@ -137,19 +144,25 @@ public struct CaptureRun: Report {
     }
     let length = set.sequences.map(\.count).max() ?? 0
     let weights = try WeightsIdentity(model.checkpoint)
+    var metadata: OrderedDictionary<String, String> = [
+      "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
+      Captures.layoutKey: weights.layout, Captures.sampleKey: weights.sample,
+      "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
+      "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
+      "sequences": String(set.sequences.count), "tokens": String(set.tokens),
+      "compute_dtype": "float32", "regate": RegateVersion.current,
+    ]
+    if let part = request.part {
+      metadata.merge(
+        try CaptureParts.metadata(part, of: chosen, options: request.tokens).elements
+      ) { own, _ in own }
+    }
     return try SafetensorsHeader(
       [(idName, ElementType.i32, [set.sequences.count, length])]
         + model.layout.layers.map {
           (Captures.name(ofLayer: $0.index), request.type, [set.tokens, $0.hiddenSize])
         },
-      metadata: [
-        "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
-        Captures.layoutKey: weights.layout, Captures.sampleKey: weights.sample,
-        "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
-        "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
-        "sequences": String(set.sequences.count), "tokens": String(set.tokens),
-        "compute_dtype": "float32", "regate": RegateVersion.current,
-      ], order: .given)
+      metadata: metadata, order: .given)
   }
 
   /// Writes ids and router inputs, from the layer on at which an earlier run stopped.
@@ -209,7 +222,7 @@ public struct CaptureRun: Report {
 
   /// The result as text for a terminal.
   public var text: String {
-    "Captured \(Format.count(tokens)) tokens in \(Format.count(sequences)) sequences at "
+    "Captured \(part.map { "part \($0): " } ?? "")\(Format.count(tokens)) tokens in \(Format.count(sequences)) sequences at "
       + "\(layers) MoE layers to \(output). Mean NLL \(Format.number(meanNLL, decimals: 4)). "
       + "\(Format.number(Double(tokens) / max(seconds, 1e-9), decimals: 0)) tokens/s, "
       + "\(Format.duration(seconds))."
@@ -218,7 +231,8 @@ public struct CaptureRun: Report {
   /// The result as one JSON object.
   public var json: JSONValue {
     [
-      "output": .string(output), "layers": .integer(layers), "sequences": .integer(sequences),
+      "output": .string(output), "part": .optional(part?.description),
+      "layers": .integer(layers), "sequences": .integer(sequences),
       "tokens": .integer(tokens), "nll": .number(meanNLL),
       "ppl_protocol": .string(perplexityProtocol.rawValue), "scored_tokens": .integer(positions),
       "seconds": .number(seconds),

@@ -75,7 +75,7 @@ final class FittingTask {
 
   private func fitter(resume: ResumePoint?) -> ModelFitter {
     ModelFitter(
-      model: model, traffic: traffic, asked: request.calibration, settings: request.settings,
+      model: model, traffic: traffic, weights: request.calibration.weights, settings: request.settings,
       keepsBiasType: keepsBiasType, threads: request.threads, progress: progress, resume: resume)
   }
 

@@ -13,7 +13,8 @@ extension SyntheticModel {
   @discardableResult
   public func writeCapture(
     _ form: CaptureForm = .safetensorsF32, to directory: URL, name: String = "capture",
-    tokens: Range<Int>? = nil, layers: [Layer]? = nil, fingerprint: String? = nil
+    tokens: Range<Int>? = nil, layers: [Layer]? = nil, fingerprint: String? = nil,
+    metadata more: [String: String] = [:]
   ) throws -> String {
     let tokens = tokens ?? 0..<self.tokens
     let arrays = (layers ?? self.layers).map { layer in
@@ -30,6 +31,7 @@ extension SyntheticModel {
     func safetensors(_ type: PlainType) -> [UInt8] {
       var metadata = #""__metadata__":{"format":"regate.capture.v1""#
       if let fingerprint { metadata += #","model_fingerprint":"\#(fingerprint)""# }
+      for (key, value) in more { metadata += #","\#(key)":"\#(value)""# }
       return Self.safetensors(
         arrays.map {
           Tensor(name: $0.0, dtype: type.rawValue, shape: shape, bytes: type.bytes($0.1))
