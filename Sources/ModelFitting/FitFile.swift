@@ -7,8 +7,8 @@
 //    checkpoint of the prototype form), `layers` (the numbers of the layers that it holds, with
 //    commas), `unchanged` (those for which nothing was asked: they stay as they are), `origin`
 //    (JSON: what the fit was asked for, and what held-out tokens say of the whole model) and, for
-//    each layer i, `figures.{i}` (JSON: balance and agreement of each form); `sha256`: see
-//    FitDigest.swift.
+//    each layer i, `figures.{i}` (JSON: balance and agreement of each form); `part` (JSON) where it
+//    holds some layers of a fit: see FitPart.swift; `sha256`: see FitDigest.swift.
 // 2. For each MoE layer i, under `layers.{i}.`:
 //    `sketch`               F32 [E,8]  random projections of the original gate's rows; binds the
 //                                      fit to the gate whatever dtype stores it
@@ -42,7 +42,7 @@ package enum FitFile {
   /// Before the names of the official form's tensors.
   static let official = "official_"
   /// Before a layer's number, in the metadata.
-  private static let figures = "figures."
+  static let figures = "figures."
 
   // MARK: Writing
 
@@ -53,6 +53,7 @@ package enum FitFile {
     var metadata = try self.metadata(fit.layers)
     metadata["family"] = fit.family
     metadata["origin"] = try RecordedFigures.text(fit.origin)
+    if let part = fit.part { metadata[FitPart.name] = try RecordedFigures.text(part) }
     metadata[FitDigest.key] = FitDigest.of(tensors, metadata: metadata)
     try SafetensorsWriter.write(tensors, metadata: metadata, to: claim)
   }
@@ -62,18 +63,20 @@ package enum FitFile {
     _ layers: [ModelFit.Layer]
   ) throws(RegateError) -> OrderedDictionary<String, String> {
     let form = layers.first?.fitted.routers.prototype.form ?? .init()
-    func numbers(_ layers: [ModelFit.Layer]) -> String {
-      layers.map { String($0.fitted.index) }.joined(separator: ",")
-    }
     var metadata: OrderedDictionary<String, String> = [
-      "format": format, "layers": numbers(layers),
-      "unchanged": numbers(layers.filter(\.fitted.isUnchanged)),
+      "format": format, "layers": numbers(layers.map(\.fitted.index)),
+      "unchanged": numbers(layers.filter(\.fitted.isUnchanged).map(\.fitted.index)),
       "encoder": form.encoder.rawValue, "similarity": form.similarity.rawValue,
     ]
     for layer in layers {
       metadata[figures + String(layer.fitted.index)] = try RecordedFigures.text(layer.figures)
     }
     return metadata
+  }
+
+  /// Layers as the metadata names them.
+  static func numbers(_ layers: [Int]) -> String {
+    layers.map(String.init).joined(separator: ",")
   }
 
   /// The tensors of one layer.
@@ -125,6 +128,7 @@ package enum FitFile {
   package static func includesMTP(_ path: String, for model: Model) throws(RegateError) -> Bool {
     let container = try ArrayContainer.openSafetensors(path)
     _ = try form(of: container)
+    try requireWhole(container)
     // Layers of another family say nothing: `read` refuses the fit by its family.
     guard container.metadata["family"] == model.layout.family.name else { return false }
     return try layers(of: container).contains { $0 >= model.layout.layerCount }
@@ -135,6 +139,7 @@ package enum FitFile {
     let container = try ArrayContainer.openSafetensors(path)
     _ = try form(of: container)
     try FitDigest.verify(container)
+    try requireWhole(container)
     guard container.metadata["family"] == model.layout.family.name else {
       throw RegateError(
         .mismatch, file: path, subject: "family",
@@ -188,7 +193,7 @@ package enum FitFile {
   }
 
   /// The form of the prototype routers in `container`.
-  private static func form(
+  static func form(
     of container: ArrayContainer
   ) throws(RegateError) -> LatentForm {
     let advice = "give a file that `FitRun` of this version wrote"
@@ -210,13 +215,25 @@ package enum FitFile {
     return LatentForm(encoder: encoder, similarity: similarity)
   }
 
-  private static func layers(of container: ArrayContainer) throws(RegateError) -> [Int] {
-    let words = container.metadata["layers"]?.split(separator: ",") ?? []
-    let numbers = words.compactMap { Int($0) }
-    guard !numbers.isEmpty, numbers.count == words.count else {
+  /// The layers that `container` holds.
+  static func layers(of container: ArrayContainer) throws(RegateError) -> [Int] {
+    let layers = try numbers(of: container, named: "layers")
+    guard layers.isEmpty else { return layers }
+    throw RegateError(
+      .malformed, file: container.path, subject: "layers", "names none",
+      advice: "make the fit anew")
+  }
+
+  /// The layers that the metadata of `container` has under `name`.
+  static func numbers(
+    of container: ArrayContainer, named name: String
+  ) throws(RegateError) -> [Int] {
+    let words = container.metadata[name]?.split(separator: ",")
+    let numbers = words?.compactMap { Int($0) }
+    guard let numbers, numbers.count == words?.count else {
       throw RegateError(
-        .malformed, file: container.path, subject: "layers",
-        "is \(container.metadata["layers"] ?? "missing"), expected numbers with commas",
+        .malformed, file: container.path, subject: name,
+        "is \(container.metadata[name] ?? "missing"), expected numbers with commas",
         advice: "make the fit anew")
     }
     return numbers

@@ -50,6 +50,8 @@ public struct ModelFit: Sendable {
   package let layers: [Layer]
   /// The family of the model that was fitted.
   public let family: String
+  /// What it is a part of; nil for a fit of all layers.
+  package var part: FitPart?
   /// How the fit came to be.
   public let origin: FitOrigin
   /// nil where the fit was made from captures.

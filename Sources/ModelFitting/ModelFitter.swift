@@ -21,6 +21,8 @@ package import Traffic
 /// Runs fits for a model and its traffic.
 package struct ModelFitter {
   package let model: Model
+  /// The layers to fit: some only on captures, where no fit reads anything of another.
+  package let layers: [MoELayer]
   package let traffic: TrafficSample
   /// Shares of the calibration sets as they were asked for, for the record.
   package let weights: [Double]
@@ -33,10 +35,12 @@ package struct ModelFitter {
   package let resume: ResumePoint?
 
   package init(
-    model: Model, traffic: TrafficSample, weights: [Double], settings: FitSettings,
+    model: Model, layers: [MoELayer]? = nil, traffic: TrafficSample, weights: [Double],
+    settings: FitSettings,
     keepsBiasType: Bool, threads: Int, progress: any ProgressSink, resume: ResumePoint?
   ) {
     self.model = model
+    self.layers = layers ?? model.layout.layers
     self.traffic = traffic
     self.weights = weights
     self.settings = settings
@@ -96,7 +100,8 @@ package struct ModelFitter {
     }
     let walk = try LayerWalk(
       model, traffic.calibration, apart: traffic.calibrationParts.flatMap(\.heldOut),
-      streams: candidates.count + 1, threads: threads, label: "Fitting", units: units,
+      streams: candidates.count + 1, threads: threads, label: "Fitting", layers: layers,
+      units: units,
       resume: resume.map { ($0, name) }, progress: progress)
     var fits = try restored(walk, count: candidates.count)
     var clock = PhaseClock()
@@ -150,7 +155,7 @@ package struct ModelFitter {
     _ walk: LayerWalk, count: Int
   ) throws(RegateError) -> [[ModelFit.Layer]] {
     var fits = [[ModelFit.Layer]](repeating: [], count: count)
-    for (layer, records) in zip(model.layout.layers, try walk.restore()) {
+    for (layer, records) in zip(layers, try walk.restore()) {
       guard records.count == count else { throw damaged }
       for (index, record) in records.enumerated() {
         fits[index].append(try FitFile.layer(layer, in: record, for: model))

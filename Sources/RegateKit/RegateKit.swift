@@ -33,6 +33,7 @@
 @_exported public import struct ModelFitting.FitOrigin
 @_exported public import struct ModelFitting.FitSettings
 @_exported public import struct ModelFitting.LayerFigures
+@_exported public import enum ModelFitting.LayerPart
 @_exported public import struct ModelFitting.ModelFit
 @_exported public import struct Reports.Page
 @_exported public import struct Resuming.ResumeOptions

@@ -20,6 +20,9 @@ package struct ResumeKey: Sendable, Hashable {
     ]
   }
 
+  /// A key that was kept elsewhere.
+  package init(entries: OrderedDictionary<String, String>) { self.entries = entries }
+
   /// The value of an entry; setting it adds the entry.
   package subscript(name: String) -> String? {
     get { entries[name] }

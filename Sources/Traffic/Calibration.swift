@@ -49,7 +49,8 @@ package enum Calibration: Sendable {
     }
     guard texts.isEmpty, arrays.isEmpty else {
       throw RegateError(
-        .refused, file: captures[0].container.path, "captured activations and tokens cannot be mixed",
+        .refused, file: captures[0].container.path,
+        "captured activations and tokens cannot be mixed",
         advice: "give all calibration sets in one form")
     }
     self = .captures(

@@ -23,6 +23,8 @@ package import Tensors
 
 package final class LayerWalk {
   private let model: Model
+  /// The MoE layers that are walked over: on tokens all.
+  package let layers: [MoELayer]
   private let calibration: Calibration
   private let threads: Int
   private let progress: any ProgressSink
@@ -43,12 +45,14 @@ package final class LayerWalk {
   /// stopped.
   package init(
     _ model: Model, _ calibration: Calibration, apart: [Int] = [], streams: Int, threads: Int,
-    label: String,
+    label: String, layers: [MoELayer]? = nil,
     units: @escaping (MoELayer) -> Int = { _ in 0 },
     resume: (point: ResumePoint, name: String)? = nil,
     progress: any ProgressSink
   ) throws(RegateError) {
     self.model = model
+    let layers = layers ?? model.layout.layers
+    self.layers = layers
     self.calibration = calibration
     self.threads = threads
     self.progress = progress
@@ -56,7 +60,7 @@ package final class LayerWalk {
     switch calibration {
     case .captures:
       pass = nil
-      progress.begin(label, total: model.layout.layers.reduce(0) { $0 + units($1) })
+      progress.begin(label, total: layers.reduce(0) { $0 + units($1) })
     case .tokens(let set):
       pass = try set.forwardPass(
         apart: apart, streams: streams, threads: threads, label: label, progress: progress)
@@ -73,11 +77,11 @@ package final class LayerWalk {
   /// The next MoE layer, whose inputs are ready; nil when all are done.
   package func next() throws(RegateError) -> MoELayer? {
     try progress.requireWanted()
-    guard place < model.layout.layers.count else {
+    guard place < layers.count else {
       try model.checkpoint.requireUnchanged()
       return nil
     }
-    let layer = model.layout.layers[place]
+    let layer = layers[place]
     switch calibration {
     case .captures(let captures): captured = try captures.inputs(layer: layer.index)
     case .tokens:
@@ -132,7 +136,7 @@ package final class LayerWalk {
   /// A pass over the experts of the layer at hand, which takes samples before the layer ends.
   /// Throws where the experts cannot be decoded.
   package func samplingPass() throws(RegateError) -> ExpertPass {
-    try expertPass(model.layout.layers[place], isLast: false)
+    try expertPass(layers[place], isLast: false)
   }
 
   private func expertPass(_ layer: MoELayer, isLast: Bool) throws(RegateError) -> ExpertPass {
@@ -160,7 +164,7 @@ package final class LayerWalk {
   package func finish(
     _ assignments: [Assignment], maps: [[Int]?], groups: [[Int]?] = []
   ) throws(RegateError) -> [[RelativeError]] {
-    let layer = model.layout.layers[place]
+    let layer = layers[place]
     place += 1
     guard let pass else {
       defer { (captured, capturedExperts) = (nil, nil) }
@@ -207,9 +211,9 @@ package final class LayerWalk {
     guard let stage else { return [] }
     let records = try stage.restore()
     place =
-      pass.map { pass in model.layout.layers.count { $0.index < pass.layer } } ?? records.count
+      pass.map { pass in layers.count { $0.index < pass.layer } } ?? records.count
     if pass == nil {
-      progress.skip(model.layout.layers.prefix(place).reduce(0) { $0 + units($1) })
+      progress.skip(layers.prefix(place).reduce(0) { $0 + units($1) })
     }
     return records
   }
@@ -221,7 +225,7 @@ package final class LayerWalk {
   package func keep(
     _ records: [ResumeRecord], prepare: () throws(RegateError) -> Void = {}
   ) throws(RegateError) {
-    let index = model.layout.layers[place - 1].index
+    let index = layers[place - 1].index
     try stage?.ended(layer: index, next: pass?.layer ?? index + 1, records, prepare: prepare)
   }
 

@@ -66,7 +66,8 @@ package struct TrafficSample: Sendable {
     judging paths: [String], for model: Model, options: TokenOptions, progress: any ProgressSink
   ) throws(RegateError) {
     try self.init(
-      TrafficSource.judging(paths), for: model, options: options, splitter: TrafficSplit(mustHoldOut: false),
+      TrafficSource.judging(paths), for: model, options: options,
+      splitter: TrafficSplit(mustHoldOut: false),
       checkingGates: true, progress: progress)
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import RegateKit
+public import ArgumentParser
+public import RegateKit
 
 struct Fit: CommonCommand {
   static let configuration = CommandConfiguration(
@@ -20,14 +20,31 @@ struct Fit: CommonCommand {
           --target-gini 0.1 -o my.fit
         regate fit Qwen3-30B-A3B --calibration chat.jsonl --calibration code.jsonl \\
           --weights 3,1 --protect papers.txt --max-loss-increase 0.02 -o my.fit
+        regate fit Qwen3-30B-A3B --calibration captures --layers 0-23 -o 1.fit
+        regate fit Qwen3-30B-A3B --calibration captures --layers 24-47 -o 2.fit
+        regate fit --merge 1.fit 2.fit --output my.fit
         regate convert model-Q4_K_M.gguf --fit my.fit --output balanced-Q4_K_M.gguf
       """)
 
-  @Argument(help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
-  var checkpoint: String
+  @Argument(
+    help: "A checkpoint directory, a .safetensors file, or a .gguf file (split or not).")
+  var checkpoint: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Fit file to write.", valueName: "file"))
   var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Fit these layers alone, or the i-th of n shares of them, to captures: a part for --merge.",
+      valueName: "a-b|i/n"))
+  var layers: LayerPart?
+
+  @Option(
+    parsing: .upToNextOption,
+    help: ArgumentHelp(
+      "Join parts, which hold all layers once, into the fit that one run writes.",
+      valueName: "part"))
+  var merge: [String] = []
 
   @Flag(help: "Replace an existing fit file.")
   var overwrite = false
@@ -47,6 +64,8 @@ struct Fit: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    guard merge.isEmpty else { return try validateMerge() }
+    if checkpoint == nil { throw ValidationError("Missing expected argument '<checkpoint>'") }
     if calibration.files.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture).")
     }
@@ -59,19 +78,41 @@ struct Fit: CommonCommand {
     }
   }
 
+  /// Parts say all that is to be said of a fit.
+  private func validateMerge() throws {
+    let isAlone =
+      checkpoint == nil && layers == nil && calibration.isEmpty && tokens.isStandard
+      && length.isStandard && seed.isStandard && budget.isEmpty && ranks.counts == nil
+      && rankTuning.isEmpty && prune.count == nil && router.router == nil && tuning.isEmpty
+      && resuming.isStandard(interval)
+    guard isAlone, output != nil else {
+      throw ValidationError(
+        "--merge takes parts, --output and --overwrite: all else is in the parts.")
+    }
+  }
+
   func run() throws {
+    if let output, !merge.isEmpty {
+      return try common.show(
+        FitMerge.run(.init(parts: merge, output: output, overwrite: overwrite)))
+    }
     try common.show(
       FitRun.run(
         FitRun.Request(
-          checkpoint: checkpoint,
+          checkpoint: checkpoint ?? "",
           calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
           budget: prune.budget ?? rankTuning.budget(budget, ranks),
           settings: tuning.settings(seed),
           form: router.router,
+          layers: layers,
           threads: common.threads,
           output: output.map {
             FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))
           }),
         progress: common.progress))
   }
+}
+
+extension LayerPart: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
 }

@@ -10,7 +10,8 @@ import RegateKit
 enum OptionNames {
   private static let commands = [
     "CaptureRun": "regate capture", "Check": "regate check", "Conversion": "regate convert",
-    "FitRun": "regate fit", "LoadDrift": "regate validate --drift",
+    "FitMerge": "regate fit --merge", "FitRun": "regate fit",
+    "LoadDrift": "regate validate --drift",
     "PlacementRun": "regate place", "Reversion": "regate revert",
     "Validation": "regate validate",
   ]
@@ -20,15 +21,17 @@ enum OptionNames {
     "calibration": "--calibration", "clones": "clones (--no-clones)",
     "counts": "--counts",
     "field": "--field", "fit": "--fit", "flops": "--flops", "html": "--html", "io": "--io",
-    "length": "--length",
+    "layers": "--layers", "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
-    "maxTokens": "--max-tokens", "mtp": "--mtp", "output": "--output", "part": "--part",
+    "maxTokens": "--max-tokens", "merge": "--merge", "mtp": "--mtp", "output": "--output",
+    "part": "--part",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
     "pruned": "--prune",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
     "router": "--router", "seed": "--seed", "similarity": "--similarity",
-    "source": "--calibration or --fit", "strengths": "--strengths",
+    "source": "--calibration or --fit", "strength": "--strength",
+    "strengths": "--strengths",
     "targetGini": "--target-gini", "weights": "--weights",
   ]
 

@@ -3,13 +3,16 @@
 // Captures of several machines: the parts are the capture of one, whatever their number and order,
 // and what is no whole set of parts is refused by name.
 
+import Architectures
 import ByteStorage
 import Checkpoints
 import Foundation
 import OrderedCollections
 import RegateKit
+import Tensors
 import TestSupport
 import Testing
+import Traffic
 
 private let sample = Sample.deepseekBF16Bias
 
@@ -35,8 +38,8 @@ private struct Parts {
 
   /// Another part beside these, in the folder of the bench.
   func other(
-    _ name: String = "other", part: String = "3/3", _ form: SyntheticModel.CaptureForm
-      = .safetensorsF32, _ changed: [String: String] = [:]
+    _ name: String = "other", part: String = "3/3",
+    _ form: SyntheticModel.CaptureForm = .safetensorsF32, _ changed: [String: String] = [:]
   ) throws -> String {
     var metadata = Parts.metadata
     metadata["part"] = part
@@ -63,50 +66,72 @@ private struct Parts {
   }
 }
 
-/// The bytes that a fit to `files` gives, but for the names of the files.
-private func fit(_ bench: Workbench, _ files: [String], _ name: String) throws -> ModelFit {
-  var draft = bench.draft
-  draft.sets.files = files
-  return try draft.fit(to: bench.directory.path(name)).fit
+/// What a run reads of captures: which rows are held out, and the values.
+private struct Read: Equatable {
+  let fitted: [Int]
+  let heldOut: [Int]
+  let inputs: [[Float]]
+
+  init(_ sample: TrafficSample, of bench: Workbench) throws {
+    fitted = sample.fittedRows
+    heldOut = sample.parts[0].heldOut
+    guard case .captures(let captures) = sample.calibration else {
+      inputs = []
+      return
+    }
+    inputs = try bench.model.layers.map { try captures.inputs(layer: $0.index).values }
+  }
 }
 
 @Test func `parts in any order, and their folder, are the whole capture`() throws {
   let parts = try Parts()
   let bench = parts.bench
-  // Under the name of the folder, so that nothing tells it from its parts.
-  try FileManager.default.createDirectory(
-    at: bench.folder("whole/parts"), withIntermediateDirectories: true)
-  _ = try bench.model.writeCapture(
-    to: bench.folder("whole/parts"), name: "1", fingerprint: fingerprint(bench.model))
-  let whole = try fit(bench, [bench.directory.path("whole/parts")], "whole.fit")
-  let folder = try fit(bench, [bench.directory.path("parts") + "/"], "folder.fit")
-  #expect(folder.origin.calibration == ["parts"])
-  #expect(try bench.bytes("folder.fit") == bench.bytes("whole.fit"))
-  #expect(whole.sets.first?.tokens ?? 0 > 0)
+  let model = try Model.open(bench.source)
+  func read(_ files: [String]) throws -> (Read, [String]) {
+    let sample = try TrafficSample(
+      CalibrationSets(files), for: model, judged: true, progress: NoProgress())
+    return (try Read(sample, of: bench), sample.names.calibration)
+  }
+  let (whole, _) = try read([bench.capture])
+  #expect(whole.heldOut.count == 160 && whole.inputs.count == 2)
+  let (folder, name) = try read([bench.directory.path("parts") + "/"])
+  #expect(folder == whole && name == ["parts"])
+  for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+    let (found, names) = try read(order.map { parts.paths[$0] })
+    #expect(found == whole)
+    #expect(names == ["1.safetensors", "2.safetensors", "3.safetensors"])
+  }
+}
 
-  let order = try fit(bench, parts.paths, "order.fit")
-  #expect(order.origin.calibration == ["1.safetensors", "2.safetensors", "3.safetensors"])
-  #expect(order.figures == whole.figures)
-  _ = try fit(bench, [2, 0, 1].map { parts.paths[$0] }, "other.fit")
-  #expect(try bench.bytes("other.fit") == bench.bytes("order.fit"))
+@Test func `a fit names parts in their order, whatever the order that they were given in`() throws {
+  let parts = try Parts()
+  func fit(_ files: [String], _ name: String) throws -> Data {
+    var draft = parts.bench.draft
+    draft.sets.files = files
+    draft.budget = .pruned(4)
+    draft.form = .stock
+    _ = try draft.fit(to: parts.bench.directory.path(name))
+    return try parts.bench.bytes(name)
+  }
+  #expect(try fit(parts.paths, "1.fit") == fit(parts.paths.reversed(), "2.fit"))
 }
 
 @Test func `parts that judge or are protected are one set`() throws {
   let parts = try Parts()
   let bench = parts.bench
-  var draft = bench.draft
-  draft.sets.files = [bench.capture]
-  draft.sets.protected = [bench.capture] + parts.paths.reversed()
-  let sets = try draft.fit().fit.sets
-  #expect(sets.map(\.tokens) == [160, 1280, 1280])
-  try bench.convert(to: "out")
-  func validation(_ files: [String]) throws -> Validation {
-    try Validation.run(
-      .init(original: bench.source, patched: bench.first("out"), calibration: files, threads: 2))
-  }
-  let whole = try validation([bench.capture])
-  let judged = try validation([parts.paths[1], parts.paths[2], parts.paths[0]])
-  #expect(judged.json["layers"] == whole.json["layers"])
+  let model = try Model.open(bench.source)
+  let given = [bench.capture, parts.paths[1], parts.paths[2], parts.paths[0]]
+  let judging = try TrafficSample(
+    judging: given, for: model, options: .init(), progress: NoProgress())
+  #expect(judging.parts.map(\.heldOut) == [Array(0..<1280), Array(1280..<2560)])
+  let fitted = try TrafficSample(
+    CalibrationSets([bench.capture], protected: given), for: model, judged: true,
+    progress: NoProgress())
+  #expect(fitted.parts.map(\.heldOut.count) == [160, 1280, 1280])
+  #expect(
+    fitted.names.protected == [
+      "capture.safetensors", "1.safetensors", "2.safetensors", "3.safetensors",
+    ])
 }
 
 @Test func `what is no whole set of parts of one capture is refused by name`() throws {
@@ -114,10 +139,11 @@ private func fit(_ bench: Workbench, _ files: [String], _ name: String) throws -
   let bench = parts.bench
   let (first, second, third) = (parts.paths[0], parts.paths[1], parts.paths[2])
   func refusal(_ files: [String]) -> RegateError? {
-    #expect(throws: RegateError.self) {
+    let error = #expect(throws: RegateError.self) {
       try Inspection.run(
         .init(checkpoint: bench.source, load: .traffic(files, .init()), threads: 2))
     }
+    return error
   }
   let gap = refusal([third])
   #expect(gap?.code == .missing && gap?.file == third && gap?.subject == "part")

@@ -15,6 +15,8 @@ struct ConversionDraft {
   var sets: CalibrationSets
   var budget = Budget.strength(1)
   var settings = FitSettings()
+  /// Those that a fit is of; nil: all.
+  var layers: LayerPart?
   /// A fit file.
   var fit: String?
   var output: Conversion.Output?
@@ -67,7 +69,7 @@ struct ConversionDraft {
     try FitRun.run(
       .init(
         checkpoint: checkpoint, calibration: sets, budget: budget, settings: settings, form: form,
-        threads: threads,
+        layers: layers, threads: threads,
         output: path.map { .init($0, overwrite: overwrite, resume: resume) }))
   }
 

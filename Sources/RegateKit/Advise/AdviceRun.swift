@@ -143,7 +143,8 @@ struct AdviceRun {
       return found
     }
     let fits = try ModelFitter(
-      model: model, traffic: traffic, weights: sets.weights, settings: settings, keepsBiasType: false,
+      model: model, traffic: traffic, weights: sets.weights, settings: settings,
+      keepsBiasType: false,
       threads: request.threads, progress: progress, resume: nil
     ).fit(candidates, observer: observe)
     for (candidate, fit) in zip(candidates, fits) { found.fits[candidate] = fit }

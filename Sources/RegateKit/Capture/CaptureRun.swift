@@ -41,7 +41,8 @@ public struct CaptureRun: Report {
 
     public init(
       checkpoint: String, calibration: [String], output: String, tokens: TokenOptions = .init(),
-      part: CapturePart? = nil, type: ElementType = .bf16, threads: Int = Threads.all, overwrite: Bool = false,
+      part: CapturePart? = nil, type: ElementType = .bf16, threads: Int = Threads.all,
+      overwrite: Bool = false,
       resume: ResumeOptions = .init()
     ) {
       self.checkpoint = checkpoint
@@ -123,7 +124,8 @@ public struct CaptureRun: Report {
       point.discard()
       return CaptureRun(
         output: request.output, layers: model.layout.layers.count,
-        part: request.part, sequences: set.sequences.count, tokens: set.tokens, meanNLL: scores.meanNLL,
+        part: request.part, sequences: set.sequences.count, tokens: set.tokens,
+        meanNLL: scores.meanNLL,
         perplexityProtocol: counted, positions: scores.nll.count,
         seconds: Duration.seconds(since: start))
     } catch {

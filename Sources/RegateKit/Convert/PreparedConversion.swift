@@ -161,6 +161,11 @@ public struct PreparedConversion {
   private static func requireFitting(
     _ fit: ModelFit, _ model: Model, _ output: Conversion.Output?
   ) throws(RegateError) {
+    if fit.part != nil {
+      throw RegateError(
+        .refused, subject: "`fit`", "is a part of a fit, of some layers",
+        advice: "write all parts, and join them with `FitMerge`")
+    }
     guard fit.layerIndices == model.layout.layers.map(\.index),
       fit.family == model.layout.family.name
     else {

@@ -13,7 +13,8 @@ extension FitRun {
     if let output {
       lines.append(
         "Wrote \(output): routers of \(fit.layerIndices.count) layers in the forms "
-          + "\(fit.forms.map(\.rawValue).joined(separator: ", ")).")
+          + "\(fit.forms.map(\.rawValue).joined(separator: ", "))."
+          + (fit.part == nil ? "" : " They are a part of a fit: `FitMerge` joins all parts."))
     }
     lines.append("Took \(Format.duration(seconds)).")
     return lines.joined(separator: "\n")
@@ -24,6 +25,7 @@ extension FitRun {
     json["router"] = .string(form.rawValue)
     json["forms"] = .array(fit.forms.map { .string($0.rawValue) })
     json["output"] = .optional(output)
+    json["part"] = .bool(fit.part != nil)
     json["seconds"] = .number(seconds)
     json["fit_seconds"] = FitReport(fit: fit, form: form).phases
     return json

@@ -28,6 +28,8 @@ public struct FitRun: Report {
     /// `stock` for GGUF. A fit always holds these two, and the official form if it is asked for
     /// here.
     public var form: RouterForm?
+    /// The layers to fit, on captures, as a part that `FitMerge` joins with others; nil: all.
+    public var layers: LayerPart?
     /// Threads to work on; the result does not depend on it.
     public var threads: Int
     /// nil: nothing is written, and no state of a long run is kept.
@@ -36,13 +38,14 @@ public struct FitRun: Report {
     public init(
       checkpoint: String, calibration: CalibrationSets, budget: Budget = .strength(1),
       settings: FitSettings = .init(), form: RouterForm? = nil,
-      threads: Int = Threads.all, output: Output? = nil
+      layers: LayerPart? = nil, threads: Int = Threads.all, output: Output? = nil
     ) {
       self.checkpoint = checkpoint
       self.calibration = calibration
       self.budget = budget
       self.settings = settings
       self.form = form
+      self.layers = layers
       self.threads = threads
       self.output = output
     }

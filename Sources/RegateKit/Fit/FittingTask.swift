@@ -11,6 +11,8 @@ import Traffic
 /// A fit that was asked for, with its traffic read: what `fit`, `convert` and `sweep` share.
 final class FittingTask {
   let model: Model
+  /// Those that are fitted; nil: all.
+  private let layers: [MoELayer]?
   let traffic: TrafficSample
   let form: RouterForm
   private let request: FitRun.Request
@@ -39,6 +41,10 @@ final class FittingTask {
     } else if request.settings.clones && request.budget.usesClones {
       try model.requireMovableExperts(advice: "fit without `clones`")
     }
+    layers = try request.layers.map { (part) throws(RegateError) in
+      try request.budget.requireJudgeOfLayer()
+      return try part.layers(of: model)
+    }
     self.model = model
     self.form = form
     self.request = request
@@ -48,13 +54,23 @@ final class FittingTask {
     traffic = try TrafficSample(
       request.calibration, for: model, judged: judged || request.budget.isJudged,
       checkingGates: checkingGates, progress: progress)
+    if layers != nil, traffic.calibration.isRun {
+      throw RegateError(
+        .refused, subject: "`layers`",
+        "text and token ids go through all layers, each fitted to what the ones before it give",
+        advice: "make a capture with `CaptureRun`, and fit the layers to that")
+    }
   }
 
   /// The fit that keeps within the budget. With `output`, a long run keeps its state beside it.
   func run(command: String, stateBeside output: FitRun.Output?) throws(RegateError) -> ModelFit {
     point = try output.map { (output) throws(RegateError) in try resumePoint(command, output) }
     do throws(RegateError) {
-      return try fitter(resume: point).run(request.budget, form: form, forms: forms)
+      var fit = try fitter(resume: point).run(request.budget, form: form, forms: forms)
+      if layers != nil {
+        fit.part = FitPart(of: model.layout.layers.map(\.index), key: try key(command))
+      }
+      return fit
     } catch {
       // A target that is out of reach stays so: there is nothing to continue.
       if error.code == .unreached { point?.discard() }
@@ -75,13 +91,23 @@ final class FittingTask {
 
   private func fitter(resume: ResumePoint?) -> ModelFitter {
     ModelFitter(
-      model: model, traffic: traffic, weights: request.calibration.weights, settings: request.settings,
+      model: model, layers: layers, traffic: traffic, weights: request.calibration.weights,
+      settings: request.settings,
       keepsBiasType: keepsBiasType, threads: request.threads, progress: progress, resume: resume)
   }
 
   private func resumePoint(
     _ command: String, _ output: FitRun.Output
   ) throws(RegateError) -> ResumePoint {
+    var key = try key(command)
+    key["layers"] = LayerPart.words((layers ?? model.layout.layers).map(\.index))
+    return try ResumePoint(
+      beside: output.path, key: key, options: output.resume,
+      leftover: output.overwrite ? .remove : .refuse, progress: progress)
+  }
+
+  /// All that a fit of all layers depends on.
+  private func key(_ command: String) throws(RegateError) -> ResumeKey {
     let settings = request.settings
     var key = try ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
     key["router"] = form.rawValue
@@ -97,9 +123,18 @@ final class FittingTask {
     key["refine"] = settings.refinementSteps.map { "\($0)" } ?? "auto"
     key["seed"] = "\(settings.seed)"
     key["keeps the bias's type"] = "\(keepsBiasType)"
-    return try ResumePoint(
-      beside: output.path, key: key, options: output.resume,
-      leftover: output.overwrite ? .remove : .refuse, progress: progress)
+    return key
+  }
+}
+
+extension Budget {
+  /// Refuses what is judged by all layers together, where some are fitted.
+  fileprivate func requireJudgeOfLayer() throws(RegateError) {
+    guard isJudged else { return }
+    throw RegateError(
+      .refused, subject: "`layers`",
+      "with \(field.name) one strength is taken for all layers, by what all of them say",
+      advice: "find it with a sweep of the whole model, and give `strength`")
   }
 }
 

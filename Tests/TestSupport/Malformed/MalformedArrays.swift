@@ -219,7 +219,7 @@ extension MalformedCase {
   ]
 
   private static let folders = [
-    MalformedCase("folder without arrays", says: "holds no .npy files") { _ in },
+    MalformedCase("folder without arrays", says: "holds no .npy or .safetensors files") { _ in },
     MalformedCase("file of another kind", says: "is not a file of arrays", target: "x.csv") {
       try $0.write([], to: "x.csv")
     },
