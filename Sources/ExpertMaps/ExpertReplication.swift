@@ -139,9 +139,9 @@ package enum ExpertReplication {
     let total = load.reduce(0, +)
     guard total > 0 else { return nil }
     let share = shares(plan, load)
-    let room = plan.count / gpus
-    let sums = (0..<gpus).map { gpu in
-      plan[gpu * room..<(gpu + 1) * room].reduce(0.0) { $0 + share[$1] }
+    var sums = [Double](repeating: 0, count: gpus)
+    for (expert, rank) in zip(plan, Placement.rankOfPlace(plan.count, ranks: gpus)) {
+      sums[rank] += share[expert]
     }
     return (sums.max() ?? 0) * Double(gpus) / Double(total)
   }
