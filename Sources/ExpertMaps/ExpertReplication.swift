@@ -13,6 +13,8 @@
 //
 // Packing: heaviest first, each to the lightest pack that has room. Ties go to the lowest index.
 
+import Routing
+
 /// Which expert lies in each physical place, redundant ones included.
 package enum ExpertReplication {
   /// What a plan is made for.

@@ -101,6 +101,7 @@ import Testing
     ("granite", "residual_multiplier", "null"),
     ("granite", "attention_multiplier", "\"1\""), ("ernie", "use_bias", "true"),
     ("dots1", "sliding_window", "0"), ("phi", "lm_head_bias", "null"),
+    ("mistral4", "head_dim", "7"),
   ])
   func `a value that is not computed is named`(
     variant: String, key: String, value: String

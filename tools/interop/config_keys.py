@@ -341,8 +341,8 @@ def head_rows(bench):
 
 def rows(family, regate, root):
     kind, values = FAMILIES[family]
-    # Gemma-4 has a rotation for each kind of layer.
-    rotates = kind != "Gemma4Text"
+    # Gemma-4 has a rotation for each kind of layer, and Mistral4's class stops at one that is not scaled.
+    rotates = kind not in ("Gemma4Text", "Mistral4")
     if rotates:
         values = values | dict(rope_parameters=dict(PLAIN))
     bench = build(kind, values, regate, root / "base")
