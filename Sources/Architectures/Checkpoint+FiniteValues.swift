@@ -47,6 +47,13 @@ extension Checkpoint {
   package func firstNotFinite(
     in tensor: TensorInfo, _ elements: Range<Int>
   ) throws(RegateError) -> (index: Int, value: Float)? {
+    // Exponents of block scales, of which 255 is NaN.
+    if tensor.type == .u8, tensor.name.hasSuffix("scales") {
+      return try firstNotFinite(
+        in: TensorInfo(
+          name: tensor.name, type: .f8e8m0, shape: tensor.shape, file: tensor.file,
+          range: tensor.range), elements)
+    }
     guard TensorDecoder.supports(tensor.type) else { return nil }
     let step = 1 << 20
     for start in stride(from: elements.lowerBound, to: elements.upperBound, by: step) {

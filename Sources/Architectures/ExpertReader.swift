@@ -25,7 +25,9 @@ package struct ExpertReader: Sendable {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: "experts",
         "cannot decode: \(layout.undecodable ?? "")",
-        advice: "use the unquantised, FP8 or GGUF form of the model")
+        advice: layout.computesExperts
+          ? "use the unquantised, FP8 or GGUF form of the model"
+          : "give router inputs that tools/capture.py recorded")
     }
     self.checkpoint = checkpoint
     self.activation = activation

@@ -33,9 +33,18 @@ extension Family {
           $0.objectValue == nil ? nil : ($0, keys.joined(separator: ".") + ".")
         }
       }
-    for (object, scope) in objects {
-      if let type = object["model_type"]?.stringValue, let family = of(modelType: type) {
-        return (family, object, scope)
+    // The text model's type before the wrapper's: its keys are what is read.
+    for (object, scope) in objects.reversed() {
+      guard let type = object["model_type"]?.stringValue else { continue }
+      if let reason = refused[type] {
+        throw RegateError(
+          .unsupported, file: file, subject: scope + "model_type", "is \"\(type)\": \(reason)")
+      }
+      if let family = of(modelType: type) {
+        let classes = objects.flatMap { $0.0["architectures"]?.arrayValue ?? [] }
+          .compactMap { $0.stringValue.flatMap(of(className:)) }
+        let other = classes.first { $0.huggingFace.borrowedTypes.contains(type) }
+        return (other ?? family, object, scope)
       }
     }
     // Custom model types (fine-tunes, vendors) often keep a known class.

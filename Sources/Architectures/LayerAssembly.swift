@@ -39,7 +39,8 @@ struct LayerAssembly {
         parts.add(
           tensor, expert: nil, stem: name, suffix: "", role: .down, kind: .outputScale)
       case .gateCompanion: gateCompanions.append(tensor)
-      case .shared: shared.append(tensor)
+      // Shared experts of no width are none.
+      case .shared: if !tensor.shape.contains(0) { shared.append(tensor) }
       case .table, .unrelated: break
       case .expert(let expert, let stem, let suffix, let role):
         parts.add(tensor, expert: expert, stem: stem, suffix: suffix, role: role)
@@ -170,7 +171,7 @@ struct LayerAssembly {
   /// Nothing where no runtime reads one: a prototype router has its own in the original's place.
   private func checkedGateBias() throws(RegateError) -> TensorInfo? {
     guard reader.gateBias, reader.prototypeForm == nil else { return nil }
-    if let bias = try checkedBias(gateBiases) { return bias }
+    if let bias = try checkedBias(gateBiases, shapes: [[reader.experts]]) { return bias }
     throw RegateError(
       .missing, file: reader.checkpoint.path,
       subject: reader.tensors.layerName(index) + reader.tensors.names.gateBias,
@@ -207,7 +208,9 @@ struct LayerAssembly {
     return tensor
   }
 
-  private func checkedBias(_ tensors: [TensorInfo]) throws(RegateError) -> TensorInfo? {
+  private func checkedBias(
+    _ tensors: [TensorInfo], shapes: [[Int]]? = nil
+  ) throws(RegateError) -> TensorInfo? {
     guard let bias = tensors.first else { return nil }
     guard tensors.count == 1 else {
       throw RegateError(
@@ -219,7 +222,8 @@ struct LayerAssembly {
         .unsupported, file: reader.checkpoint.path, subject: bias.name,
         "is \(bias.type.rawValue), expected F64, F32, F16 or BF16")
     }
-    try check(bias, [[reader.experts], [1, reader.experts]], "one value per expert")
+    try check(
+      bias, shapes ?? [[reader.experts], [1, reader.experts]], "one value per expert")
     return bias
   }
 

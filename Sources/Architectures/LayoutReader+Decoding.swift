@@ -9,11 +9,6 @@ extension LayoutReader {
   /// Why `ExpertReader` cannot decode the experts; nil if it can.
   func undecodable(_ layers: [MoELayer]) -> String? {
     if let reason = uncomputed { return reason }
-    if let (key, name) = family.activation.named,
-      GatedActivation(name: hiddenActivation) != activation
-    {
-      return "\(key) is \(hiddenActivation), only \(name) is supported"
-    }
     for layer in layers {
       if !expertBiases,
         let bias = layer.experts.first(where: { $0.kind == .bias && $0.role != .other })
@@ -28,7 +23,12 @@ extension LayoutReader {
   }
 
   /// What experts do that Regate does not compute; nil where there is nothing of the kind.
-  private var uncomputed: String? {
+  var uncomputed: String? {
+    if let (key, name) = family.activation.named,
+      GatedActivation(name: hiddenActivation) != activation
+    {
+      return "\(key) is \(hiddenActivation), only \(name) is supported"
+    }
     if activation == nil {
       return "the experts of this \(family.title) \(family.activation.words), which Regate does not"
         + " compute"
@@ -85,6 +85,12 @@ extension LayoutReader {
     if let part = parts.first(where: \.transposed), !family.huggingFace.transposesExperts {
       warnings.append(
         "\(part.name) is stored [in,out]: transformers loads \(family.title) only as [out,in]")
+    }
+    if quantisation.method == nil, let part = parts.first(where: { $0.suffix == Companion.blocks })
+    {
+      warnings.append(
+        "\(part.name) is in blocks of FP4, and there is no quantization_config: transformers leaves"
+          + " the blocks out and starts random experts; write {\"quant_method\": \"mxfp4\"}")
     }
     if let part = parts.first(where: { $0.role == .other }) {
       warnings.append(

@@ -14,7 +14,7 @@ extension LayoutReader {
     _ subject: inout CaveatSubject, modelType: String?
   ) throws(RegateError) -> [String] {
     let traits = subject.family.huggingFace
-    var warnings: [String] = []
+    var warnings = untypedWarning(subject.family, modelType)
     if let modelType, traits.unregisteredTypes.contains(modelType) {
       warnings.append(
         "model_type \(modelType): transformers 5.23 does not register it, so it loads there only"
@@ -23,7 +23,40 @@ extension LayoutReader {
     for caveat in traits.caveats {
       if let warning = try caveat(&subject) { warnings.append(warning) }
     }
-    return warnings + layerFrequency(subject.settings)
+    return warnings + layerFrequency(subject.settings) + ignoredWindow(subject)
+  }
+
+  /// A window that hides tokens in transformers, of a family for which llama.cpp has none.
+  private static func ignoredWindow(_ subject: CaveatSubject) -> [String] {
+    var settings = subject.settings
+    guard subject.family.gguf.architecture != nil,
+      let window = subject.family.mixer?.groupedQuery?.window,
+      let key = window.ignoredByLlamaCpp(settings, layers: subject.layerCount),
+      let size = (try? settings.integer(key)) ?? nil
+    else { return [] }
+    let context = Key(
+      "max_position_embeddings", default: subject.family.huggingFace.defaults.context)
+    guard size < ((try? settings.integer(context)) ?? nil) ?? .max else { return [] }
+    return [
+      "\(subject.name(key.names[0])) is \(size), but llama.cpp has no windows for"
+        + " \(subject.title): in a GGUF of this model every token sees all before it"
+    ]
+  }
+
+  /// Of a checkpoint whose family is told by `architectures` alone.
+  private static func untypedWarning(_ family: Family, _ modelType: String?) -> [String] {
+    let known = family.huggingFace.modelTypes
+    if let modelType,
+      known.contains(modelType) || family.huggingFace.borrowedTypes.contains(modelType)
+    {
+      return []
+    }
+    return [
+      "model_type is \(modelType.map { "\"\($0)\"" } ?? "absent"), and only `architectures` says"
+        + " \(family.title): transformers goes by model_type, so it refuses this, or loads what comes"
+        + " with the model (trust_remote_code); of \(family.title) it is"
+        + " \(known.map { "\"\($0)\"" }.joined(separator: " or "))"
+    ]
   }
 
   /// transformers never reads `moe_layer_freq`; the models' original code and vLLM do.

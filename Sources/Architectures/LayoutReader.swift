@@ -83,7 +83,7 @@ struct LayoutReader {
       config: config, prefix: tensors.prefix, quantisation: quantisation,
       prototypeForm: prototypeForm,
       hasOfficialRouter: officialLatentSize != nil,
-      undecodable: undecodable(layers))
+      computesExperts: uncomputed == nil, undecodable: undecodable(layers))
   }
 
   private func surplusWarning(_ surplus: [Int]) -> [String] {

@@ -38,7 +38,9 @@ package struct ModelLayout: Sendable {
   /// Whether the routers are those of the official LPR code. `prototypeForm` is then their form,
   /// and each layer's `gate` the encoder [2 x latent size, hidden size].
   package let hasOfficialRouter: Bool
-  /// Why the experts' matrices cannot be decoded; nil if they can.
+  /// Whether Regate computes what the experts do with their matrices.
+  package let computesExperts: Bool
+  /// Why the experts' matrices cannot be decoded, or used; nil if they can.
   package let undecodable: String?
 
   /// Whether the routers are prototype routers: Regate's prototype ones, or official ones.

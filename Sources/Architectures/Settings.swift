@@ -29,7 +29,7 @@ package struct Settings {
     self.scope = scope
     keys = object.objectValue.map { Array($0.keys) } ?? []
     isEmpty = keys.isEmpty
-    objects = { key in object[key].flatMap { $0.objectValue == nil ? nil : $0 } }
+    objects = { key in object[key].flatMap { value in value.objectValue.map { _ in value } } }
     lists = { key in object[key]?.arrayValue }
     lookUp = { key in object[key].map(SettingValue.init) }
   }

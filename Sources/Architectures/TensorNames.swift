@@ -29,6 +29,9 @@ package struct TensorNames: Sendable {
   package var containers: [String]
   /// Fused matrices that lie outside the containers.
   package var fused: [String: ExpertPart.Role] = [:]
+  /// What names of tensors begin with that all routed experts have in common, and that stay as they
+  /// are.
+  package var common: [String] = []
   /// What shared-expert names begin with.
   package var shared: [String] = []
   /// The published projections, for error messages.
@@ -98,6 +101,7 @@ extension TensorNames {
       return .gateCompanion
     }
     if shared.contains(where: { name.hasPrefix($0 + ".") }) { return .shared }
+    if common.contains(where: name.hasPrefix) { return .unrelated }
     for container in containers {
       if let role = Self.roleInContainer(name, container) { return role }
       // mlx-lm's container lies where the published one does.

@@ -42,8 +42,9 @@ static void clamped_swiglu(
     float *restrict gate, const float *restrict up, float alpha, float limit, size_t count) {
   for (size_t i = 0; i < count; i++) {
     float g = gate[i] > limit ? limit : gate[i];
-    float u = up[i] > limit ? limit : up[i];
-    u = u < -limit ? -limit : u;
+    // A limit below 0 is what torch's clamp makes of it: every u is the limit.
+    float u = up[i] < -limit ? -limit : up[i];
+    u = u > limit ? limit : u;
     gate[i] = (u + 1.0f) * (g / (1.0f + exp_value(-alpha * g)));
   }
 }

@@ -13,6 +13,8 @@
 //
 // Packing: heaviest first, each to the lightest pack that has room. Ties go to the lowest index.
 
+import Routing
+
 /// Which expert lies in each physical place, redundant ones included.
 package enum ExpertReplication {
   /// What a plan is made for.
@@ -139,9 +141,9 @@ package enum ExpertReplication {
     let total = load.reduce(0, +)
     guard total > 0 else { return nil }
     let share = shares(plan, load)
-    let room = plan.count / gpus
-    let sums = (0..<gpus).map { gpu in
-      plan[gpu * room..<(gpu + 1) * room].reduce(0.0) { $0 + share[$1] }
+    var sums = [Double](repeating: 0, count: gpus)
+    for (expert, rank) in zip(plan, Placement.rankOfPlace(plan.count, ranks: gpus)) {
+      sums[rank] += share[expert]
     }
     return (sums.max() ?? 0) * Double(gpus) / Double(total)
   }

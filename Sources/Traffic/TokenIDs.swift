@@ -22,6 +22,9 @@ struct TokenIDs {
 
   /// The sequences, all ids below `vocabulary`.
   let sequences: [[Int]]
+  /// Says how many places are no tokens by a negative id; nil where none is, or where a mask says
+  /// so.
+  let note: String?
 
   init(_ container: ArrayContainer, below vocabulary: Int) throws(RegateError) {
     let array = try TokenIDs.array(in: container)
@@ -40,6 +43,12 @@ struct TokenIDs {
         "token id \(ids[place]) is out of range, the vocabulary has \(vocabulary) tokens",
         advice: "make the ids with the model's own tokenizer")
     }
+    let negative = kept == nil ? ids.count { $0 < 0 } : 0
+    note =
+      negative == 0
+      ? nil
+      : "\(container.path): \(array.name): \(negative) of \(ids.count) ids are negative: they are"
+        + " left out as padding"
     let length = array.shape.last ?? 0
     sequences =
       length == 0

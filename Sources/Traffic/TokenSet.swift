@@ -67,7 +67,9 @@ package struct TokenSet: Sendable {
       }
     }
     for container in arrays {
-      sequences += try TokenIDs(container, below: vocabulary).sequences.flatMap {
+      let ids = try TokenIDs(container, below: vocabulary)
+      notes += [ids.note].compactMap(\.self)
+      sequences += ids.sequences.flatMap {
         options.perplexity == .llama
           ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)
           : TokenSet.cut($0, options.length)

@@ -26,12 +26,15 @@ struct CheckCommand: BasicCommand {
       valueName: "runtime,..."))
   var target: RuntimeList?
 
+  @Flag(name: .shortAndLong, help: "Print no report: with --target the exit code says it.")
+  var quiet = false
+
   @OptionGroup var basic: BasicOptions
 
   func run() throws {
     let check = try Check.run(
       Check.Request(checkpoint: checkpoint, runtimes: target?.runtimes ?? Runtime.allCases))
-    try basic.show(check)
+    if !quiet { try basic.show(check) }
     if target != nil, check.outcomes.contains(where: { ($0.level ?? .note) >= .drops }) {
       throw ExitCode(1)
     }

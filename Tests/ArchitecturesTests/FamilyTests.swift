@@ -24,7 +24,8 @@ import Testing
   func `a family has what readers ask for`(family: Family) {
     let traits = family.huggingFace
     #expect(!traits.modelTypes.isEmpty && !traits.architectures.isEmpty)
-    #expect(traits.unregisteredTypes.isSubset(of: traits.modelTypes))
+    #expect(traits.unregisteredTypes.isSubset(of: traits.borrowedTypes.union(traits.modelTypes)))
+    #expect(traits.borrowedTypes.isDisjoint(with: traits.modelTypes))
     #expect(!traits.names.gate.isEmpty && !traits.names.containers.isEmpty)
     #expect((traits.selectionBias == .ignored) || !traits.names.selectionBias.isEmpty)
     #expect(family.gguf.gateBias == !traits.names.gateBias.isEmpty)
@@ -67,7 +68,7 @@ import Testing
           "glm_moe_dsa", "mistral4", "ernie4_5_moe", "dots1", "deepseek_v4", "minimax_m3",
           "step3p5",
           "hy_v3", "nemotron_h", "lfm2_moe", "llama4", "afmoe", "bailing_hybrid", "kimi_linear",
-          "exaone_moe",
+          "kimi_k3", "exaone_moe", "bailing_moe_v2",
         ])
   }
 }

@@ -59,12 +59,18 @@ import Testing
         architecture: "kimi-linear", settings: sigmoid.merging(leading) { $1 }, layers: [1],
         bias: true, rule: sigmoidRule()),
       Case(
+        architecture: "bailingmoe", settings: ["expert_weights_norm": .bool(true)],
+        layers: [0, 1], bias: false,
+        rule: RoutingRule(
+          experts: 4, topK: 2, scoring: .softmax, normalise: true,
+          normaliseGuard: .clamp(0x1p-14))),
+      Case(
         architecture: "hunyuan-moe", settings: [:], layers: [0, 1], bias: false,
         rule: RoutingRule(
           experts: 4, topK: 2, scoring: .softmax, normalise: true,
           normaliseGuard: .clamp(0x1p-14))),
     ]
-    + ["minimax-m3", "afmoe", "bailingmoe3", "exaone-moe"].map {
+    + ["minimax-m3", "afmoe", "bailingmoe2", "bailingmoe3", "exaone-moe"].map {
       Case(
         architecture: $0, settings: sigmoid.merging(leading) { $1 }, layers: [1], bias: true,
         rule: sigmoidRule())
@@ -98,6 +104,43 @@ import Testing
     draft.add("blk.1.ffn_up_exps.weight", [4, 6, 8])
     let wide = #expect(throws: RegateError.self) { try draft.layout() }
     #expect(wide?.subject == "blk.1.ffn_up_exps.weight" && wide?.code == .mismatch)
+  }
+
+  @Test func `a file of Kimi-K3 has experts of projected inputs`() throws {
+    var draft = ModelDraft.gguf(
+      "kimi-k3",
+      Self.sigmoid.merging(Self.leading) { $1 }.merging(["expert_latent_length": .uint32(5)]) {
+        $1
+      },
+      layers: [1], bias: true)
+    draft.add("blk.1.ffn_gate_exps.weight", [4, 6, 5])
+    draft.add("blk.1.ffn_up_exps.weight", [4, 6, 5])
+    draft.add("blk.1.ffn_down_exps.weight", [4, 5, 6])
+    let layout = try draft.layout()
+    #expect(layout.layers.map(\.expertInputs) == [5] && layout.layers[0].rule == Self.sigmoidRule())
+    #expect(layout.undecodable?.contains("compute SiTU") == true)
+  }
+
+  @Test func `a file of AFMoE without renormalisation is told of`() throws {
+    let draft = ModelDraft.gguf("afmoe", Self.leading, layers: [1], bias: true)
+    #expect(try draft.layout().warnings.contains { $0.contains("\"route_norm\": true") })
+  }
+
+  /// Of two families with one model type, the class tells.
+  @Test func `a class is told from another one with its model type`() throws {
+    var draft = ModelDraft.huggingFace(
+      "bailing_moe",
+      [
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 6, "n_group": 1,
+        "topk_group": 1, "architectures": ["BailingMoeV2ForCausalLM"],
+      ], bias: "mlp.gate.expert_bias")
+    let layout = try draft.layout()
+    #expect(layout.family.name == "bailing_moe_v2")
+    #expect(layout.layers[0].rule.scoring == .sigmoid && layout.layers[0].selectionBias != nil)
+    #expect(layout.warnings.count == 1 && layout.warnings[0].contains("trust_remote_code"))
+    draft.config["architectures"] = ["BailingMoeForCausalLM"]
+    #expect(try draft.layout().family.name == "bailing_moe")
+    #expect(try draft.layout().layers[0].rule.scoring == .softmax)
   }
 
   @Test func `a layer with experts and no router is told of`() throws {

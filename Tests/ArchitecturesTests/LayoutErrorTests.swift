@@ -183,6 +183,9 @@ struct LayoutErrorTests {
 
   static let gguf = [
     Case(
+      "experts that compute nothing", .huggingFace("longcat_flash", [:]), .unsupported,
+      subject: "model_type", "experts that compute nothing"),
+    Case(
       "unknown architecture", .gguf("qwen3mo"), .unsupported, subject: "general.architecture",
       "nearest supported family is Qwen3-MoE (\"qwen3moe\")"),
     Case(

@@ -25,6 +25,14 @@ struct LayoutWarningTests {
     return draft
   }
 
+  /// By `architectures` alone.
+  static func typed(_ type: JSONValue) -> ModelDraft {
+    var draft = ModelDraft.qwen3()
+    draft.config["model_type"] = type.isNull ? JSONValue?.none : type
+    draft.config["architectures"] = ["Qwen3MoeForCausalLM"]
+    return draft
+  }
+
   static let cases = [
     Case(
       "V2 with norm_topk_prob", .deepseekV2(["norm_topk_prob": true]), "norm_topk_prob is true",
@@ -38,6 +46,25 @@ struct LayoutWarningTests {
       "scoring_func is \"softmax\"", "llama.cpp's converter"),
     Case("V3 without topk_method", .deepseekV3(["topk_method": nil]), "topk_method is absent"),
     Case("Kimi-K2", .deepseekV3(type: "kimi_k2"), "trust_remote_code"),
+    Case(
+      "a model type that nobody knows", typed("olmoo"),
+      "model_type is \"olmoo\", and only `architectures` says Qwen3-MoE", "is \"qwen3_moe\""),
+    Case("no model type", typed(.null), "model_type is absent"),
+    Case(
+      "a window that llama.cpp leaves out",
+      .qwen3([
+        "use_sliding_window": true, "sliding_window": 3,
+      ]), "sliding_window is 3, but llama.cpp has no windows for Qwen3-MoE"),
+    Case(
+      "dots1 with a window",
+      .huggingFace(
+        "dots1",
+        ModelDraft.deepseekSettings.merging(["sliding_window": 8, "max_window_layers": 1]) { $1 },
+        layers: [1], bias: "mlp.gate.e_score_correction_bias"),
+      "sliding_window is 8, but llama.cpp has no windows for dots.llm1"),
+    Case(
+      "blocks of FP4 that the configuration does not say", .gptOSS(),
+      "_blocks is in blocks of FP4, and there is no quantization_config"),
     Case(
       "moe_layer_freq", .deepseekV3(["moe_layer_freq": 2]), "moe_layer_freq is 2",
       "transformers ignores it"),

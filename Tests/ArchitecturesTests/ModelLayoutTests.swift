@@ -199,7 +199,7 @@ struct ModelLayoutTests {
     var draft = ModelDraft.gptOSS()
     draft.config["swiglu_limit"] = 2.5
     #expect(try draft.layout().activation == .clampedSwiGLU(alpha: 1.702, limit: 2.5))
-    draft.config["swiglu_limit"] = -1.0
+    draft.config["swiglu_limit"] = "7"
     let error = #expect(throws: RegateError.self) { try draft.layout() }
     #expect(error?.subject == "swiglu_limit")
     // The class reads no activation's name.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import ByteStorage
 import Checkpoints
 import OrderedCollections
 import Routing
@@ -183,7 +184,7 @@ struct RoutingRuleTests {
   @Test func `every family is listed, and those with a prototype form come first`() {
     let have = Family.all.map(\.hasPrototypeForm)
     #expect(have == have.sorted { $0 && !$1 } && have.contains(true))
-    #expect(Set(Family.all.map(\.name)).count == 35)
+    #expect(Set(Family.all.map(\.name)).count == 39)
   }
 
   @Test func `a GGUF's top-k may differ from layer to layer`() throws {
@@ -194,9 +195,12 @@ struct RoutingRuleTests {
 
   @Test func `the sparse mixer takes its jitter from the config`() throws {
     let settings = RoutingRuleTests.moe.merging(["router_jitter_noise": 0.25]) { $1 }
-    let draft = ModelDraft.huggingFace(
+    var draft = ModelDraft.huggingFace(
       "phimoe", settings, gate: "mlp.router", container: "mlp.experts")
     #expect(try draft.layout().layers[0].rule.jitter == 0.25)
+    draft.config["router_jitter_noise"] = -0.25
+    let error = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(error?.subject == "router_jitter_noise" && error?.code == .mismatch)
   }
 }
 

@@ -67,6 +67,8 @@ extension Bench {
     "llama.cpp: does not load", "mlx: ",
   ] { #expect(all.output.contains(words), "\(words)") }
   #expect(try check("transformers").code == 0)
+  let quiet = try Tool.run("check", TinyModel.qwen3.path, "-q", "--target", "llama.cpp")
+  #expect(quiet.code == 1 && quiet.output.isEmpty && quiet.error.isEmpty)
   let random = try check(
     "transformers", "--json", weight: { $0 == "model.norm.weight" ? nil : $1 })
   #expect(random.code == 1)

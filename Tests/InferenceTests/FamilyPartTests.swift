@@ -62,10 +62,46 @@ import Testing
     #expect(narrow.refusal()?.subject == "shared_intermediate_size")
   }
 
+  @Test func `a granitemoe has no shared experts, as its class has none`() throws {
+    func altered(sharing: Bool) throws -> AlteredModel {
+      try AlteredModel(
+        "granite", config: { $0["model_type"] = "granitemoe" },
+        tensors: { name, _, _, _ in sharing || !name.contains("shared_mlp") })
+    }
+    let error = try altered(sharing: true).refusal()
+    #expect(error?.subject == "model_type" && error?.code == .mismatch)
+    #expect(error?.advice?.contains("granitemoeshared") == true)
+    // The key of their width says nothing.
+    _ = try altered(sharing: false).model()
+  }
+
+  @Test func `shared experts of no width are none`() throws {
+    func logits(stored: Bool) throws -> Matrix {
+      let model = try AlteredModel(
+        "dots1", config: { $0["n_shared_experts"] = 0 },
+        tensors: { name, _, shape, bytes in
+          guard name.contains("shared_experts") else { return true }
+          shape[name.contains("down_proj") ? 1 : 0] = 0
+          bytes = []
+          return stored
+        }
+      ).model()
+      let variant = try Variant("dots1")
+      let pass = try ForwardPass(model, sequences: variant.sequences, threads: 1)
+      try pass.finish()
+      return try pass.logits(at: Array(0..<variant.logits.rows))
+    }
+    let without = try logits(stored: false)
+    #expect(try logits(stored: true).values == without.values)
+    #expect(without.largestDifference(to: try Variant("dots1").logits) > 0.01)
+  }
+
   @Test(arguments: [
-    ("granite", "logits_scaling", "0"), ("granite", "residual_multiplier", "null"),
+    ("granite", "logits_scaling", "0"), ("granite", "attention_multiplier", "0.0"),
+    ("granite", "residual_multiplier", "null"),
     ("granite", "attention_multiplier", "\"1\""), ("ernie", "use_bias", "true"),
     ("dots1", "sliding_window", "0"), ("phi", "lm_head_bias", "null"),
+    ("mistral4", "head_dim", "7"),
   ])
   func `a value that is not computed is named`(
     variant: String, key: String, value: String

@@ -131,13 +131,57 @@ import Testing
   @Test(arguments: [
     ("layer_types", #"["sliding_attention", "chunked_attention"]"#),
     ("layer_types", #"["sliding_attention"]"#), ("sliding_window", "0"), ("sliding_window", "null"),
-    ("swiglu_limit", "0.0"), ("rope_parameters", "null"),
+    ("rope_parameters", "null"), ("rope_parameters", "[1]"), ("head_dim", "7"),
   ])
   func `a value that the class does not run with is named`(key: String, value: String) throws {
     let parsed = try JSONSerialization.jsonObject(
       with: Data(value.utf8), options: .fragmentsAllowed)
     let altered = try AlteredModel("gpt-oss", config: { $0[key] = parsed })
     #expect(altered.refusal()?.subject == key)
+  }
+
+  @Test func `a window that no layer has may be 0`() throws {
+    let full = ["full_attention", "full_attention"]
+    let (none, some) = try (
+      AlteredModel(
+        "gpt-oss",
+        config: {
+          $0["layer_types"] = full
+          $0["sliding_window"] = 0
+        }), AlteredModel("gpt-oss", config: { $0["layer_types"] = full })
+    )
+    #expect(try logits(none.model()).values == logits(some.model()).values)
+  }
+
+  @Test func `a router's bias is one value for each expert`() throws {
+    let name = "model.layers.0.mlp.router.bias"
+    let altered = try AlteredModel(
+      "gpt-oss",
+      tensors: { tensor, _, shape, _ in
+        if tensor == name { shape = [1] + shape }
+        return true
+      })
+    let error = altered.refusal()
+    #expect(error?.subject == name && error?.problem.contains("[1, 3], expected [3]") == true)
+  }
+
+  @Test func `an exponent that is no number is named with its place`() throws {
+    let name = Self.experts + "down_proj_scales"
+    let altered = try AlteredModel(
+      "gpt-oss",
+      tensors: { tensor, _, _, bytes in
+        if tensor == name { bytes[2] = 0xFF }
+        return true
+      })
+    let error = altered.refusal()
+    #expect(error?.subject == name && error?.problem.contains("holds NaN at [0, 2, 0]") == true)
+  }
+
+  @Test func `blocks that quantization_config contradicts are refused`() throws {
+    let altered = try AlteredModel(
+      "gpt-oss", config: { $0["quantization_config"] = ["quant_method": "fp8"] })
+    let error = altered.refusal()
+    #expect(error?.description.contains("in blocks of FP4, which quantization_config") == true)
   }
 
   @Test func `layer_types says which layers have a window`() throws {

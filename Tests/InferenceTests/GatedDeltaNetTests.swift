@@ -53,6 +53,22 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("in_proj_qkvz", "in_proj_z", "in_proj_ba.weight"),
+    ("in_proj_ba", "in_proj_a", "in_proj_qkvz.weight"),
+  ])
+  func `an absent joined matrix is named, with what could stand in its place`(
+    joined: String, part: String, beside: String
+  ) throws {
+    let prefix = "model.layers.0.linear_attn."
+    let altered = try AlteredModel(
+      "qwen3-next", tensors: { name, _, _, _ in name != prefix + joined + ".weight" })
+    let error = try #require(altered.refusal())
+    #expect(error.code == .missing && error.subject == prefix + joined + ".weight")
+    #expect(error.problem.contains(prefix + part + ".weight in its place; beside it are"))
+    #expect(error.problem.contains(beside))
+  }
+
   @Test(arguments: [1, DeltaRule.chunk, 2 * DeltaRule.chunk + 3])
   func `chunks give what tokens one by one do`(count: Int) {
     var generator = SeededGenerator(seed: UInt64(count))

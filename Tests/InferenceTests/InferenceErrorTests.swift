@@ -154,7 +154,16 @@ import Testing
       "expected a finite number"
     ),
     ("head_dim", 1 << 30, "number up to 65536"),
-    ("hidden_act", "gelu", "only silu is supported"),
+    ("head_dim", 7, "head_dim: gives 7 of a head's 7 dimensions to rotate, expected an even"),
+    (
+      "rope_parameters",
+      ["rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5]
+        as [String: any Sendable],
+      "partial_rotary_factor: gives 3 of a head's 6 dimensions to rotate"
+    ),
+    ("rope_parameters", [1], "rope_parameters: is [1], expected an object"),
+    ("rms_norm_eps", -1e-5, "rms_norm_eps: is -1e-05, expected 0 or more"),
+    ("hidden_act", "gelu", "only silu is supported; give router inputs that tools/capture.py"),
   ])
   func `a configuration that cannot be run is refused`(
     key: String, value: any Sendable, text: String

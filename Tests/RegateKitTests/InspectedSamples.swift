@@ -122,6 +122,51 @@ extension ClassSample {
       mlp.shared_experts.up_proj.weight=8x32
       """),
     ClassSample(
+      "bailing_moe",
+      ["moe_intermediate_size": 8, "num_experts": 4, "num_shared_experts": 1],
+      """
+      01: mlp.experts.@.down_proj.weight=32x8 mlp.experts.@.gate_proj.weight=8x32
+      mlp.experts.@.up_proj.weight=8x32 mlp.gate.weight=4x32
+      mlp.shared_experts.down_proj.weight=32x8 mlp.shared_experts.gate_proj.weight=8x32
+      mlp.shared_experts.up_proj.weight=8x32
+      """),
+    ClassSample(
+      "bailing_moe_v2",
+      [
+        "first_k_dense_replace": 1, "moe_intermediate_size": 8, "n_group": 4, "num_experts": 8,
+        "num_shared_experts": 1, "topk_group": 2,
+      ],
+      """
+      1: mlp.experts.@.down_proj.weight=32x8 mlp.experts.@.gate_proj.weight=8x32
+      mlp.experts.@.up_proj.weight=8x32 mlp.gate.expert_bias=8 mlp.gate.weight=8x32
+      mlp.shared_experts.down_proj.weight=32x8 mlp.shared_experts.gate_proj.weight=8x32
+      mlp.shared_experts.up_proj.weight=8x32
+      """),
+    ClassSample(
+      "kimi_k3",
+      [
+        "moe_intermediate_size": 8, "num_experts": 4, "routed_expert_hidden_size": 12,
+        "num_experts_per_token": 2,
+      ],
+      """
+      1: block_sparse_moe.experts.@.w1.weight=8x12
+      block_sparse_moe.experts.@.w2.weight=12x8 block_sparse_moe.experts.@.w3.weight=8x12
+      block_sparse_moe.gate.e_score_correction_bias=4 block_sparse_moe.gate.weight=4x32
+      block_sparse_moe.routed_expert_down_proj.weight=12x32
+      block_sparse_moe.routed_expert_up_proj.weight=32x12
+      block_sparse_moe.shared_experts.down_proj.weight=32x8
+      block_sparse_moe.shared_experts.gate_proj.weight=8x32
+      block_sparse_moe.shared_experts.up_proj.weight=8x32
+      """),
+    ClassSample(
+      "mistral_large4_text",
+      ["n_group": 2, "n_routed_experts": 4, "topk_group": 1],
+      """
+      1: experts.@.w1.weight=8x32 experts.@.w2.weight=32x8 experts.@.w3.weight=8x32
+      gate.weight=4x32 shared_experts.w1.weight=8x32 shared_experts.w2.weight=32x8
+      shared_experts.w3.weight=8x32
+      """),
+    ClassSample(
       "step3p5", ["mlp_layer_types": ["dense", "sparse"], "n_routed_experts": 4],
       """
       1: moe.down_proj.weight=4x32x8 moe.gate.weight=4x32 moe.gate_proj.weight=4x8x32

@@ -125,6 +125,10 @@ private func capture(
       [[5, 6, 7, -1], [8, -1, -1, -1], [9, 10, 11, 12]], to: "i.npy")
     let captured = try capture(TinyModel.mixtral.path, [path], in: scratch)
     #expect(try captured.sequences() == [[5, 6, 7], [9, 10, 11, 12]])
+    let said = Warnings()
+    _ = try Inspection.run(
+      .init(checkpoint: TinyModel.mixtral.path, load: .traffic([path], .init())), progress: said)
+    #expect(said.all.contains { $0.contains("4 of 12 ids are negative") })
   }
 
   @Test func `masked places are no tokens, wherever they are`() throws {

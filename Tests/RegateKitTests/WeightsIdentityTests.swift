@@ -62,7 +62,7 @@ import Testing
 }
 
 /// Warnings of a run.
-private final class Warnings: ProgressSink {
+final class Warnings: ProgressSink {
   private let lines = Mutex<[String]>([])
 
   var all: [String] { lines.withLock { $0 } }

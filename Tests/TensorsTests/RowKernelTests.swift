@@ -157,13 +157,16 @@ import Testing
     }
   }
 
-  @Test func `the clamped SwiGLU is clamped from above and, of up values, from below`() {
+  /// As torch clamps: a lower bound above the upper one says nothing.
+  @Test(arguments: [7, 0, -1.5] as [Float])
+  func `the clamped SwiGLU is clamped from above and, of up values, from below`(limit: Float) {
     let (gate, up): ([Float], [Float]) = ([-9, -1, 2, 9, 1, .nan], [9, -9, 0.5, 9, .nan, 1])
     var values = gate
-    unsafe rg_clamped_swiglu(rg_best_path(), &values, up, 1.702, 7, gate.count)
+    unsafe rg_clamped_swiglu(rg_best_path(), &values, up, 1.702, limit, gate.count)
+    let bound = Double(limit)
     for (index, value) in values.prefix(4).enumerated() {
-      let g = min(Double(gate[index]), 7)
-      let exact = (min(max(Double(up[index]), -7), 7) + 1) * g / (1 + exp(-1.702 * g))
+      let g = min(Double(gate[index]), bound)
+      let exact = (min(max(Double(up[index]), -bound), bound) + 1) * g / (1 + exp(-1.702 * g))
       #expect(abs(Double(value) - exact) <= 1e-6 * abs(exact))
     }
     #expect(values[4].isNaN && values[5].isNaN)

@@ -25,5 +25,12 @@ extension Family {
         scale: .key(Key("route_scale", default: 1), zeroIsOne: false))),
     gguf: GGUFTraits(
       architecture: "afmoe", sparsity: .ggufLeadingDense, selectionBias: .expected,
-      routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid))))
+      routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid)), caveats: [absentNorm]))
+
+  /// transformers' configuration has no such key: what it saved is converted without it.
+  private static let absentNorm: Caveat = { subject in
+    guard !subject.rule.normalise else { return nil }
+    return "\(subject.name("expert_weights_norm")) is not true: llama.cpp does not renormalise the"
+      + " weights, transformers does; convert the model with \"route_norm\": true in config.json"
+  }
 }

@@ -15,13 +15,13 @@ extension TensorNames {
 extension MixerTraits {
   static func deepSeek(
     interleaved: Switch, rotatedSize: String?, sizes: LatentSizes = LatentSizes(),
-    indexer: SparseIndexer? = nil
+    readsPart: Bool = false, indexer: SparseIndexer? = nil
   ) -> MixerTraits {
     .latent(
       LatentAttentionTraits(
         sizes: sizes, biases: .attentionBias(output: true), rotatedSize: rotatedSize,
         rope: RopeTraits(
-          interleaved: interleaved, ggufInterleaved: true, growsSoftmax: true,
+          interleaved: interleaved, ggufInterleaved: true, readsPart: readsPart, growsSoftmax: true,
           readsYarnLogMultiplier: true, ggufGrowsQueries: indexer == nil),
         indexer: indexer))
   }

@@ -16,7 +16,8 @@ extension Family {
       defaults: ClassDefaults(
         hiddenSize: 7168, layers: 61, heads: 128, vocabulary: 129_280, context: 163_840,
         epsilon: 1e-6),
-      experts: Key("num_local_experts", "n_routed_experts", default: 256), topK: .topK(default: 8),
+      experts: Key("num_experts", "num_local_experts", "n_routed_experts", default: 256),
+      topK: .topK(default: 8),
       expertWidth: .expertWidth(default: 2048), denseWidth: .denseWidth(default: 18_432),
       sharedExperts: Key("n_shared_experts", default: 1),
       sparsity: .named(

@@ -16,6 +16,12 @@ extension Family {
   /// Those that are not run: inspected, placed, and converted from captures.
   private static let inspected: [Family] = [
     .deepseekV4, .miniMaxM3, .step35, .hunYuanV3, .nemotronH, .lfm2, .llama4, .afmoe, .bailing,
-    .kimiLinear, .hunYuan, .solarOpen, .exaone,
+    .kimiLinear, .kimiK3, .hunYuan, .solarOpen, .exaone, .bailingMoE, .bailingMoE2, .mistralLarge4,
+  ]
+
+  /// Model types that are known, and why Regate does not read them.
+  static let refused = [
+    "longcat_flash": "its routers choose among experts that compute nothing, too, which are stored"
+      + " nowhere: Regate does not balance or place these yet"
   ]
 }

@@ -10,7 +10,7 @@ extension Family {
     name: "glm4_moe_lite", title: "GLM-4.7-Flash",
     mixer: .deepSeek(
       interleaved: .key(Key("rope_interleave", default: true)), rotatedSize: "head_dim",
-      sizes: LatentSizes(nope: 192, value: 256, queryRank: 768)),
+      sizes: LatentSizes(nope: 192, value: 256, queryRank: 768), readsPart: true),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["glm4_moe_lite"], architectures: ["Glm4MoeLiteForCausalLM"],
       defaults: ClassDefaults(

@@ -17,7 +17,8 @@ extension Family {
       defaults: ClassDefaults(
         hiddenSize: 6144, layers: 78, heads: 64, vocabulary: 154_880, context: 202_752,
         epsilon: 1e-5),
-      experts: Key("num_local_experts", "n_routed_experts", default: 256), topK: .topK(default: 8),
+      experts: Key("num_experts", "num_local_experts", "n_routed_experts", default: 256),
+      topK: .topK(default: 8),
       expertWidth: .expertWidth(default: 2048), denseWidth: .denseWidth(default: 12_288),
       sharedExperts: Key("n_shared_experts", default: 1),
       sparsity: .named(

@@ -17,6 +17,8 @@ package enum Activation: String, Sendable {
   case siluWithLimits = "silu_with_limits"
   /// Llama-4: `silu(gate) * up` of an input that the router's weight was multiplied to.
   case siluOfWeightedInput = "silu_of_weighted_input"
+  /// Kimi-K3: gate and up through tanh, the former times its sigmoid.
+  case situ
   /// Nemotron-H: `relu(up x)` squared; there is no gate.
   case squaredReLU = "squared_relu"
 
@@ -42,6 +44,7 @@ package enum Activation: String, Sendable {
     case .limitedSiLU: "clamp their values otherwise in each layer"
     case .siluWithLimits: "clamp what silu gives on some layers"
     case .siluOfWeightedInput: "read inputs that the router's weight multiplies"
+    case .situ: "compute SiTU"
     case .squaredReLU: "have a squared ReLU and no gate"
     }
   }
@@ -56,28 +59,24 @@ package enum Activation: String, Sendable {
     case .clampedSwiGLU where isGGUF: return .clampedSwiGLU(alpha: 1.702, limit: 7)
     case .clampedSwiGLU:
       let alpha = try settings.number(Key("swiglu_alpha", default: 1.702)) ?? 1.702
-      return .clampedSwiGLU(alpha: Float(alpha), limit: try Self.limit(7, &settings))
+      let limit = try settings.number(Key("swiglu_limit", default: 7)) ?? 7
+      return .clampedSwiGLU(alpha: Float(alpha), limit: Float(limit))
     case .limitedSiLU where isGGUF:
       let limits = settings.numbers("swiglu_clamp_exp") ?? []
       guard let limit = limits.first, limit > 0, limits.allSatisfy({ $0 == limit }) else {
         return nil
       }
       return .limitedSiLU(limit: Float(limit))
-    case .limitedSiLU: return .limitedSiLU(limit: try Self.limit(10, &settings))
+    case .limitedSiLU:
+      let limit = try settings.number(Key("swiglu_limit", default: 10)) ?? 10
+      guard limit > 0 else {
+        throw settings.mismatch("swiglu_limit", "is \(limit), expected above 0")
+      }
+      return .limitedSiLU(limit: Float(limit))
     case .siluWithLimits:
       let key = isGGUF ? "swiglu_clamp_exp" : "swiglu_limits"
       return settings.holdsNothing(key) ? .silu : nil
-    case .siluOfWeightedInput, .squaredReLU: return nil
+    case .siluOfWeightedInput, .situ, .squaredReLU: return nil
     }
-  }
-
-  private static func limit(
-    _ fallback: Double, _ settings: inout Settings
-  ) throws(RegateError) -> Float {
-    let limit = try settings.number(Key("swiglu_limit", default: fallback)) ?? fallback
-    guard limit > 0 else {
-      throw settings.mismatch("swiglu_limit", "is \(limit), expected above 0")
-    }
-    return Float(limit)
   }
 }

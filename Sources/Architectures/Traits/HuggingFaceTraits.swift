@@ -5,6 +5,9 @@
 package struct HuggingFaceTraits: Sendable {
   /// `model_type` values.
   package var modelTypes: [String]
+  /// Types of another family that the class is published under too; `architectures` tells them
+  /// apart.
+  package var borrowedTypes: Set<String> = []
   /// Those of them that transformers 5.23 does not register: they load with the model's own code.
   package var unregisteredTypes: Set<String> = []
   /// `architectures` values.

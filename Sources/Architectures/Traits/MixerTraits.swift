@@ -45,6 +45,23 @@ package struct GroupedQueryTraits: Sendable {
     case alternating(Key<Int>)
     /// The key's on the layers that are not global; in GGUF files too.
     case unlessGlobal(Key<Int>)
+
+    /// The key of a window that some of `layers` layers have in transformers, and none in
+    /// llama.cpp.
+    func ignoredByLlamaCpp(_ settings: Settings, layers: Int) -> Key<Int>? {
+      switch self {
+      case .none, .alternating, .unlessGlobal: nil
+      case .always(let key): key
+      case .switched(let key), .switchedOnEvenLayers(let key):
+        settings.text(of: "use_sliding_window") == "true" ? key : nil
+      case .last(let key, let first):
+        if let types = settings.strings("layer_types") {
+          types.contains("sliding_attention") ? key : nil
+        } else {
+          (Int(settings.text(of: first.names[0]) ?? "") ?? first.fallback ?? 0) < layers ? key : nil
+        }
+      }
+    }
   }
 
   /// The number of key and value heads; nothing: that of the query heads.
@@ -132,6 +149,8 @@ package struct RopeTraits: Sendable {
   package var defaultTheta = 10_000.0
   /// The part of a head that is rotated where no key says so; nil: always whole heads.
   package var partialRotation: Double?
+  /// The class reads that part although it can rotate whole heads alone.
+  package var readsPart = false
   /// The key of the number of rotated dimensions, where `partial_rotary_factor` is not there.
   package var rotatedSize: Key<Int>?
   /// transformers multiplies the attention's scores by YaRN's scale for `mscale_all_dim`.

@@ -13,7 +13,12 @@ extension RoutingTraits {
       scoring: try readScoring(&settings, absent: scoringForAbsentKey),
       normalise: try readNormalise(&settings), normaliseGuard: try readGuard(&settings),
       scale: try readScale(&settings), groups: try readGroups(experts, topK, &settings))
-    if let jitter, let value = try settings.number(jitter) { rule.jitter = Float(value) }
+    if let jitter, let value = try settings.number(jitter) {
+      guard value >= 0 else {
+        throw settings.mismatch(jitter.names[0], "is \(value), expected 0 or more")
+      }
+      rule.jitter = Float(value)
+    }
     guard rule.scoring != .sparseMixer || topK == 2 else {
       throw settings.mismatch(
         "num_experts_per_tok", "is \(topK), but the sparse mixer chooses 2 experts")

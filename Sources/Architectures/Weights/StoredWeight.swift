@@ -165,6 +165,11 @@ extension StoredWeight {
     guard (Companion.weights + ["", "bias", Companion.blocks]).contains(suffix) else {
       throw refused(tensor, "\(Companion.refusal(suffix).meaning) and cannot be decoded")
     }
+    guard !hasBlocks || [nil, "mxfp4"].contains(scheme.method) else {
+      throw refused(
+        tensor, "is in blocks of FP4, which quantization_config does not say",
+        advice: "write quant_method mxfp4 into it, if the blocks are what the model is meant to be")
+    }
     guard packing != nil || (TensorDecoder.supports(type) && suffix != "weight_packed") else {
       throw refused(tensor, "is \(type.rawValue), which cannot be decoded")
     }

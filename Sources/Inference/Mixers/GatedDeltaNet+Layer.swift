@@ -61,7 +61,7 @@ extension GatedDeltaNet {
       func matrix(_ name: WeightName, _ rows: Int) throws(RegateError) -> PackedMatrix {
         try reader.matrix(name, layer: layer, rows: rows, columns: hidden, threads: threads)
       }
-      if reader.has(.deltaJoined, layer: layer) {
+      if try reader.joins(.deltaJoined, [.deltaInputs, .deltaGate], layer: layer) {
         let all = try reader.stored(
           .deltaJoined, layer: layer, rows: mixer.channels + mixer.values, columns: hidden)
         let rows = mixer.joinedRows
@@ -71,7 +71,7 @@ extension GatedDeltaNet {
         inputs = try matrix(.deltaInputs, mixer.channels)
         gate = try matrix(.deltaGate, mixer.values)
       }
-      if reader.has(.deltaRates, layer: layer) {
+      if try reader.joins(.deltaRates, [.deltaStrength, .deltaDecay], layer: layer) {
         let all = try reader.stored(
           .deltaRates, layer: layer, rows: 2 * heads, columns: hidden)
         let rows = mixer.joinedRates

@@ -118,6 +118,10 @@ extension GroupedQueryAttention {
     let usual = 1 / Double(headSize).squareRoot()
     guard let key = source.isGGUF ? traits.ggufScale : traits.scale else { return Float(usual) }
     let scale = try source.settings.number(key) ?? usual
+    guard source.isGGUF || scale != 0 else {
+      throw source.settings.mismatch(
+        key.names[0], "is 0, with which transformers computes NaN", advice: "write the model's own")
+    }
     return Float(source.isGGUF && scale == 0 ? usual : scale)
   }
 
@@ -188,8 +192,9 @@ extension GroupedQueryAttention {
   ) throws(RegateError) -> (size: Int, isWindowed: [Bool]) {
     let layers = 0..<source.layerCount
     guard source.isGGUF else {
-      let size = try source.settings.required(key, minimum: 1)
-      return (size, try layerTypes(&source) ?? layers.map { $0 % 2 == 0 })
+      let isWindowed = try layerTypes(&source) ?? layers.map { $0 % 2 == 0 }
+      let least = isWindowed.contains(true) ? 1 : 0
+      return (try source.settings.required(key, minimum: least), isWindowed)
     }
     let size = try source.settings.required(
       Key("attention.sliding_window", default: nil), minimum: 1)

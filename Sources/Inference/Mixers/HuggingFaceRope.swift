@@ -96,12 +96,17 @@ struct HuggingFaceRope {
     return try object.string(key) ?? "default"
   }
 
+  /// The key that a head's size, or the size of what is rotated apart from it, comes from.
+  private var headKey: String {
+    ["qk_rope_head_dim", "head_dim"].first(where: settings.has) ?? "num_attention_heads"
+  }
+
   /// How many dimensions of a head are rotated. Families that always rotate whole heads have a
   /// part in the scaled kinds all the same, with which transformers then stops.
   private mutating func dimensions(scaled: Bool) throws(RegateError) -> Int {
     let name = "partial_rotary_factor"
     var part: Double? = 1
-    if scaled || traits.partialRotation != nil {
+    if scaled || traits.partialRotation != nil || traits.readsPart {
       if var object = inner, object.has(name) {
         part = try object.number(Key(name, default: nil))
       } else if !settings.has(name), let key = traits.rotatedSize,
@@ -118,9 +123,11 @@ struct HuggingFaceRope {
     }
     let dimensions = Int(Double(headSize) * part)
     guard dimensions > 0, dimensions <= min(headSize, Rope.sizeLimit), dimensions % 2 == 0 else {
+      // Of whole heads it is their size that does not fit.
+      let key = part < 1 ? name : headKey
       throw settings.mismatch(
-        name,
-        "leaves \(dimensions) of \(headSize) dimensions to rotate, expected an even"
+        key,
+        "gives \(dimensions) of a head's \(headSize) dimensions to rotate, expected an even"
           + " number up to \(Rope.sizeLimit)")
     }
     guard traits.partialRotation != nil || dimensions == headSize else {

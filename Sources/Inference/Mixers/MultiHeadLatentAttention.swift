@@ -111,6 +111,12 @@ extension MultiHeadLatentAttention {
     guard traits.rotatesPartOfHead else {
       return try Rope.read(traits.rope, headSize: rotated, &source)
     }
+    // transformers takes the frequencies from the whole head's key.
+    let key = Key<Int>("head_dim", default: nil)
+    if !source.isGGUF, let size = try source.settings.integer(key), size != nope + rotated {
+      throw source.settings.mismatch(
+        "head_dim", "is \(size), expected \(nope + rotated), the rotated part and the other one")
+    }
     var part = traits.rope
     part.partialRotation = Double(rotated) / Double(nope + rotated)
     let found = try Rope.read(part, headSize: nope + rotated, &source)

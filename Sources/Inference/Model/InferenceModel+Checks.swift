@@ -37,8 +37,9 @@ extension InferenceModel {
     let dense = try traits.denseWidth.map { key throws(RegateError) in
       (key.names[0], try source.settings.required(key))
     }
+    let unshared = try otherTypeWithoutShared(&source)
     let shared = try traits.sharedWidth.map { key throws(RegateError) in
-      (key.names[0], try source.settings.required(key))
+      (key.names[0], unshared == nil ? try source.settings.required(key) : 0)
     }
     let counted = traits.sharedExperts?.names[0] ?? ""
     for layer in 0..<source.layerCount {
@@ -50,11 +51,30 @@ extension InferenceModel {
         continue
       }
       guard !layout.shared.isEmpty || shared.map({ $0.1 > 0 }) == true else { continue }
+      if let unshared, let tensor = layout.shared.first {
+        throw source.settings.mismatch(
+          "model_type",
+          "is \(unshared.found), whose class has no shared experts, but \(tensor.name) is stored",
+          advice: "write \(unshared.expected) to use them, or remove them")
+      }
       // Both are at most Settings.limit, so that the product fits.
       let width = shared ?? (counted, layout.expertWidth * layout.sharedExperts)
       let rows = try weights.sharedWidth(layer: layer)
       try check(width, rows, "layer \(layer)'s shared experts", source.settings)
     }
+  }
+
+  /// The model's type, where its class has none of the shared experts that another type's has, and
+  /// that other type.
+  private static func otherTypeWithoutShared(
+    _ source: inout MixerSettings
+  ) throws(RegateError) -> (found: String, expected: String)? {
+    let traits = source.layout.family.huggingFace
+    guard case .fused(_, _, let expected) = traits.made.shared,
+      let found = try source.settings.string(.optional("model_type")), found != expected,
+      traits.modelTypes.contains(found)
+    else { return nil }
+    return (found, expected)
   }
 
   private static func check(

@@ -101,6 +101,9 @@ package struct InferenceModel: Sendable {
       ? Key<Double>("attention.layer_norm_rms_epsilon", default: nil)
       : Key("rms_norm_eps", default: family.huggingFace.defaults.epsilon)
     guard let epsilon = try settings.number(key) else { throw settings.missing(key) }
+    guard epsilon >= 0 else {
+      throw settings.mismatch(key.names[0], "is \(epsilon), expected 0 or more")
+    }
     return Float(epsilon)
   }
 }

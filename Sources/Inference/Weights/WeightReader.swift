@@ -55,6 +55,24 @@ package struct WeightReader: Sendable {
     stems(name, layer: layer).contains { checkpoint.tensors[$0 + ".weight"] != nil }
   }
 
+  /// Whether the layer has `joined` in place of `parts`; refused where it has neither.
+  func joins(
+    _ joined: WeightName, _ parts: [WeightName], layer: Int
+  ) throws(RegateError) -> Bool {
+    guard !has(joined, layer: layer) else { return true }
+    guard !parts.contains(where: { has($0, layer: layer) }) else { return false }
+    let names = ([joined] + parts).compactMap { stems($0, layer: layer).first }
+    let module = names.first.map { String($0.prefix(upTo: $0.lastIndex(of: ".") ?? $0.endIndex)) }
+    let found = checkpoint.tensors.keys.filter { $0.hasPrefix((module ?? "") + ".") }
+      .map { $0.dropFirst((module?.count ?? 0) + 1) }
+    throw RegateError(
+      .missing, file: checkpoint.path, subject: (names.first ?? "layer \(layer)") + ".weight",
+      "no such tensor, nor \(names.dropFirst().map { $0 + ".weight" }.joined(separator: " and "))"
+        + " in its place; beside it are "
+        + (found.isEmpty ? "none" : found.sorted().prefix(12).joined(separator: ", ")),
+      advice: "check that all its files are there and that the configuration is its own")
+  }
+
   /// Refuses what stands beside a weight of `layers` layers and is not understood, before any of
   /// them is read.
   func requireUnderstood(layers: Int) throws(RegateError) {

@@ -108,15 +108,6 @@ extension Advice.Request {
         .missing, subject: "`ranks`", "are not given", advice: "give the ranks that you serve on")
     }
     try model.requireRanks(ranks)
-    for experts in Set(model.layout.layers.map(\.rule.experts)).sorted() {
-      guard let count = ranks.first(where: { experts % $0 != 0 }) else { continue }
-      throw RegateError(
-        .refused, subject: "`ranks`",
-        "\(count) ranks cannot hold as many each of the \(experts) experts of "
-          + model.checkpoint.path,
-        advice: "give some of "
-          + (1...experts).filter { experts % $0 == 0 }.map(String.init).joined(separator: ", "))
-    }
     guard Set(ranks).count == ranks.count else {
       throw RegateError(
         .refused, subject: "`ranks`", "are \(ranks), expected different numbers")

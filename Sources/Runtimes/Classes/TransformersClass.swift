@@ -104,7 +104,10 @@ struct TransformersClass {
   /// Tables of the rotation, which the class computes, and layers for multi-token prediction.
   private func isHarmless(_ name: String) -> Bool {
     name.hasSuffix("rotary_emb.inv_freq") && layout.family.mixer?.groupedQuery?.global == nil
-      || layout.extraRouters.contains { name.hasPrefix($0.layer) && isPrediction($0.layer) }
+      || layout.extraRouters.contains {
+        name.hasPrefix($0.layer) && isPrediction($0.layer)
+          || $0.layer.hasPrefix("mtp.") && name.hasPrefix("mtp.")
+      }
       || layout.layers.contains {
         $0.index >= layout.layerCount && name.hasPrefix("\(layout.prefix)layers.\($0.index).")
       }

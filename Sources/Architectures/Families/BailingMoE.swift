@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ling and Ring (inclusionAI), which share a model type: the first ones, with Qwen's routing, and
+// those of 2.0, with DeepSeek-V3's. Keys, names and rules are those of llama.cpp's converter and of
+// the code that comes with the models; transformers has neither. Not run.
+
+import Routing
+
+extension Family {
+  static let bailingMoE = Family(
+    name: "bailing_moe", title: "Ling",
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["bailing_moe"], unregisteredTypes: ["bailing_moe"],
+      architectures: ["BailingMoeForCausalLM"],
+      defaults: ClassDefaults(
+        hiddenSize: 2048, layers: 28, heads: 16, vocabulary: 126_464, context: 16_384,
+        epsilon: 1e-5),
+      experts: .bailingExperts, topK: .topK(default: nil), expertWidth: .expertWidth(default: nil),
+      sharedExperts: Key("num_shared_experts", default: 0), sparsity: .firstDense(default: 0),
+      names: TensorNames(
+        gate: ["mlp.gate.weight"], containers: ["mlp.experts"], shared: ["mlp.shared_experts"]),
+      routing: .softmax(normalise: .key(.normTopK(default: true)))),
+    gguf: GGUFTraits(
+      architecture: "bailingmoe", routing: .llamaCppFromKeys(.fixed(.softmax))))
+
+  static let bailingMoE2 = Family(
+    name: "bailing_moe_v2", title: "Ling-2.0",
+    huggingFace: HuggingFaceTraits(
+      modelTypes: ["bailing_moe_v2"], borrowedTypes: ["bailing_moe"],
+      unregisteredTypes: ["bailing_moe", "bailing_moe_v2"],
+      architectures: ["BailingMoeV2ForCausalLM"],
+      defaults: ClassDefaults(
+        hiddenSize: 2048, layers: 20, heads: 16, vocabulary: 157_184, context: 32_768,
+        epsilon: 1e-6),
+      experts: .bailingExperts, topK: .topK(default: nil), expertWidth: .expertWidth(default: nil),
+      sharedExperts: Key("num_shared_experts", default: 0), sparsity: .firstDense(default: 0),
+      names: TensorNames(
+        gate: ["mlp.gate.weight"], selectionBias: ["mlp.gate.expert_bias"],
+        containers: ["mlp.experts"], shared: ["mlp.shared_experts"]),
+      selectionBias: .expected,
+      routing: .sigmoidGroups(
+        count: 8, kept: 4, normalise: .normTopK(default: true), scale: 1),
+      mtpLayers: Key("num_nextn_predict_layers", default: 0)),
+    gguf: GGUFTraits(
+      architecture: "bailingmoe2", sparsity: .ggufLeadingDense, selectionBias: .optional,
+      routing: .llamaCppFromKeys(.gatingFunction(default: nil))))
+}
+
+extension Key where Value == Int {
+  fileprivate static let bailingExperts = Key("num_local_experts", "num_experts", default: nil)
+}
