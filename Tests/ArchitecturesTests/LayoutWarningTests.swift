@@ -64,7 +64,7 @@ struct LayoutWarningTests {
       "sliding_window is 8, but llama.cpp has no windows for dots.llm1"),
     Case(
       "blocks of FP4 that the configuration does not say", .gptOSS(),
-      "_blocks is in blocks of FP4, and there is no quantization_config"),
+      "blocks is in blocks of FP4, and there is no quantization_config"),
     Case(
       "moe_layer_freq", .deepseekV3(["moe_layer_freq": 2]), "moe_layer_freq is 2",
       "transformers ignores it"),
