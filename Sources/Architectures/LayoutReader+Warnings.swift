@@ -52,7 +52,7 @@ extension LayoutReader {
       return []
     }
     return [
-      "model_type is \(modelType.map { "\"\($0)\"" } ?? "absent"), and only `architectures` says"
+      "model_type is \(modelType.map { "\"\($0)\"" } ?? "absent"), and only \"architectures\" says"
         + " \(family.title): transformers goes by model_type, so it refuses this, or loads what comes"
         + " with the model (trust_remote_code); of \(family.title) it is"
         + " \(known.map { "\"\($0)\"" }.joined(separator: " or "))"

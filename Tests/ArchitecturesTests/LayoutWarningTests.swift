@@ -48,7 +48,7 @@ struct LayoutWarningTests {
     Case("Kimi-K2", .deepseekV3(type: "kimi_k2"), "trust_remote_code"),
     Case(
       "a model type that nobody knows", typed("olmoo"),
-      "model_type is \"olmoo\", and only `architectures` says Qwen3-MoE", "is \"qwen3_moe\""),
+      "model_type is \"olmoo\", and only \"architectures\" says Qwen3-MoE", "is \"qwen3_moe\""),
     Case("no model type", typed(.null), "model_type is absent"),
     Case(
       "a window that llama.cpp leaves out",

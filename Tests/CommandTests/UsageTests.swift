@@ -174,7 +174,6 @@ private let misuses: [([String], String)] = [
   (["check"], "<checkpoint>"),
   (["check", "m", "--target", "vllm,"], "--target"),
   (["check", "m", "--threads", "2"], "--threads"),
-  (["check", "m", "--quiet"], "--quiet"),
   (["apply", "d"], "<checkpoint>"),
   (["apply", "d", "m"], "--output"),
   (["revert"], "<checkpoint>"),

@@ -160,7 +160,7 @@ extension ClassSample {
       """),
     ClassSample(
       "mistral_large4_text",
-      ["n_group": 2, "n_routed_experts": 4, "topk_group": 1],
+      ["n_routed_experts": 4],
       """
       1: experts.@.w1.weight=8x32 experts.@.w2.weight=32x8 experts.@.w3.weight=8x32
       gate.weight=4x32 shared_experts.w1.weight=8x32 shared_experts.w2.weight=32x8

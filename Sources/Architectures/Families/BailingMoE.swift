@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Ling and Ring (inclusionAI), which share a model type: the first ones, with Qwen's routing, and
-// those of 2.0, with DeepSeek-V3's. Keys, names and rules are those of llama.cpp's converter and of
-// the code that comes with the models; transformers has neither. Not run.
+// those of 2.0, with DeepSeek-V3's. Keys, names and rules are those of llama.cpp's converter, of
+// SGLang and of MLX; transformers has neither. Not run.
 
 import Routing
 
