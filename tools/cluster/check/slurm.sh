@@ -24,15 +24,15 @@ finish() {
 }
 trap finish EXIT
 
+# Munge wants a socket that all can reach, in folders that only root can change.
 chmod 755 "$work"
-mkdir -m 700 "$work/munge"
-mkdir "$work/slurm"
+mkdir -m 755 "$work/munge" "$work/slurm"
 export SLURM_CONF=$work/slurm.conf
 dd if=/dev/urandom of="$work/munge/key" bs=128 count=1 status=none
 chmod 400 "$work/munge/key"
 munged --foreground --socket "$work/munge/socket" --key-file "$work/munge/key" \
   --pid-file "$work/munge/pid" --log-file "$work/munge/log" --seed-file "$work/munge/seed" \
-  >/dev/null 2>&1 &
+  >/dev/null 2>"$work/munge/stderr" &
 daemons+=($!)
 
 host=$(hostname -s)
@@ -65,7 +65,10 @@ NodeName=one NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=1
 NodeName=two NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=1
 PartitionName=all Nodes=one,two Default=YES MaxTime=INFINITE State=UP
 END
-until [ -S "$work/munge/socket" ]; do sleep 0.1; done
+until [ -S "$work/munge/socket" ]; do
+  kill -0 "${daemons[0]}" || { cat "$work/munge/stderr" >&2; exit 1; }
+  sleep 0.1
+done
 mkdir "$work/slurm/state"
 slurmctld -D >/dev/null 2>&1 &
 daemons+=($!)
