@@ -73,7 +73,7 @@ public enum LayerPart: Sendable, Hashable, CustomStringConvertible {
   package static func words(_ layers: [Int]) -> String {
     var runs: [ClosedRange<Int>] = []
     for layer in layers {
-      if let last = runs.last, last.upperBound + 1 == layer {
+      if let last = runs.last, last.upperBound < layer, last.upperBound == layer - 1 {
         runs[runs.count - 1] = last.lowerBound...layer
       } else {
         runs.append(layer...layer)

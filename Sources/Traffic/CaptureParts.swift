@@ -65,12 +65,15 @@ package enum CaptureParts {
       }
     }
     let count = parts[first]?.count ?? 0
-    let missing = (1...count).filter { places[$0] == nil }
-    guard missing.isEmpty else {
+    guard places.count == count else {
+      // A header may say any number: the first few tell what to look for.
+      let missing = Array((1...count).lazy.filter { places[$0] == nil }.prefix(8)).map(String.init)
+      let more = count - places.count - missing.count
       throw RegateError(
         .missing, file: containers[first].path, subject: partKey,
-        "is one of \(count), and of these \(missing.map(String.init).joined(separator: ", ")) "
-          + (missing.count == 1 ? "is" : "are") + " not given",
+        "is one of \(count), and of these \(missing.joined(separator: ", ")) "
+          + (more > 0 ? "and \(more) more " : "")
+          + (missing.count + more == 1 ? "is" : "are") + " not given",
         advice: "give all parts of the capture, or a folder that holds them")
     }
     return (1...count).compactMap { places[$0] }

@@ -149,6 +149,11 @@ private struct Read: Equatable {
   #expect(gap?.code == .missing && gap?.file == third && gap?.subject == "part")
   #expect(gap?.problem == "is one of 3, and of these 1, 2 are not given")
   #expect(refusal([first, third])?.problem == "is one of 3, and of these 2 is not given")
+  let many = refusal([try parts.other("many", part: "2/\(Int.max)")])
+  #expect(
+    many?.problem
+      == "is one of \(Int.max), and of these 1, 3, 4, 5, 6, 7, 8, 9 and \(Int.max - 9) more are not given"
+  )
 
   let overlap = refusal([first, second, third, try parts.other("again")])
   #expect(overlap?.file == bench.directory.path("again.safetensors"))

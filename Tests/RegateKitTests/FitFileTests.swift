@@ -139,6 +139,11 @@ func `a saved fit gives the same output as fitting`(_ form: RouterForm) throws {
       .replacing(#""budget":{"strength":1}"#, with: #""budget":{"pruned_experts":4}"#)
   }
   #expect(more?.description.contains("expected 12: its origin says that 4 are pruned") == true)
+  let part = try refusal { _, metadata in
+    metadata["layers"] = "\(Int.max),3"
+    metadata["part"] = "{}"
+  }
+  #expect(part?.problem == "is a part of a fit, with layers \(Int.max), 3")
 }
 
 /// Every key of a JSON object and of the objects in it.
