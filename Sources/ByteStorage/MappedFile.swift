@@ -22,7 +22,8 @@ package final class MappedFile: Sendable {
 
   /// Opens `path`; symbolic links are followed (Hugging Face's cache is made of them).
   package init(path: String) throws(RegateError) {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    // A named pipe would wait for a writer.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw .system("cannot be opened", path: path) }
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0 else {

@@ -37,6 +37,13 @@ import Testing
     #expect(throws: RegateError.self) { try file.requireUnchanged() }
   }
 
+  @Test func `a named pipe is refused at once`() throws {
+    let pipe = directory.path("pipe")
+    #expect(unsafe mkfifo(pipe, 0o600) == 0)
+    let error = #expect(throws: RegateError.self) { try MappedFile(path: pipe) }
+    #expect(error?.file == pipe && error?.problem == "is not a regular file")
+  }
+
   @Test func `an error about bytes that were lost is not told`() throws {
     let file = try MappedFile(path: path)
     try cut(to: 0)

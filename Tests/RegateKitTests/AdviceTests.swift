@@ -124,6 +124,16 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
         batches: [16], threads: 2))
     #expect(!advice.groups[0].rows.contains { $0.option.hasSuffix("lpr") })
     #expect(advice.leftOut.contains { $0.contains("no GGUF runtime can load") })
+    // 8 experts and 2 more divide among 5 ranks; 2 pruned and 2 more do not.
+    let uneven = try Advice.run(
+      .init(
+        checkpoint: gguf.source, load: .traffic([gguf.capture], .init()), ranks: [5],
+        batches: [16], redundant: 2, threads: 2))
+    #expect(
+      uneven.groups[0].rows.map(\.option) == [
+        "as_is", "renumbered", "redundant", "ranks_stock", "experts_stock",
+      ])
+    #expect(uneven.leftOut.contains { $0.hasPrefix("Pruned experts are left out on 5 ranks") })
     let patched = try Workbench.converted(.qwen3)
     let own = try Advice.run(
       .init(

@@ -141,6 +141,9 @@ import Testing
     ("llama4_text", "moe_layers", "\"1;2\"", "moe_layers"),
     ("hunyuan_v1_moe", "num_experts_per_tok", "[2]", "num_experts_per_tok"),
     ("bailing_hybrid", "num_expert_group", "3", "num_expert_group"),
+    ("bailing_moe", "score_function", "sigmoid", "score_function"),
+    ("bailing_moe_v2", "score_function", "softmax", "score_function"),
+    ("kimi_k3", "moe_router_activation_func", "softmax", "moe_router_activation_func"),
   ])
   func `a key that does not fit is named`(
     type: String, key: String, value: String, subject: String

@@ -19,7 +19,8 @@ extension Family {
       sharedExperts: Key("num_shared_experts", default: 0), sparsity: .firstDense(default: 0),
       names: TensorNames(
         gate: ["mlp.gate.weight"], containers: ["mlp.experts"], shared: ["mlp.shared_experts"]),
-      routing: .softmax(normalise: .key(.normTopK(default: true)))),
+      routing: .softmax(normalise: .key(.normTopK(default: true)))
+        .expecting("softmax", of: "score_function")),
     gguf: GGUFTraits(
       architecture: "bailingmoe", routing: .llamaCppFromKeys(.fixed(.softmax))))
 
@@ -39,7 +40,8 @@ extension Family {
         containers: ["mlp.experts"], shared: ["mlp.shared_experts"]),
       selectionBias: .expected,
       routing: .sigmoidGroups(
-        count: 8, kept: 4, normalise: .normTopK(default: true), scale: 1),
+        count: 8, kept: 4, normalise: .normTopK(default: true), scale: 1
+      ).expecting("sigmoid", of: "score_function"),
       mtpLayers: Key("num_nextn_predict_layers", default: 0)),
     gguf: GGUFTraits(
       architecture: "bailingmoe2", sparsity: .ggufLeadingDense, selectionBias: .optional,

@@ -26,7 +26,9 @@ extension Family {
         containers: ["block_sparse_moe.experts"], common: ["block_sparse_moe.routed_expert_"],
         shared: ["block_sparse_moe.shared_experts"],
         published: .numbered),
-      selectionBias: .expected, routing: .renamedSigmoidGroups(count: 1, kept: 1, scale: 1)),
+      selectionBias: .expected,
+      routing: .renamedSigmoidGroups(count: 1, kept: 1, scale: 1)
+        .expecting("sigmoid", of: "moe_router_activation_func")),
     gguf: GGUFTraits(
       architecture: "kimi-k3", latentSize: .optional("expert_latent_length"),
       sparsity: .ggufLeadingDense, selectionBias: .expected,

@@ -13,6 +13,14 @@ package struct RoutingTraits: Sendable {
   /// The sparse mixer's threshold.
   package var jitter: Key<Double>?
 
+  /// The same, where `key` names its score, or is absent; another score is refused.
+  func expecting(_ word: String, of key: String) -> RoutingTraits {
+    guard case .fixed(let function) = scoring else { return self }
+    var traits = self
+    traits.scoring = .named(Key(key, default: word), [word: function])
+    return traits
+  }
+
   package enum Scoring: Sendable {
     case fixed(RoutingRule.Scoring)
     /// GGUF `expert_gating_func`; the default is what llama.cpp takes for an absent key, nil where

@@ -56,6 +56,13 @@ struct OptionChoice {
     }
     var prunable: Set<Int> = []
     for (ranks, count) in redundant.sorted(by: { $0.key < $1.key }) where forms.contains(.stock) {
+      // Replicas take the places of the pruned: there are as many as there were experts.
+      guard model.layout.layers.allSatisfy({ $0.rule.experts % ranks == 0 }) else {
+        leftOut.append(
+          "Pruned experts are left out on \(ranks) ranks: the places of all experts do not divide among"
+            + " them.")
+        continue
+      }
       do throws(RegateError) {
         try model.requirePrunable(count)
         prunable.insert(ranks)
