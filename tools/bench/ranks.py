@@ -3,7 +3,7 @@
 """What even ranks and even experts cost: one table for every model, form and rank count.
 
     ranks.py MODELS --work DIR [--models NAME,...] [--set general] [--ranks 2,4,8,16] [--seeds 0,1,2]
-             [--transformers PYTHON]
+             [--transformers PYTHON] [--jobs 1]
 
 MODELS is a folder of folders, each with a checkpoint and {SET}-{calibration,heldout}.npy. Rows:
 
@@ -18,11 +18,13 @@ fitted to SET-calibration, judged on SET-heldout: the busiest rank over the mean
 the change of the NLL in nats, which an interpreter with transformers measures again from the
 written checkpoint. Means over layers and seeds, the worst seed in brackets; the prototype form draws
 no random numbers and runs once. Every measurement is kept in DIR as it is made, and a run that was
-stopped continues there: remove DIR after a change of the tool. Prints Markdown.
+stopped continues there: remove DIR after a change of the tool. Prints Markdown. With several jobs
+the processors are shared among that many measurements at a time.
 """
 
 import argparse
 import json
+import multiprocessing.pool
 import pathlib
 import statistics
 import subprocess
@@ -41,7 +43,7 @@ def experts(config):
 def judge(options, model, patched, ranks):
     """Figures of a checkpoint on held-out tokens; `patched` may be the original itself."""
     heldout = model / f"{options.set}-heldout.npy"
-    report = regate(options.regate, "validate", model, patched, "--calibration", heldout,
+    report = regate(options, "validate", model, patched, "--calibration", heldout,
                     "--ep", ",".join(map(str, ranks)))
     layers = [layer["patched"] for layer in report["layers"]]
     again = None
@@ -73,7 +75,7 @@ def measure(options, model, ranks, kind, form, rank, seed):
         with tempfile.TemporaryDirectory(dir=options.work) as work:
             output = pathlib.Path(work) / "patched"
             command = ["place"] if kind == "renumbered" else ["convert", "--router", form]
-            regate(options.regate, *command, model, "--calibration", calibration, "--seed", seed,
+            regate(options, *command, model, "--calibration", calibration, "--seed", seed,
                    "--output", output, *(["--ep", rank] if rank else []))
             figures = judge(options, model, output, [rank] if rank else ranks)
     part = path.with_suffix(".part")
@@ -89,18 +91,25 @@ def cell(values, worst, form):
     return text if len(set(values)) == 1 else f"{text} ({format(worst(values), form)})"
 
 
-def rows(options, model):
+def plan(options, model):
+    """(kind, form, ranks, seeds) of every row of a model."""
     count = experts(model / "config.json")
     ranks = [rank for rank in options.ranks if count % rank == 0 and rank < count]
-    plan = [("as it is", "", 0)]
+    rows = [("as it is", "", 0)]
     if options.transformers:
-        plan.append(("K-means", "", 0))
-    plan += [("renumbered", "", rank) for rank in ranks]
+        rows.append(("K-means", "", 0))
+    rows += [("renumbered", "", rank) for rank in ranks]
     for form in options.forms:
-        plan += [("ranks", form, rank) for rank in ranks] + [("experts", form, 0)]
-    for kind, form, rank in plan:
-        seeds = options.seeds if form == "stock" else options.seeds[:1]
-        runs = [measure(options, model, ranks, kind, form, rank, seed) for seed in seeds]
+        rows += [("ranks", form, rank) for rank in ranks] + [("experts", form, 0)]
+    return ranks, [(*row, options.seeds if row[1] == "stock" else options.seeds[:1]) for row in rows]
+
+
+def rows(options, pool, model):
+    ranks, planned = plan(options, model)
+    results = pool.imap(lambda job: measure(options, model, ranks, *job), [
+        (kind, form, rank, seed) for kind, form, rank, seeds in planned for seed in seeds])
+    for kind, form, rank, seeds in planned:
+        runs = [next(results) for _ in seeds]
         busiest = [cell([run["busiest"].get(str(each)) for run in runs], max, ".3f")
                    for each in options.ranks]
         yield [model.name, kind + (f", {rank}" if rank else ""), form, *busiest,
@@ -120,6 +129,7 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--regate", default=".build/release/regate")
     parser.add_argument("--transformers", metavar="PYTHON")
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     options.ranks = [int(rank) for rank in options.ranks.split(",")]
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -130,9 +140,10 @@ def main():
     header = ["model", "what", "form", *[f"{rank} ranks" for rank in options.ranks], "Gini",
               "min/max", "loss, nats", "in transformers"]
     print("| " + " | ".join(header) + " |\n|" + "---|" * len(header), flush=True)
-    for name in names:
-        for row in rows(options, options.models / name):
-            print("| " + " | ".join(row) + " |", flush=True)
+    with multiprocessing.pool.ThreadPool(options.jobs) as pool:
+        for name in names:
+            for row in rows(options, pool, options.models / name):
+                print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

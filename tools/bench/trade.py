@@ -3,46 +3,59 @@
 """What balance costs: converts models with default options and judges them on held-out tokens.
 
     trade.py MODELS [--models NAME,...] [--sets general,python] [--forms lpr,stock] [--seeds 0,1,2]
-             [--transformers PYTHON]
+             [--transformers PYTHON] [--jobs 1]
 
 MODELS is a folder of folders, each with a checkpoint and {SET}-{calibration,heldout}.npy. Every row
 is one model, set and form: fitted to SET-calibration only, judged on SET-heldout only, in a full
 pass of both models; mean over the seeds, and the worst of them in brackets. With an interpreter that
 has transformers, the loss is measured again there, from the written checkpoint. Prints Markdown.
+With several jobs the processors are shared among that many conversions at a time (the seconds are
+then those of a share).
 """
 
 import argparse
+import functools
 import json
+import multiprocessing.pool
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 
-def regate(tool, *words):
-    result = subprocess.run([tool, *map(str, words), "--json", "-q"], capture_output=True, text=True)
+def regate(options, *words):
+    share = ["--threads", str(max(1, os.cpu_count() // options.jobs))] if options.jobs > 1 else []
+    result = subprocess.run(
+        [options.regate, *map(str, words), *share, "--json", "-q"], capture_output=True, text=True)
     if result.returncode:
-        sys.exit(result.stderr)
+        raise RuntimeError(result.stderr)
     return json.loads(result.stdout)
 
 
-def loss_in_transformers(python, model, patched, ids):
-    """Increase of the mean NLL on `ids`, both models run by transformers."""
+@functools.cache
+def nll_in_transformers(python, folder, ids):
+    """Mean NLL on `ids`, run by transformers."""
     script = pathlib.Path(__file__).parent.parent / "interop" / "prototype_nll.py"
-    lines = subprocess.run([python, script, model, ids, patched], capture_output=True, text=True,
-                           check=True).stdout.split()
-    return float(lines[-1].strip("()"))
+    return float(subprocess.run(
+        [python, script, folder, ids], capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def loss_in_transformers(python, model, patched, ids):
+    """Increase of the mean NLL on `ids`."""
+    loss = nll_in_transformers.__wrapped__(python, patched, ids)
+    return loss - nll_in_transformers(python, model, ids)
 
 
 def measure(options, model, name, form, seed):
     """Figures of one conversion on its held-out tokens."""
-    tool, heldout = options.regate, model / f"{name}-heldout.npy"
+    heldout = model / f"{name}-heldout.npy"
     with tempfile.TemporaryDirectory() as work:
         output = pathlib.Path(work) / "patched"
         fit = regate(
-            tool, "convert", model, "--calibration", model / f"{name}-calibration.npy",
+            options, "convert", model, "--calibration", model / f"{name}-calibration.npy",
             "--router", form, "--seed", seed, "--output", output)
-        report = regate(tool, "validate", model, output, "--calibration", heldout)
+        report = regate(options, "validate", model, output, "--calibration", heldout)
         again = options.transformers and loss_in_transformers(
             options.transformers, model, output, heldout)
     mean = report["mean"]
@@ -77,18 +90,21 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--regate", default=".build/release/regate")
     parser.add_argument("--transformers", metavar="PYTHON")
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     names = options.names.split(",") if options.names else sorted(
         folder.parent.name for folder in options.models.glob("*/config.json"))
     print("| model | set | form | Gini before | Gini | min/max | loss, nats | in transformers "
           "| output error | sampling floor | latent size | seconds |")
     print("|" + "---|" * 12, flush=True)
-    for name in names:
-        for data in options.sets.split(","):
-            for form in options.forms.split(","):
-                runs = [measure(options, options.models / name, data, form, int(seed))
-                        for seed in options.seeds.split(",")]
-                print("| " + " | ".join([name, data, form, *row(runs)]) + " |", flush=True)
+    seeds = options.seeds.split(",")
+    plan = [(name, data, form) for name in names for data in options.sets.split(",")
+            for form in options.forms.split(",")]
+    with multiprocessing.pool.ThreadPool(options.jobs) as pool:
+        runs = pool.imap(lambda job: measure(options, options.models / job[0], *job[1:]), [
+            (*each, int(seed)) for each in plan for seed in seeds])
+        for each in plan:
+            print("| " + " | ".join([*each, *row([next(runs) for _ in seeds])]) + " |", flush=True)
 
 
 if __name__ == "__main__":

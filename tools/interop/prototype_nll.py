@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mean NLL of an original and of prototype outputs on token ids [S,L], in transformers on the CPU.
 
-    prototype_nll.py ORIGINAL IDS.npy PATCHED... [--sequences N]
+    prototype_nll.py ORIGINAL IDS.npy [PATCHED...] [--sequences N]
 
 Weights as stored, arithmetic in Float32, every shifted position.
 """
@@ -28,16 +28,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("original")
     parser.add_argument("ids")
-    parser.add_argument("prototype", nargs="+")
+    parser.add_argument("prototype", nargs="*")
     parser.add_argument("--sequences", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     ids = torch.tensor(np.load(options.ids).astype(np.int64))[: options.sequences]
     original = mean_nll(options.original, ids)
-    print(f"{ids.numel()} tokens\noriginal {original:.4f}")
+    print(f"{ids.numel()} tokens\noriginal {original:.6f}")
     for folder in options.prototype:
         nll = mean_nll(folder, ids)
-        print(f"{folder}: {nll:.4f} ({nll - original:+.4f})")
+        print(f"{folder}: {nll:.6f} ({nll - original:+.4f})")
 
 
 if __name__ == "__main__":
