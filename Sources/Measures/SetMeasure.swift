@@ -7,7 +7,7 @@ import OrderedCollections
 public import Routing
 
 /// What a set of tokens is for.
-public enum SetRole: String, Sendable, Codable {
+public enum SetRole: String, Sendable, Codable, CaseIterable {
   /// Fitted to, but for a part that judges the fit.
   case calibration
   /// Not balanced, but its experts are never pruned.

@@ -87,13 +87,14 @@ extension Calibration {
   /// SHA-256 over the tokens, or over samples of the captures' files.
   package func digest() throws(RegateError) -> String {
     switch self {
-    case .tokens(let set):
-      var hash = SHA256()
-      for sequence in set.sequences {
-        ContentDigest.update(&hash, [sequence.count] + sequence)
-      }
-      return ContentDigest.text(hash)
+    case .tokens(let set): return Self.digest(of: set.sequences)
     case .captures(let captures): return try ContentDigest.of(try captures.files())
     }
+  }
+  /// SHA-256 over the lengths and ids of `sequences`.
+  static func digest(of sequences: [[Int]]) -> String {
+    var hash = SHA256()
+    for sequence in sequences { ContentDigest.update(&hash, [sequence.count] + sequence) }
+    return ContentDigest.text(hash)
   }
 }

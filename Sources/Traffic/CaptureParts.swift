@@ -31,7 +31,7 @@ package enum CaptureParts {
     _ part: CapturePart, of whole: TokenSet, options: TokenOptions
   ) throws(RegateError) -> OrderedDictionary<String, String> {
     [
-      partKey: part.description, choiceKey: try Calibration.tokens(whole).digest(),
+      partKey: part.description, choiceKey: Calibration.digest(of: whole.sequences),
       "length": "\(options.length)", "max_tokens": "\(options.maxTokens)",
       "seed": "\(options.seed)", "ppl_protocol": options.perplexity.rawValue,
     ]
@@ -77,6 +77,24 @@ package enum CaptureParts {
         advice: "give all parts of the capture, or a folder that holds them")
     }
     return (1...count).compactMap { places[$0] }
+  }
+
+  /// Refuses parts, in their order, whose token ids are not those that they say were chosen.
+  static func requireChoice(_ parts: [ArrayContainer]) throws(RegateError) {
+    guard let first = parts.first, first.metadata[partKey] != nil,
+      let choice = first.metadata[choiceKey]
+    else { return }
+    var sequences: [[Int]] = []
+    for part in parts {
+      guard let own = try Captures.sequences(of: part) else { return }
+      sequences += own
+    }
+    let found = Calibration.digest(of: sequences)
+    guard found != choice else { return }
+    throw RegateError(
+      .mismatch, file: first.path, subject: choiceKey,
+      "is \(choice), but the token ids of all parts have \(found)",
+      advice: "give the parts as they were captured, or capture them again")
   }
 
   /// `paths` of which each is a set of its own, but for parts of one capture, which are one set.

@@ -17,6 +17,8 @@ package struct Captures: Sendable {
   package static let format = formats + "1"
 
   private let containers: [ArrayContainer]
+  /// What tells the traffic of each container from that of others.
+  let identities: [Identity]
   private let layers: [Int]
   /// What was given, in the order in which it is read.
   package let names: [String]
@@ -28,8 +30,8 @@ package struct Captures: Sendable {
   /// A capture, and the file or folder that was given for it.
   package typealias Given = (path: String, container: ArrayContainer)
 
-  /// Checks one lot of captures against the model: parts, layers, hidden size, origin. Without
-  /// `checkingGates`, headers are all that is read.
+  /// Checks one lot of captures against the model: parts, layers, hidden size, what they say of
+  /// themselves, origin. Without `checkingGates`, headers and token ids are all that is read.
   package init(
     _ given: [Given], for model: Model, checkingGates: Bool = true, progress: any ProgressSink
   ) throws(RegateError) {
@@ -38,8 +40,16 @@ package struct Captures: Sendable {
     names = Captures.names(order.map { given[$0] })
     layers = model.layout.layers.map(\.index)
     var tokens = 0
-    for container in containers { tokens += try Captures.tokens(of: container, for: model) }
+    var identities: [Identity] = []
+    for container in containers {
+      let rows = try Captures.tokens(of: container, for: model)
+      identities.append(try Captures.checkedIdentity(of: container, tokens: rows))
+      tokens += rows
+    }
     tokensPerLot = [tokens]
+    self.identities = identities
+    try CaptureParts.requireChoice(containers)
+    try Captures.requireDistinct([self])
     if checkingGates { try requireOrigin(in: model, progress: progress) }
   }
 
@@ -54,6 +64,7 @@ package struct Captures: Sendable {
   /// Several lots of captures of one model, one after the other, as one.
   package init(joining lots: [Captures]) {
     containers = lots.flatMap(\.containers)
+    identities = lots.flatMap(\.identities)
     layers = lots.first?.layers ?? []
     names = lots.flatMap(\.names)
     tokensPerLot = lots.flatMap(\.tokensPerLot)
@@ -62,10 +73,14 @@ package struct Captures: Sendable {
   /// The files that hold the captures, in the order in which they are read.
   package func files() throws(RegateError) -> [MappedFile] {
     var files: [MappedFile] = []
-    for container in containers {
-      for path in Set(container.arrays.values.map(\.path)).sorted() {
-        files.append(try MappedFile(path: path))
-      }
+    for container in containers { files += try Captures.files(of: container) }
+    return files
+  }
+
+  static func files(of container: ArrayContainer) throws(RegateError) -> [MappedFile] {
+    var files: [MappedFile] = []
+    for path in Set(container.arrays.values.map(\.path)).sorted() {
+      files.append(try MappedFile(path: path))
     }
     return files
   }

@@ -94,8 +94,12 @@ package struct TrafficSample: Sendable {
     if sets.count == sources.count {
       (calibration, parts) = try splitter.tokens(sets, sources, options)
     } else if sets.isEmpty {
-      let captures = Captures(
-        joining: opened.compactMap { if case .captures(let lot) = $0 { lot } else { nil } })
+      let lots = opened.compactMap { if case .captures(let lot) = $0 { lot } else { nil } }
+      // Traffic may be protected beside being fitted to.
+      for role in SetRole.allCases {
+        try Captures.requireDistinct(zip(sources, lots).filter { $0.0.role == role }.map(\.1))
+      }
+      let captures = Captures(joining: lots)
       if checkingGates { try captures.requireOrigin(in: model, progress: progress) }
       calibration = .captures(captures)
       parts = try splitter.captures(captures, sources)

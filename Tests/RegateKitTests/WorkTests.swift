@@ -59,9 +59,15 @@ private func draft(
   }
 
   @Test func `captures are held against the gates once, however many sets they are`() throws {
+    let folder = try TemporaryDirectory()
+    let other = try CaptureRun.run(
+      .init(
+        checkpoint: model.path, calibration: [model.ids("calibration")],
+        output: folder.path("other.safetensors"), tokens: .init(length: 64, maxTokens: 512),
+        threads: 2))
     let log = try work {
       _ = try draft {
-        $0.sets.files = [String](repeating: model.data("heldout.capture.safetensors"), count: 2)
+        $0.sets.files = [model.data("heldout.capture.safetensors"), other.output]
         $0.sets.weights = [2, 1]
         $0.form = .lpr
       }.fit()

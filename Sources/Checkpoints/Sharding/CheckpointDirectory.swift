@@ -55,9 +55,12 @@ struct CheckpointDirectory {
     FileKind(of: path) == .directory
   }
 
-  /// Names of the `.safetensors` files of the directory itself.
+  /// Names of the `.safetensors` files of the directory itself, without hidden ones (`._name`,
+  /// which macOS leaves on other file systems).
   var safetensors: [String] {
-    fileNames.filter { !$0.contains("/") && $0.hasSuffix(".safetensors") }
+    fileNames.filter {
+      $0.hasSuffix(".safetensors") && !$0.contains("/") && !$0.hasPrefix(".")
+    }
   }
 
   /// Names of the `.npy` files of the directory itself, without hidden ones.

@@ -82,6 +82,7 @@ public struct CaptureRun: Report {
   ) throws(RegateError) -> CaptureRun {
     let start = ContinuousClock.now
     let model = try Model.open(request.checkpoint)
+    progress.warn(of: model)
     guard !model.layout.hasPrototypeRouter else {
       throw RegateError(
         .unsupported, file: request.checkpoint,
@@ -160,7 +161,7 @@ public struct CaptureRun: Report {
       ) { own, _ in own }
     }
     return try SafetensorsHeader(
-      [(idName, ElementType.i32, [set.sequences.count, length])]
+      [(Captures.idName, ElementType.i32, [set.sequences.count, length])]
         + model.layout.layers.map {
           (Captures.name(ofLayer: $0.index), request.type, [set.tokens, $0.hiddenSize])
         },
@@ -209,8 +210,6 @@ public struct CaptureRun: Report {
       try file.write(try TensorEncoder.encode(values, type: type))
     }
   }
-
-  private static let idName = "token_ids"
 
   /// `token_ids` I32 [S,L], -1 for padding.
   private static func idBytes(_ set: TokenSet) -> [UInt8] {

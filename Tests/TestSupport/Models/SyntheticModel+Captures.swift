@@ -9,12 +9,12 @@ extension SyntheticModel {
   }
 
   /// Writes the router inputs of `tokens` and `layers` (all by default) under `name`, and returns
-  /// the path.
+  /// the path. `metadata` and `ids`, rows of one length, are for the forms of safetensors.
   @discardableResult
   public func writeCapture(
     _ form: CaptureForm = .safetensorsF32, to directory: URL, name: String = "capture",
     tokens: Range<Int>? = nil, layers: [Layer]? = nil, fingerprint: String? = nil,
-    metadata more: [String: String] = [:]
+    metadata more: [String: String] = [:], ids: [[Int32]]? = nil
   ) throws -> String {
     let tokens = tokens ?? 0..<self.tokens
     let arrays = (layers ?? self.layers).map { layer in
@@ -29,14 +29,17 @@ extension SyntheticModel {
         npyDictionary("<f4", "(\(shape[0]), \(shape[1]))"), data: PlainType.f32.bytes(values))
     }
     func safetensors(_ type: PlainType) -> [UInt8] {
-      var metadata = #""__metadata__":{"format":"regate.capture.v1""#
-      if let fingerprint { metadata += #","model_fingerprint":"\#(fingerprint)""# }
-      for (key, value) in more { metadata += #","\#(key)":"\#(value)""# }
+      var entries = ["format": "regate.capture.v1"]
+      if let fingerprint { entries["model_fingerprint"] = fingerprint }
+      let words = entries.merging(more) { _, new in new }.sorted { $0.key < $1.key }
+        .map { #""\#($0.key)":"\#($0.value)""# }
+      let own = (ids ?? []).isEmpty ? [] : [idTensor(ids ?? [])]
       return Self.safetensors(
-        arrays.map {
-          Tensor(name: $0.0, dtype: type.rawValue, shape: shape, bytes: type.bytes($0.1))
-        },
-        metadata: metadata + "}")
+        own
+          + arrays.map {
+            Tensor(name: $0.0, dtype: type.rawValue, shape: shape, bytes: type.bytes($0.1))
+          },
+        metadata: #""__metadata__":{"# + words.joined(separator: ",") + "}")
     }
     let url: URL
     switch form {
@@ -55,5 +58,11 @@ extension SyntheticModel {
       }
     }
     return url.path(percentEncoded: false)
+  }
+
+  private func idTensor(_ ids: [[Int32]]) -> Tensor {
+    Tensor(
+      name: "token_ids", dtype: "I32", shape: [ids.count, ids[0].count],
+      bytes: ids.flatMap { $0.flatMap { littleEndian($0) } })
   }
 }
