@@ -68,7 +68,7 @@ extension FitFile {
         .refused, file: path, "is a whole fit, and no part of one",
         advice: "give the parts that a fit with `layers` wrote")
     }
-    let part: FitPart = try RecordedFigures.value(text, path: path)
+    let part: FitPart = try RecordedFigures.value(text, of: FitPart.name, path: path)
     let layers = try layers(of: container)
     guard !part.layers.isEmpty, Set(layers).isSubset(of: part.layers) else {
       throw RegateError(
@@ -76,6 +76,9 @@ extension FitFile {
         "are \(LayerPart.words(layers)), which the whole that it names does not have",
         advice: "make the part anew")
     }
+    // Nothing reads them before the whole is used, when the parts may be gone.
+    let sets = try origin(of: container).judgingSets.count
+    for layer in layers { _ = try figures(of: layer, in: container, sets: sets) }
     return Part(container: container, part: part, layers: layers)
   }
 

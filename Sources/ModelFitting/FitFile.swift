@@ -149,11 +149,12 @@ package enum FitFile {
     }
     let held = Set(try layers(of: container))
     guard let missing = model.layout.layers.first(where: { !held.contains($0.index) }) else {
+      let origin = try origin(of: container)
       var layers: [ModelFit.Layer] = []
       for layer in model.layout.layers {
-        layers.append(try self.layer(layer, in: container, for: model))
+        layers.append(
+          try self.layer(layer, in: container, for: model, sets: origin.judgingSets.count))
       }
-      let origin: FitOrigin = try RecordedFigures.value(container.metadata["origin"], path: path)
       try requirePruned(origin.budget.pruned ?? 0, layers, of: model, path: path)
       return ModelFit(
         layers, family: model.layout.family.name, origin: origin, phases: PhaseClock())
@@ -179,17 +180,36 @@ package enum FitFile {
     }
   }
 
-  /// Reads one layer.
+  /// Reads one layer, whose figures are of so many sets; nil: of however many.
   static func layer(
-    _ layer: MoELayer, in container: ArrayContainer, for model: Model
+    _ layer: MoELayer, in container: ArrayContainer, for model: Model, sets: Int? = nil
   ) throws(RegateError) -> ModelFit.Layer {
     let fitted = try FitLayerReader(
       container: container, layer: layer, form: try form(of: container)
     ).read(model)
     return ModelFit.Layer(
-      fitted: fitted,
-      figures: try RecordedFigures.value(
-        container.metadata[figures + String(layer.index)], path: container.path))
+      fitted: fitted, figures: try figures(of: layer.index, in: container, sets: sets))
+  }
+
+  /// What the metadata of `container` says of a layer, on so many sets.
+  static func figures(
+    of layer: Int, in container: ArrayContainer, sets: Int?
+  ) throws(RegateError) -> LayerFigures {
+    let key = figures + String(layer)
+    let figures: LayerFigures = try RecordedFigures.value(
+      of: key, in: container.metadata, path: container.path)
+    guard figures.sets.count == sets ?? figures.sets.count else {
+      throw RegateError(
+        .malformed, file: container.path, subject: key,
+        "is of \(figures.sets.count) sets of tokens, but the origin names \(sets ?? 0)",
+        advice: "make the fit anew")
+    }
+    return figures
+  }
+
+  /// How the fit in `container` came to be.
+  static func origin(of container: ArrayContainer) throws(RegateError) -> FitOrigin {
+    try RecordedFigures.value(of: "origin", in: container.metadata, path: container.path)
   }
 
   /// The form of the prototype routers in `container`.

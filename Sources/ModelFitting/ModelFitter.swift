@@ -107,7 +107,7 @@ package struct ModelFitter {
     var clock = PhaseClock()
     if let summary = walk.summary {
       let qualities: [CandidateQuality] = try RecordedFigures.value(
-        summary, path: model.checkpoint.path)
+        summary, of: "summary", path: model.checkpoint.path)
       guard qualities.count == fits.count else { throw damaged }
       return modelFits(fits, candidates, qualities, clock)
     }

@@ -3,7 +3,7 @@
 package import ByteStorage
 package import Checkpoints
 import Foundation
-import OrderedCollections
+package import OrderedCollections
 
 /// Figures as JSON text in the metadata of a file, in which every Double reads back as itself.
 package enum RecordedFigures {
@@ -19,19 +19,49 @@ package enum RecordedFigures {
     }
   }
 
-  /// What `text` was made of, kept in the file at `path`.
+  /// What the entry `key` of the metadata of the file at `path` was made of.
   package static func value<T: Decodable>(
-    _ text: String?, as type: T.Type = T.self, path: String
+    of key: String, in metadata: OrderedDictionary<String, String>, as type: T.Type = T.self,
+    path: String
+  ) throws(RegateError) -> T {
+    try value(metadata[key], of: key, path: path)
+  }
+
+  /// What `text`, the entry `key` of the file at `path`, was made of.
+  package static func value<T: Decodable>(
+    _ text: String?, of key: String, as type: T.Type = T.self, path: String
   ) throws(RegateError) -> T {
     let decoder = JSONDecoder()
     decoder.nonConformingFloatDecodingStrategy = .convertFromString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-    guard let text, let value = try? decoder.decode(type, from: Data(text.utf8)) else {
-      throw RegateError(
-        .malformed, file: path, subject: "__metadata__", "does not hold the figures that it should",
-        advice: "make the file, or start the run, again")
+    let problem: String
+    if let text {
+      do { return try decoder.decode(type, from: Data(text.utf8)) } catch {
+        problem = words(error)
+      }
+    } else {
+      problem = "is missing"
     }
-    return value
+    throw RegateError(
+      .malformed, file: path, subject: key, problem,
+      advice: "make the file, or start the run, again")
+  }
+
+  /// What kept figures from being read.
+  private static func words(_ error: any Error) -> String {
+    func place(_ path: [any CodingKey]) -> String {
+      path.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
+    }
+    switch error {
+    case DecodingError.keyNotFound(let key, let context):
+      return "has no \(place(context.codingPath + [key]))"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
+      DecodingError.dataCorrupted(let context):
+      return context.codingPath.isEmpty
+        ? "is not the JSON object that it should be"
+        : "has another value at \(place(context.codingPath)) than it should"
+    default: return "cannot be read: \(error)"
+    }
   }
 
   /// A record of figures alone.
@@ -43,6 +73,6 @@ package enum RecordedFigures {
   package static func read<T: Decodable>(
     _ container: ArrayContainer, as type: T.Type = T.self
   ) throws(RegateError) -> T {
-    try value(container.metadata[key], path: container.path)
+    try value(of: key, in: container.metadata, path: container.path)
   }
 }

@@ -150,6 +150,46 @@ extension Workbench {
   #expect(refusal([parts[0], damaged, parts[2]])?.subject == "sha256")
 }
 
+@Test func `a part whose figures are none is refused, whatever its digest`() throws {
+  let bench = try Workbench(parted: 320)
+  let parts = try (1...3).map { try bench.write(.range($0...$0), "\($0).fit") }
+  let container = try ArrayContainer.openSafetensors(parts[1])
+  let tensors = try container.arrays.values.map { array in
+    var bytes: [UInt8] = []
+    try array.withBytes { bytes = [UInt8](copying: $0) }
+    return (name: array.name, type: array.type.rawValue, shape: array.shape, bytes: bytes)
+  }
+  let good = Dictionary(uniqueKeysWithValues: container.metadata.map { ($0.key, $0.value) })
+  let figures = try #require(good["figures.2"])
+  for (key, value, problem) in [
+    ("figures.2", nil, "is missing"),
+    ("figures.2", "no object", "is not the JSON object that it should be"),
+    ("figures.2", "[]", "is not the JSON object that it should be"),
+    ("figures.2", "{}", "has no original"),
+    (
+      "figures.2", figures.replacing(#""clones":"#, with: #""clones":"x","other":"#),
+      "has another value at clones than it should"
+    ),
+    (
+      "figures.2", figures.replacing(#""sets":["#, with: #""sets":[],"other":["#),
+      "is of 0 sets of tokens, but the origin names 2"
+    ),
+    ("origin", "{}", "has no "),
+    ("part", "{", "is not the JSON object that it should be"),
+  ] as [(String, String?, String)] {
+    var metadata = good
+    metadata[key] = value
+    let path = bench.directory.path("damaged.fit")
+    try writeFitFile(tensors, metadata: metadata, to: path)
+    let error = #expect(throws: RegateError.self) {
+      try bench.merge([parts[0], path, parts[2]], "merged.fit")
+    }
+    #expect(error?.file == path && error?.subject == key, "\(problem)")
+    #expect(error?.problem.hasPrefix(problem) == true, "\(error?.problem ?? "")")
+    #expect(!FileManager.default.fileExists(atPath: bench.directory.path("merged.fit")))
+  }
+}
+
 @Test func `layers that cannot be fitted apart are refused`() throws {
   let bench = try Workbench(parted: 192)
   func refusal(
