@@ -83,6 +83,19 @@ public struct LayerFigures: Sendable, Hashable, Codable {
     public let imbalance: Double
   }
 
+  /// How much lower the Gini is on held-out tokens under a form's router than before, and the
+  /// standard error of that, by the loads alone; nil where nothing is held out.
+  package func heldOutGain(_ form: RouterForm) -> (gini: Double, error: Double)? {
+    guard let before = original.heldOut?.load, let after = evidence(of: form)?.heldOut?.load,
+      let first = LoadMetrics.gini(before.map(Double.init)),
+      let second = LoadMetrics.gini(after.map(Double.init)),
+      let variances = LoadMetrics.giniVariance(before).flatMap({ own in
+        LoadMetrics.giniVariance(after).map { own + $0 }
+      })
+    else { return nil }
+    return (first - second, variances.squareRoot())
+  }
+
   /// Names of a file's format, which those of the properties may not change.
   private enum CodingKeys: String, CodingKey {
     case original, prototype, stock, official, clones, sets

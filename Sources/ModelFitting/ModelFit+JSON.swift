@@ -59,6 +59,7 @@ extension LayerFigures {
       "index": .integer(index), "original": .figures(original.fitted),
       "original_held_out": .figures(original.heldOut),
       "calibration": .figures(evidence?.fitted), "held_out": .figures(evidence?.heldOut),
+      "gini_gain_standard_error": .optional(heldOutGain(form)?.error),
       "clones": .integer(clones), "latent_size": .integer(latentSize),
       "output_error": .optional(judged ? outputError : nil),
       "explained_variance": .number(explainedVariance),

@@ -10,6 +10,8 @@
 //   entropy           -sum q log q / log n, q = x / sum x
 //   sampling floor    1 / sqrt(pi lambda), lambda = sum x / n: the Gini that independent draws from
 //                     a perfectly balanced router show on a sample of this size
+//   variance of Gini  sum_i x_(i) ((2i - n - 1) / n - Gini)^2 / (sum x)^2: to first order, where
+//                     the assignments are independent draws
 //
 // Edge cases: everything relative is nil when no token was counted.
 
@@ -82,6 +84,19 @@ public struct LoadMetrics: Sendable, Hashable, Codable {
       weighted += (2 * Double(index + 1) - n - 1) * value
     }
     return weighted / (n * total)
+  }
+
+  /// The variance of the Gini of `load` over samples of its size; nil when it sums to nothing.
+  package static func giniVariance(_ load: [Int]) -> Double? {
+    let n = Double(load.count)
+    let total = load.reduce(0.0) { $0 + Double($1) }
+    guard let gini = gini(load.map(Double.init)) else { return nil }
+    var sum = 0.0
+    for (index, value) in load.sorted().enumerated() {
+      let slope = (2 * Double(index + 1) - n - 1) / n - gini
+      sum += Double(value) * slope * slope
+    }
+    return sum / (total * total)
   }
 
   /// Max/mean over `ranks` expert-parallel ranks that hold contiguous experts; where they do not

@@ -3,6 +3,7 @@
 import Foundation
 import Routing
 import Tensors
+import TestSupport
 import Testing
 
 struct LoadMetricsTests {
@@ -40,6 +41,30 @@ struct LoadMetricsTests {
     #expect(metrics.samplingFloor == nil)
     #expect(metrics.deadExperts == 2)
     #expect(LoadMetrics.rankImbalance(load: [0, 0], ranks: 2) == nil)
+  }
+
+  @Test(arguments: [
+    [1, 1, 1, 1, 1, 1, 1, 1], [40, 20, 9, 5, 4, 2, 1, 1], [0, 0, 3, 3, 8, 8, 9, 1],
+  ])
+  func `the variance of a Gini is that of samples of its size`(_ shares: [Int]) throws {
+    var generator = SeededGenerator(seed: 17)
+    let ladder = shares.enumerated().flatMap { Array(repeating: $0.offset, count: $0.element) }
+    func draw() -> [Int] {
+      var load = [Int](repeating: 0, count: shares.count)
+      for _ in 0..<400 { load[ladder[Int.random(in: ladder.indices, using: &generator)]] += 1 }
+      return load
+    }
+    let ginis = try (0..<2000).map { _ in
+      try #require(LoadMetrics.gini(draw().map(Double.init)))
+    }
+    let mean = ginis.reduce(0, +) / Double(ginis.count)
+    let variance = ginis.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(ginis.count)
+    let found = try (0..<20).map { _ in try #require(LoadMetrics.giniVariance(draw())) }
+    // First order: near an even load the order of the experts is chance too, and it says more.
+    let ratio = found.reduce(0, +) / Double(found.count) / variance
+    #expect(ratio > 0.9 && ratio < 2.5, "\(ratio)")
+    #expect(LoadMetrics.giniVariance([0, 0]) == nil)
+    #expect(LoadMetrics.giniVariance([5, 0, 0]) == 0)
   }
 
   @Test func `ranks hold contiguous experts`() {

@@ -121,21 +121,39 @@ struct FitReport {
     return table
   }
 
-  /// Names the layers where the held-out tokens show nothing gained.
+  /// Names the layers where the held-out tokens show nothing gained, or nothing that is sure.
   private var evenLayers: [String] {
-    let even = zip(fit.layerIndices, fit.figures).filter { index, layer in
-      guard let before = layer.original.heldOut?.metrics.gini,
-        let after = layer.evidence(of: form)?.heldOut?.metrics.gini
-      else { return false }
-      return before <= after && !fit.unchangedLayers.contains(index)
+    guard fit.strength > 0, fit.origin.budget.ranks == nil else { return [] }
+    var (even, unsure): ([Int], [Int]) = ([], [])
+    for (index, layer) in zip(fit.layerIndices, fit.figures) {
+      guard !fit.unchangedLayers.contains(index), let gain = layer.heldOutGain(form) else {
+        continue
+      }
+      if gain.gini <= 0 {
+        even.append(index)
+      } else if gain.gini < Self.sureErrors * gain.error {
+        unsure.append(index)
+      }
     }
-    guard !even.isEmpty, fit.strength > 0, fit.origin.budget.ranks == nil else { return [] }
-    return [
-      "Layers \(Self.list(even.map(\.0))): on the held-out tokens the original is as balanced as the fit. Where a load is "
-        + "even already, a new router costs quality and gains nothing; a larger calibration set shows "
-        + "whether that is so."
+    let sentences = [
+      even.isEmpty
+        ? nil
+        : "Layers \(Self.list(even)): on the held-out tokens the original is as balanced as the "
+          + "fit.",
+      unsure.isEmpty
+        ? nil
+        : "Layers \(Self.list(unsure)): what the Gini falls by on the held-out tokens is within two "
+          + "standard errors of so few, and may be chance.",
+    ].compactMap(\.self)
+    guard !sentences.isEmpty else { return [] }
+    return sentences + [
+      "Where a load is even already, a new router costs quality and gains nothing; a larger "
+        + "calibration set shows whether that is so."
     ]
   }
+
+  /// Standard errors above which a gain is believed.
+  private static let sureErrors = 2.0
 
   /// Names the layers that stay as they are.
   private var layersLeftAlone: [String] {
