@@ -87,11 +87,11 @@ package struct StockOutput: OutputForm {
   package func headline(_ container: Container, onlyStock: Bool) -> String {
     switch container {
     case .gguf:
-      "Writing the stock router (the only form for GGUF): loads in llama.cpp and everything else "
-        + "that loaded the original."
+      "Writing the stock router (the only form for GGUF): loads in whatever loaded the original, "
+        + "such as llama.cpp."
     case .safetensors:
-      "Writing the stock router (`router` stock): loads in transformers, vLLM, SGLang and "
-        + "everything else that loaded the original."
+      "Writing the stock router (`router` stock): loads in whatever loaded the original, such as "
+        + "transformers, vLLM and SGLang."
         + (onlyStock
           ? "" : " Choose `router` lpr for better balance at less loss, in the prototype form.")
     }

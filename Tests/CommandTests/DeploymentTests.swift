@@ -243,3 +243,31 @@ extension Bench {
       "--calibration", bench.capture, "--prune", "14", "--output", bench.path("again"), "-q"),
     naming: nil, says: "--prune: is 14, but of the 16 experts 4 must stay", "too many")
 }
+
+@Test func `what should be known of a checkpoint is said wherever it is used`() throws {
+  let bench = try Bench(.qwen3, .init(.single), tokens: 64)
+  let file = URL(filePath: bench.source + "/config.json")
+  let config = String(decoding: try Data(contentsOf: file), as: UTF8.self)
+  let typed = try #require(config.firstMatch(of: /"model_type" ?: ?"qwen3_moe",?/))
+  var untyped = config
+  untyped.replaceSubrange(typed.range, with: "")
+  try Data(untyped.utf8).write(to: file)
+  let words = "warning: model_type is absent, and only \"architectures\" says Qwen3-MoE"
+  let traffic = ["--calibration", bench.capture]
+  for arguments in [
+    ["place", bench.source, "--ep", "2", "--output", bench.path("placed")] + traffic,
+    ["fit", bench.source, "--refine", "0", "--output", bench.path("my.fit")] + traffic,
+    ["convert", bench.source, "--fit", bench.path("my.fit"), "-o", bench.path("out")],
+  ] {
+    let outcome = try Tool.run(arguments)
+    #expect(outcome.code == 0 && outcome.errorLines.filter { $0.hasPrefix(words) }.count == 1)
+    #expect(!outcome.output.contains("--router lpr"), "\(arguments[0]) offers what cannot be")
+  }
+  let plan = try bench.convert("--dry-run")
+  #expect(plan.output.contains(words) && !plan.output.contains("--router lpr"))
+  // It is said before anything is refused.
+  let capture = try Tool.run(
+    "capture", bench.source, "--calibration", bench.capture, "-o", bench.path("made.safetensors"))
+  #expect(capture.code == 1 && capture.errorLines.count == 2)
+  #expect(capture.errorLines[0].hasPrefix(words))
+}

@@ -27,6 +27,7 @@ extension ConversionPlan {
     lines += layout.extraRouters.map(\.notice)
     lines += workLines
     lines.append("Loading (`Check` says why): \(check.summary).")
+    lines += check.warnings.map { "warning: \($0)" }
     return lines.joined(separator: "\n")
   }
 

@@ -104,11 +104,8 @@ public struct ConversionPlan: Report {
   /// nil: a copy, or still open.
   let output: Conversion.Output?
 
-  /// Whether the output has no files of its own, which other forms need, or the family no others.
-  private var onlyStock: Bool {
-    !layout.family.hasPrototypeForm
-      || output.map { $0.isInPlace || $0.isAdapter } ?? false
-  }
+  /// Whether the output has no files of its own, which other forms need, or the model no others.
+  private let onlyStock: Bool
 
   init(
     model: Model, form: RouterForm, check: Check, clones: Bool, pruned: Int?, work: Work?,
@@ -123,6 +120,8 @@ public struct ConversionPlan: Report {
     self.work = work
     self.takesFit = takesFit
     self.output = output
+    onlyStock =
+      !model.canBePrototype || output.map { $0.isInPlace || $0.isAdapter } ?? false
     layers = model.layout.layers.map { layer in
       Layer(
         index: layer.index, tensors: layer.routerTensors.map(\.name),

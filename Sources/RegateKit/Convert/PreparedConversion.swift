@@ -36,6 +36,7 @@ public struct PreparedConversion {
     self.request = request
     self.progress = progress
     let model = try Self.open(request)
+    progress.warn(of: model)
     self.model = model
     // A fit would be refused for the routers that an earlier change put there.
     if request.output?.isInPlace == true { try InPlaceWriter.requirePossible(model) }

@@ -82,6 +82,7 @@ public struct FitRun: Report {
   ) throws(RegateError) -> FitRun {
     let start = ContinuousClock.now
     let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
+    progress.warn(of: model)
     let inputs = RunInputs(model.checkpoint, request.calibration.allFiles)
     let claim = try request.output.map { (output) throws(RegateError) in
       try OutputClaim(output.path, as: .fit, overwrite: output.overwrite, apartFrom: inputs)

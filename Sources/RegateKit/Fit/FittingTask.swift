@@ -140,12 +140,13 @@ extension Budget {
 
 extension Model {
   /// The form that an output has where nothing else is asked for.
-  var defaultForm: RouterForm {
+  var defaultForm: RouterForm { canBePrototype ? .lpr : .stock }
+
+  /// Whether an output with files of its own can have the prototype form.
+  var canBePrototype: Bool {
     // What makes drafts loads no other form.
-    guard !layout.includesMTP, layout.family.hasPrototypeForm,
-      (try? RouterForm.lpr.output.requirePossible(self)) != nil
-    else { return .stock }
-    return .lpr
+    !layout.includesMTP && layout.family.hasPrototypeForm
+      && (try? RouterForm.lpr.output.requirePossible(self)) != nil
   }
 
   /// Refuses, before any long work, a model that cannot be given new routers in `form`.

@@ -89,6 +89,7 @@ public struct PlacementRun: Report {
   ) throws(RegateError) -> PlacementRun {
     let start = ContinuousClock.now
     let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    progress.warn(of: model)
     if case .checkpoint = request.output { try model.requireConvertible() }
     let target = try request.claimed(model)
     if let path = request.output.path { progress.warnOfLeftovers(beside: path) }
