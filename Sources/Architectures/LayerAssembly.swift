@@ -2,6 +2,7 @@
 
 import ByteStorage
 import Checkpoints
+import OrderedCollections
 import Routing
 import Tensors
 
@@ -233,7 +234,17 @@ struct LayerAssembly {
     guard !shapes.contains(shape ?? tensor.shape) else { return }
     throw RegateError(
       .mismatch, file: reader.checkpoint.path, subject: tensor.name,
-      "has shape \(tensor.shape), expected \(shapes[0]), \(meaning), by \(reader.settings.file)")
+      "has shape \(tensor.shape), expected \(shapes[0]), \(meaning), by \(reader.settings.file)"
+        + assumedSizes)
+  }
+
+  /// Sizes that `config.json` leaves to transformers' class, in words.
+  private var assumedSizes: String {
+    let names = ["hidden_size", reader.family.huggingFace.experts.names[0]]
+    let assumed = names.compactMap { reader.settings.read[reader.settings.scope + $0] }
+      .filter(\.isDefault)
+    return assumed.map { ": \($0.key) is absent there, for which transformers takes \($0.value)" }
+      .joined()
   }
 
   /// Router tensors that the runtimes of this container do not read.

@@ -5,6 +5,12 @@ public enum Runtime: String, Sendable, CaseIterable {
   case vllm, sglang, transformers
   case llamaCpp = "llama.cpp"
   case mlx
+
+  /// Whether it spreads so many experts over so many expert-parallel ranks: SGLang (0.5.23:
+  /// layers/moe/fused_moe_triton/layer.py) asserts that the ranks divide them.
+  package func spreads(_ experts: Int, over ranks: Int) -> Bool {
+    self != .sglang || ranks > 0 && experts % ranks == 0
+  }
 }
 
 extension CheckRule {

@@ -140,7 +140,8 @@ struct BatchArgument: ParsableArguments {
   @Option(
     name: .customLong("batch"),
     help: ArgumentHelp(
-      "Tokens of a batch, all ranks together (default: \(Self.standard)).", valueName: "n,..."))
+      "Tokens of a batch, all ranks of --ep together (default: \(Self.standard)).",
+      valueName: "n,..."))
   var given: PositiveIntegers?
 
   private static let standard =

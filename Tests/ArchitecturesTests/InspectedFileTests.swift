@@ -133,11 +133,23 @@ import Testing
       [
         "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 6, "n_group": 1,
         "topk_group": 1, "architectures": ["BailingMoeV2ForCausalLM"],
+        "moe_router_enable_expert_bias": true,
       ], bias: "mlp.gate.expert_bias")
     let layout = try draft.layout()
     #expect(layout.family.name == "bailing_moe_v2")
     #expect(layout.layers[0].rule.scoring == .sigmoid && layout.layers[0].selectionBias != nil)
     #expect(layout.warnings.count == 1 && layout.warnings[0].contains("trust_remote_code"))
+    for (value, words) in [(JSONValue.bool(false), "false"), (nil, "absent")]
+      as [(JSONValue?, String)]
+    {
+      draft.config["moe_router_enable_expert_bias"] = value
+      let other = try draft.layout()
+      // The bias is used all the same.
+      #expect(other.layers[0].selectionBias != nil && other.warnings.count == 2)
+      #expect(
+        other.warnings[1].hasPrefix(
+          "moe_router_enable_expert_bias is \(words): SGLang makes no selection bias then"))
+    }
     draft.config["architectures"] = ["BailingMoeForCausalLM"]
     #expect(try draft.layout().family.name == "bailing_moe")
     #expect(try draft.layout().layers[0].rule.scoring == .softmax)

@@ -42,7 +42,8 @@ struct LayoutErrorTests {
     },
     Case(
       "no hidden_size, so the class's", .qwen3(["hidden_size": nil]), .mismatch,
-      subject: "mlp.gate.weight", "expected [4, 2048]"),
+      subject: "mlp.gate.weight",
+      "config.json: hidden_size is absent there, for which transformers takes 2048"),
     Case(
       "no layer count, so the class's 24", .qwen3(["num_hidden_layers": nil]), .missing,
       subject: "model.layers.2.mlp.gate.weight", "no such tensor"),

@@ -4,6 +4,7 @@
 // those of 2.0, with DeepSeek-V3's. Keys, names and rules are those of llama.cpp's converter, of
 // SGLang and of MLX; transformers has neither. Not run.
 
+import ByteStorage
 import Routing
 
 extension Family {
@@ -42,10 +43,19 @@ extension Family {
       routing: .sigmoidGroups(
         count: 8, kept: 4, normalise: .normTopK(default: true), scale: 1
       ).expecting("sigmoid", of: "score_function"),
-      mtpLayers: Key("num_nextn_predict_layers", default: 0)),
+      mtpLayers: Key("num_nextn_predict_layers", default: 0), caveats: [unmadeBias]),
     gguf: GGUFTraits(
       architecture: "bailingmoe2", sparsity: .ggufLeadingDense, selectionBias: .optional,
       routing: .llamaCppFromKeys(.gatingFunction(default: nil))))
+
+  /// The model's own code has the bias whatever the key says.
+  private static let unmadeBias: Caveat = { subject throws(RegateError) in
+    let key = "moe_router_enable_expert_bias"
+    guard try subject.settings.bool(.optional(key)) != true else { return nil }
+    return "\(subject.name(key)) is \(subject.settings.text(of: key) ?? "absent"): SGLang makes no"
+      + " selection bias then, and refuses the sigmoid that this model routes by; the code that comes"
+      + " with the model, and llama.cpp, add a bias that is stored"
+  }
 }
 
 extension Key where Value == Int {

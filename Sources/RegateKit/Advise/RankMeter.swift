@@ -72,6 +72,9 @@ struct RankMeter {
       lossIncrease: isLossless ? 0 : fit?.overall?.likelihood?.increase,
       outputError: isLossless ? 0 : fit?.overall?.outputError,
       bytesToWrite: try option.bytesToWrite(outcome, of: model), expertBytes: expertBytes,
-      runtimes: option.runtimes(of: model), command: option.command(commands))
+      runtimes: option.runtimes(of: model).filter {
+        $0.spreads((places.first ?? []).count, over: ranks)
+      },
+      command: option.command(commands))
   }
 }
