@@ -29,7 +29,7 @@ extension Family {
       made: ClassTraits(
         fields: [
           "attention_bias": .flag, "attention_dropout": [.null, .integer, .number],
-          "first_k_dense_replace": .integer, "max_window_layers": .integer,
+          "first_k_dense_replace": .integer, "max_window_layers": .optionalInteger,
           "moe_intermediate_size": .integer, "n_group": .integer, "n_routed_experts": .integer,
           "n_shared_experts": .integer, "norm_topk_prob": .optionalFlag,
           "num_key_value_heads": .optionalInteger, "num_local_experts": .integer,

@@ -34,7 +34,7 @@ extension Family {
           "router_jitter_noise": .number,
         ], rotatesPart: true)),
     gguf: GGUFTraits(
-      architecture: "minimax-m2", selectionBias: .expected,
+      architecture: "minimax-m2", expertWidth: .feedForward, selectionBias: .expected,
       routing: .llamaCpp(.gatingFunction(default: nil), normalise: .fixed(true)),
       made: GGUFClassTraits(
         output: .required, rotatesWholeHeads: false, headNorms: .wholeWidth,

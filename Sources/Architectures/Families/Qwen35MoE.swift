@@ -23,8 +23,8 @@ extension Family {
       names: .gatedQwen, centresNorms: true, routing: .softmax(normalise: .fixed(true)),
       made: ClassTraits(
         fields: [String: FieldTypes].delta.adding([
-          "moe_intermediate_size": .integer, "num_experts": .integer,
-          "router_aux_loss_coef": .number,
+          "intermediate_size": .any, "moe_intermediate_size": .integer,
+          "num_experts": .integer, "router_aux_loss_coef": .number,
         ]), shared: .gated("mlp.shared_expert"), rotatesPart: true)),
     gguf: .gatedQwen("qwen35moe", alsoRequired: ["rope.dimension_sections": .sections]))
 }

@@ -108,8 +108,10 @@ package struct ClassConfiguration {
   }
 
   private mutating func checkLayerTypes() {
-    guard let types = config["layer_types"]?.arrayValue?.compactMap(\.stringValue) else { return }
+    let types = config["layer_types"]?.arrayValue?.compactMap(\.stringValue)
     let layers = integer("num_hidden_layers", family.huggingFace.defaults.layers)
+    if case .hybrid(let delta, _) = family.mixer { checkHybrid(delta, types, layers: layers) }
+    guard let types else { return }
     if types.count != layers {
       refuse("layer_types", "has \(types.count) entries for \(layers) layers")
     }
@@ -121,6 +123,15 @@ package struct ClassConfiguration {
     if let type = types.first(where: { !known.contains($0) }) {
       doubt("layer_types", "what \"\(type)\" does is not known")
     }
+  }
+
+  /// The class keeps what its attention has seen by a layer of full attention.
+  private mutating func checkHybrid(_ delta: GatedDeltaTraits, _ types: [String]?, layers: Int) {
+    let key = delta.interval.names[0]
+    let interval = integer(key, delta.interval.fallback ?? 1)
+    guard types != nil || interval != 0 else { return refuse(key, "is 0") }
+    guard types.map({ !$0.contains("full_attention") }) ?? (abs(interval) > layers) else { return }
+    refuse("layer_types", "names no layer of full attention, without which it stops")
   }
 
   func integer(_ key: String, _ fallback: Int) -> Int { config[key]?.intValue ?? fallback }
@@ -164,6 +175,9 @@ package struct ClassConfiguration {
         refuse("num_attention_heads", "is \(heads), which does not divide hidden_size, \(hidden)")
       }
     }
+    if let key = traits.indexer?.keptKeys.names[0], let kept = config[key]?.intValue, kept < 0 {
+      refuse(key, "is \(kept), expected a number of keys to keep")
+    }
     let rotated = integer("qk_rope_head_dim", 64)
     if rotated <= 0 || rotated % 2 == 1 {
       refuse("qk_rope_head_dim", "is \(rotated), expected an even size to rotate")
@@ -183,6 +197,11 @@ package struct ClassConfiguration {
   }
 
   private mutating func checkWindow() {
+    if case .last(let window, let first) = attention?.window, config["layer_types"] == nil,
+      config[first.names[0]]?.isNull == true, config[window.names[0]]?.isNull != true
+    {
+      refuse(first.names[0], "is null, and no layer_types say which layers have the window")
+    }
     let isUsed: Bool
     switch attention?.window {
     case .always, .alternating, .unlessGlobal: isUsed = true

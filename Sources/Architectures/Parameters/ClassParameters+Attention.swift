@@ -114,9 +114,7 @@ extension ClassParameters {
   private mutating func readIndexer(
     _ indexer: SparseIndexer, _ queryRank: Key<Int>, layer: Int, _ prefix: String
   ) throws(RegateError) {
-    if indexer.isShared, let types = settings.strings("indexer_types") {
-      guard layer < types.count, types[layer] == "full" else { return }
-    }
+    if indexer.isShared, try sharesIndexer(layer) { return }
     let heads = try settings.required(indexer.heads, minimum: 1)
     let size = try settings.required(indexer.headSize, minimum: 1)
     let queryRank = try settings.required(queryRank, minimum: 1)
@@ -126,5 +124,21 @@ extension ClassParameters {
     add(prefix + "k_norm.weight", [size])
     add(prefix + "k_norm.bias", [size])
     addLinear(prefix + "weights_proj", heads, hidden)
+  }
+
+  /// Whether a layer takes what an earlier one's indexer kept: by `indexer_types`, a pattern of F
+  /// and S, or from a layer on at all but every so many.
+  private mutating func sharesIndexer(_ layer: Int) throws(RegateError) -> Bool {
+    let pattern = "index_topk_pattern"
+    var types = settings.strings("indexer_types") ?? settings.strings(pattern)
+    if types == nil {
+      types = try settings.string(.optional(pattern)).map {
+        $0.map { $0 == "S" ? "shared" : "full" }
+      }
+    }
+    if let types { return layer >= types.count || types[layer] == "shared" }
+    let interval = max(try settings.integer(Key("index_topk_freq", default: 1)) ?? 1, 1)
+    let offset = try settings.integer(Key("index_skip_topk_offset", default: 2)) ?? 2
+    return max(layer - offset + 1, 0) % interval != 0
   }
 }
