@@ -288,10 +288,12 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
       model.path, scratch.path("out"), scratch.writeIDs(heldOut, to: "heldout.npy"))
     // Sums over other numbers of tokens round otherwise.
     let change = try number(judged, "nll", "patched") - number(judged, "nll", "original")
-    #expect(try abs(number(result, "held_out", "nll_increase") - change) <= 1e-5)
+    let difference = try abs(number(result, "held_out", "nll_increase") - change)
+    #expect(difference <= 1e-6, "\(difference)")
     let layers = try #require(result["layers"]?.arrayValue)
     for (layer, other) in zip(layers, try #require(judged["layers"]?.arrayValue)) {
-      #expect(try abs(number(layer, "output_error") - number(other, "output_error")) <= 1e-5)
+      let difference = try abs(number(layer, "output_error") - number(other, "output_error"))
+      #expect(difference <= 1e-6, "\(difference)")
     }
   }
 
