@@ -5,7 +5,7 @@
 Changes one key of the tiny models' GGUF files at a time, adds keys that the architecture may not
 read, and compares perplexity by llama.cpp's protocol, or the refusals.
 
-  python3 tools/interop/gguf_keys.py --regate .build/release/regate --llama-bin llama-build/bin
+  python3 tools/interop/gguf_keys.py --regate .build/release/regate --llama-bin llama-build/bin [--gguf FILE]...
 
 Prints a table of what differs and the counts; --all prints every row. Exit code 1 where something
 differs. Needs gguf and numpy.
@@ -130,16 +130,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--regate", type=Path, required=True)
     parser.add_argument("--llama-bin", type=Path, required=True)
+    parser.add_argument("--gguf", type=Path, action="append", help="these in the place of the tiny models' files")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     text, failed = FIXTURES / "tiny-text" / "heldout.txt", False
-    for arch, name in MODELS.items():
+    sources = {str(path): path for path in options.gguf or []} or {
+        arch: FIXTURES / name for arch, name in MODELS.items()}
+    for arch, source in sources.items():
         counts = collections.Counter()
         print(f"\n## {arch}\n\n| change | | llama.cpp | Regate |\n|---|---|---|---|", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             model = Path(scratch) / "changed.gguf"
-            for what, keys, drop in changes(FIXTURES / name):
-                rewrite(FIXTURES / name, model, keys, drop)
+            for what, keys, drop in changes(source):
+                rewrite(source, model, keys, drop)
                 theirs, why = in_llama(options.llama_bin, model, text)
                 ours, ours_why = in_regate(options.regate.resolve(), model, text)
                 word = verdict(theirs, ours)
