@@ -56,6 +56,19 @@ package struct FileWriter: ~Copyable {
     return true
   }
 
+  /// Gives the file its final size; what is not written yet reads as zeros.
+  package func extend(to count: Int) throws(RegateError) {
+    guard ftruncate(descriptor, off_t(count)) == 0 else {
+      throw .system("cannot be extended", path: path)
+    }
+  }
+
+  /// Has the system begin to put what was written from `start` on onto the disk, so that a later
+  /// `sync` has little left to wait for.
+  package func beginWriteback(from start: Int) {
+    regate_begin_writeback(descriptor, Int64(start), Int64(offset - start))
+  }
+
   /// Appends `bytes`.
   package mutating func write(_ bytes: RawSpan) throws(RegateError) {
     try descriptor.writeAll(bytes, at: offset, path: path)

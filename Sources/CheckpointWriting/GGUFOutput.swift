@@ -70,7 +70,8 @@ package struct GGUFOutput: CheckpointWriter {
       }
       try header.alignData(with: part.dataStart, file: part.file.path)
       let encoded = try header.encoded(file: part.file.path)
-      var file = OutputFile(name: partName(index), segments: [.bytes(encoded.bytes)])
+      var file = OutputFile(
+        name: partName(index), head: encoded.bytes.count, segments: [.bytes(encoded.bytes)])
       if part.tensors.contains(where: { relaid.changed[$0.name] != nil }) {
         for (tensor, range) in zip(part.tensors, encoded.ranges) {
           file.pad(to: range.lowerBound)

@@ -8,9 +8,13 @@ package struct OutputFile: Sendable {
   /// Relative to the output directory; for a single-file output, its name.
   package let name: String
   package private(set) var segments: [Segment] = []
+  /// For a file of weights, the bytes at its beginning by which a checkpoint can be opened: they are
+  /// written before any others.
+  package let head: Int?
 
-  package init(name: String, segments: [Segment] = []) {
+  package init(name: String, head: Int? = nil, segments: [Segment] = []) {
     self.name = name
+    self.head = head
     append(segments)
   }
 
@@ -31,7 +35,7 @@ package struct OutputFile: Sendable {
   }
 
   /// The file of the original that this is all of.
-  private var whole: MappedFile? {
+  package var whole: MappedFile? {
     guard segments.count == 1, case .range(let file, let range) = segments[0],
       range == 0..<file.count
     else { return nil }
@@ -39,59 +43,19 @@ package struct OutputFile: Sendable {
   }
 
   /// The file of the original that this differs from in some ranges only.
-  private var near: MappedFile? {
+  package var near: MappedFile? {
     for case .range(let file, _) in segments where file.count == byteCount { return file }
     return nil
   }
 
-  /// Writes the file to `path` and syncs it; `progress` gets the bytes done since its last call.
-  /// With `linking`, a file that does not differ from the original's becomes a hard link to it.
-  @discardableResult
-  package func write(
-    to path: String, linking: Bool = false, progress: (Int) -> Void
-  ) throws(RegateError) -> OutputMethod {
-    if linking, let whole, HardLink.make(path, to: whole.path) {
-      progress(byteCount)
-      return .linked
-    }
-    var writer = try FileWriter(creating: path)
-    if let near, writer.clone(near) {
-      try overwrite(differencesFrom: near, with: writer, progress: progress)
-      try writer.sync()
-      return .shared
-    }
-    try write(into: &writer, progress: progress)
-    try writer.sync()
-    return .copied
-  }
-
-  /// Appends all of the file's bytes to `writer`; `progress` gets the bytes done since its last
-  /// call.
-  func write(
-    into writer: inout FileWriter, progress: (Int) -> Void = { _ in }
-  ) throws(RegateError) {
-    /// Small enough for a smooth progress line, large enough to cost nothing.
-    let step = 64 << 20
-    for segment in segments {
-      switch segment {
-      case .bytes(let bytes):
-        try writer.write(bytes)
-        progress(bytes.count)
-      case .range(let file, let range):
-        var position = range.lowerBound
-        while position < range.upperBound {
-          let part = position..<min(position + step, range.upperBound)
-          try writer.copy(from: file, range: part)
-          progress(part.count)
-          position = part.upperBound
-        }
-      }
-    }
+  /// Appends all of the file's bytes to `writer`.
+  func write(into writer: inout FileWriter) throws(RegateError) {
+    for segment in segments { try segment.write(into: &writer) }
   }
 
   /// Writes the segments that are not `base`'s own bytes at their own place.
-  private func overwrite(
-    differencesFrom base: MappedFile, with writer: borrowing FileWriter, progress: (Int) -> Void
+  package func overwrite(
+    differencesFrom base: MappedFile, with writer: borrowing FileWriter
   ) throws(RegateError) {
     var position = 0
     for segment in segments {
@@ -102,13 +66,28 @@ package struct OutputFile: Sendable {
           try writer.overwrite(bytes, at: position + offset)
         }
       }
-      progress(segment.count)
       position += segment.count
     }
   }
 }
 
 extension Segment {
+  /// The part of the segment that begins `start` bytes after its first and has `count`.
+  func part(_ start: Int, _ count: Int) -> Segment {
+    switch self {
+    case .bytes(let bytes): .bytes(Array(bytes[start..<start + count]))
+    case .range(let file, let range):
+      .range(file, range.lowerBound + start..<range.lowerBound + start + count)
+    }
+  }
+
+  func write(into writer: inout FileWriter) throws(RegateError) {
+    switch self {
+    case .bytes(let bytes): try writer.write(bytes)
+    case .range(let file, let range): try writer.copy(from: file, range: range)
+    }
+  }
+
   /// Calls `body` with the bytes, piece by piece, and the place of each piece in the segment.
   package func inChunks(
     _ body: (RawSpan, Int) throws(RegateError) -> Void

@@ -65,37 +65,55 @@ package struct OutputWriter {
     to destination: OutputDestination, _ claims: [OutputClaim], links: Bool
   ) throws(RegateError) -> CopySummary {
     let contents = try contents(destination)
+    let files = contents.files
     let byteCount = contents.weights.reduce(0) { $0 + $1.byteCount }
     try Volume.requireFree(byteCount, near: destination.folder)
     let manifestName = destination.manifestName
     let stage = try destination.stage(claims)
-    progress.begin("Writing", total: byteCount)
-    var methods: [OutputMethod: Int] = [:]
-    for file in contents.files {
-      try progress.requireWanted()
-      do throws(RegateError) {
-        let method = try file.write(to: stage.path(file.name), linking: links) {
-          progress.advance($0)
-        }
-        methods[method, default: 0] += 1
-      } catch {
-        throw stage.located(error)
-      }
-    }
+    progress.begin("Writing", total: files.reduce(0) { $0 + $1.byteCount })
+    let started = try stage.started(files, linking: links)
+    // What is not weights comes first: with it and the heads of the weights, the output is opened.
+    var digests = try fill(started.filter { $0.file.head == nil }, [:], in: stage)
+    let output = try contents.writer.open(in: stage.stage)
+    let verification = try Verification(
+      original: model.checkpoint, output: output, patches: patches
+    ).checks()
+    let checks = Dictionary(
+      uniqueKeysWithValues: zip(output.files.map(\.identity), verification.checks))
+    precondition(checks.count == output.files.count)
+    digests.merge(try fill(started.filter { $0.file.head != nil }, checks, in: stage)) { $1 }
     progress.end()
-    let verified = try Verification(
-      original: model.checkpoint, output: contents.writer.open(in: stage.stage),
-      patches: patches, progress: progress
-    ).run()
     try model.checkpoint.requireUnchanged()
-    let json = manifest.json(files: try hashed(contents.files, in: stage.stage))
-    try OutputFile(name: manifestName, segments: [.bytes(json.serialised(.pretty))])
-      .write(to: stage.path(manifestName)) { _ in }
+    let listing = files.map {
+      Manifest.File(name: $0.name, byteCount: $0.byteCount, sha256: digests[$0.name] ?? "")
+    }
+    let json = manifest.json(files: listing).serialised(.pretty)
+    for file in try stage.started([OutputFile(name: manifestName, segments: [.bytes(json)])]) {
+      _ = try stage.fill([(file, try FileCheck(path: file.path))], threads: 1, progress: NoProgress())
+    }
     try stage.commit()
     return CopySummary(
-      files: contents.files.map(\.name) + [manifestName], byteCount: byteCount,
-      identicalTensors: verified.identicalTensors, changedTensors: verified.changedTensors,
-      methods: methods)
+      files: files.map(\.name) + [manifestName], byteCount: byteCount,
+      identicalTensors: verification.result.identicalTensors,
+      changedTensors: verification.result.changedTensors,
+      methods: started.reduce(into: [:]) { $0[$1.method, default: 0] += 1 })
+  }
+
+  /// Writes the rest of the files, each followed by its check, or hashed only; their SHA-256 by
+  /// name.
+  private func fill(
+    _ files: [StartedFile], _ checks: [FileIdentity: FileCheck], in stage: borrowing StagedOutput
+  ) throws(RegateError) -> [String: String] {
+    var pairs: [(file: StartedFile, check: FileCheck)] = []
+    for file in files {
+      if let check = Volume.identity(of: file.path).flatMap({ checks[$0] }) {
+        pairs.append((file, check))
+      } else {
+        pairs.append((file, try FileCheck(path: file.path)))
+      }
+    }
+    let digests = try stage.fill(pairs, threads: threads, progress: progress)
+    return Dictionary(uniqueKeysWithValues: zip(files.map(\.file.name), digests))
   }
 
   // MARK: Contents
@@ -142,22 +160,5 @@ package struct OutputWriter {
     if let patched { own.made["config.json"] = patched.serialised(.python) }
     for (name, bytes) in form.output.sideFiles { own.made[name] = bytes }
     return own
-  }
-
-  // MARK: Hashes
-
-  /// Name, size and SHA-256 of every file in the folder `stage`.
-  private func hashed(
-    _ files: [OutputFile], in stage: String
-  ) throws(RegateError) -> [Manifest.File] {
-    var written: [MappedFile] = []
-    for file in files { written.append(try MappedFile(path: stage + "/" + file.name)) }
-    let digests = try hashes(
-      of: written.map { [.range($0, 0..<$0.count)] }, "Hashing", threads: threads,
-      progress: progress)
-    return files.indices.map {
-      Manifest.File(
-        name: files[$0].name, byteCount: written[$0].count, sha256: digests[$0])
-    }
   }
 }

@@ -103,12 +103,12 @@ package struct SafetensorsOutput: CheckpointWriter {
           try rewritten(part, index: index, relaid: relaid, renames: renames, patches: bytes))
         continue
       }
-      var file = OutputFile(name: name(ofPart: index))
-      var start = 0
-      if let header = try renamedHeader(of: part, renames), header.count != part.dataStart {
-        file.append([.bytes(header)])
-        start = part.dataStart
+      let header = try renamedHeader(of: part, renames).flatMap {
+        $0.count == part.dataStart ? nil : $0
       }
+      var file = OutputFile(name: name(ofPart: index), head: header?.count ?? part.dataStart)
+      if let header { file.append([.bytes(header)]) }
+      let start = header == nil ? 0 : part.dataStart
       file.append(bytes.segments(of: part.file, index: index, range: start..<part.file.count))
       files.append(file)
     }
@@ -174,7 +174,8 @@ package struct SafetensorsOutput: CheckpointWriter {
         return (name, new?.type ?? tensor.type, new?.shape ?? tensor.shape)
       },
       metadata: part.metadata)
-    var file = OutputFile(name: name(ofPart: index), segments: [.bytes(try header.serialised())])
+    let head = try header.serialised()
+    var file = OutputFile(name: name(ofPart: index), head: head.count, segments: [.bytes(head)])
     for entry in header.entries {
       guard let tensor = kept[entry.name] else { continue }
       if let new = relaid.changed[tensor.name] {
@@ -190,10 +191,10 @@ package struct SafetensorsOutput: CheckpointWriter {
     let header = try SafetensorsHeader(
       added.map { ($0.name, $0.type, $0.shape) }, metadata: ["format": "pt"])
     let bytes = Dictionary(uniqueKeysWithValues: added.map { ($0.name, $0.bytes) })
+    let head = try header.serialised()
     return OutputFile(
-      name: SafetensorsOutput.routerShard,
-      segments: [.bytes(try header.serialised())]
-        + header.entries.map { .bytes(bytes[$0.name] ?? []) })
+      name: SafetensorsOutput.routerShard, head: head.count,
+      segments: [.bytes(head)] + header.entries.map { .bytes(bytes[$0.name] ?? []) })
   }
 
   /// The index of the output; nil where original and output are a single file. Everything that

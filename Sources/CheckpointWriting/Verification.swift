@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// After writing, the output is opened like any checkpoint and compared with the original: every
-// physical expert must hold exactly the bytes of the one that the plan names, every router tensor
-// the planned bytes, and everything else the original's bytes.
+// The output is opened like any checkpoint and compared with the original: every physical expert
+// must hold exactly the bytes of the one that the plan names, every router tensor the planned
+// bytes, and everything else the original's bytes.
 
 import Architectures
 package import ByteStorage
@@ -17,9 +17,6 @@ package struct Verification {
   private let original: any Checkpoint
   private let output: any Checkpoint
   private let patches: [LayerPatch]
-  private let progress: any ProgressSink
-
-  private static let chunk = 16 << 20
 
   /// What was compared.
   package struct Result: Sendable {
@@ -27,25 +24,44 @@ package struct Verification {
     package let changedTensors: Int
   }
 
-  /// Compares `output` with what `patches` make of `original`.
-  package init(
-    original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch],
-    progress: any ProgressSink
-  ) {
+  /// Compares `output`, of which no more than names, types and shapes need to stand yet, with what
+  /// `patches` make of `original`.
+  package init(original: any Checkpoint, output: any Checkpoint, patches: [LayerPatch]) {
     self.original = original
     self.output = output
     self.patches = patches
-    self.progress = progress
   }
 
-  package func run() throws(RegateError) -> Result {
+  /// Compares names, types, shapes and all bytes.
+  package func run(progress: any ProgressSink = NoProgress()) throws(RegateError) -> Result {
+    let (checks, result) = try checks()
+    for (file, check) in zip(output.files, checks) {
+      try check.advance(to: file.count, progress: progress)
+    }
+    return result
+  }
+
+  /// Compares names, types and shapes. The checks, one for each file of the output, compare the
+  /// bytes.
+  package func checks() throws(RegateError) -> (checks: [FileCheck], result: Result) {
     let expected = expectedPieces()
     let added = patches.flatMap(\.router.added)
+    var planned = Array(repeating: [PlannedBytes](), count: output.files.count)
+    func plan(_ source: Segment, at place: Range<Int>, of written: TensorInfo) {
+      let start = written.range.lowerBound
+      planned[written.file].append(
+        PlannedBytes(
+          tensor: written.name, place: start + place.lowerBound..<start + place.upperBound,
+          source: source))
+    }
+    func plan(_ bytes: [UInt8], of written: TensorInfo) throws(RegateError) {
+      guard written.range.count == bytes.count else {
+        throw failure(written.name, "differs from the router that was fitted")
+      }
+      plan(.bytes(bytes), at: 0..<bytes.count, of: written)
+    }
     var identical = 0
-    progress.begin(
-      "Verifying", total: output.tensors.values.reduce(0) { $0 + $1.range.count })
     for tensor in original.tensors.values {
-      try progress.requireWanted()
       switch expected[tensor.name] {
       case .removed:
         guard output.tensors[tensor.name]?.shape != tensor.shape else {
@@ -53,27 +69,34 @@ package struct Verification {
         }
       case .pieces(let pieces, let shape):
         let written = try written(tensor.name, type: pieces[0].source.type, shape: shape)
-        for piece in pieces { try compare(piece, in: written) }
+        for piece in pieces {
+          let start = piece.source.range.lowerBound
+          plan(
+            .range(
+              original.files[piece.source.file],
+              start + piece.part.lowerBound..<start + piece.part.upperBound),
+            at: piece.place, of: written)
+        }
       case .bytes(let new):
-        _ = try written(tensor.name, type: new.type, shape: new.shape)
-        try compare(new.bytes, name: tensor.name)
+        try plan(new.bytes, of: written(tensor.name, type: new.type, shape: new.shape))
       case nil:
         let written = try written(tensor.name, type: tensor.type, shape: tensor.shape)
-        try compare(
-          Piece(place: 0..<tensor.range.count, source: tensor, part: 0..<tensor.range.count),
-          in: written)
+        plan(
+          .range(original.files[tensor.file], tensor.range), at: 0..<tensor.range.count,
+          of: written)
         identical += 1
       }
     }
-    for tensor in added { try compare(tensor.bytes, name: tensor.name) }
-    let planned = Set(original.tensors.keys.filter { !(expected[$0]?.isRemoved ?? false) })
+    for tensor in added { try plan(tensor.bytes, of: output.tensor(tensor.name)) }
+    let names = Set(original.tensors.keys.filter { !(expected[$0]?.isRemoved ?? false) })
       .union(added.map(\.name))
-    if let stray = output.tensors.keys.first(where: { !planned.contains($0) }) {
+    if let stray = output.tensors.keys.first(where: { !names.contains($0) }) {
       throw failure(stray, "is in the output, but nothing planned it")
     }
-    progress.end()
-    return Result(
-      identicalTensors: identical, changedTensors: output.tensors.count - identical)
+    return (
+      zip(output.files, planned).map { FileCheck($0, planned: $1) },
+      Result(identicalTensors: identical, changedTensors: output.tensors.count - identical)
+    )
   }
 
   /// A range of an output tensor and the original bytes that belong there.
@@ -128,39 +151,13 @@ package struct Verification {
     return written
   }
 
-  private func compare(_ piece: Piece, in written: TensorInfo) throws(RegateError) {
-    let left = output.files[written.file]
-    let right = original.files[piece.source.file]
-    var done = 0
-    while done < piece.place.count {
-      let count = min(Verification.chunk, piece.place.count - done)
-      let a = written.range.lowerBound + piece.place.lowerBound + done
-      let b = piece.source.range.lowerBound + piece.part.lowerBound + done
-      let equal = try left.withBytes(in: a..<a + count) { (left) throws(RegateError) in
-        try right.withBytes(in: b..<b + count) { right in left.elementsEqual(right) }
-      }
-      guard equal else { throw failure(written.name, "differs from the bytes that it should hold") }
-      left.discard(a..<a + count)
-      right.discard(b..<b + count)
-      progress.advance(count)
-      done += count
-    }
-  }
-
-  private func compare(_ bytes: [UInt8], name: String) throws(RegateError) {
-    let tensor = try output.tensor(name)
-    let equal = try output.withBytes(of: tensor) { written in
-      bytes.withBytes { $0.elementsEqual(written) }
-    }
-    guard equal else {
-      throw failure(name, "differs from the router that was fitted")
-    }
-    progress.advance(bytes.count)
-  }
-
   private func failure(_ tensor: String, _ problem: String) -> RegateError {
+    Verification.failure(tensor, problem, in: output.path)
+  }
+
+  static func failure(_ tensor: String, _ problem: String, in path: String) -> RegateError {
     RegateError(
-      .io, file: output.path, subject: tensor, "verification failed: \(problem)",
+      .io, file: path, subject: tensor, "verification failed: \(problem)",
       advice: "nothing was kept; check the disk and run again")
   }
 }

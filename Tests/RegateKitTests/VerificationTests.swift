@@ -28,7 +28,7 @@ extension Workbench {
       isGGUF
       ? try GGUFCheckpoint(path: output(name)) : try SafetensorsCheckpoint(path: output(name))
     return try Verification(
-      original: model.checkpoint, output: output, patches: patches, progress: NoProgress()
+      original: model.checkpoint, output: output, patches: patches
     ).run()
   }
 

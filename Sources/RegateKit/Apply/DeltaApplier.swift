@@ -58,18 +58,12 @@ struct DeltaApplier {
     try Volume.requireFree(byteCount, near: destination.folder)
     let stage = try destination.stage(claims)
     progress.begin("Writing", total: byteCount)
-    for file in files {
-      try progress.requireWanted()
-      do throws(RegateError) {
-        try file.write(to: stage.path(file.name)) { progress.advance($0) }
-      } catch {
-        throw stage.located(error)
-      }
+    var started: [(StartedFile, FileCheck)] = []
+    for file in try stage.started(files) {
+      started.append((file, try FileCheck(path: file.path)))
     }
+    let digests = try stage.fill(started, threads: request.threads, progress: progress)
     progress.end()
-    var written: [MappedFile] = []
-    for file in files { written.append(try MappedFile(path: stage.path(file.name))) }
-    let digests = try hashes(written, "Verifying")
     for (entry, digest) in zip(delta.delta.files, digests) where digest != entry.sha256 {
       throw RegateError(
         .mismatch, file: request.delta, subject: entry.name,

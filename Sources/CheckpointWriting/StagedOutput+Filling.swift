@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import ByteStorage
+import Synchronization
+import Tensors
+
+extension StagedOutput {
+  /// Begins each file of an output under its name.
+  package borrowing func started(
+    _ files: [OutputFile], linking: Bool = false
+  ) throws(RegateError) -> [StartedFile] {
+    var started: [StartedFile] = []
+    for file in files {
+      let path = try path(file.name)
+      do throws(RegateError) {
+        started.append(try StartedFile(file, at: path, linking: linking))
+      } catch {
+        throw located(error)
+      }
+    }
+    return started
+  }
+
+  /// Writes the rest of each file, follows it with its check, and forces it to the disk; the files'
+  /// SHA-256. While one step of a file is written, the one before it is checked, in memory still.
+  package borrowing func fill(
+    _ files: [(file: StartedFile, check: FileCheck)], threads: Int, progress: any ProgressSink
+  ) throws(RegateError) -> [String] {
+    let failed = Atomic(false)
+    let results = mapBlocks(count: files.count, blockSize: 1, threads: max(1, threads / 2)) {
+      index, _ in
+      Result { () throws(RegateError) in
+        do throws(RegateError) {
+          return try files[index].file.fill(
+            files[index].check, threads: min(threads, 2), progress: progress,
+            until: { failed.load(ordering: .relaxed) })
+        } catch {
+          failed.store(true, ordering: .relaxed)
+          throw error
+        }
+      }
+    }
+    var digests: [String?] = []
+    for result in results {
+      do throws(RegateError) { digests.append(try result.get()) } catch { throw located(error) }
+    }
+    return digests.compactMap { $0 }
+  }
+}
+
+extension StartedFile {
+  /// Nil where it is not wanted any more.
+  fileprivate func fill(
+    _ check: FileCheck, threads: Int, progress: any ProgressSink, until stopped: @Sendable () -> Bool
+  ) throws(RegateError) -> String? {
+    var standing = 0
+    while standing < file.byteCount {
+      if stopped() { return nil }
+      let end = standing
+      standing = try together(threads) { () throws(RegateError) in
+        try writeNext()
+      } _: { () throws(RegateError) in
+        try check.advance(to: end, progress: progress)
+      }
+    }
+    let end = standing
+    try together(threads) { () throws(RegateError) in
+      try sync()
+    } _: { () throws(RegateError) in
+      try check.advance(to: end, progress: progress)
+    }
+    return check.sha256
+  }
+}
+
+/// Does both, at the same time where there are two threads.
+private func together<R: Sendable>(
+  _ threads: Int, _ first: @Sendable () throws(RegateError) -> R,
+  _ second: @Sendable () throws(RegateError) -> Void
+) throws(RegateError) -> R {
+  let value = Mutex<R?>(nil)
+  let results = mapBlocks(count: 2, blockSize: 1, threads: threads) { index, _ in
+    Result { () throws(RegateError) in
+      guard index == 0 else { return try second() }
+      let result = try first()
+      value.withLock { $0 = result }
+    }
+  }
+  for result in results { try result.get() }
+  guard let result = value.withLock({ $0 }) else { preconditionFailure("neither value nor error") }
+  return result
+}
