@@ -51,7 +51,7 @@ struct FileFillingTests {
     let digests = try stage.fill(checks, threads: threads, progress: NoProgress())
     try stage.commit()
     let all = try original.bytes(in: 0..<count)
-    let expected = [
+    let expected: [[UInt8]] = [
       Array("head and more".utf8) + all[(40 << 20)...] + all[1..<33 << 20], [], [7, 8], all,
     ]
     for (index, file) in files.enumerated() {
@@ -96,7 +96,7 @@ struct FileFillingTests {
     }
     var error = #expect(throws: RegateError.self) { try fill(Stopped()) }
     #expect(error?.code == .cancelled)
-    #expect(truncate(original.path, 5 << 20) == 0)
+    #expect(unsafe truncate(original.path, 5 << 20) == 0)
     error = #expect(throws: RegateError.self) { try fill(NoProgress()) }
     #expect(error?.code == .io)
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path()) == ["original"])
