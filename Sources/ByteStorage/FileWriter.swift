@@ -63,12 +63,6 @@ package struct FileWriter: ~Copyable {
     }
   }
 
-  /// Has the system begin to put what was written from `start` on onto the disk, so that a later
-  /// `sync` has little left to wait for.
-  package func beginWriteback(from start: Int) {
-    regate_begin_writeback(descriptor, Int64(start), Int64(offset - start))
-  }
-
   /// Appends `bytes`.
   package mutating func write(_ bytes: RawSpan) throws(RegateError) {
     try descriptor.writeAll(bytes, at: offset, path: path)

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "CSystem.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/fs.h>
@@ -28,13 +27,5 @@ int regate_clone_file(int from, int to) {
   (void)from, (void)to;
   errno = ENOSYS;
   return -1;
-#endif
-}
-
-void regate_begin_writeback(int file, int64_t offset, int64_t count) {
-#ifdef __linux__
-  sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);
-#else
-  (void)file, (void)offset, (void)count;
 #endif
 }

@@ -41,8 +41,12 @@ extension StagedOutput {
       }
     }
     var digests: [String?] = []
-    for result in results {
-      do throws(RegateError) { digests.append(try result.get()) } catch { throw located(error) }
+    do throws(RegateError) {
+      for result in results { digests.append(try result.get()) }
+      // All at the end: the disk is never waited for while there is something to read.
+      for file in files { try file.file.sync() }
+    } catch {
+      throw located(error)
     }
     return digests.compactMap { $0 }
   }
@@ -63,12 +67,7 @@ extension StartedFile {
         try check.advance(to: end, progress: progress)
       }
     }
-    let end = standing
-    try together(threads) { () throws(RegateError) in
-      try sync()
-    } _: { () throws(RegateError) in
-      try check.advance(to: end, progress: progress)
-    }
+    try check.advance(to: standing, progress: progress)
     return check.sha256
   }
 }

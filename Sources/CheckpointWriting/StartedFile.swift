@@ -57,9 +57,8 @@ package final class StartedFile: Sendable {
   package func writeNext() throws(RegateError) -> Int {
     guard let rest else { return file.byteCount }
     return try rest.state.withLock { (state) throws(RegateError) in
-      let start = state.writer.offset
-      try StartedFile.write(file, upTo: min(start + StartedFile.step, file.byteCount), &state)
-      state.writer.beginWriteback(from: start)
+      let end = min(state.writer.offset + StartedFile.step, file.byteCount)
+      try StartedFile.write(file, upTo: end, &state)
       return state.writer.offset
     }
   }

@@ -10,10 +10,6 @@ long regate_copy_range(int from, int64_t from_offset, int to, int64_t to_offset,
 // Makes `to`, an empty file, share all blocks of `from` (Linux FICLONE); 0, or -1 with errno.
 int regate_clone_file(int from, int to);
 
-// Has the system begin to write the range of `file` to its disk, and waits for nothing; where there
-// is no such call, nothing happens.
-void regate_begin_writeback(int file, int64_t offset, int64_t count);
-
 // Has the C library give freed buffers of 8 MB or more back to the system at once (glibc). By
 // itself it comes to keep ever larger ones, up to 32 MB each.
 void regate_return_freed_memory(void);
