@@ -10,7 +10,7 @@ package import Tensors
 package struct InferenceModel: Sendable {
   package let checkpoint: any Checkpoint
   package let layout: ModelLayout
-  private let precision: Precision
+  let precision: Precision
   /// H.
   package let hiddenSize: Int
   /// Rows of the embedding.
