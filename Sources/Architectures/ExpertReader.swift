@@ -5,12 +5,13 @@
 
 package import ByteStorage
 package import Checkpoints
-import Tensors
+package import Tensors
 
 /// Loads single experts from a checkpoint.
 package struct ExpertReader: Sendable {
   private let checkpoint: any Checkpoint
   private let scheme: QuantisationScheme
+  private let precision: Precision
   private let activation: GatedActivation
   /// Of what the router reads, for the experts, by layer.
   private let inputFactors: [Int: [Float]]
@@ -20,7 +21,9 @@ package struct ExpertReader: Sendable {
   private let log = WorkLog.current
 
   /// Throws where the experts are stored in a form that cannot be decoded.
-  package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
+  package init(
+    _ checkpoint: any Checkpoint, layout: ModelLayout, as precision: Precision = .f32
+  ) throws(RegateError) {
     guard layout.undecodable == nil, let activation = layout.activation else {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: "experts",
@@ -30,6 +33,7 @@ package struct ExpertReader: Sendable {
           : "give router inputs that tools/capture.py recorded")
     }
     self.checkpoint = checkpoint
+    self.precision = precision
     self.activation = activation
     isInterleaved =
       layout.container == .safetensors && layout.family.huggingFace.interleavesGateUp
@@ -39,6 +43,11 @@ package struct ExpertReader: Sendable {
       factors[layer.index] = try layer.routerInput?.expertFactors(in: checkpoint)
     }
     inputFactors = factors
+  }
+
+  /// Of `model`, as exact as that is run.
+  package init(_ model: Model) throws(RegateError) {
+    try self.init(model.checkpoint, layout: model.layout, as: model.precision)
   }
 
   /// The matrices of expert `expert` of `layer`, ready for products.
@@ -54,12 +63,20 @@ package struct ExpertReader: Sendable {
 
   /// Bytes of one expert of `layer`, ready for products.
   package func packedBytes(of layer: MoELayer) -> Int {
-    let precision = layer.expertPrecision(in: checkpoint, scheme: scheme)
+    let precision = products(of: layer)
     func bytes(_ rows: Int, _ columns: Int) -> Int {
       PackedMatrix.bytes(rows: rows, columns: columns, precision: precision)
     }
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     return 2 * bytes(width, hidden) + bytes(hidden, width)
+  }
+
+  /// How exactly an expert's matrices are multiplied; as float32 where they cannot be decoded.
+  package func products(of layer: MoELayer) -> ProductPrecision {
+    guard let part = layer.matrix(.down),
+      let weight = try? layer.weight(part, of: 0, in: checkpoint, scheme: scheme)
+    else { return .full }
+    return weight.products(precision)
   }
 
   private func gateAndUp(
@@ -73,7 +90,8 @@ package struct ExpertReader: Sendable {
     let weight = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
     let (width, hidden) = (layer.expertWidth, layer.hiddenSize)
     guard isInterleaved || part.transposed else {
-      let matrix = try weight.matrix(rows: 2 * width, columns: hidden, in: checkpoint)
+      let matrix = try weight.matrix(
+        rows: 2 * width, columns: hidden, in: checkpoint, as: precision)
       return (
         try matrix.packed(rows: 0..<width, threads: 1),
         try matrix.packed(rows: width..<2 * width, threads: 1)
@@ -86,8 +104,8 @@ package struct ExpertReader: Sendable {
       ? (pairs.columns(0..<hidden), pairs.columns(hidden..<2 * hidden))
       : (panel[0..<width], panel[width..<2 * width])
     return (
-      PackedMatrix(packing: halves.0, precision: weight.precision),
-      PackedMatrix(packing: halves.1, precision: weight.precision)
+      PackedMatrix(packing: halves.0, precision: weight.products(precision)),
+      PackedMatrix(packing: halves.1, precision: weight.products(precision))
     )
   }
 
@@ -103,12 +121,13 @@ package struct ExpertReader: Sendable {
     }
     let weight = try layer.weight(part, of: expert, in: checkpoint, scheme: scheme)
     guard part.transposed else {
-      return try weight.matrix(rows: shape[0], columns: shape[1], in: checkpoint)
-        .packed(threads: 1)
+      return try weight.matrix(
+        rows: shape[0], columns: shape[1], in: checkpoint, as: precision
+      ).packed(threads: 1)
     }
     return PackedMatrix(
       packing: try panel(part, weight, rows: shape[0], columns: shape[1]),
-      precision: weight.precision)
+      precision: weight.products(precision))
   }
 
   /// A whole matrix [rows, columns].
@@ -160,6 +179,15 @@ package struct ExpertReader: Sendable {
   }
 }
 
+extension Model {
+  /// What the experts' weights are multiplied in on this CPU; nil where they cannot be decoded.
+  package var expertProducts: String? {
+    guard let reader = try? ExpertReader(self) else { return nil }
+    return Set(layout.layers.map { reader.products(of: $0).name }).sorted()
+      .joined(separator: " and ")
+  }
+}
+
 extension MoELayer {
   /// What is stored of an expert's matrix; nil where the layer has none of that role.
   func matrix(_ role: ExpertPart.Role) -> ExpertPart? {
@@ -177,15 +205,5 @@ extension MoELayer {
       TensorSlice(part, expert: expert), suffix: part.suffix,
       beside: beside.map { ($0.suffix, TensorSlice($0, expert: expert)) }, in: checkpoint,
       scheme: scheme)
-  }
-
-  /// How exactly an expert's matrices are multiplied; as float32 where they cannot be decoded.
-  fileprivate func expertPrecision(
-    in checkpoint: any Checkpoint, scheme: QuantisationScheme
-  ) -> ProductPrecision {
-    guard let part = matrix(.down),
-      let weight = try? weight(part, of: 0, in: checkpoint, scheme: scheme)
-    else { return .full }
-    return weight.precision
   }
 }

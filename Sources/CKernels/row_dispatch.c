@@ -106,3 +106,7 @@ void rg_soft_members(
     float *members, size_t count) {
   kernels(path)->soft_members(compared, places, width, threshold, members, count);
 }
+
+void rg_round_bfloats(rg_path path, const float *source, float *result, size_t count) {
+  kernels(path)->round_bfloats(source, result, count);
+}

@@ -274,6 +274,16 @@ static void sum_row(
   for (size_t i = 0; i < count; i++) sums[i] = values[i] + others[i];
 }
 
+static void round_bfloats(const float *source, float *result, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits = bits_from_float(source[i]);
+    uint32_t near = bits + (0x7FFFu + (bits >> 16 & 1));
+    // Rounding could make infinity, or zero, of a NaN.
+    near = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits | 0x400000u : near;
+    result[i] = float_from_bits(near & 0xFFFF0000u);
+  }
+}
+
 static void soft_members(
     const float *restrict compared, float places, float width, float threshold,
     float *restrict members, size_t count) {
@@ -300,4 +310,5 @@ static void soft_members(
   { exp_row, silu_product, clamped_swiglu, softmax_row, rms_norm_row, add_scaled_row, max_row,   \
     sum_exp_row, sum_exp_difference_row, sum_squares_row, sum_squared_differences_row,           \
     rotate_halves_row, rotate_pairs_row, add_products_row, sigmoid_product, gelu_product,         \
-    soft_cap_row, adam_row, largest_places, sum_row, soft_members }
+    soft_cap_row, adam_row, largest_places, sum_row, soft_members,                          \
+    round_bfloats }

@@ -45,6 +45,7 @@ typedef struct {
   void (*soft_members)(
       const float *restrict compared, float places, float width, float threshold,
       float *restrict members, size_t count);
+  void (*round_bfloats)(const float *source, float *result, size_t count);
 } rg_row_kernel_set;
 
 extern const rg_row_kernel_set rg_baseline_row_kernels;

@@ -26,7 +26,7 @@ extension ModelFit {
             (String($0.fitted.index), .integers($0.fitted.routers.pruned))
           })),
       "held_out_gini": .optional(heldOutGini(form)),
-      "judged_form": .string(origin.form.rawValue),
+      "judged_form": .string(origin.form.rawValue), "precision": .optional(origin.precision),
       "distinct_experts": [
         "batch": .integer(RoutingFigures.batchTokens),
         "before": .optional(distinctExperts(form).before),
@@ -114,7 +114,7 @@ extension FitOrigin {
       "seed": Int(exactly: seed).map { .integer($0) } ?? .string(String(seed)),
       "calibration": .array(calibration.map { .string($0) }),
       "weights": .array(weights.map { .number($0) }),
-      "protect": .array(protected.map { .string($0) }),
+      "protect": .array(protected.map { .string($0) }), "precision": .optional(precision),
     ]
     options[budget.field.name] = budget.field.value
     if let ranks = budget.ranks { options["ranks"] = .integers(ranks) }

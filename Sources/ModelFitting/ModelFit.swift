@@ -206,6 +206,8 @@ public struct FitOrigin: Sendable, Hashable, Codable {
   public let protected: [String]
   /// All tokens, held-out ones included.
   public let tokens: Int
+  /// What the model is, or was, run in: float32, bfloat16, int8; nil where captures do not say.
+  public let precision: String?
   /// The held-out tokens of all calibration sets, then of each set; empty without.
   public let judgingSets: [JudgingSet]
   /// Of the whole model; nil for captures.
@@ -213,7 +215,7 @@ public struct FitOrigin: Sendable, Hashable, Codable {
 
   private enum CodingKeys: String, CodingKey {
     case version, strength, budget, clones, encoder, similarity, seed, mtp, calibration, weights
-    case protected, tokens, quality
+    case protected, tokens, precision, quality
     case form = "judged_form"
     case latentSize = "latent_size"
     case refinementSteps = "refinement_steps"
@@ -224,7 +226,7 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool,
     encoder: String, similarity: String, latentSize: Int?, refinementSteps: Int, seed: UInt64,
     mtp: Bool, calibration: [String], weights: [Double], protected: [String], tokens: Int,
-    judgingSets: [JudgingSet], quality: ModelFit.Quality?
+    precision: String?, judgingSets: [JudgingSet], quality: ModelFit.Quality?
   ) {
     self.version = version
     self.strength = strength
@@ -241,6 +243,7 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     self.weights = weights
     self.protected = protected
     self.tokens = tokens
+    self.precision = precision
     self.judgingSets = judgingSets
     self.quality = quality
   }

@@ -49,6 +49,7 @@
 @_exported public import enum Runtimes.Runtime
 @_exported public import enum Runtimes.VersionRange
 @_exported public import enum Tensors.ElementType
+@_exported public import enum Tensors.Precision
 @_exported public import struct Traffic.CalibrationSets
 @_exported public import struct Traffic.CapturePart
 @_exported public import struct Traffic.ExpertLoad

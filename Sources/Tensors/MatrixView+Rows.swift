@@ -27,6 +27,15 @@ extension MatrixView {
     }
   }
 
+  /// Copies `other`, which has the same shape and may be this panel, rounded to bfloat16.
+  func round(_ other: MatrixView) {
+    precondition(rows == other.rows && columns == other.columns)
+    let path = rg_best_path()
+    unsafe forEachRow { row, index in
+      unsafe rg_round_bfloats(path, other.base + index * other.stride, row, columns)
+    }
+  }
+
   /// Copies `other` with rows and columns exchanged.
   package func copyTransposed(_ other: MatrixView) {
     precondition(rows == other.columns && columns == other.rows)

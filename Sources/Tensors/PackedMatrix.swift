@@ -1,50 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The right matrix of a product a · bᵀ, b [rows, columns]: in bfloat16 parts for the tile unit of
-// CPUs that have one (CKernels/TileKernels.h); else, where it is quantised and the CPU has the
-// instructions, in 8-bit integers (CKernels/IntegerKernels.h); else as it is, for BLAS. A weight is
-// packed once and then applied to many blocks of tokens.
+// The right matrix of a product a · bᵀ, b [rows, columns]: in bfloat16 parts for the tile unit or,
+// where one part is enough, the vectors of CPUs that have them (CKernels/TileKernels.h); else,
+// where it is quantised and the CPU has the instructions, in 8-bit integers
+// (CKernels/IntegerKernels.h); else in float32, for BLAS. A weight is packed once and then applied
+// to many blocks of tokens.
 
 import CKernels
 import COpenBLAS
-
-/// How exact a product must be: into how many bfloat16 parts its two factors are split, where it
-/// runs on tiles.
-package struct ProductPrecision: Sendable, Equatable {
-  let left: Int
-  let right: Int
-
-  /// Float32's.
-  package static let full = ProductPrecision(left: 3, right: 3)
-  /// For quantised weights, which are some percent off what they stand for: good to 2^-17 on tiles,
-  /// to 2^-7 in integers, as llama.cpp's products are.
-  package static let quantised = ProductPrecision(left: 2, right: 2)
-
-  /// For a right matrix of decoded elements of `type`; `scaled`: by factors that are no powers of
-  /// two. Products are as exact as in float32, except with quantised weights.
-  package init(of type: ElementType, scaled: Bool) {
-    switch type {
-    case _ where type.isQuantised: self = .quantised
-    case .bf16, .f8e4m3, .f8e5m2, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz, .f4, .i4, .i8, .u8,
-      .bool:
-      self = scaled ? .full : ProductPrecision(left: 3, right: 1)
-    case .f16: self = scaled ? .full : ProductPrecision(left: 3, right: 2)
-    default: self = .full
-    }
-  }
-
-  private init(left: Int, right: Int) {
-    self.left = left
-    self.right = right
-  }
-}
 
 /// The right matrix [rows, columns] of products a · bᵀ.
 package struct PackedMatrix: Sendable {
   private enum Form {
     /// [rows, columns], or turned: [columns, rows].
     case plain(MatrixView, turned: Bool)
-    case tiles(FloatStorage, ProductPrecision)
+    /// [rows, columns], rounded to bfloat16, as what it is multiplied with will be.
+    case rounded(MatrixView)
+    case tiles(FloatStorage, ProductPrecision, rg_tile_path)
     case integers(FloatStorage)
   }
 
@@ -86,15 +58,16 @@ package struct PackedMatrix: Sendable {
 
   /// Bytes that a matrix takes in the form that this CPU works with fastest.
   package static func bytes(rows: Int, columns: Int, precision: ProductPrecision) -> Int {
-    if rg_tiles_available() != 0 { return rg_tiles_bytes(rows, columns, Int32(precision.right)) }
+    if precision.tilePath != nil { return rg_tiles_bytes(rows, columns, Int32(precision.right)) }
     return precision == .quantised && rg_integers_available() != 0
       ? rg_integers_bytes(rows, columns) : MemoryLayout<Float>.size * rows * columns
   }
 
-  /// The form that this CPU works with fastest; nil: BLAS.
+  /// The form that this CPU works with fastest; nil: as it is.
   private static func packedForm(rows: Int, columns: Int, precision: ProductPrecision) -> Form? {
     let bytes = bytes(rows: rows, columns: columns, precision: precision)
-    if rg_tiles_available() != 0 { return .tiles(FloatStorage(bytes: bytes), precision) }
+    if let path = precision.tilePath { return .tiles(FloatStorage(bytes: bytes), precision, path) }
+    if precision == .bfloats { return .rounded(MatrixView(rows: rows, columns: columns)) }
     guard precision == .quantised, rg_integers_available() != 0 else { return nil }
     return .integers(FloatStorage(bytes: bytes))
   }
@@ -128,7 +101,7 @@ package struct PackedMatrix: Sendable {
   }
 
   private static func isWorthPacking(_ panel: MatrixView, uses: Int) -> Bool {
-    rg_tiles_available() != 0 && uses >= leastUses
+    ProductPrecision.full.tilePath != nil && uses >= leastUses
       && uses * panel.rows * panel.columns >= leastProducts
   }
 
@@ -160,6 +133,29 @@ package struct PackedMatrix: Sendable {
     pack(panel, at: range.lowerBound)
   }
 
+  /// Whether `write(_:bfloats:)` may be called.
+  package var takesBFloats: Bool {
+    if case .tiles(_, let precision, _) = form { precision.right == 1 } else { false }
+  }
+
+  /// Writes the rows of `range` as `write` does, from bfloat16 numbers without gaps.
+  package func write(_ range: Range<Int>, bfloats bytes: RawSpan) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+    precondition(range.lowerBound % Self.rowUnit == 0)
+    precondition(range.upperBound % Self.rowUnit == 0 || range.upperBound == rows)
+    precondition(bytes.byteCount == 2 * range.count * columns)
+    guard case .tiles(let storage, let precision, _) = form, precision.right == 1 else {
+      preconditionFailure("takes no bfloat16")
+    }
+    // SAFETY: `bytes` holds as many numbers, compared above; else as in `pack`.
+    unsafe bytes.withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress else { return }
+      unsafe rg_tiles_pack(
+        rg_tile_source(numbers: base, stride: columns, form: rg_tile_rows_bf16), rows, columns,
+        range.lowerBound, range.count, 1, storage.base)
+    }
+  }
+
   /// Packs `panel` as rows from `first` on, where the form is a packed one. Only tiles are turned.
   private func pack(_ panel: MatrixView, at first: Int, turned: Bool = false) {
     guard rows > 0, columns > 0 else { return }
@@ -167,10 +163,14 @@ package struct PackedMatrix: Sendable {
     // written lie inside it: checked by `write`, all rows elsewhere.
     switch form {
     case .plain: break
-    case .tiles(let storage, let precision):
+    case .rounded(let whole): whole[first..<first + panel.rows].round(panel)
+    case .tiles(let storage, let precision, _):
+      let source = unsafe rg_tile_source(
+        numbers: panel.base, stride: panel.stride,
+        form: turned ? rg_tile_columns_f32 : rg_tile_rows_f32)
       unsafe rg_tiles_pack(
-        panel.base, panel.stride, turned ? 1 : 0, rows, columns, first,
-        turned ? panel.columns : panel.rows, Int32(precision.right), storage.base)
+        source, rows, columns, first, turned ? panel.columns : panel.rows,
+        Int32(precision.right), storage.base)
     case .integers(let storage):
       unsafe rg_integers_pack(panel.base, panel.stride, columns, first, panel.rows, storage.base)
     }
@@ -182,22 +182,24 @@ package struct PackedMatrix: Sendable {
   func multiply(_ a: MatrixView, into result: MatrixView, adding: Bool) {
     switch form {
     case .plain(let panel, let turned):
-      _ = BLAS.ready
       let window =
         turned
         ? panel[firstColumn..<firstColumn + columns, firstRow..<firstRow + rows]
         : panel[firstRow..<firstRow + rows, firstColumn..<firstColumn + columns]
-      // SAFETY: each window lies inside its storage, which the panels keep alive.
-      unsafe cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, blasint(a.rows),
-        blasint(rows), blasint(columns), 1, a.base, blasint(a.stride), window.base,
-        blasint(window.stride), adding ? 1 : 0, result.base, blasint(result.stride))
-    case .tiles(let storage, let precision):
-      let scratch = FloatStorage(bytes: rg_tiles_scratch_bytes(columns, Int32(precision.left)))
-      // SAFETY: as above; the scratch memory has the size and alignment that the kernel wants.
+      Self.multiplyPlain(a, window, turned: turned, into: result, adding: adding)
+    case .rounded(let panel):
+      let window = panel[firstRow..<firstRow + rows, firstColumn..<firstColumn + columns]
+      let left = MatrixView(rows: a.rows, columns: a.columns)
+      left.round(a)
+      Self.multiplyPlain(left, window, turned: false, into: result, adding: adding)
+    case .tiles(let storage, let precision, let path):
+      let scratch = FloatStorage(
+        bytes: rg_tiles_scratch_bytes(a.rows, columns, Int32(precision.left)))
+      // SAFETY: each window lies inside its storage, which the panels keep alive; the scratch
+      // memory has the size and alignment that the kernel wants.
       withExtendedLifetime((a, result, scratch)) {
         unsafe rg_tiles_multiply(
-          a.base, a.stride, a.rows, Int32(precision.left),
+          path, a.base, a.stride, a.rows, Int32(precision.left),
           rg_tile_matrix(
             tiles: storage.base, rows: wholeRows, columns: wholeColumns,
             parts: Int32(precision.right)),
@@ -213,5 +215,17 @@ package struct PackedMatrix: Sendable {
           columns, result.base, result.stride, adding ? 1 : 0, scratch.base)
       }
     }
+  }
+
+  /// result = a · windowᵀ (+ result), or a · window where that is turned, in BLAS.
+  private static func multiplyPlain(
+    _ a: MatrixView, _ window: MatrixView, turned: Bool, into result: MatrixView, adding: Bool
+  ) {
+    _ = BLAS.ready
+    // SAFETY: each window lies inside its storage, which the panels keep alive.
+    unsafe cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, turned ? CblasNoTrans : CblasTrans, blasint(a.rows),
+      blasint(result.columns), blasint(a.columns), 1, a.base, blasint(a.stride), window.base,
+      blasint(window.stride), adding ? 1 : 0, result.base, blasint(result.stride))
   }
 }

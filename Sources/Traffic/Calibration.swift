@@ -4,8 +4,10 @@ package import Architectures
 package import ByteStorage
 import Checkpoints
 import Crypto
+import Inference
 import OrderedCollections
 import Resuming
+import Tensors
 
 /// What `calibration` of a request names: captured activations, or tokens that Regate runs the
 /// model on.
@@ -65,9 +67,20 @@ package enum Calibration: Sendable {
 
   /// Where a load comes from, in words.
   package var description: String {
+    let source =
+      switch self {
+      case .captures: "captured activations"
+      case .tokens(let set): "a run of the model on \(set.sequences.count) sequences"
+      }
+    guard let precision, precision != ProductPrecision.full.name else { return source }
+    return source + " in \(precision)"
+  }
+
+  /// What the model is, or was, run in; nil where it is not known.
+  package var precision: String? {
     switch self {
-    case .captures: "captured activations"
-    case .tokens(let set): "a run of the model on \(set.sequences.count) sequences"
+    case .captures(let captures): captures.precision
+    case .tokens(let set): try? set.runnable.get().products
     }
   }
 

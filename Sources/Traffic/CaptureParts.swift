@@ -19,6 +19,7 @@ package enum CaptureParts {
     (Captures.layoutKey, "was captured from weights that are stored otherwise"),
     (Captures.sampleKey, "was captured with other weights"),
     ("dtype", "holds values of another type"),
+    (Captures.precisionKey, "was captured in another `precision`"),
     ("length", "was cut into sequences of another length"),
     ("max_tokens", "was chosen with another number of tokens"),
     ("seed", "was chosen with another seed"),
@@ -132,7 +133,9 @@ package enum CaptureParts {
         max(found.count, expected.count) < 32 ? ": \(found) instead of \(expected)" : ""
       throw RegateError(
         .mismatch, file: container.path, subject: key, "\(words) than \(first.path)\(values)",
-        advice: "give parts of one run, which differ in nothing but `part`")
+        advice: "give parts of one run, which differ in nothing but `part`"
+          + (key == Captures.precisionKey
+            ? "; `precision` f32 or bf16 is the same on every machine" : ""))
     }
   }
 

@@ -88,6 +88,8 @@ package struct Captures: Sendable {
   /// Keys of the weights' identity in the metadata.
   package static let layoutKey = "weights_layout"
   package static let sampleKey = "weights_sample"
+  /// What the model was run in, as PyTorch calls it.
+  package static let precisionKey = "compute_dtype"
 
   package static func name(ofLayer index: Int) -> String { "layers.\(index).router_input" }
 
@@ -138,12 +140,32 @@ package struct Captures: Sendable {
     return tokens ?? 0
   }
 
+  /// What the model was run in for the captures, as far as they say; nil where none does.
+  package var precision: String? {
+    let found = Set(containers.compactMap { $0.metadata[Captures.precisionKey] }).sorted()
+    return found.isEmpty ? nil : found.joined(separator: " and ")
+  }
+
+  /// Says so where some were captured in another precision than the first.
+  private func nameOtherPrecisions(_ progress: any ProgressSink) {
+    let named = containers.compactMap { container in
+      container.metadata[Captures.precisionKey].map { (container.path, $0) }
+    }
+    guard let (path, precision) = named.first,
+      let other = named.first(where: { $0.1 != precision })
+    else { return }
+    progress.warn(
+      "\(other.0) was captured in \(other.1), but \(path) in \(precision): routers choose a little "
+        + "otherwise in another precision")
+  }
+
   /// Captures that say which gates and weights they were made with must name this model's. Patched
   /// models are not looked at: what they are made from is captured.
   package func requireOrigin(
     in model: Model, progress: any ProgressSink
   ) throws(RegateError) {
     guard !model.layout.hasPrototypeRouter else { return }
+    nameOtherPrecisions(progress)
     try requireGates(of: model)
     try requireWeights(of: model, progress: progress)
   }

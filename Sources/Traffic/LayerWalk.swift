@@ -147,7 +147,7 @@ package final class LayerWalk {
     if let capturedExperts {
       experts = capturedExperts
     } else {
-      experts = LayerExperts(layer, try ExpertReader(model.checkpoint, layout: model.layout))
+      experts = LayerExperts(layer, try ExpertReader(model))
     }
     capturedExperts = isLast ? nil : experts
     return ExpertPass(experts, isLast: isLast, threads: threads) { [progress] in

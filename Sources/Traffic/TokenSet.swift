@@ -39,7 +39,7 @@ package struct TokenSet: Sendable {
     }
     var sequences: [[Int]] = []
     runnable = Result { () throws(RegateError) in
-      try InferenceModel(model.checkpoint, layout: model.layout)
+      try InferenceModel(model.checkpoint, layout: model.layout, as: model.precision)
     }
     let vocabulary = (try? runnable.get().vocabularySize) ?? .max
     var notes: [String] = []

@@ -89,8 +89,8 @@ struct Convert: CommonCommand {
     }
     if fit != nil, !(tokens.isStandard && length.isStandard && seed.isStandard) {
       throw ValidationError(
-        "--fit takes the place of --max-tokens, --field, --length and --seed: its tokens are those "
-          + "of the fit.")
+        "--fit takes the place of --max-tokens, --field, --precision, --length and --seed: its tokens "
+          + "are those of the fit.")
     }
     try rankTuning.validate(budget, ranks)
     try prune.validate(

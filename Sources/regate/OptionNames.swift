@@ -27,7 +27,7 @@ enum OptionNames {
     "maxTokens": "--max-tokens", "merge": "--merge", "mtp": "--mtp", "output": "--output",
     "part": "--part",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",
-    "pruned": "--prune",
+    "precision": "--precision", "pruned": "--prune",
     "rank": "--lora-rank", "ranks": "--ep", "redundant": "--redundant", "resume": "--resume",
     "router": "--router", "seed": "--seed", "similarity": "--similarity",
     "source": "--calibration or --fit", "strength": "--strength",

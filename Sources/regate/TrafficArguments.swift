@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import RegateKit
+public import ArgumentParser
+public import RegateKit
 
 /// The traffic that a fit is made for.
 struct CalibrationArguments: ParsableArguments {
@@ -38,7 +38,7 @@ struct CalibrationArguments: ParsableArguments {
   }
 }
 
-/// How much text is used, and where it stands.
+/// How much text is used, where it stands, and how the model is run on it.
 struct TokenArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
   var maxTokens = Self.standard.maxTokens
@@ -46,19 +46,29 @@ struct TokenArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
   var field = Self.standard.field
 
-  private static let standard = (maxTokens: 65536, field: "text")
+  @Option(
+    help: ArgumentHelp(
+      "How weights are multiplied: f32, bf16 (with activations rounded to it, as servers do), or "
+        + "auto: bf16 for weights stored so or in fewer bits, where the CPU is made for it.",
+      valueName: Precision.allCases.map(\.rawValue).joined(separator: "|")))
+  var precision = Self.standard.precision
+
+  private static let standard = (maxTokens: 65536, field: "text", precision: Precision.auto)
 
   /// Whether nothing differs from the defaults.
-  var isStandard: Bool { maxTokens == Self.standard.maxTokens && field == Self.standard.field }
+  var isStandard: Bool { (maxTokens, field, precision) == Self.standard }
 
   func validate() throws {
     guard maxTokens > 1 else { throw ValidationError("--max-tokens must be 2 or more.") }
   }
 
   func options(_ length: LengthArgument, seed: UInt64) -> TokenOptions {
-    TokenOptions(length: length.length, maxTokens: maxTokens, field: field, seed: seed)
+    TokenOptions(
+      length: length.length, maxTokens: maxTokens, field: field, seed: seed, precision: precision)
   }
 }
+
+extension Precision: ExpressibleByArgument {}
 
 /// How text is cut.
 struct LengthArgument: ParsableArguments {
@@ -112,7 +122,8 @@ struct LoadArguments: ParsableArguments {
     _ tokens: TokenArguments, _ length: LengthArgument, _ seed: SeedArgument
   ) throws {
     if files.isEmpty, !(tokens.isStandard && length.isStandard && seed.isStandard) {
-      throw ValidationError("--max-tokens, --field, --length and --seed go with --calibration.")
+      throw ValidationError(
+        "--max-tokens, --field, --precision, --length and --seed go with --calibration.")
     }
   }
 

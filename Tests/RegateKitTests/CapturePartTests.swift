@@ -182,6 +182,10 @@ private struct Read: Equatable {
       "was cut for another protocol of perplexity than \(first): llama instead of all"
     ),
     (
+      "compute_dtype", "bfloat16",
+      "was captured in another `precision` than \(first): bfloat16 instead of nothing"
+    ),
+    (
       "weights_layout", "other",
       "was captured from weights that are stored otherwise than \(first): other instead of nothing"
     ),

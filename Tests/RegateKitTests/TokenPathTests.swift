@@ -179,7 +179,8 @@ private func capture(
   @Test(arguments: TinyModel.all)
   func `a capture holds what transformers' routers read`(_ model: TinyModel) throws {
     let scratch = try TemporaryDirectory()
-    let captured = try capture(model.path, [model.ids("heldout")], in: scratch)
+    let captured = try capture(
+      model.path, [model.ids("heldout")], in: scratch, options: .init(precision: .f32))
     let reference = try ArrayContainer.open(model.data("heldout.capture.safetensors"))
     for array in reference.arrays.values where array.name.hasSuffix("router_input") {
       let expected = try array.floats(rows: 0..<array.rowCount)
@@ -197,11 +198,12 @@ private func capture(
     let reference = try JSONValue(contentsOf: model.data("reference.json"))
     let golden = try #require(reference["sets"]?[set])
     let scratch = try TemporaryDirectory()
-    let nll = try capture(model.path, [model.ids(set)], in: scratch).nll
+    let options = TokenOptions(precision: .f32)
+    let nll = try capture(model.path, [model.ids(set)], in: scratch, options: options).nll
     #expect(abs(nll - (golden["mean_nll"]?.doubleValue ?? .nan)) <= 2e-4)
     let inspection = try Inspection.run(
       Inspection.Request(
-        checkpoint: model.path, load: .traffic([model.ids(set)], .init()), threads: 2))
+        checkpoint: model.path, load: .traffic([model.ids(set)], options), threads: 2))
     for layer in inspection.layers {
       let load = try #require(layer.load)
       let expected = try #require(
@@ -269,8 +271,12 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     var draft = ConversionDraft(
       model.path, calibration: [model.ids("calibration")], to: scratch.path("out"))
     draft.form = form
+    // Rounding to bfloat16 would make more of the last bit of a sum.
+    let options = TokenOptions(precision: .f32)
+    draft.sets.tokens = options
     let result = try draft.run().json
-    let report = try validate(model.path, scratch.path("out"), model.ids("calibration"))
+    let report = try validate(
+      model.path, scratch.path("out"), model.ids("calibration"), options: options)
     #expect(try number(report, "nll", "patched") != number(report, "nll", "original"))
     // The conversion's pass keeps held-out tokens out of the others' products, which round
     // otherwise.
@@ -285,7 +291,8 @@ private func number(_ value: JSONValue?, _ path: String...) throws -> Double {
     let ids = try ArrayContainer.open(model.ids("calibration")).arrays.values[0].integers()
     let heldOut = stride(from: 7 * 64, to: ids.count, by: 8 * 64).map { Array(ids[$0..<$0 + 64]) }
     let judged = try validate(
-      model.path, scratch.path("out"), scratch.writeIDs(heldOut, to: "heldout.npy"))
+      model.path, scratch.path("out"), scratch.writeIDs(heldOut, to: "heldout.npy"),
+      options: options)
     // Sums over other numbers of tokens round otherwise.
     let change = try number(judged, "nll", "patched") - number(judged, "nll", "original")
     let difference = try abs(number(result, "held_out", "nll_increase") - change)

@@ -44,6 +44,27 @@ import Testing
     }
   }
 
+  @Test func `rounding to bfloat16 is to the nearest, even where two are as near`() {
+    let exact: [Float] = [0, -0.0, 1, -1.5, 0x1.FEp127, 0x1p-133, .infinity, -.infinity]
+    let near: [(Float, Float)] = [
+      (0x1.01p0, 0x1p0), (0x1.03p0, 0x1.04p0), (0x1.010002p0, 0x1.02p0), (-0x1.0FFFFEp3, -0x1.1p3),
+      (.greatestFiniteMagnitude, .infinity), (0x1.FEFFFEp127, 0x1.FEp127),
+      (.leastNonzeroMagnitude, 0),
+    ]
+    let nans: [Float] = [
+      .nan, .signalingNaN, Float(bitPattern: 0x7F80_0001), Float(bitPattern: 0xFFFF_FFFF),
+    ]
+    for path in Self.paths {
+      let source = exact + near.map(\.0) + nans
+      var values = source
+      unsafe rg_round_bfloats(path, source, &values, source.count)
+      #expect(values[..<exact.count].elementsEqual(exact))
+      #expect(values[1].sign == .minus)
+      #expect(values[exact.count...].dropLast(nans.count).elementsEqual(near.map(\.1)))
+      #expect(values.suffix(nans.count).allSatisfy { $0.isNaN })
+    }
+  }
+
   @Test func `logits that are not finite are none after a cap either`() {
     for path in Self.paths {
       var values: [Float] = [.infinity, -.infinity, .nan, 1e30, -1e30, 0]
@@ -75,14 +96,15 @@ import Testing
         var (halves, pairs) = (source, source)
         unsafe rg_rotate_halves(path, &halves, other, source, count / 2)
         unsafe rg_rotate_pairs(path, &pairs, other, source, count / 2)
-        var (sums, members) = (source, source)
+        var (sums, members, rounded) = (source, source, source)
+        unsafe rg_round_bfloats(path, source, &rounded, count)
         unsafe rg_sum(path, source, other, &sums, count)
         unsafe rg_soft_members(path, source, Float(count / 3), 0.3, 0, &members, count / 16 * 16)
         var places = [Int32](repeating: 0, count: 5)
         let found = unsafe rg_largest_places(path, source, count / 8 * 8, &places, 5)
         let floats =
           unsafe exp + silu + clamped + soft + norm + sum + products + sigmoid + gelu + capped
-          + halves + pairs + sums + members + places.map(Float.init)
+          + halves + pairs + sums + members + rounded + places.map(Float.init)
           + [squares, rg_max(path, source, count), Float(found)]
         return unsafe floats.map { UInt64($0.bitPattern) } + [
           rg_sum_exp(path, source, 6, count).bitPattern,

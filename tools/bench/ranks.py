@@ -43,7 +43,7 @@ def experts(config):
 def judge(options, model, patched, ranks):
     """Figures of a checkpoint on held-out tokens; `patched` may be the original itself."""
     heldout = model / f"{options.set}-heldout.npy"
-    report = regate(options, "validate", model, patched, "--calibration", heldout,
+    report = regate(options, "validate", model, patched, "--precision", "f32", "--calibration", heldout,
                     "--ep", ",".join(map(str, ranks)))
     layers = [layer["patched"] for layer in report["layers"]]
     again = None

@@ -9,7 +9,8 @@ is that of the whole process (transformers: without loading and warming up). `--
 time instead of wall time, for a machine that others use too; give it `--threads 1`, since llama.cpp's
 threads spin while they wait. Both of a pair compute NLL at the same positions: against
 llama-perplexity, which counts the second half of each window, regate runs with `--ppl-protocol
-llama`; against transformers all positions count. Memory is sampled from /proc: anonymous pages, and
+llama`; against transformers all positions count, each
+dtype against regate in the same `--precision`. Memory is sampled from /proc: anonymous pages, and
 mapped file pages apart; beside it stands what regate aims at, one set of hidden states, one expert
 per thread and the largest attention matrix decoded to float32, and 300 MB.
 
@@ -71,12 +72,13 @@ def run(command, cpu=False):
     return seconds, output, peak[0], peak[1]
 
 
-def regate(options, model, positions):
+def regate(options, model, positions, precision="auto"):
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         seconds, output, anonymous, mapped = run(
             [options.regate, "capture", model, "--calibration", options.text, "--length", str(WINDOW),
              "--max-tokens", str(options.tokens), "-o", f"{folder}/capture.safetensors", "--threads",
-             str(options.threads), "--ppl-protocol", positions, "--json", "--quiet"], options.cpu)
+             str(options.threads), "--ppl-protocol", positions, "--precision", precision, "--json", "--quiet"],
+            options.cpu)
     result = json.loads(output[output.index("{"):])
     return dict(seconds=seconds, tokens=result["tokens"], scored=result["scored_tokens"],
                 nll=result["nll"], anonymous=anonymous, mapped=mapped)
@@ -164,12 +166,14 @@ def layers_of(folder):
 
 def programs(options):
     """What runs, by name, and whom it is held against."""
-    found = {"regate, BF16": lambda folder: regate(options, folder, "all")}
-    rivals = {}
-    for kind in options.transformers:
-        name = f"transformers {kind}, BF16"
-        found[name] = lambda folder, kind=kind: transformers(options, folder, kind)
-        rivals[name] = "regate, BF16"
+    found, rivals = {}, {}
+    for kind in options.transformers or ["auto"]:
+        precision = {"float32": "f32", "bfloat16": "bf16"}.get(kind, kind)
+        own, name = f"regate {precision}, BF16", f"transformers {kind}, BF16"
+        found[own] = lambda folder, precision=precision: regate(options, folder, "all", precision)
+        if kind != "auto":
+            found[name] = lambda folder, kind=kind: transformers(options, folder, kind)
+            rivals[name] = own
     if (options.folders[1] / "model-Q4_K_M.gguf").exists():
         found["regate, Q4_K_M"] = lambda folder: regate(options, folder / "model-Q4_K_M.gguf", "llama")
         if options.llama_perplexity:

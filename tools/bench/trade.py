@@ -55,7 +55,7 @@ def measure(options, model, name, form, seed):
         fit = regate(
             options, "convert", model, "--calibration", model / f"{name}-calibration.npy",
             "--router", form, "--seed", seed, "--output", output)
-        report = regate(options, "validate", model, output, "--calibration", heldout)
+        report = regate(options, "validate", model, output, "--precision", "f32", "--calibration", heldout)
         again = options.transformers and loss_in_transformers(
             options.transformers, model, output, heldout)
     mean = report["mean"]

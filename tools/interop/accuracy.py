@@ -65,7 +65,8 @@ def gate(checkpoint, layer):
 def routing(regate, folder, name, scratch):
     """Router inputs, and what the router makes of them, at the reference's tokens."""
     capture = scratch / "capture.safetensors"
-    run(regate, "capture", folder, "--calibration", folder / "general-heldout.npy", "-o", capture, "--float32",
+    run(regate, "capture", folder,
+        "--precision", "f32", "--calibration", folder / "general-heldout.npy", "-o", capture, "--float32",
         "--overwrite")
     own, reference = safe_open(capture, "np"), safe_open(folder / "reference.safetensors", "np")
     scoring = "sigmoid" if "deepseek" in (json.loads((folder / "config.json").read_text())["model_type"]) else "softmax"
@@ -100,7 +101,7 @@ def nll(regate, folder, name, scratch):
     passed = True
     for kind, figures in json.loads((folder / "reference.json").read_text())["sets"].items():
         expected = figures["mean_nll"]
-        found = run(regate, "capture", folder, "--calibration", folder / f"{kind}.npy", "-o",
+        found = run(regate, "capture", folder, "--precision", "f32", "--calibration", folder / f"{kind}.npy", "-o",
                     scratch / "capture.safetensors", "--overwrite")["nll"]
         passed &= row(name, f"NLL, {kind}", f"{expected:.6f}", f"{found:.6f}", abs(found - expected), NLL_LIMIT)
     return passed
@@ -134,7 +135,8 @@ def perplexity(regate, folder, name, scratch):
         file = next((file for file in folder.glob("*.gguf") if file.stem.endswith("-" + kind)), None)
         if file is None:
             continue
-        found = run(regate, "validate", file, file, "--calibration", text, "--length", length, "--ppl-protocol",
+        found = run(regate, "validate", file, file,
+                    "--precision", "f32", "--calibration", text, "--length", length, "--ppl-protocol",
                     "llama")["perplexity"]["original"]
         passed &= row(name, f"perplexity, {kind}", f"{expected:.4f}", f"{found:.4f}", abs(found / expected - 1),
                       PERPLEXITY_LIMIT)

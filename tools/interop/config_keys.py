@@ -148,7 +148,8 @@ class Bench:
 
     def regate_run(self):
         result = subprocess.run(
-            [self.regate, "capture", self.folder, "--calibration", self.folder / "ids.safetensors", "-o",
+            [self.regate, "capture", self.folder,
+             "--precision", "f32", "--calibration", self.folder / "ids.safetensors", "-o",
              self.folder.with_suffix(".capture"), "--overwrite", "--json", "--quiet", "--threads", "1"],
             capture_output=True, text=True)
         if result.returncode not in (0, 1):

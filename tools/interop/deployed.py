@@ -172,14 +172,15 @@ class Bench:
 
     def captured(self, checkpoint):
         capture = self.work / (checkpoint.name + ".capture.safetensors")
-        run(self.regate, "capture", checkpoint, "--calibration", self.judge, "--output", capture,
+        run(self.regate, "capture", checkpoint, "--precision", "f32", "--calibration", self.judge, "--output", capture,
             "--float32", "-q")
         config = json.loads((self.work / "stock" / "config.json").read_text())
         return choices(checkpoint, capture, config)
 
     def validate(self, original, patched, calibration, *more):
         return json.loads(run(
-            self.regate, "validate", original, patched, "--calibration", calibration, "--json", "-q",
+            self.regate, "validate", original, patched,
+            "--precision", "f32", "--calibration", calibration, "--json", "-q",
             *more).stdout)
 
     def safetensors(self, form, fit):

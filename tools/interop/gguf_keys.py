@@ -101,7 +101,8 @@ def in_llama(binary, model, text):
 
 def in_regate(binary, model, text):
     result = subprocess.run(
-        [binary, "validate", model, model, "--calibration", text, "--length", str(CONTEXT), "--ppl-protocol", "llama",
+        [binary, "validate", model, model,
+         "--precision", "f32", "--calibration", text, "--length", str(CONTEXT), "--ppl-protocol", "llama",
          "--json", "--quiet"], capture_output=True, text=True)
     if result.returncode != 0:
         return None, result.stderr.strip().splitlines()[-1].replace(str(model), "GGUF")

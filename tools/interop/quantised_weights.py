@@ -289,7 +289,8 @@ class Bench:
 
     def run(self, folder):
         result = subprocess.run(
-            [self.regate, "capture", self.root / folder, "--calibration", self.root / "ids.safetensors", "-o",
+            [self.regate, "capture", self.root / folder,
+             "--precision", "f32", "--calibration", self.root / "ids.safetensors", "-o",
              self.root / "out.capture", "--overwrite", "--json", "--quiet", "--threads", "1"],
             capture_output=True, text=True)
         if result.returncode == 0:

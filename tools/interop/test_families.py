@@ -219,7 +219,7 @@ def load(choices, experts):
 def test_a_stock_output_loads_and_routes_as_validate_says(converted):
     model, folder, ids, _ = converted
     report = json.loads(regate(
-        "validate", folder / "model", folder / "stock", "--calibration",
+        "validate", folder / "model", folder / "stock", "--precision", "f32", "--calibration",
         folder / "judge.safetensors", "--json"))
     seen = models.watched(model, ids[ROWS // 2 :])
     patched = loaded(folder / "stock")
@@ -262,7 +262,7 @@ def test_what_regate_runs_gives_the_nll_of_transformers(converted):
         outputs.append("lpr")
     for output in outputs:
         report = json.loads(regate(
-            "validate", folder / "model", folder / output, "--calibration", folder / "judge.npy",
+            "validate", folder / "model", folder / output, "--precision", "f32", "--calibration", folder / "judge.npy",
             "--json"))
         patched = loaded(folder / output)
         judged = ids[ROWS // 2 :]
@@ -387,7 +387,7 @@ def fitted_and_judged(folder, ids):
     np.save(folder / "judge.npy", ids[ROWS // 2 :])
     regate("convert", folder / "model", "--calibration", folder / "fit.npy", "--router", "stock",
            "--output", folder / "stock", "-q")
-    return json.loads(regate("validate", folder / "model", folder / "stock", "--calibration",
+    return json.loads(regate("validate", folder / "model", folder / "stock", "--precision", "f32", "--calibration",
                              folder / "judge.npy", "--json"))
 
 
@@ -453,7 +453,7 @@ def test_a_gpt_oss_is_converted_as_it_is_published(tmp_path):
         assert report["nll"][name] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
     regate("convert", tmp_path / "model", "--calibration", tmp_path / "fit.npy", "--router", "lpr",
            "--output", tmp_path / "lpr", "-q")
-    report = json.loads(regate("validate", tmp_path / "model", tmp_path / "lpr", "--calibration",
+    report = json.loads(regate("validate", tmp_path / "model", tmp_path / "lpr", "--precision", "f32", "--calibration",
                                tmp_path / "judge.npy", "--json"))
     network = loaded(tmp_path / "lpr")
     assert report["nll"]["patched"] == pytest.approx(nll(network, ids[ROWS // 2 :]), abs=2e-4)
@@ -606,7 +606,7 @@ def test_a_gguf_output_has_the_perplexity_that_validate_says(family, tmp_path):
     regate("convert", original, "--calibration", TEXT / "calibration.txt", "--length", 64,
            "--output", tmp_path / "stock.gguf", "-q")
     report = json.loads(regate(
-        "validate", original, tmp_path / "stock.gguf", "--calibration", TEXT / "heldout.txt",
+        "validate", original, tmp_path / "stock.gguf", "--precision", "f32", "--calibration", TEXT / "heldout.txt",
         "--ppl-protocol", "llama", "--length", 64, "--json"))
     for name, found in (("original", original), ("patched", tmp_path / "stock.gguf")):
         if family == "gpt_oss":

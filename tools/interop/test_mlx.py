@@ -92,7 +92,8 @@ def test_a_stock_output_has_the_predicted_likelihood(case, tmp_path):
     model, calibration, file, ids = case
     out = tmp_path / "stock"
     regate("convert", model, "--calibration", calibration, "--router", "stock", "--output", out, "-q")
-    report = json.loads(regate("validate", model, out, "--calibration", file, "--json", "-q").stdout)
+    report = json.loads(regate("validate", model, out,
+                               "--precision", "f32", "--calibration", file, "--json", "-q").stdout)
     found = {name: nll(path, ids) for name, path in (("original", model), ("patched", out))}
     print(found, report["nll"])
     verdict = mlx_verdict(out)

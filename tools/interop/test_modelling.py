@@ -215,7 +215,7 @@ def test_routes_as_the_specification_says(case, model):
 
 
 def test_loads_are_those_that_regate_validate_counts(case, model):
-    report = json.loads(regate("validate", case.original, case.out, "--calibration",
+    report = json.loads(regate("validate", case.original, case.out, "--precision", "f32", "--calibration",
                                case.captures[1], "--json", "-q"))
     for layer, figures in zip(case.layers, report["layers"], strict=True):
         assert figures["index"] == layer
@@ -457,9 +457,9 @@ def test_save_and_reload_keep_every_tensor(case, tmp_path):
         torch.testing.assert_close(
             again(case.ids[:1]).logits, model(case.ids[:1]).logits, rtol=0, atol=1e-5)
     # Regate itself reads what transformers saved, and finds the same routers and experts.
-    report = json.loads(regate("validate", case.original, tmp_path, "--calibration",
+    report = json.loads(regate("validate", case.original, tmp_path, "--precision", "f32", "--calibration",
                                case.captures[1], "--json", "-q"))
-    before = json.loads(regate("validate", case.original, case.out, "--calibration",
+    before = json.loads(regate("validate", case.original, case.out, "--precision", "f32", "--calibration",
                                case.captures[1], "--json", "-q"))
     assert report["layers"] == before["layers"]
 

@@ -59,7 +59,7 @@ def routers(name, out):
 def test_the_router_loads_and_its_load_is_what_regate_counts(case):
     name, out, data = case
     capture = data / "heldout.capture.safetensors"
-    report = json.loads(regate("validate", FIXTURES / name, out, "--calibration", capture,
+    report = json.loads(regate("validate", FIXTURES / name, out, "--precision", "f32", "--calibration", capture,
                                "--json", "-q"))
     with safe_open(capture, "pt") as inputs, torch.no_grad():
         for layer, router in routers(name, out).items():
@@ -85,7 +85,7 @@ def test_scores_are_those_of_regates_own_router(case, tmp_path):
     for token in range(4):
         np.savez(tmp_path / "one.npz", **{
             f"layers.{layer}.router_input": rows[token:token + 1] for layer, rows in layers.items()})
-        report = json.loads(regate("validate", FIXTURES / name, out, "--calibration",
+        report = json.loads(regate("validate", FIXTURES / name, out, "--precision", "f32", "--calibration",
                                    tmp_path / "one.npz", "--json", "-q"))
         for layer, router in routers(name, out).items():
             with torch.no_grad():
@@ -154,7 +154,7 @@ def test_regate_reads_every_metric_of_the_official_code(case, tmp_path, metric):
     index["weight_map"] = places | {key: shard.name for key in state}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     capture = data / "heldout.capture.safetensors"
-    report = json.loads(regate("validate", FIXTURES / name, copy, "--calibration", capture,
+    report = json.loads(regate("validate", FIXTURES / name, copy, "--precision", "f32", "--calibration", capture,
                                "--json", "-q"))
     with safe_open(capture, "pt") as inputs, torch.no_grad():
         for layer, router in made.items():

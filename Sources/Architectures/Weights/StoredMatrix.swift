@@ -20,14 +20,15 @@ package struct StoredMatrix: Sendable {
 
   /// `weight` has `rows * columns` elements, or is refused.
   package init(
-    _ weight: StoredWeight, rows: Int, columns: Int, in checkpoint: any Checkpoint
+    _ weight: StoredWeight, rows: Int, columns: Int, in checkpoint: any Checkpoint,
+    as precision: Precision
   ) throws(RegateError) {
     self.checkpoint = checkpoint
     self.rows = rows
     self.columns = columns
     source = weight.weight
     type = weight.elementType
-    precision = weight.precision
+    self.precision = weight.products(precision)
     let file = checkpoint.files[source.tensor.file].path
     blocks = try weight.decoder(rows: rows, columns: columns, in: checkpoint)
     guard let rowBytes = type.byteCount(of: columns) else {
@@ -45,18 +46,25 @@ package struct StoredMatrix: Sendable {
 
   /// Decodes `selection` of the rows into `target`, which has that many.
   private func decode(_ selection: Range<Int>, into target: MatrixView) throws(RegateError) {
+    try withBytes(of: selection) { bytes throws(RegateError) in
+      if let blocks {
+        try blocks.decode(bytes, type: type, rows: selection, into: target)
+      } else {
+        try TensorDecoder.decode(bytes, type: type, into: target)
+      }
+    }
+  }
+
+  /// Hands the bytes of `selection` of the rows to `body`, unless there are none.
+  private func withBytes(
+    of selection: Range<Int>, _ body: (RawSpan) throws(RegateError) -> Void
+  ) throws(RegateError) {
     guard !selection.isEmpty, columns > 0 else { return }
     let rowBytes = source.bytes.count / rows
     let first = source.bytes.lowerBound + selection.lowerBound * rowBytes
     let part = first..<first + selection.count * rowBytes
     try checkpoint.naming(source.tensor) { () throws(RegateError) in
-      try checkpoint.withBytes(of: source.tensor, part: part) { bytes throws(RegateError) in
-        if let blocks {
-          try blocks.decode(bytes, type: type, rows: selection, into: target)
-        } else {
-          try TensorDecoder.decode(bytes, type: type, into: target)
-        }
-      }
+      try checkpoint.withBytes(of: source.tensor, part: part, body)
     }
   }
 
@@ -77,7 +85,11 @@ package struct StoredMatrix: Sendable {
     rows: Range<Int>, columns window: Range<Int>, threads: Int
   ) throws(RegateError) -> PackedMatrix {
     let result = PackedMatrix(rows: rows.count, columns: window.count, precision: precision)
+    let isRaw = type == .bf16 && window.count == columns && result.takesBFloats
     try forEachTask(rows, threads: threads) { (part, stored) throws(RegateError) in
+      guard !isRaw else {
+        return try withBytes(of: stored) { bytes in result.write(part, bfloats: bytes) }
+      }
       try result.write(part) { (panel) throws(RegateError) in
         guard window.count < columns else { return try decode(stored, into: panel) }
         let whole = MatrixView(rows: stored.count, columns: columns)
@@ -138,10 +150,10 @@ package struct StoredMatrix: Sendable {
 }
 
 extension StoredWeight {
-  /// The weight as a matrix of that shape.
+  /// The weight as a matrix of that shape, to be multiplied in `precision`.
   package func matrix(
-    rows: Int, columns: Int, in checkpoint: any Checkpoint
+    rows: Int, columns: Int, in checkpoint: any Checkpoint, as precision: Precision = .f32
   ) throws(RegateError) -> StoredMatrix {
-    try StoredMatrix(self, rows: rows, columns: columns, in: checkpoint)
+    try StoredMatrix(self, rows: rows, columns: columns, in: checkpoint, as: precision)
   }
 }

@@ -89,9 +89,9 @@ package struct StoredWeight: Sendable {
   /// What its elements are decoded as.
   package var elementType: ElementType { packing?.elementType ?? weight.tensor.type }
 
-  /// How exactly it is multiplied.
-  package var precision: ProductPrecision {
-    ProductPrecision(of: elementType, scaled: scale != nil)
+  /// How exactly it is multiplied where `precision` is asked for.
+  package func products(_ precision: Precision) -> ProductPrecision {
+    ProductPrecision(of: elementType, scaled: scale != nil, as: precision)
   }
 }
 

@@ -93,4 +93,8 @@ void rg_soft_members(
     rg_path path, const float *compared, float places, float width, float threshold,
     float *members, size_t count);
 
+/// result[i] = source[i] rounded to bfloat16, to even where two are as near; NaN stays NaN.
+/// `result` may be `source`.
+void rg_round_bfloats(rg_path path, const float *source, float *result, size_t count);
+
 #endif

@@ -24,7 +24,7 @@ package final class LayerExperts: Sendable {
 
   /// Bytes that are kept at most in any layer of `model`; 0 where experts cannot be decoded.
   package static func keptBytes(in model: Model, memory: Int = PassMemory().experts) -> Int {
-    guard let reader = try? ExpertReader(model.checkpoint, layout: model.layout) else { return 0 }
+    guard let reader = try? ExpertReader(model) else { return 0 }
     return model.layout.layers.map { layer in
       let bytes = reader.packedBytes(of: layer)
       return min(memory / max(1, bytes), layer.rule.experts) * bytes

@@ -12,7 +12,7 @@ extension InferenceModel {
   func denseBytes(layer: Int) -> Int {
     guard let width = try? weights.rows(of: .gate, layer: layer) else { return 0 }
     return GatedNetwork.bytes(
-      hidden: hiddenSize, width: width, precision: weights.precision(of: .gate, layer: layer))
+      hidden: hiddenSize, width: width, precision: weights.products(of: .gate, layer: layer))
   }
 
   /// Bytes that a pass over `tokens` tokens needs at most beside what holds a row for each token:

@@ -4,12 +4,13 @@ package import Architectures
 package import ByteStorage
 package import Checkpoints
 import OrderedCollections
-import Tensors
+package import Tensors
 
 /// A checkpoint that Regate can run: its configuration read and its weights found by name.
 package struct InferenceModel: Sendable {
   package let checkpoint: any Checkpoint
   package let layout: ModelLayout
+  let precision: Precision
   /// H.
   package let hiddenSize: Int
   /// Rows of the embedding.
@@ -28,6 +29,14 @@ package struct InferenceModel: Sendable {
   /// [V].
   let headBias: [Float]?
 
+  /// What its weights are multiplied in on this CPU; in words, where not all are in the same.
+  package var products: String {
+    var found = Set([head.products(precision).name])
+    for layer in layout.layers { found.insert(expertReader.products(of: layer).name) }
+    for layer in 0..<layerCount { found.formUnion(weights.products(ofLayer: layer).map(\.name)) }
+    return found.sorted().joined(separator: " and ")
+  }
+
   /// Whether its layers are branched.
   var isBranched: Bool { layout.family.layerForm == .branched }
 
@@ -35,7 +44,9 @@ package struct InferenceModel: Sendable {
   package var layerCount: Int { layers.count }
 
   /// Reads configuration and tensor names; throws where what they say cannot be run.
-  package init(_ checkpoint: any Checkpoint, layout: ModelLayout) throws(RegateError) {
+  package init(
+    _ checkpoint: any Checkpoint, layout: ModelLayout, as precision: Precision = .f32
+  ) throws(RegateError) {
     guard let mixer = layout.family.mixer, let activation = layout.activation else {
       throw RegateError(
         .unsupported, file: checkpoint.path, subject: layout.family.title,
@@ -44,11 +55,11 @@ package struct InferenceModel: Sendable {
           "give router inputs that tools/capture.py recorded, or, to inspect, advise and place,"
           + " counts that a runtime made")
     }
-    expertReader = try ExpertReader(checkpoint, layout: layout)
+    expertReader = try ExpertReader(checkpoint, layout: layout, as: precision)
     let isGGUF = checkpoint.container == .gguf
     let settings = try Settings.ofModel(checkpoint)
     var source = MixerSettings(
-      settings: settings, weights: WeightReader(checkpoint, layout: layout),
+      settings: settings, weights: WeightReader(checkpoint, layout: layout, as: precision),
       epsilon: try Self.epsilon(settings, isGGUF: isGGUF, layout.family))
     let experts = Dictionary(uniqueKeysWithValues: layout.layers.map { ($0.index, $0) })
     layers = try mixer.layers(&source).enumerated().map { index, mixer in
@@ -58,6 +69,7 @@ package struct InferenceModel: Sendable {
     try source.weights.requireUnderstood(layers: layers.count)
     if !isGGUF { try Self.checkWidths(&source, experts: experts) }
     self.checkpoint = checkpoint
+    self.precision = precision
     self.layout = layout
     self.activation = activation
     epsilon = source.epsilon

@@ -41,6 +41,7 @@ package final class ForwardPass {
   private var inputs: [MatrixView] = []
   /// nil before the layer's attention, and for a dense one.
   package private(set) var experts: LayerExperts?
+  /// Of this pass, which notes what is decoded where it began.
   private let reader: ExpertReader
   private let apart: [Bool]
 
@@ -62,7 +63,7 @@ package final class ForwardPass {
     let work = batch.count * streams * (2 * model.layerCount + 1)
     self.progress = ProgressCounter(total: work, report: progress)
     ropes = RopeTables(positions: batch.longest)
-    reader = try ExpertReader(model.checkpoint, layout: model.layout)
+    reader = try ExpertReader(model.checkpoint, layout: model.layout, as: model.precision)
     hidden = [try embed()]
   }
 

@@ -20,10 +20,12 @@ package struct WeightReader: Sendable {
 
   let checkpoint: any Checkpoint
   let layout: ModelLayout
+  private let precision: Precision
   private let index: ModuleIndex
 
-  init(_ checkpoint: any Checkpoint, layout: ModelLayout) {
+  init(_ checkpoint: any Checkpoint, layout: ModelLayout, as precision: Precision) {
     self.checkpoint = checkpoint
+    self.precision = precision
     self.layout = layout
     index = ModuleIndex(checkpoint)
   }
@@ -83,8 +85,19 @@ package struct WeightReader: Sendable {
   }
 
   /// How exactly the weight is multiplied; as float32 where there is none.
-  func precision(of name: WeightName, layer: Int) -> ProductPrecision {
-    ((try? find(name, layer: layer)) ?? nil)?.precision ?? .full
+  func products(of name: WeightName, layer: Int) -> ProductPrecision {
+    ((try? find(name, layer: layer)) ?? nil)?.products(precision) ?? .full
+  }
+
+  /// How exactly each of a layer's matrices outside its experts is multiplied; its router, and the
+  /// gate of its shared experts, are none of these.
+  func products(ofLayer layer: Int) -> [ProductPrecision] {
+    WeightName.allCases.compactMap { name in
+      guard name != .convolution, let weight = (try? find(name, layer: layer)) ?? nil,
+        weight.shape.count > 1, weight.shape[0] > 1
+      else { return nil }
+      return weight.products(precision)
+    }
   }
 
   /// Bytes of `matrices`, as they are multiplied.
@@ -93,7 +106,7 @@ package struct WeightReader: Sendable {
       sum
         + PackedMatrix.bytes(
           rows: matrix.rows, columns: matrix.columns,
-          precision: precision(of: matrix.name, layer: layer))
+          precision: products(of: matrix.name, layer: layer))
     }
   }
 
@@ -212,7 +225,7 @@ package struct WeightReader: Sendable {
   func matrix(
     _ weight: StoredWeight, rows: Int, columns: Int
   ) throws(RegateError) -> StoredMatrix {
-    try weight.matrix(rows: rows, columns: columns, in: checkpoint)
+    try weight.matrix(rows: rows, columns: columns, in: checkpoint, as: precision)
   }
 
   /// Each channel's factors of a causal convolution [channels, kernel], with a dimension of 1

@@ -83,6 +83,9 @@ struct AdviceCommands {
         words += ["`maxTokens`", "\(options.maxTokens)"]
       }
       if options.field != standard.field { words += ["`field`", Self.quoted(options.field)] }
+      if options.precision != standard.precision {
+        words += ["`precision`", options.precision.rawValue]
+      }
       if options.seed != standard.seed { words += ["`seed`", "\(options.seed)"] }
       return words
     }

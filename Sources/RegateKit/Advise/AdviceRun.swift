@@ -27,7 +27,7 @@ struct AdviceRun {
   init(_ request: Advice.Request, _ progress: any ProgressSink) throws(RegateError) {
     self.request = request
     self.progress = progress
-    model = try Model.open(request.checkpoint)
+    model = try Model.open(request.checkpoint, precision: request.load.precision)
     try request.requirePossible(model)
     let chosen = OptionChoice(request, model)
     options = request.ranks.map { ($0, chosen.options(ranks: $0)) }

@@ -67,6 +67,8 @@ public struct CaptureRun: Report {
   public let sequences: Int
   /// T.
   public let tokens: Int
+  /// What the model's weights were multiplied in: float32, bfloat16, int8.
+  public let precision: String
   /// Mean next-token negative log-likelihood over the counted positions, in nats.
   public let meanNLL: Double
   /// Which positions were counted, and how many there are.
@@ -81,7 +83,7 @@ public struct CaptureRun: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> CaptureRun {
     let start = ContinuousClock.now
-    let model = try Model.open(request.checkpoint)
+    let model = try Model.open(request.checkpoint, precision: request.tokens.precision)
     progress.warn(of: model)
     guard !model.layout.hasPrototypeRouter else {
       throw RegateError(
@@ -102,9 +104,11 @@ public struct CaptureRun: Report {
     progress.warnOfLeftovers(beside: request.output)
     let set = try request.part.map(chosen.share) ?? chosen
     let traffic = Calibration.tokens(set)
+    let precision = try set.runnable.get().products
     var key = try ResumeKey(
       "capture", checkpoint: model.checkpoint, traffic: try traffic.digest())
     key["dtype"] = request.type.rawValue
+    key["precision"] = precision
     key["perplexity"] = request.tokens.perplexity.rawValue
     key["part"] = request.part?.description ?? "all"
     let point = try ResumePoint(
@@ -114,7 +118,9 @@ public struct CaptureRun: Report {
       model, traffic, streams: 1, threads: request.threads, label: "Capturing",
       resume: (point, "capture"), progress: progress)
     do throws(RegateError) {
-      try write(try header(request, model, set, of: chosen), set, request, walk, model, point)
+      try write(
+        try header(request, model, set, of: chosen, precision: precision), set, request, walk,
+        model, point)
       let counted = request.tokens.perplexity
       let scores = try walk.scores(counted)[0]
       progress.end()
@@ -126,7 +132,7 @@ public struct CaptureRun: Report {
       return CaptureRun(
         output: request.output, layers: model.layout.layers.count,
         part: request.part, sequences: set.sequences.count, tokens: set.tokens,
-        meanNLL: scores.meanNLL,
+        precision: precision, meanNLL: scores.meanNLL,
         perplexityProtocol: counted, positions: scores.nll.count,
         seconds: Duration.seconds(since: start))
     } catch {
@@ -139,7 +145,7 @@ public struct CaptureRun: Report {
   }
 
   private static func header(
-    _ request: Request, _ model: Model, _ set: TokenSet, of chosen: TokenSet
+    _ request: Request, _ model: Model, _ set: TokenSet, of chosen: TokenSet, precision: String
   ) throws(RegateError) -> SafetensorsHeader {
     var gates: [(layer: Int, gate: Matrix)] = []
     for layer in model.layout.layers {
@@ -153,7 +159,7 @@ public struct CaptureRun: Report {
       "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
       "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),
       "sequences": String(set.sequences.count), "tokens": String(set.tokens),
-      "compute_dtype": "float32", "regate": RegateVersion.current,
+      Captures.precisionKey: precision, "regate": RegateVersion.current,
     ]
     if let part = request.part {
       metadata.merge(
@@ -224,7 +230,7 @@ public struct CaptureRun: Report {
   /// The result as text for a terminal.
   public var text: String {
     "Captured \(part.map { "part \($0): " } ?? "")\(Format.count(tokens)) tokens in \(Format.count(sequences)) sequences at "
-      + "\(layers) MoE layers to \(output). Mean NLL \(Format.number(meanNLL, decimals: 4)). "
+      + "\(layers) MoE layers to \(output), in \(precision). Mean NLL \(Format.number(meanNLL, decimals: 4)). "
       + "\(Format.number(Double(tokens) / max(seconds, 1e-9), decimals: 0)) tokens/s, "
       + "\(Format.duration(seconds))."
   }
@@ -234,7 +240,7 @@ public struct CaptureRun: Report {
     [
       "output": .string(output), "part": .optional(part?.description),
       "layers": .integer(layers), "sequences": .integer(sequences),
-      "tokens": .integer(tokens), "nll": .number(meanNLL),
+      "tokens": .integer(tokens), "precision": .string(precision), "nll": .number(meanNLL),
       "ppl_protocol": .string(perplexityProtocol.rawValue), "scored_tokens": .integer(positions),
       "seconds": .number(seconds),
     ]

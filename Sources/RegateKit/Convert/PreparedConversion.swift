@@ -89,8 +89,9 @@ public struct PreparedConversion {
   /// With the layers of multi-token prediction where the fit has them.
   private static func open(_ request: ConversionPlan.Request) throws(RegateError) -> Model {
     switch request.source {
-    case .traffic(_, _, let settings, _):
-      return try Model.open(request.checkpoint, mtp: settings.mtp)
+    case .traffic(let sets, _, let settings, _):
+      return try Model.open(
+        request.checkpoint, mtp: settings.mtp, precision: sets.tokens.precision)
     case .file(let path):
       let model = try Model.open(request.checkpoint)
       return try FitFile.includesMTP(path, for: model)

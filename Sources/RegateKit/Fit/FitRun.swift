@@ -81,7 +81,9 @@ public struct FitRun: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> FitRun {
     let start = ContinuousClock.now
-    let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
+    let model = try Model.open(
+      request.checkpoint, mtp: request.settings.mtp,
+      precision: request.calibration.tokens.precision)
     progress.warn(of: model)
     let inputs = RunInputs(model.checkpoint, request.calibration.allFiles)
     let claim = try request.output.map { (output) throws(RegateError) in

@@ -110,6 +110,7 @@ final class FittingTask {
   private func key(_ command: String) throws(RegateError) -> ResumeKey {
     let settings = request.settings
     var key = try ResumeKey(command, checkpoint: model.checkpoint, traffic: try traffic.digest())
+    key["precision"] = model.expertProducts
     key["router"] = form.rawValue
     key["fitted forms"] = forms.map(\.rawValue).sorted().joined(separator: "+")
     key["clones"] = "\(settings.clones)"

@@ -115,7 +115,8 @@ public struct Inspection: Report {
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> Inspection {
-    let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    let model = try Model.open(
+      request.checkpoint, mtp: request.mtp, precision: request.load?.precision ?? .auto)
     try model.requireRanks(request.ranks)
     guard request.load != nil || request.ranks.isEmpty else {
       throw RegateError(

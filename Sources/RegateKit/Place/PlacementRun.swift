@@ -88,7 +88,8 @@ public struct PlacementRun: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> PlacementRun {
     let start = ContinuousClock.now
-    let model = try Model.open(request.checkpoint, mtp: request.mtp)
+    let model = try Model.open(
+      request.checkpoint, mtp: request.mtp, precision: request.load.precision)
     progress.warn(of: model)
     if case .checkpoint = request.output { try model.requireConvertible() }
     let target = try request.claimed(model)

@@ -55,7 +55,7 @@ extension Sweep {
           object["sets"] = .array((fit?.sets ?? []).map(\.json))
           return object
         }), "knee": knee?.json ?? .null, "knee_method": .string(StrengthSearch.kneeMethod),
-      "tokens": .integer(tokens),
+      "tokens": .integer(tokens), "precision": .optional(fits.first?.origin.precision),
       "held_out_tokens": .integer(fits.first?.overall?.tokens ?? 0),
       "sampling_floor": .optional(fits.first?.overall?.samplingFloor),
       "warnings": .array(warnings.map { .string($0) }),

@@ -68,7 +68,9 @@ public struct Sweep: Report {
         .refused, subject: "`strengths`", "are \(request.strengths)",
         advice: "give different numbers above 0 up to 1, ascending")
     }
-    let model = try Model.open(request.checkpoint, mtp: request.settings.mtp)
+    let model = try Model.open(
+      request.checkpoint, mtp: request.settings.mtp,
+      precision: request.calibration.tokens.precision)
     let form = request.form ?? model.defaultForm
     let fitting = try FittingTask(
       model,

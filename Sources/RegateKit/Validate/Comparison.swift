@@ -79,6 +79,7 @@ struct Comparison {
     var key = try ResumeKey(
       "validate", checkpoint: pair.original.checkpoint, traffic: try traffic.digest())
     key["perplexity"] = request.tokens.perplexity.rawValue
+    key["precision"] = traffic.calibration.precision
     // Of a layer that is done, only these batches are known.
     key["ranks"] = "\(request.ranks)"
     key["batches"] = "\(request.batches)"

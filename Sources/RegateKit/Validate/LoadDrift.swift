@@ -75,6 +75,8 @@ public struct LoadDrift: Report {
   public let comparison: LoadComparison
   /// Tokens that were counted.
   public let tokens: Int
+  /// What the models are, or were, run in: float32, bfloat16, int8; nil where captures do not say.
+  public let precision: String?
   /// nil on captures: both routers read what the original's read.
   public let likelihood: Likelihood?
   /// What should be known of the original before relying on it, one sentence each.
@@ -85,7 +87,8 @@ public struct LoadDrift: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> LoadDrift {
     let pair = try ModelPair(
-      original: request.original, patched: request.other, mtp: request.mtp)
+      original: request.original, patched: request.other, mtp: request.mtp,
+      precision: request.tokens.precision)
     try pair.requireNumbering()
     try pair.original.requireRanks(request.ranks)
     let traffic = try TrafficSample(
@@ -97,7 +100,7 @@ public struct LoadDrift: Report {
         names: [request.original, request.other],
         loads: [layers.map(\.original.load), layers.map(\.other.load)],
         indices: layers.map(\.index)),
-      tokens: traffic.tokens, likelihood: likelihood,
+      tokens: traffic.tokens, precision: traffic.calibration.precision, likelihood: likelihood,
       warnings: pair.original.warnings)
   }
 }

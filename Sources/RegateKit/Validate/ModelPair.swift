@@ -6,6 +6,7 @@ import Checkpoints
 import Measures
 import OrderedCollections
 import Routing
+import Tensors
 
 /// An original checkpoint and one that was made from it, checked to belong together.
 struct ModelPair: Sendable {
@@ -20,9 +21,11 @@ struct ModelPair: Sendable {
     let patched: [Int]
   }
 
-  init(original: String, patched: String, mtp: Bool = false) throws(RegateError) {
-    self.original = try Model.open(original, mtp: mtp)
-    self.patched = try Model.open(patched, mtp: mtp)
+  init(
+    original: String, patched: String, mtp: Bool = false, precision: Precision
+  ) throws(RegateError) {
+    self.original = try Model.open(original, mtp: mtp, precision: precision)
+    self.patched = try Model.open(patched, mtp: mtp, precision: precision)
     let (a, b) = (self.original.layout, self.patched.layout)
     guard a.family.name == b.family.name, a.container == b.container else {
       throw RegateError(

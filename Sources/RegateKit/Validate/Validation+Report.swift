@@ -151,7 +151,7 @@ extension Validation {
       "ppl_protocol": .optional(quality?.perplexityProtocol.rawValue),
       "scored_tokens": quality.map { .integer($0.positions) } ?? .null,
       "kl": .optional(quality?.divergence), "top1_agreement": .optional(quality?.topAgreement),
-      "tokens": .integer(tokens), "sampling_floor": .optional(samplingFloor),
+      "tokens": .integer(tokens), "precision": .optional(precision), "sampling_floor": .optional(samplingFloor),
       "sets": .array(sets.map(\.json)),
       "failures": .array(failures.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),

@@ -128,6 +128,8 @@ public struct Validation: Report {
   let batches: [Int]
   /// Tokens that were judged on.
   public let tokens: Int
+  /// What the models are, or were, run in: float32, bfloat16, int8; nil where captures do not say.
+  public let precision: String?
   /// Next-token figures of both; nil where only captures were given.
   public let quality: Quality?
   /// Each file of the calibration as a set of its own.
@@ -152,7 +154,8 @@ public struct Validation: Report {
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> Validation {
     let pair = try ModelPair(
-      original: request.original, patched: request.patched, mtp: request.mtp)
+      original: request.original, patched: request.patched, mtp: request.mtp,
+      precision: request.tokens.precision)
     for model in [pair.original, pair.patched] { try model.requireRanks(request.ranks) }
     try RankBatches.requireSizes(request.batches)
     let traffic = try TrafficSample(
@@ -166,7 +169,8 @@ public struct Validation: Report {
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(
       original: request.original, patched: request.patched, layers: comparison.layers,
-      batches: request.batches, tokens: traffic.tokens, quality: comparison.quality,
+      batches: request.batches, tokens: traffic.tokens,
+      precision: traffic.calibration.precision, quality: comparison.quality,
       sets: traffic.parts.enumerated().map { place, part in
         SetMeasure(
           name: part.name, role: part.role, share: nil, tokens: part.heldOut.count,

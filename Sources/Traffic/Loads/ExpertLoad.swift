@@ -3,6 +3,7 @@
 package import Architectures
 package import ByteStorage
 public import Measures
+package import Tensors
 
 /// How many tokens each expert of a model gets, from wherever that is known. Whatever needs a load
 /// (inspect, place) takes any source.
@@ -61,6 +62,14 @@ public enum LoadRequest: Sendable, Hashable {
   /// recorder (.pt), routed experts that vLLM returned (arrays), CSV or JSON of layer, expert and
   /// count. They add up.
   case counts([String])
+
+  /// How exactly the model is run, where it is.
+  package var precision: Precision {
+    switch self {
+    case .traffic(_, let options): options.precision
+    case .counts: .auto
+    }
+  }
 
   /// Every file that is read.
   package var files: [String] {

@@ -129,7 +129,7 @@ def prepared(source, folder, sequences):
         judged = folder / f"validate-{form}-{sequences}.json"
         if not judged.exists():
             judged.write_text(subprocess.run(
-                [REGATE, "validate", original, folder / form, "--calibration", folder / "ids.npy",
+                [REGATE, "validate", original, folder / form, "--precision", "f32", "--calibration", folder / "ids.npy",
                  "--json", "-q"], check=True, capture_output=True, text=True).stdout)
 
 
