@@ -88,6 +88,56 @@ import Testing
     #expect(message.contains(key) && message.contains(text))
   }
 
+  @Test(arguments: [
+    ("gguf-dots1", "expert_shared_count", "dots1.expert_shared_count", RegateError.Code.malformed),
+    ("gguf-dots1", "feed_forward_length", "blk.0.ffn_gate.weight", .mismatch),
+  ])
+  func `sizes that llama.cpp takes from keys are refused without them`(
+    variant: String, key: String, subject: String, code: RegateError.Code
+  ) throws {
+    let altered = try AlteredGGUF(variant) { header in
+      let name = header.metadata.keys.first { $0.hasSuffix("." + key) }
+      if let name { header.metadata[name] = nil }
+    }
+    let error = altered.refusal()
+    #expect(error?.subject == subject && error?.code == code)
+    #expect(error?.problem.contains("llama.cpp") == true)
+  }
+
+  @Test func `a factor without a kind of scaling is refused where layers have windows`() throws {
+    func altered(_ factor: Float) throws -> AlteredGGUF {
+      try AlteredGGUF("gguf-gpt-oss") {
+        $0.metadata["gpt-oss.rope.scaling.type"] = .string("none")
+        $0.metadata["gpt-oss.rope.scaling.factor"] = .float32(factor)
+      }
+    }
+    let error = try altered(2).refusal()
+    #expect(error?.subject == "gpt-oss.rope.scaling.factor" && error?.code == .mismatch)
+    #expect(try altered(1).model().layerCount == 2)
+  }
+
+  @Test func `short factors of longrope divide as rope_freqs do, up to the original context`()
+    throws
+  {
+    let name = "gguf-mixtral-llama3-tied"
+    func long(_ context: UInt32) throws -> AlteredGGUF {
+      try AlteredGGUF(name) { header in
+        for place in header.tensors.indices where header.tensors[place].name == "rope_freqs.weight"
+        {
+          header.tensors[place].name = "rope_factors_short.weight"
+        }
+        header.metadata["llama.rope.scaling.type"] = .string("longrope")
+        header.metadata["llama.rope.scaling.original_context_length"] = .uint32(context)
+      }
+    }
+    let variant = try Variant(name)
+    let plain = try variant.pass().scores()[0].meanNLL
+    let pass = try ForwardPass(try long(64).model(), sequences: variant.sequences, threads: 1)
+    try pass.finish()
+    #expect(try pass.scores()[0].meanNLL == plain)
+    #expect(try long(4).refusal()?.subject == "rope_factors_short.weight")
+  }
+
   @Test func `a file without context_length is refused, as llama.cpp does`() throws {
     let error = #expect(throws: RegateError.self) {
       _ = try nll([:], without: "deepseek2.context_length")

@@ -46,6 +46,7 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("glm4_moe_lite", "glm4_moe_lite", "RegateGlm4MoeLite"),
   ("gpt_oss", "gpt_oss", "RegateGptOss"),
   ("qwen3_next", "qwen3_next", "RegateQwen3Next"),
+  ("dots1", "dots1", "RegateDots1"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String

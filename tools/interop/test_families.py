@@ -240,7 +240,7 @@ def test_a_stock_output_loads_and_routes_as_validate_says(converted):
 
 
 PROTOTYPE = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3", "glm4_moe", "glm4_moe_lite", "gpt_oss",
-             "qwen3_next"}
+             "qwen3_next", "dots1"}
 
 
 def nll(model, ids):
@@ -656,11 +656,12 @@ def ling(folder, second):
     """A checkpoint of Ling 1 or 2.0, of which transformers has no class, of random weights."""
     tokenizer = json.loads((TOKENIZER / "config.json").read_text())
     hidden, width, experts, layers, head = 64, 24, 8, 3, 16
+    dense = int(second)  # llama.cpp knows no dense layers of the first ones.
     config = dict(
         architectures=["BailingMoeV2ForCausalLM" if second else "BailingMoeForCausalLM"], model_type="bailing_moe",
         vocab_size=tokenizer["vocab_size"], hidden_size=hidden, intermediate_size=48, moe_intermediate_size=width,
         num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2, head_dim=head,
-        num_experts=experts, num_experts_per_tok=3, num_shared_experts=1, first_k_dense_replace=1, norm_topk_prob=True,
+        num_experts=experts, num_experts_per_tok=3, num_shared_experts=1, first_k_dense_replace=dense, norm_topk_prob=True,
         max_position_embeddings=256, rms_norm_eps=1e-6, rope_theta=1e4, hidden_act="silu", tie_word_embeddings=False)
     if second:
         config |= dict(n_group=4, topk_group=2, routed_scaling_factor=1.5, score_function="sigmoid",
@@ -670,12 +671,12 @@ def ling(folder, second):
     for layer in range(layers):
         own = {"input_layernorm": (hidden,), "post_attention_layernorm": (hidden,),
                "attention.query_key_value": (8 * head, hidden), "attention.dense": (hidden, 4 * head)}
-        networks = [("mlp", 48)] if layer == 0 else [
+        networks = [("mlp", 48)] if layer < dense else [
             ("mlp.shared_experts", width), *((f"mlp.experts.{number}", width) for number in range(experts))]
         for name, size in networks:
             own |= {f"{name}.gate_proj": (size, hidden), f"{name}.up_proj": (size, hidden),
                     f"{name}.down_proj": (hidden, size)}
-        own |= {"mlp.gate": (experts, hidden)} if layer else {}
+        own |= {"mlp.gate": (experts, hidden)} if layer >= dense else {}
         if second:
             own |= {"attention.query_layernorm": (head,), "attention.key_layernorm": (head,)}
         shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in own.items()}
@@ -684,7 +685,7 @@ def ling(folder, second):
                for name, shape in shapes.items()}
     if second:
         tensors |= {f"model.layers.{layer}.mlp.gate.expert_bias": 0.1 * torch.randn(experts, generator=generator)
-                    for layer in range(1, layers)}
+                    for layer in range(dense, layers)}
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config))

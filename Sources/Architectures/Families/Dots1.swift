@@ -44,5 +44,7 @@ extension Family {
         output: .required, keysHaveAllHeads: true, headNorms: .perHead, hasDenseLayers: true,
         shared: .counted,
         required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
-        optional: .weighing)))
+        optional: .weighing)),
+    forms: FormTraits(classPrefix: "RegateDots1"),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

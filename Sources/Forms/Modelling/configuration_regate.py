@@ -214,6 +214,15 @@ if TRANSFORMERS_5 and hasattr(transformers, "Qwen3NextConfig"):
             )
 
 
+if TRANSFORMERS_5 and hasattr(transformers, "Dots1Config"):
+
+    class RegateDots1Config(SigmoidGroups, transformers.Dots1Config):
+        model_type = "regate_dots1"
+
+        def __init__(self, **keys):
+            super().__init__(**prepared(keys, "n_routed_experts"))
+
+
 # By the name that transformers gives the family.
 CONFIGURATIONS = {
     name.removeprefix("Regate").removesuffix("Config"): value

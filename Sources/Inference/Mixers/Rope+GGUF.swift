@@ -17,15 +17,36 @@ extension Rope {
     let isLong =
       switch made.rotationFactors {
       case .longRope: true
-      case .byScaling, .none, .required: source.settings.text(of: "rope.scaling.type") == "longrope"
+      case .byScaling, .none, .required:
+        try source.settings.string(.optional(typeKey)) == "longrope"
       }
     let name = isLong ? "rope_factors_short" : "rope_freqs"
     let divisors = try source.weights.ropeDivisors(
       name, isRequired: made.rotationFactors == .required
     ).map { Divisors(name: name, values: $0) }
+    try requirePlainWindows(&source)
     return try read(
       gguf: &source.settings, headSize: headSize, traits: traits, divisors: divisors)
   }
+
+  /// Where layers with windows alternate with others, llama.cpp scales the former's rotations by
+  /// the factor whatever the type says.
+  private static func requirePlainWindows(
+    _ source: inout MixerSettings
+  ) throws(RegateError) {
+    guard case .alternating = source.layout.family.mixer?.groupedQuery?.window,
+      try source.settings.string(.optional(typeKey)) == "none",
+      let factor = try source.settings.number(factorKey), factor != 0, factor != 1
+    else { return }
+    throw source.settings.mismatch(
+      factorKey.names[0],
+      "is \(factor), but \(typeKey) is none: llama.cpp scales layers with a window all the same",
+      advice: "remove the factor")
+  }
+
+  private static let typeKey = "rope.scaling.type"
+  private static let factorKey = Key<Double>(
+    "rope.scaling.factor", "rope.scale_linear", default: 0)
 
   /// What frequencies are divided by.
   private struct Divisors {
@@ -50,11 +71,10 @@ extension Rope {
     guard theta > 1 else {
       throw settings.mismatch("rope.freq_base", "is \(theta), expected above 1")
     }
-    let kind = try settings.string(Key("rope.scaling.type", default: "linear")) ?? "linear"
-    let key = Key<Double>("rope.scaling.factor", "rope.scale_linear", default: 0)
-    let stated = try settings.number(key) ?? 0
+    let kind = try settings.string(Key(typeKey, default: "linear")) ?? "linear"
+    let stated = try settings.number(factorKey) ?? 0
     guard stated >= 0 else {
-      throw settings.mismatch(key.names[0], "is \(stated), expected above 0, or 0 for none")
+      throw settings.mismatch(factorKey.names[0], "is \(stated), expected above 0, or 0 for none")
     }
     let factor = stated == 0 ? 1 : stated
     let attention = try settings.number(Key("rope.scaling.attn_factor", default: 1)) ?? 1

@@ -27,6 +27,29 @@ extension InferenceModel {
     }
   }
 
+  /// Sizes of feed-forward networks that llama.cpp takes from keys, where tensors tell them too.
+  /// Those of latent attention's families are read with it.
+  static func requireLoaded(
+    _ checkpoint: GGUFCheckpoint, _ layout: ModelLayout
+  ) throws(RegateError) {
+    if case .latent = layout.family.mixer { return }
+    let advice = "convert the model again with a current llama.cpp"
+    let keys = GGUFKeys(checkpoint, of: layout.family).refused
+    if let problem = keys.first(where: { $0.key.contains(".expert_") }) {
+      throw RegateError(
+        .malformed, file: checkpoint.path, subject: problem.key,
+        problem.text + ", with which llama.cpp does not load \(layout.family.title)", advice: advice
+      )
+    }
+    let parameters = try GGUFParameters.list(layout, checkpoint)
+    let tensors = ParameterComparison(parameters, with: checkpoint).mismatched
+    guard let tensor = tensors.first(where: { $0.name.contains(".ffn_") }) else { return }
+    throw RegateError(
+      .mismatch, file: checkpoint.path, subject: tensor.name,
+      "is stored as \(tensor.stored), but the keys of the file make it \(tensor.expected) in"
+        + " llama.cpp (outermost dimension first)", advice: advice)
+  }
+
   /// The widths of dense layers and shared experts, which their tensors tell and transformers
   /// takes from the configuration.
   static func checkWidths(

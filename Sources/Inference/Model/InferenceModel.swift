@@ -81,6 +81,7 @@ package struct InferenceModel: Sendable {
     headBias = try weights.headBias(
       count: vocabularySize, try Self.headBias(&source))
     try Self.checkVocabulary(vocabularySize, embedding.weight.tensor, &source)
+    if case .gguf(let file) = checkpoint.format { try Self.requireLoaded(file, layout) }
   }
 
   /// The same model with another token mixer in layer `index`.
