@@ -201,7 +201,8 @@ package struct ModelFitter {
       refinementSteps: settings.steps, seed: settings.seed, mtp: settings.mtp,
       calibration: traffic.names.calibration, weights: weights,
       protected: traffic.names.protected, tokens: traffic.tokens,
-      precision: traffic.calibration.precision, judgingSets: judgingSets(quality), quality: quality.whole)
+      precision: traffic.calibration.precision, judgingSets: judgingSets(quality),
+      quality: quality.whole)
   }
 
   private func judgingSets(_ quality: CandidateQuality) -> [FitOrigin.JudgingSet] {

@@ -182,7 +182,8 @@ private func requireRefusals(_ input: BadInput) throws {
   @Test func `inspect runs the model on text`() throws {
     let outcome = try Tool.run(
       "inspect", TinyModel.deepseek.path, "--calibration", TinyModel.text("heldout"),
-      "--max-tokens", "512", "--length", "64", "--ep", "2", "--precision", "f32", "--json", "--quiet")
+      "--max-tokens", "512", "--length", "64", "--ep", "2", "--precision", "f32", "--json",
+      "--quiet")
     #expect(outcome.code == 0, "\(outcome.error)")
     let report = try outcome.json()
     #expect(report["tokens"] as? Int == 512)

@@ -12,7 +12,8 @@ import Testing
 
 @Suite struct PrecisionTests {
   private static func capture(
-    _ model: String, _ ids: String, to path: String, _ precision: Precision, part: CapturePart? = nil
+    _ model: String, _ ids: String, to path: String, _ precision: Precision,
+    part: CapturePart? = nil
   ) throws -> CaptureRun {
     try CaptureRun.run(
       .init(

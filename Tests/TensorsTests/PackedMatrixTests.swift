@@ -193,12 +193,14 @@ import Testing
     var b = Self.random(rows: 64, columns: 64, seed: 10)
     b[3, 5] = .nan
     let result = MatrixView(rows: 32, columns: 64)
-    result.multiply(MatrixView(a), transposed: PackedMatrix(packing: MatrixView(b), precision: precision))
+    result.multiply(
+      MatrixView(a), transposed: PackedMatrix(packing: MatrixView(b), precision: precision))
     #expect((0..<32).allSatisfy { result[$0, 3].isNaN && !result[$0, 4].isNaN })
     var c = a
     c[2, 0] = .infinity
     let square = MatrixView(rows: 32, columns: 32)
-    square.multiply(MatrixView(c), transposed: PackedMatrix(packing: MatrixView(a), precision: precision))
+    square.multiply(
+      MatrixView(c), transposed: PackedMatrix(packing: MatrixView(a), precision: precision))
     #expect(!square[2, 1].isFinite && square[3, 1].isFinite)
   }
 }

@@ -109,7 +109,8 @@ extension LoadDrift {
     var object: JSONValue = [
       "original": .string(original), "other": .string(other),
       "protocol": likelihood == nil ? "per layer, original inputs" : "full pass",
-      "tokens": .integer(tokens), "precision": .optional(precision), "layers": .array(layers.map(json)),
+      "tokens": .integer(tokens), "precision": .optional(precision),
+      "layers": .array(layers.map(json)),
       "nll": [
         "original": .optional(likelihood?.original), "other": .optional(likelihood?.other),
       ],
