@@ -56,7 +56,8 @@ import Testing
     let folder = try TemporaryDirectory()
     let model = TinyModel.mixtral
     let ids = model.ids("heldout")
-    let paths = try [(1, Precision.f32), (2, .bf16)].map { number, precision in
+    let paths = try [(1, Precision.f32, ids), (2, .bf16, model.ids("calibration"))].map {
+      number, precision, ids in
       let path = folder.path("\(number).safetensors")
       _ = try Self.capture(model.path, ids, to: path, precision)
       return path
