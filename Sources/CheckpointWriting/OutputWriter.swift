@@ -89,7 +89,8 @@ package struct OutputWriter {
     }
     let json = manifest.json(files: listing).serialised(.pretty)
     for file in try stage.started([OutputFile(name: manifestName, segments: [.bytes(json)])]) {
-      _ = try stage.fill([(file, try FileCheck(path: file.path))], threads: 1, progress: NoProgress())
+      let check = try FileCheck(path: file.path)
+      _ = try stage.fill([(file, check)], threads: 1, progress: NoProgress())
     }
     try stage.commit()
     return CopySummary(

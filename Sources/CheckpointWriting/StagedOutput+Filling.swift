@@ -55,7 +55,8 @@ extension StagedOutput {
 extension StartedFile {
   /// Nil where it is not wanted any more.
   fileprivate func fill(
-    _ check: FileCheck, threads: Int, progress: any ProgressSink, until stopped: @Sendable () -> Bool
+    _ check: FileCheck, threads: Int, progress: any ProgressSink,
+    until stopped: @Sendable () -> Bool
   ) throws(RegateError) -> String? {
     var standing = 0
     while standing < file.byteCount {
