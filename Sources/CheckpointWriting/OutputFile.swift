@@ -8,8 +8,8 @@ package struct OutputFile: Sendable {
   /// Relative to the output directory; for a single-file output, its name.
   package let name: String
   package private(set) var segments: [Segment] = []
-  /// For a file of weights, the bytes at its beginning by which a checkpoint can be opened: they are
-  /// written before any others.
+  /// For a file of weights, how many bytes at its beginning tell names, types and places: these
+  /// are written before any others.
   package let head: Int?
 
   package init(name: String, head: Int? = nil, segments: [Segment] = []) {

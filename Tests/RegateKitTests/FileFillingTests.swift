@@ -2,7 +2,6 @@
 
 import ByteStorage
 import CheckpointWriting
-import Crypto
 import Foundation
 import TestSupport
 import Testing
@@ -58,8 +57,7 @@ struct FileFillingTests {
       let path = directory.path("out") + "/" + file.name
       let data = try Data(contentsOf: URL(filePath: path))
       #expect(data == Data(expected[index]), "\(file.name)")
-      let digest = SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined()
-      #expect(digests[index] == digest, "\(file.name)")
+      #expect(try digests[index] == [Segment.bytes(expected[index])].sha256(), "\(file.name)")
     }
   }
 
@@ -73,7 +71,7 @@ struct FileFillingTests {
     let digests = try stage.fill(
       [(started[0], try FileCheck(path: started[0].path))], threads: 2, progress: NoProgress())
     let bytes = try original.bytes(in: 0..<original.count)
-    #expect(digests == [SHA256.hash(data: bytes).map { String(format: "%02x", $0) }.joined()])
+    #expect(try digests == [[Segment.bytes(bytes)].sha256()])
   }
 
   @Test func `work that is stopped, and a source that fails, end every file and leave nothing`()
