@@ -27,9 +27,21 @@ package struct FileWriter: ~Copyable {
     self.offset = offset
   }
 
-  private static func reopen(_ path: String, cutAt offset: Int) throws(RegateError) -> Int32 {
+  /// Continues the file at `path` behind its first `offset` bytes, over what stands there.
+  package init(overwriting path: String, from offset: Int) throws(RegateError) {
+    descriptor = try FileWriter.reopen(path)
+    self.path = path
+    self.offset = offset
+  }
+
+  private static func reopen(_ path: String) throws(RegateError) -> Int32 {
     let descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .system("cannot be opened for writing", path: path) }
+    return descriptor
+  }
+
+  private static func reopen(_ path: String, cutAt offset: Int) throws(RegateError) -> Int32 {
+    let descriptor = try reopen(path)
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0, Int(status.st_size) >= offset else {
       close(descriptor)
@@ -59,7 +71,7 @@ package struct FileWriter: ~Copyable {
   /// Gives the file its final size; what is not written yet reads as zeros.
   package func extend(to count: Int) throws(RegateError) {
     guard ftruncate(descriptor, off_t(count)) == 0 else {
-      throw .system("cannot be extended", path: path)
+      throw .system("cannot be written", path: path)
     }
   }
 

@@ -18,7 +18,7 @@ extension OutputWriter {
       progress: progress)
     let known = Dictionary(
       zip(sources, digests).map { ($0.file.identity, $1) }, uniquingKeysWith: { first, _ in first })
-    let changed = contents.files.filter { whole($0) == nil }
+    let changed = contents.files.filter { $0.whole == nil }
     let after = Dictionary(
       uniqueKeysWithValues: zip(
         changed.map(\.name),
@@ -28,7 +28,7 @@ extension OutputWriter {
     var targets: [DeltaWriter.Target] = []
     var listing: [Manifest.File] = []
     for (index, file) in contents.files.enumerated() {
-      let digest = after[file.name] ?? whole(file).flatMap { known[$0.identity] } ?? ""
+      let digest = after[file.name] ?? file.whole.flatMap { known[$0.identity] } ?? ""
       listing.append(
         Manifest.File(name: file.name, byteCount: file.byteCount, sha256: digest))
       targets.append(
@@ -71,13 +71,5 @@ extension OutputWriter {
       else { return .stored(segment) }
       return .copied(source: place, range)
     }
-  }
-
-  /// The file of the original that `file` is a copy of.
-  private func whole(_ file: OutputFile) -> MappedFile? {
-    guard file.segments.count == 1, case .range(let source, let range) = file.segments[0],
-      range == 0..<source.count
-    else { return nil }
-    return source
   }
 }

@@ -22,7 +22,7 @@ extension StagedOutput {
   }
 
   /// Writes the rest of each file, follows it with its check, and forces it to the disk; the files'
-  /// SHA-256. While one step of a file is written, the one before it is checked, in memory still.
+  /// SHA-256.
   package borrowing func fill(
     _ files: [(file: StartedFile, check: FileCheck)], threads: Int, progress: any ProgressSink
   ) throws(RegateError) -> [String] {
@@ -50,43 +50,4 @@ extension StagedOutput {
     }
     return digests.compactMap { $0 }
   }
-}
-
-extension StartedFile {
-  /// Nil where it is not wanted any more.
-  fileprivate func fill(
-    _ check: FileCheck, threads: Int, progress: any ProgressSink,
-    until stopped: @Sendable () -> Bool
-  ) throws(RegateError) -> String? {
-    var standing = 0
-    while standing < file.byteCount {
-      if stopped() { return nil }
-      let end = standing
-      standing = try together(threads) { () throws(RegateError) in
-        try writeNext()
-      } _: { () throws(RegateError) in
-        try check.advance(to: end, progress: progress)
-      }
-    }
-    try check.advance(to: standing, progress: progress)
-    return check.sha256
-  }
-}
-
-/// Does both, at the same time where there are two threads.
-private func together<R: Sendable>(
-  _ threads: Int, _ first: @Sendable () throws(RegateError) -> R,
-  _ second: @Sendable () throws(RegateError) -> Void
-) throws(RegateError) -> R {
-  let value = Mutex<R?>(nil)
-  let results = mapBlocks(count: 2, blockSize: 1, threads: threads) { index, _ in
-    Result { () throws(RegateError) in
-      guard index == 0 else { return try second() }
-      let result = try first()
-      value.withLock { $0 = result }
-    }
-  }
-  for result in results { try result.get() }
-  guard let result = value.withLock({ $0 }) else { preconditionFailure("neither value nor error") }
-  return result
 }

@@ -33,7 +33,7 @@ struct Advise: CommonCommand {
 
   @OptionGroup(title: "The traffic") var load: LoadArguments
   @OptionGroup(title: "The traffic") var tokens: TokenArguments
-  @OptionGroup(title: "The traffic") var length: LengthArgument
+  @OptionGroup(title: "The traffic") var running: RunArguments
   @OptionGroup(title: "The traffic") var seed: SeedArgument
   @OptionGroup(title: "The service") var batches: BatchArgument
 
@@ -60,7 +60,7 @@ struct Advise: CommonCommand {
     if load.files.isEmpty, load.counts.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
     }
-    try load.requireUse(tokens, length, seed)
+    try load.requireUse(tokens, running, seed)
     for (name, value) in [("--flops", flops), ("--bandwidth", bandwidth)]
     where !(value > 0 && value.isFinite) {
       throw ValidationError("\(name) must be above 0, not \(value).")
@@ -71,7 +71,7 @@ struct Advise: CommonCommand {
   }
 
   func run() throws {
-    guard let request = load.request(tokens.options(length, seed: seed.seed)) else { return }
+    guard let request = load.request(tokens.options(running, seed: seed.seed)) else { return }
     let file = try page.file(
       checkpoints: [checkpoint], inputs: load.files + load.counts)
     let advice = try Advice.run(

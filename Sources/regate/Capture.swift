@@ -54,14 +54,14 @@ struct Capture: CommonCommand {
   var overwrite = false
 
   @OptionGroup var tokens: TokenArguments
-  @OptionGroup var length: LengthArgument
+  @OptionGroup var running: RunArguments
   @OptionGroup var seed: SeedArgument
   @OptionGroup var resuming: ResumeArguments
   @OptionGroup var interval: ResumeInterval
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    var options = tokens.options(length, seed: seed.seed)
+    var options = tokens.options(running, seed: seed.seed)
     options.perplexity = pplProtocol
     try common.show(
       CaptureRun.run(

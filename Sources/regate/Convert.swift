@@ -32,7 +32,7 @@ struct Convert: CommonCommand {
   @OptionGroup(title: "The fit") var tokens: TokenArguments
   @OptionGroup(visibility: .hidden) var seed: SeedArgument
   @OptionGroup(visibility: .hidden) var rankTuning: RankTuning
-  @OptionGroup(visibility: .hidden) var length: LengthArgument
+  @OptionGroup(visibility: .hidden) var running: RunArguments
   @OptionGroup(visibility: .hidden) var tuning: TuningArguments
 
   @Option(help: ArgumentHelp("A fit of regate fit, instead of all that.", valueName: "file"))
@@ -87,7 +87,7 @@ struct Convert: CommonCommand {
         "--fit takes the place of --calibration, --weights, --protect and of what says how much "
           + "balance and how it is made.")
     }
-    if fit != nil, !(tokens.isStandard && length.isStandard && seed.isStandard) {
+    if fit != nil, !(tokens.isStandard && running.isStandard && seed.isStandard) {
       throw ValidationError(
         "--fit takes the place of --max-tokens, --field, --precision, --length and --seed: its tokens "
           + "are those of the fit.")
@@ -130,7 +130,7 @@ struct Convert: CommonCommand {
     if let fit { return .file(fit) }
     guard !calibration.files.isEmpty else { return nil }
     return .traffic(
-      calibration.sets(tokens.options(length, seed: seed.seed)),
+      calibration.sets(tokens.options(running, seed: seed.seed)),
       budget: prune.budget ?? rankTuning.budget(budget, ranks),
       settings: tuning.settings(seed), resume: resuming.options(interval))
   }

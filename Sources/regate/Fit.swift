@@ -51,7 +51,7 @@ struct Fit: CommonCommand {
 
   @OptionGroup(title: "Traffic") var calibration: CalibrationArguments
   @OptionGroup(title: "Traffic") var tokens: TokenArguments
-  @OptionGroup(title: "Traffic") var length: LengthArgument
+  @OptionGroup(title: "Traffic") var running: RunArguments
   @OptionGroup(title: "How much balance") var budget: BudgetArguments
   @OptionGroup(title: "How much balance") var ranks: RankArguments
   @OptionGroup(title: "How much balance") var rankTuning: RankTuning
@@ -82,7 +82,7 @@ struct Fit: CommonCommand {
   private func validateMerge() throws {
     let isAlone =
       checkpoint == nil && layers == nil && calibration.isEmpty && tokens.isStandard
-      && length.isStandard && seed.isStandard && budget.isEmpty && ranks.counts == nil
+      && running.isStandard && seed.isStandard && budget.isEmpty && ranks.counts == nil
       && rankTuning.isEmpty && prune.count == nil && router.router == nil && tuning.isEmpty
       && resuming.isStandard(interval)
     guard isAlone, output != nil else {
@@ -100,7 +100,7 @@ struct Fit: CommonCommand {
       FitRun.run(
         FitRun.Request(
           checkpoint: checkpoint ?? "",
-          calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
+          calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
           budget: prune.budget ?? rankTuning.budget(budget, ranks),
           settings: tuning.settings(seed),
           form: router.router,

@@ -26,7 +26,7 @@ struct Inspect: CommonCommand {
 
   @OptionGroup(title: "The load") var load: LoadArguments
   @OptionGroup(title: "The load") var tokens: TokenArguments
-  @OptionGroup(title: "The load") var length: LengthArgument
+  @OptionGroup(title: "The load") var running: RunArguments
   @OptionGroup(title: "The load") var seed: SeedArgument
 
   @Option(
@@ -39,7 +39,7 @@ struct Inspect: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    try load.requireUse(tokens, length, seed)
+    try load.requireUse(tokens, running, seed)
     if ranks != nil, load.counts.isEmpty, load.files.isEmpty {
       throw ValidationError("--ep goes with --calibration or --counts.")
     }
@@ -50,7 +50,7 @@ struct Inspect: CommonCommand {
       checkpoints: [checkpoint], inputs: load.files + load.counts)
     let inspection = try Inspection.run(
       Inspection.Request(
-        checkpoint: checkpoint, load: load.request(tokens.options(length, seed: seed.seed)),
+        checkpoint: checkpoint, load: load.request(tokens.options(running, seed: seed.seed)),
         ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
       progress: common.progress)
     try file?.write(inspection.page, spelled: OptionNames.spelled)

@@ -33,7 +33,7 @@ struct Place: CommonCommand {
 
   @OptionGroup(title: "The load") var load: LoadArguments
   @OptionGroup(title: "The load") var tokens: TokenArguments
-  @OptionGroup(title: "The load") var length: LengthArgument
+  @OptionGroup(title: "The load") var running: RunArguments
   @OptionGroup(title: "The load") var seed: SeedArgument
 
   @Option(
@@ -77,7 +77,7 @@ struct Place: CommonCommand {
     if load.files.isEmpty, load.counts.isEmpty {
       throw ValidationError("Give --calibration (text, token ids or a capture), or --counts.")
     }
-    try load.requireUse(tokens, length, seed)
+    try load.requireUse(tokens, running, seed)
     if map == nil, nodes != 1 { throw ValidationError("--nodes goes with --map.") }
     if link, output == nil { throw ValidationError("--link goes with --output.") }
     if overwrite, inPlace {
@@ -99,7 +99,7 @@ struct Place: CommonCommand {
   }
 
   func run() throws {
-    guard let request = load.request(tokens.options(length, seed: seed.seed)) else { return }
+    guard let request = load.request(tokens.options(running, seed: seed.seed)) else { return }
     try common.show(
       PlacementRun.run(
         PlacementRun.Request(

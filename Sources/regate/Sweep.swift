@@ -28,7 +28,7 @@ struct SweepCommand: CommonCommand {
 
   @OptionGroup(title: "The fits") var calibration: CalibrationArguments
   @OptionGroup(title: "The fits") var tokens: TokenArguments
-  @OptionGroup(title: "The fits") var length: LengthArgument
+  @OptionGroup(title: "The fits") var running: RunArguments
   @OptionGroup(title: "The fits") var router: RouterArgument
   @OptionGroup(title: "The fits") var tuning: TuningArguments
   @OptionGroup(title: "The fits") var seed: SeedArgument
@@ -50,7 +50,7 @@ struct SweepCommand: CommonCommand {
     let sweep = try Sweep.run(
       Sweep.Request(
         checkpoint: checkpoint,
-        calibration: calibration.sets(tokens.options(length, seed: seed.seed)),
+        calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
         strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
         form: router.router, threads: common.threads),
       progress: common.progress, announce: common.announce)

@@ -38,13 +38,36 @@ struct CalibrationArguments: ParsableArguments {
   }
 }
 
-/// How much text is used, where it stands, and how the model is run on it.
+/// How much text is used, and where it stands.
 struct TokenArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Most tokens of text to use.", valueName: "n"))
   var maxTokens = Self.standard.maxTokens
 
   @Option(help: ArgumentHelp("Key of the text in JSON lines.", valueName: "key"))
   var field = Self.standard.field
+
+  private static let standard = (maxTokens: 65536, field: "text")
+
+  /// Whether nothing differs from the defaults.
+  var isStandard: Bool { (maxTokens, field) == Self.standard }
+
+  func validate() throws {
+    guard maxTokens > 1 else { throw ValidationError("--max-tokens must be 2 or more.") }
+  }
+
+  func options(_ running: RunArguments, seed: UInt64) -> TokenOptions {
+    TokenOptions(
+      length: running.length, maxTokens: maxTokens, field: field, seed: seed,
+      precision: running.precision)
+  }
+}
+
+extension Precision: ExpressibleByArgument {}
+
+/// How the model is run on text.
+struct RunArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
+  var length = Self.standard.length
 
   @Option(
     help: ArgumentHelp(
@@ -53,31 +76,10 @@ struct TokenArguments: ParsableArguments {
       valueName: Precision.allCases.map(\.rawValue).joined(separator: "|")))
   var precision = Self.standard.precision
 
-  private static let standard = (maxTokens: 65536, field: "text", precision: Precision.auto)
+  private static let standard = (length: 512, precision: Precision.auto)
 
   /// Whether nothing differs from the defaults.
-  var isStandard: Bool { (maxTokens, field, precision) == Self.standard }
-
-  func validate() throws {
-    guard maxTokens > 1 else { throw ValidationError("--max-tokens must be 2 or more.") }
-  }
-
-  func options(_ length: LengthArgument, seed: UInt64) -> TokenOptions {
-    TokenOptions(
-      length: length.length, maxTokens: maxTokens, field: field, seed: seed, precision: precision)
-  }
-}
-
-extension Precision: ExpressibleByArgument {}
-
-/// How text is cut.
-struct LengthArgument: ParsableArguments {
-  @Option(help: ArgumentHelp("Longest sequence of text, in tokens.", valueName: "n"))
-  var length = Self.standard
-
-  private static let standard = 512
-
-  var isStandard: Bool { length == Self.standard }
+  var isStandard: Bool { (length, precision) == Self.standard }
 
   func validate() throws {
     guard length > 1 else { throw ValidationError("--length must be 2 or more.") }
@@ -119,9 +121,9 @@ struct LoadArguments: ParsableArguments {
 
   /// What chooses tokens goes with files that have some.
   func requireUse(
-    _ tokens: TokenArguments, _ length: LengthArgument, _ seed: SeedArgument
+    _ tokens: TokenArguments, _ running: RunArguments, _ seed: SeedArgument
   ) throws {
-    if files.isEmpty, !(tokens.isStandard && length.isStandard && seed.isStandard) {
+    if files.isEmpty, !(tokens.isStandard && running.isStandard && seed.isStandard) {
       throw ValidationError(
         "--max-tokens, --field, --precision, --length and --seed go with --calibration.")
     }

@@ -82,7 +82,7 @@ struct Validate: CommonCommand {
 
   @OptionGroup var mtp: MTPArguments
   @OptionGroup var tokens: TokenArguments
-  @OptionGroup var length: LengthArgument
+  @OptionGroup var running: RunArguments
   @OptionGroup var seed: SeedArgument
   @OptionGroup var page: PageArguments
   @OptionGroup var resuming: ResumeArguments
@@ -105,7 +105,7 @@ struct Validate: CommonCommand {
   }
 
   private var tokenOptions: TokenOptions {
-    var options = tokens.options(length, seed: seed.seed)
+    var options = tokens.options(running, seed: seed.seed)
     options.perplexity = pplProtocol
     return options
   }

@@ -55,7 +55,7 @@ func `help of a command shows examples that name it`(_ command: String) throws {
 
 @Test func `help of convert is short, and fit's tells the rest`() throws {
   let text = try Help.text("convert", "--help")
-  #expect(Help.options(text).count <= 25)
+  #expect(Help.options(text).count <= 24)
   let whole = try Help.text("convert", "--help-hidden")
   let fit = try Help.text("fit", "--help")
   for option in [

@@ -228,7 +228,7 @@ extension Bench {
     ["convert", bench.source, "--calibration", bench.capture, "--output", bench.path("out"), "-q"],
     through: "trap '' XFSZ\nulimit -f 8")
   requireRefusal(
-    outcome, naming: bench.path("out/model-"), says: "File too large", "file size limit")
+    outcome, naming: bench.path("out/model-"), says: "cannot be written", "file size limit")
   #expect(try fileTree(bench.folder) == before)
 }
 

@@ -28,6 +28,9 @@ import numpy as np
 import torch
 import transformers
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "fixtures"))
+import train_tiny as tiny  # noqa: E402
+
 VOCABULARY, CONTEXT, BATCH, SEED = 4096, 128, 64, 20261127
 ROPE = dict(rope_type="default", rope_theta=10000.0)
 BASE = dict(
@@ -67,18 +70,10 @@ MODELS = {
 # ---------------------------------------------------------------- text
 
 
-def documents():
-    """(training, general, python): texts of this machine, of which one in ten is kept apart."""
-    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "fixtures"))
-    import train_tiny
-    train_tiny.CORPUS_BYTES = 12_000_000
-    training, apart = train_tiny.corpus()
-    return train_tiny, training, apart
-
-
 def make_text(folder):
-    tiny, training, apart = documents()
-    tiny.VOCABULARY = VOCABULARY
+    """Of each kind of text 12 MB, of which one document in twenty is kept apart."""
+    tiny.CORPUS_BYTES, tiny.VOCABULARY = 12_000_000, VOCABULARY
+    training, apart = tiny.corpus()
     tokenizer = tiny.train_tokenizer(training)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
@@ -98,14 +93,9 @@ def make_text(folder):
 # ---------------------------------------------------------------- training
 
 
-def chosen_weights(experts, index, weights, width):
-    """[tokens, experts]: the weight of each chosen expert, 0 of the others."""
-    return torch.zeros(index.shape[0], width, device=weights.device).scatter(1, index, weights.float())
-
-
 def all_experts(module, x, index, weights):
     """Every expert on every token: small experts on a GPU are faster so, and gradients are the same."""
-    shares = chosen_weights(module, index, weights, module.gate_up_proj.shape[0])
+    shares = torch.zeros(len(index), len(module.gate_up_proj), device=x.device).scatter(1, index, weights.float())
     if hasattr(module, "gate_up_proj_bias"):  # GPT-OSS: columns first, biases, a function of its own
         both = torch.einsum("th,ehi->eti", x, module.gate_up_proj) + module.gate_up_proj_bias[:, None]
         inner = module._apply_gate(both)
@@ -127,12 +117,6 @@ def biases(model):
     """The selection bias of each layer that has one."""
     return {int(name.split("layers.")[1].split(".")[0]): value for name, value in
             list(model.named_buffers()) + list(model.named_parameters()) if name.endswith("e_score_correction_bias")}
-
-
-def gini(load):
-    x = np.sort(np.asarray(load, np.float64))
-    n = len(x)
-    return float(((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * x.sum()))
 
 
 def build(name, device):
@@ -195,14 +179,14 @@ def train(folder, name, minutes, device):
             value.data += speed * torch.sign(load.mean() - load)
         step += 1
         if step % 200 == 0:
-            balance = {layer: round(gini(load.tolist()), 2) for layer, load in loads.items()}
+            balance = {layer: round(tiny.gini(load.tolist()), 2) for layer, load in loads.items()}
             print(f"{name} step {step} loss {loss.item():.3f} Gini {balance}", flush=True)
         progress = (time.monotonic() - began) / (60 * minutes)
     save(model, folder, name)
     with torch.no_grad():
         nll = loss_of(model.float(), heldout).item()
     print(f"{name}: {step} steps, held-out NLL {nll:.4f}, "
-          f"Gini {({layer: round(gini(load.tolist()), 3) for layer, load in loads.items()})}", flush=True)
+          f"Gini {({layer: round(tiny.gini(load.tolist()), 3) for layer, load in loads.items()})}", flush=True)
 
 
 def save(model, folder, name):
