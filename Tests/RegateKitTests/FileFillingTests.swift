@@ -61,6 +61,21 @@ struct FileFillingTests {
     }
   }
 
+  @Test func `files that are begun are not kept open`() throws {
+    func open() throws -> Int {
+      try FileManager.default.contentsOfDirectory(atPath: "/dev/fd").count
+    }
+    let stage = try stage()
+    let before = try open()
+    let files = (0..<900).map {
+      OutputFile(name: "\($0)", head: 1, segments: [.bytes([1, 2, 3])])
+    }
+    let started = try stage.started(files)
+    // Other tests open some at the same time.
+    #expect(try open() - before < 450)
+    #expect(started.allSatisfy { Volume.byteCount(of: $0.path) == 3 })
+  }
+
   @Test func `files that are linked are hashed too`() throws {
     let original = try original()
     let stage = try stage()
