@@ -67,18 +67,13 @@ struct LayerAssembly {
       isGated: reader.family.activation.isGated, biases: reader.expertBiases,
       outputScale: reader.tensors.names.requiredOutputScale)
     let found = try parts.verified(finder)
-    let logitsType: ElementType
-    switch reader.routing.logits {
-    case .routerType: logitsType = [.f16, .bf16].contains(gate.type) ? gate.type : .f32
-    case .float32: logitsType = .f32
-    }
     return MoELayer(
       index: index, rule: rule, hiddenSize: reader.hiddenSize,
       expertInputs: reader.expertInputs, expertWidth: width,
       activation: reader.family.activation, gate: gate, gateForm: form,
       gateBias: try checkedGateBias(),
       selectionBias: reader.selectionBias == .ignored ? nil : try checkedBias(selectionBiases),
-      routerInput: try checkedInput(), logitsType: logitsType, experts: found.parts,
+      routerInput: try checkedInput(), experts: found.parts,
       common: found.common,
       sharedExperts: reader.sharedExperts ?? (shared.isEmpty ? 0 : 1), shared: shared,
       unplaced: found.unplaced)

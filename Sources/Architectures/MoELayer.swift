@@ -28,9 +28,6 @@ package struct MoELayer: Sendable {
   package let selectionBias: TensorInfo?
   /// What makes the experts' inputs others than the router's; nil: nothing.
   package let routerInput: RouterInput?
-  /// The type in which the runtime computes logits: that of the model in transformers' Mixtral and
-  /// Qwen code, Float32 in llama.cpp and for DeepSeek.
-  package let logitsType: ElementType
   /// Everything that belongs to the E experts.
   package let experts: [ExpertPart]
   /// Single values that stand beside the matrices of all experts.
@@ -43,6 +40,8 @@ package struct MoELayer: Sendable {
 
   /// The type that the router is stored in.
   package var routerType: ElementType { gate.type }
+  /// The type that a new router is stored in.
+  package var writtenGateType: ElementType { gate.type.isQuantised ? .f32 : gate.type }
 
   /// The bits that a quantised gate has for each value; nil for one of plain numbers.
   package var gateBits: Int? {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Routing
+package import Tensors
 
 /// What a fit may change and how far it goes.
 package struct FitOptions: Sendable, Hashable {
@@ -15,16 +16,16 @@ package struct FitOptions: Sendable, Hashable {
   package struct Stock: Sendable, Hashable {
     /// The architecture has a bias that acts on selection only.
     package var hasSelectionBias: Bool
-    /// The gate is stored in BF16: it is fitted and measured rounded.
-    package var roundsGateToBF16: Bool
-    /// The bias on the logits, where there is one, is stored in BF16.
-    package var roundsLogitBiasToBF16 = false
+    /// What the gate is stored in: it is measured as rounded to that.
+    package var gateType: ElementType
+    /// The same for the bias on the logits, where there is one.
+    package var logitBiasType = ElementType.f32
     /// The selection bias is stored in BF16 and must stay so.
     package var roundsBiasToBF16 = false
 
-    package init(hasSelectionBias: Bool, roundsGateToBF16: Bool) {
+    package init(hasSelectionBias: Bool, gateType: ElementType) {
       self.hasSelectionBias = hasSelectionBias
-      self.roundsGateToBF16 = roundsGateToBF16
+      self.gateType = gateType
     }
   }
 

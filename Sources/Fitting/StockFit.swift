@@ -144,7 +144,7 @@ struct StockFit {
   }
 
   /// What was learnt, in its dtypes.
-  func train() -> LayerFit.Stock {
+  func train() throws(RegateError) -> LayerFit.Stock {
     func physical(_ bias: [Float]?) -> [Float]? {
       bias.map { bias in prototype.physicalToLogical.map { bias[$0] } }
     }
@@ -158,8 +158,10 @@ struct StockFit {
         selectionBias: physical(set.router.selectionBias))
     }
     if learning.contains(true) { descend(&gate, learning) }
-    if stock.roundsGateToBF16 { gate.rows.roundToBF16() }
-    if stock.roundsLogitBiasToBF16 { gate.bias?.roundToBF16() }
+    gate.rows.values = try TensorEncoder.rounded(gate.rows.values, to: stock.gateType)
+    if let bias = gate.bias {
+      gate.bias?.values = try TensorEncoder.rounded(bias.values, to: stock.logitBiasType)
+    }
     return LayerFit.Stock(
       gate: gate.rows, logitBias: gate.bias?.values,
       selectionBias: stock.hasSelectionBias ? solveBias(gate) : nil)

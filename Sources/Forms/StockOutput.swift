@@ -31,7 +31,7 @@ package struct StockOutput: OutputForm {
     }
     try require(stock.selectionBias, layer.selectionBias, "selection bias", of: layer)
     try require(stock.logitBias, layer.gateBias, "bias on the logits", of: layer)
-    let gateType: ElementType = layer.gate.type.isQuantised ? .f32 : layer.gate.type
+    let gateType = layer.writtenGateType
     var changes = [
       TensorChange(
         tensor: layer.gate,

@@ -159,8 +159,8 @@ struct LayerTask {
     if official || candidate.forms.contains(.stock) {
       options.stock = .init(
         hasSelectionBias: original.selectionBias != nil,
-        roundsGateToBF16: layer.gate.type == .bf16)
-      options.stock?.roundsLogitBiasToBF16 = layer.gateBias?.type == .bf16
+        gateType: layer.writtenGateType)
+      if let bias = layer.gateBias { options.stock?.logitBiasType = bias.type }
       options.stock?.roundsBiasToBF16 = fitter.keepsBiasType && layer.selectionBias?.type == .bf16
     }
     return options

@@ -15,12 +15,9 @@ package struct FamilyRouter: Router {
   /// Added to the scores for selection only (DeepSeek-V3's `e_score_correction_bias`).
   package var selectionBias: [Float]?
   package var rule: RoutingRule
-  /// Rounds logits to BF16, as transformers' BF16 matrix product does for Mixtral and Qwen.
-  package var roundsLogitsToBF16: Bool
 
   package init(
-    gate: Matrix, logitBias: [Float]? = nil, selectionBias: [Float]? = nil, rule: RoutingRule,
-    roundsLogitsToBF16: Bool = false
+    gate: Matrix, logitBias: [Float]? = nil, selectionBias: [Float]? = nil, rule: RoutingRule
   ) {
     precondition(gate.rows == rule.experts)
     precondition((logitBias?.count ?? gate.rows) == gate.rows)
@@ -29,7 +26,6 @@ package struct FamilyRouter: Router {
     self.logitBias = logitBias
     self.selectionBias = selectionBias
     self.rule = rule
-    self.roundsLogitsToBF16 = roundsLogitsToBF16
   }
 
   package var experts: Int { gate.rows }
@@ -38,7 +34,6 @@ package struct FamilyRouter: Router {
   package func logits(_ inputs: Matrix, threads: Int) -> Matrix {
     var logits = LinearAlgebra.multiply(inputs, transposed: gate, threads: threads)
     if let logitBias { logits.add(toEachRow: logitBias) }
-    if roundsLogitsToBF16 { logits.roundToBF16() }
     return logits
   }
 

@@ -66,7 +66,6 @@ extension FamilyRouter {
     func values(_ bias: [Float]?) -> [Float]? { bias.map { bias in kept.map { bias[$0] } } }
     return FamilyRouter(
       gate: gate.gathering(rows: kept), logitBias: values(logitBias),
-      selectionBias: values(selectionBias), rule: rule.keeping(kept.count),
-      roundsLogitsToBF16: roundsLogitsToBF16)
+      selectionBias: values(selectionBias), rule: rule.keeping(kept.count))
   }
 }

@@ -36,11 +36,6 @@ extension Matrix {
 
   /// Nil for a matrix of zeros.
   package var unlessZero: Matrix? { values.allSatisfy { $0 == 0 } ? nil : self }
-
-  /// Rounds every value to the nearest BF16 (ties to even), as a BF16 matrix product stores it.
-  package mutating func roundToBF16() {
-    for index in values.indices { values[index] = values[index].roundedToBF16 }
-  }
 }
 
 extension Float {

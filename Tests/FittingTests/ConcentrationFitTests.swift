@@ -45,7 +45,7 @@ struct ConcentrationFitTests {
   func `the stock form concentrates too`(_ rule: RoutingRule, _ biased: Bool) throws {
     let layer = SyntheticLayer(rule: rule, tokens: 4096, skew: 1, seed: 31)
     let fit = try fit(
-      layer, -0.7, stock: .init(hasSelectionBias: biased, roundsGateToBF16: false))
+      layer, -0.7, stock: .init(hasSelectionBias: biased, gateType: .f32))
     let router = try #require(fit.stock).router(layer.router)
     #expect(!router.gate.values.contains { !$0.isFinite })
     let (before, after) = (try distinct(layer.router, layer), try distinct(router, layer))

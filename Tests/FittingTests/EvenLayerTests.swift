@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 struct EvenLayerTests {
-  private static let stock = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
+  private static let stock = FitOptions.Stock(hasSelectionBias: false, gateType: .bf16)
 
   /// Experts that look for one input dimension each, none of which drifts from text to text.
   private static func even(_ rule: RoutingRule) -> SyntheticLayer {
@@ -79,7 +79,7 @@ struct EvenLayerTests {
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
       options: FitOptions(
-        clones: false, stock: .init(hasSelectionBias: true, roundsGateToBF16: true), threads: 2))
+        clones: false, stock: .init(hasSelectionBias: true, gateType: .bf16), threads: 2))
     for router in [fit.prototype, try linear(fit, layer)] as [any Router] {
       let metrics = layer.metrics(router, on: layer.calibration)
       #expect(try #require(metrics.gini) < 0.02)

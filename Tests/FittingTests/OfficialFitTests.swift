@@ -43,7 +43,7 @@ struct OfficialFitTests {
   @Test func `the official form keeps most of the balance of the gate that it follows`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 2048, seed: 33)
     var options = FitOptions(
-      stock: .init(hasSelectionBias: false, roundsGateToBF16: false), threads: 2)
+      stock: .init(hasSelectionBias: false, gateType: .f32), threads: 2)
     options.official = .init(latent: .automatic, refinementSteps: 100)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router, options: options)

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 struct RankFitTests {
-  private static let stock = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: false)
+  private static let stock = FitOptions.Stock(hasSelectionBias: false, gateType: .f32)
 
   private func layer(skew: Float, rule: RoutingRule = SyntheticLayer.softmax) -> SyntheticLayer {
     SyntheticLayer(rule: rule, tokens: 8192, hidden: 32, skew: skew, seed: 21)

@@ -7,8 +7,8 @@ import TestSupport
 import Testing
 
 struct StockFitTests {
-  private static let linear = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
-  private static let biased = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: true)
+  private static let linear = FitOptions.Stock(hasSelectionBias: false, gateType: .bf16)
+  private static let biased = FitOptions.Stock(hasSelectionBias: true, gateType: .bf16)
 
   @Test func `a linear gate comes near the prototype router's balance`() throws {
     let layer = SyntheticLayer(rule: SyntheticLayer.softmax, tokens: 4096, hidden: 32, seed: 21)
@@ -82,7 +82,7 @@ struct StockFitTests {
     let fit = try LayerFitter.fit(
       inputs: inputs, original: layer.router,
       options: FitOptions(
-        clones: false, stock: .init(hasSelectionBias: false, roundsGateToBF16: false), threads: 2))
+        clones: false, stock: .init(hasSelectionBias: false, gateType: .f32), threads: 2))
     let gate = try #require(fit.stock).gate
     for first in 0..<6 {
       for second in 0..<first {
@@ -93,21 +93,24 @@ struct StockFitTests {
     }
   }
 
-  @Test(arguments: [false, true])
-  func `a bias on the logits is fitted with the rows`(clones: Bool) throws {
+  @Test(arguments: zip([false, true], [ElementType.f16, .bf16]))
+  func `a bias on the logits is fitted with the rows, both as they are stored`(
+    clones: Bool, type: ElementType
+  ) throws {
     let rule = RoutingRule(
       experts: 16, topK: 2, scoring: .softmaxOfSelected, normalise: false)
     var layer = SyntheticLayer(rule: rule, tokens: 4096, hidden: 32, skew: 0, seed: 28)
     // What skews the load is the bias, and no input says so.
     layer.router.logitBias = (0..<16).map { Float(($0 * 7) % 16) / 8 }
-    var form = FitOptions.Stock(hasSelectionBias: false, roundsGateToBF16: true)
-    form.roundsLogitBiasToBF16 = true
+    var form = FitOptions.Stock(hasSelectionBias: false, gateType: type)
+    form.logitBiasType = type
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
       options: FitOptions(clones: clones, stock: form, threads: 2))
     let stock = try #require(fit.stock)
     let bias = try #require(stock.logitBias)
-    #expect(bias.allSatisfy { $0 == $0.roundedToBF16 })
+    #expect(try TensorEncoder.rounded(bias, to: type) == bias)
+    #expect(try TensorEncoder.rounded(stock.gate.values, to: type) == stock.gate.values)
     #expect(bias != fit.prototype.physicalToLogical.map { layer.router.logitBias?[$0] })
     let before = try #require(layer.heldOutMetrics(layer.router).gini)
     #expect(try #require(layer.heldOutMetrics(stock.router(layer.router)).gini) < 0.35 * before)
@@ -116,7 +119,7 @@ struct StockFitTests {
   @Test func `with a selection bias and no clones the stock form is the prototype router`() throws {
     let rule = SyntheticLayer.groups
     let layer = SyntheticLayer(rule: rule, tokens: 4096, seed: 22)
-    let form = FitOptions.Stock(hasSelectionBias: true, roundsGateToBF16: false)
+    let form = FitOptions.Stock(hasSelectionBias: true, gateType: .f32)
     let fit = try LayerFitter.fit(
       inputs: layer.calibration, original: layer.router,
       options: FitOptions(clones: false, latent: .size(16), stock: form, threads: 2))

@@ -28,8 +28,7 @@ extension Family {
           mask: .zero,
           method: (
             key: Key("topk_method", default: "greedy"), on: "group_limited_greedy", off: "greedy"
-          )),
-        logits: .float32),
+          ))),
       made: ClassTraits(
         fields: .deepSeek.adding([
           "attention_dropout": [.null, .number], "head_dim": .optionalInteger, "mlp_bias": .flag,

@@ -37,7 +37,7 @@ extension Family {
       selectionBias: .expected,
       routing: RoutingTraits(
         scoring: .fixed(.softmax), normalise: .fixed(true),
-        guarding: .clampKey(Key("moe_norm_min", default: 1e-12)), logits: .float32),
+        guarding: .clampKey(Key("moe_norm_min", default: 1e-12))),
       made: ClassTraits(
         fields: [
           "moe_intermediate_size": .integer, "moe_k": .integer, "moe_layer_end_index": .integer,

@@ -23,8 +23,7 @@ extension Family {
       selectionBias: .expected,
       routing: RoutingTraits(
         scoring: .fixed(.sigmoid), normalise: .fixed(true), guarding: .fixed(.add(1e-20)),
-        scale: .key(Key("router_scaling_factor", default: 2.826), zeroIsOne: false),
-        logits: .float32)),
+        scale: .key(Key("router_scaling_factor", default: 2.826), zeroIsOne: false))),
     gguf: GGUFTraits(
       architecture: "hy_v3", sparsity: .stored, selectionBias: .optional, fusedGateUp: true,
       routing: .llamaCppFromKeys(.gatingFunction(default: .sigmoid))))

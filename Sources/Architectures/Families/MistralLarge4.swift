@@ -24,7 +24,6 @@ extension Family {
         scale: .key(Key("routed_scaling_factor", default: 1), zeroIsOne: false),
         groups: RoutingTraits.Groups(
           count: Key("n_group", default: 1), kept: Key("topk_group", default: 1),
-          score: .topTwoSum, mask: .zero),
-        logits: .float32)),
+          score: .topTwoSum, mask: .zero))),
     gguf: .absent)
 }

@@ -54,8 +54,7 @@ extension RoutingTraits {
       scale: .key(Key("routed_scaling_factor", default: scale), zeroIsOne: false),
       groups: Groups(
         count: Key("n_group", default: count), kept: Key("topk_group", default: kept),
-        score: .topTwoSum, mask: .negativeInfinity),
-      logits: .float32)
+        score: .topTwoSum, mask: .negativeInfinity))
   }
 
   /// llama.cpp's common routing code: Float32 throughout, group keys honoured for every
@@ -68,8 +67,7 @@ extension RoutingTraits {
       groups: Groups(
         count: Key("expert_group_count", default: 0),
         kept: Key("expert_group_used_count", default: 0),
-        score: .topTwoSum, mask: .negativeInfinity, mayBeAbsent: true),
-      logits: .float32)
+        score: .topTwoSum, mask: .negativeInfinity, mayBeAbsent: true))
   }
 
   /// The architectures for which llama.cpp reads normalisation, scale and gating function.

@@ -9,7 +9,6 @@ package struct RoutingTraits: Sendable {
   package var guarding: NormaliseGuard = .fixed(.none)
   package var scale: Scale = .one
   package var groups: Groups?
-  package var logits: Logits = .routerType
   /// The sparse mixer's threshold.
   package var jitter: Key<Double>?
 
@@ -50,11 +49,5 @@ package struct RoutingTraits: Sendable {
     package var mayBeAbsent = false
     /// A string key that switches groups on, and the values that it may have.
     package var method: (key: Key<String>, on: String, off: String)?
-  }
-
-  package enum Logits: Sendable {
-    /// The router's matrix product runs in the router's stored type.
-    case routerType
-    case float32
   }
 }
