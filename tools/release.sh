@@ -159,6 +159,11 @@ install -m 755 "$program" "$stage/bin/regate"
 "$program" --generate-completion-script fish >"$share/fish/vendor_completions.d/regate.fish"
 manual "$stage/bin/regate" "$share/man/man1"
 cp "$source/README.md" "$source/.github/CHANGELOG.md" "$share/doc/regate/"
+# The model of the tutorial, where the tutorial has it.
+mkdir -p "$share/doc/regate/fixtures/tiny-qwen3-moe-data"
+cp -r "$source/fixtures/tiny-qwen3-moe" "$share/doc/regate/fixtures/"
+cp "$source"/fixtures/tiny-qwen3-moe-data/{calibration,heldout}.npy \
+  "$share/doc/regate/fixtures/tiny-qwen3-moe-data/"
 licences "$share/doc/regate/licences"
 python3 "$release/sbom.py" "$stage/bin/regate" "$build/release/regate.product/Objects.LinkFileList" \
   "$build" "$release/versions" "$SOURCE_DATE_EPOCH" >"$share/doc/regate/sbom.spdx.json"

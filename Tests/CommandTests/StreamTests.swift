@@ -65,6 +65,6 @@ private let hasFullDevice = FileManager.default.fileExists(atPath: "/dev/full")
     #expect(last["done"] as? Int == last["total"] as? Int)
     #expect(!(last["label"] as? String ?? "").isEmpty)
     let quiet = try Tool.run(arguments + ["--progress", "json", "--quiet"])
-    #expect(quiet.error.isEmpty && quiet.output == told.output)
+    #expect(quiet.code == 0 && quiet.error.isEmpty)
   }
 }

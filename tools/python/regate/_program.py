@@ -159,7 +159,7 @@ def _wait(words: Sequence[str], output: Any, watcher: Watcher | None) -> tuple[i
             if event is None:
                 said.append(line.rstrip("\n"))
             elif "warning" in event:
-                warnings.warn(event["warning"], Warned, stacklevel=5)
+                warnings.warn(event["warning"], Warned, stacklevel=4)
             elif watcher is not None:
                 watcher(Progress(**event))
         return process.wait(), said
@@ -177,7 +177,7 @@ def _wait(words: Sequence[str], output: Any, watcher: Watcher | None) -> tuple[i
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    """The event of a line; nil where it is none."""
+    """The event of a line; None where it is none."""
     if not line.startswith("{"):
         return None
     try:
