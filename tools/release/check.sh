@@ -10,7 +10,8 @@
 set -euo pipefail
 release=$(realpath "$1")
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# A root that was not finished may still have /proc in it.
+trap 'umount -q "$work/root/proc" || true; rm -rf --one-file-system "$work"' EXIT
 root=$(realpath -m "${2:-$work/root}")
 
 (cd "$release" && sha256sum --check --quiet SHA256SUMS)
