@@ -126,31 +126,12 @@ for path in sys.argv[1:]:
   return $bad
 }
 
-# Builds the documentation of the library from the release build that the tests use too.
+# The site can be made, without a warning.
 documentation() {
-  tools/setup.sh && swift build -c release --product regate || return 1
-  # Beside the compiler, which may be all of the toolchain that is in the path.
-  local build folder triple docc
-  docc=$(command -v docc || echo "$(dirname "$(readlink -f "$(command -v swift)")")/docc")
-  build=$(swift build -c release --show-bin-path) || return 1
-  triple=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p' | head -1)
+  local folder status
   folder=$(mktemp -d)
-  local modules=(-I "$build/Modules") module
-  for module in CKernels CSystem; do
-    modules+=(-I "Sources/$module/include" -Xcc "-fmodule-map-file=$build/$module.build/module.modulemap")
-  done
-  for module in COpenBLAS CZlib; do modules+=(-I "Sources/$module"); done
-  # The types of other modules that come with the library are documented as its own.
-  local exported
-  exported=$(sed -nE 's/^@_exported public import [a-z]+ ([A-Za-z]+)[.].*/\1/p' \
-    Sources/RegateKit/RegateKit.swift | sort -u | paste -sd, -)
-  swift symbolgraph-extract -module-name RegateKit -target "$triple" "${modules[@]}" \
-    -experimental-allowed-reexported-modules="$exported" \
-    -minimum-access-level public -output-dir "$folder" &&
-    "$docc" convert Sources/RegateKit/RegateKit.docc --additional-symbol-graph-dir "$folder" \
-      --fallback-display-name RegateKit --fallback-bundle-identifier regate.RegateKit \
-      --warnings-as-errors --output-dir "$folder/archive"
-  local status=$?
+  tools/docs.sh "$folder/site"
+  status=$?
   rm -rf "$folder"
   return $status
 }

@@ -41,4 +41,5 @@ def main():
                 texts.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,16 @@ import ByteStorage
 import Foundation
 import Synchronization
 
+/// How progress is told.
+package enum ProgressForm: String, CaseIterable, Sendable {
+  /// For people.
+  case text
+  /// For programs: one ``ProgressEvent`` a line.
+  case json
+}
+
 /// Progress of long work on standard error: one line that rewrites itself on a terminal, plain
-/// lines now and then elsewhere, nothing when quiet.
+/// lines now and then elsewhere, events for programs, nothing when quiet.
 package final class ProgressLine: Sendable {
   private struct State {
     var label = ""
@@ -24,13 +32,20 @@ package final class ProgressLine: Sendable {
   }
 
   private let state = Mutex(State())
+  private let form: ProgressForm
   private let terminal: Bool
   private let quiet: Bool
 
   /// A progress line; `quiet` silences it.
-  package init(quiet: Bool) {
+  package init(quiet: Bool, form: ProgressForm = .text) {
     self.quiet = quiet
-    terminal = isatty(STDERR_FILENO) == 1
+    self.form = form
+    terminal = form == .text && isatty(STDERR_FILENO) == 1
+  }
+
+  /// Time between two lines.
+  private var interval: Duration {
+    terminal || form == .json ? .milliseconds(200) : .seconds(15)
   }
 
   /// Begins a piece of work of `total` units.
@@ -41,6 +56,7 @@ package final class ProgressLine: Sendable {
     state.withLock { state in
       close(&state)
       state = State(label: label, total: max(total, 1), tokens: tokens)
+      tell(state)
     }
   }
 
@@ -57,7 +73,6 @@ package final class ProgressLine: Sendable {
     state.withLock { state in
       state.done += count
       let now = ContinuousClock.now
-      let interval: Duration = terminal ? .milliseconds(200) : .seconds(15)
       guard now - (state.printed ?? state.start) >= interval, state.done < state.total else {
         return
       }
@@ -77,19 +92,24 @@ package final class ProgressLine: Sendable {
 
   /// Ends the piece of work and clears the line.
   package func end() {
-    state.withLock { close(&$0) }
+    state.withLock { state in
+      close(&state)
+      tell(state)
+    }
   }
 
   /// Says what went wrong without ending the work.
   package func warn(_ text: String) {
     state.withLock { state in
       close(&state)
-      if !quiet { write("warning: \(text)\n") }
+      guard !quiet else { return }
+      write(form == .json ? ProgressEvent(warning: text).line : "warning: \(text)\n")
     }
   }
 
   private func show(_ state: inout State, now: ContinuousClock.Instant) {
     guard !quiet else { return }
+    guard form == .text else { return tell(state) }
     let elapsed = Double((now - state.start) / .milliseconds(1)) / 1000
     let text = ProgressLine.text(
       label: state.label, stage: state.stage, done: state.done, skipped: state.skipped,
@@ -97,6 +117,16 @@ package final class ProgressLine: Sendable {
       stagesDone: state.stagesDone)
     write(terminal ? "\r\u{1B}[2K\(text)" : "\(text)\n")
     state.open = terminal
+  }
+
+  /// The event of what is done, where programs are told.
+  private func tell(_ state: State) {
+    guard form == .json, !quiet, state.total > 0 else { return }
+    write(
+      ProgressEvent(
+        label: state.label, stage: state.stage, done: min(state.done, state.total),
+        total: state.total
+      ).line)
   }
 
   /// Part of the work that must be done before the speed says when all will be.

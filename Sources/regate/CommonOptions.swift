@@ -34,6 +34,13 @@ struct CommonOptions: ParsableArguments {
   @Flag(name: .shortAndLong, help: "No progress on standard error.")
   var quiet = false
 
+  @Option(
+    name: .customLong("progress"),
+    help: ArgumentHelp(
+      "How progress is told on standard error: text, or json, one object a line.",
+      valueName: "form", visibility: .hidden))
+  var progressForm = ProgressForm.text
+
   @Option(help: ArgumentHelp("Threads; the result does not depend on it.", valueName: "n"))
   var threads = Threads.all
 
@@ -44,7 +51,7 @@ struct CommonOptions: ParsableArguments {
   }
 
   /// Where the progress of long work is shown.
-  var progress: ProgressLine { ProgressLine(quiet: quiet) }
+  var progress: ProgressLine { ProgressLine(quiet: quiet, form: progressForm) }
 
   func show(_ report: some Report) throws(RegateError) { try basic.show(report) }
 
@@ -70,6 +77,8 @@ extension CommonCommand {
 }
 
 extension ProgressLine: ProgressSink {}
+
+extension ProgressForm: ExpressibleByArgument {}
 
 /// The option on layers of multi-token prediction.
 struct MTPArguments: ParsableArguments {

@@ -33,3 +33,11 @@ import Testing
     text("layer 2 of 2", done: 500, stagesDone: 1) == "Fitting: layer 2 of 2, 50.0 %, 4.0 s left")
   #expect(text("", done: 10, stagesDone: 0) == "Fitting: 1.0 %")
 }
+
+@Test func `an event is one line of JSON, whatever its words`() {
+  let event = ProgressEvent(label: "Fitting", stage: "layer 3 of 48", done: 250, total: 1000)
+  #expect(
+    event.line == #"{"done":250,"label":"Fitting","stage":"layer 3 of 48","total":1000}"# + "\n")
+  #expect(
+    ProgressEvent(warning: "a/b: \"x\"\n2").line == #"{"warning":"a/b: \"x\"\n2"}"# + "\n")
+}
