@@ -84,7 +84,7 @@ package final class ProgressLine: Sendable {
   package func warn(_ text: String) {
     state.withLock { state in
       close(&state)
-      if !quiet { write("warning: \(text)\n") }
+      if !quiet { write("warning: \(text.harmless())\n") }
     }
   }
 
