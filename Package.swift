@@ -150,3 +150,17 @@ let package = Package(
       name: "CommandTests", dependencies: ["TestSupport", "ByteStorage"], swiftSettings: common),
   ]
 )
+
+// What tools/fuzz builds: here, since it calls what no product shows.
+if Context.environment["REGATE_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "LibFuzzer", path: "tools/fuzz/LibFuzzer"),
+    .executableTarget(
+      name: "Fuzz",
+      dependencies: [
+        "LibFuzzer", "ByteStorage", "Tensors", "Checkpoints", "Architectures", "TextTokens",
+        "Inference", "Resuming", "Traffic", "ModelFitting", "CheckpointWriting", "RegateKit",
+        collections,
+      ], path: "tools/fuzz/Fuzz", swiftSettings: [.swiftLanguageMode(.v6)]),
+  ]
+}

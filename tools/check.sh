@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Checks what no compiler does: layout, limits, scripts and documentation; then runs all tests, unless
 # `--no-tests` is given. Goes on after a failure and says at the end what failed.
+#
+# `--sanitize [OPTION]...` runs the tests alone, on builds with sanitizers, of Swift and of C: address and
+# undefined behaviour together, then threads. Options go to `swift test`. Each build takes a folder and some
+# twenty minutes of its own (tools/fuzz/README.md, "Sanitizers", says what is left out and what was found).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 git rev-parse --is-inside-work-tree >/dev/null || exit 1
@@ -34,7 +38,7 @@ none() {
   return 1
 }
 
-format() { swift format lint --strict --recursive Sources Tests Package.swift; }
+format() { swift format lint --strict --recursive Sources Tests tools/fuzz/Fuzz Package.swift; }
 
 # Errors are thrown; casts and tries that may stop the program are not used.
 stops() {
@@ -135,6 +139,30 @@ documentation() {
   rm -rf "$folder"
   return $status
 }
+
+# sanitized "SANITIZERS" OPTION...: the tests on a build of its own in .build-sanitize-...
+sanitized() {
+  local kinds=$1
+  shift
+  local build=(swift test -c release --disable-testable-imports
+    --scratch-path ".build-sanitize-${kinds// /-}")
+  for kind in $kinds; do build+=(--sanitize "$kind"); done
+  # C's undefined behaviour ends the run, as a finding of the others does. Leaks are not looked for:
+  # Swift's metadata live as long as the process. Threads of OpenBLAS are not instrumented.
+  export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  export TSAN_OPTIONS=halt_on_error=1 OPENBLAS_NUM_THREADS=1
+  "${build[@]}" "$@"
+}
+
+if [ "${1:-}" = --sanitize ]; then
+  shift
+  tools/setup.sh
+  check "tests, address and undefined behaviour" sanitized "address undefined" "$@"
+  check "tests, threads" sanitized thread "$@"
+  [ ${#failed[@]} -eq 0 ] || { printf 'FAILED: %s\n' "${failed[@]}" >&2; exit 1; }
+  exit
+fi
 
 check "layout of the Swift sources" format
 check "sources throw instead of stopping" stops

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The long variants of the tests: conversions, reverts and deltas that are killed many times. Extra
-# arguments go to `swift test` instead of the choice of those tests.
+# The long trials of what happens when something goes wrong meanwhile: the tests' conversions, reverts and
+# deltas that are killed many times, and tools/soak/campaign.py, which disturbs every writing command in
+# every form (Linux, as root, with Python 3). Arguments go to the latter; tools/soak/README.md has figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- --filter KillTests
-REGATE_SOAK=1 exec tools/test.sh "$@"
+REGATE_SOAK=1 tools/test.sh --filter KillTests
+swift build -c release --product regate
+exec python3 tools/soak/campaign.py --regate .build/release/regate "$@"

@@ -53,16 +53,6 @@ public struct RegateError: Error, Hashable, Sendable, CustomStringConvertible {
     if let subject { parts.append(subject) }
     parts.append(problem)
     let line = parts.joined(separator: ": ") + (advice.map { "; \($0)" } ?? "")
-    return RegateError.oneLine(line)
-  }
-
-  /// Names come from untrusted files: control characters must not reach a terminal.
-  private static func oneLine(_ text: String) -> String {
-    var result = String.UnicodeScalarView()
-    for scalar in text.unicodeScalars {
-      let control = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-      result.append(control ? "\u{FFFD}" : scalar)
-    }
-    return String(result)
+    return line.harmless()
   }
 }

@@ -52,6 +52,11 @@ package struct OutputDestination: Sendable {
   /// Name of the manifest in an output directory.
   package static let manifestName = "regate.json"
 
+  /// Whether a manifest may have this name.
+  package static func isManifestName(_ name: String) -> Bool {
+    !name.contains("/") && (name == manifestName || name.hasSuffix("." + manifestName))
+  }
+
   /// Name of the manifest in or beside the output.
   package var manifestName: String {
     isDirectory ? Self.manifestName : GGUFSplit.stem(of: name) + ".regate.json"

@@ -103,7 +103,7 @@ package final class ProgressLine: Sendable {
     state.withLock { state in
       close(&state)
       guard !quiet else { return }
-      write(form == .json ? ProgressEvent(warning: text).line : "warning: \(text)\n")
+      write(form == .json ? ProgressEvent(warning: text).line : "warning: \(text.harmless())\n")
     }
   }
 

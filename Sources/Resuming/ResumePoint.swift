@@ -110,6 +110,10 @@ package final class ResumePoint {
     _ changed: ResumeState, _ records: [(layer: Int, records: [ResumeRecord])],
     _ pass: ForwardPass?
   ) throws(RegateError) {
+    // Records of earlier saves are gone with it: a state without them could not be continued.
+    guard !isSaved || FileKind(of: folder + "/" + ResumeState.fileName) == .file else {
+      throw RegateError(.io, file: folder, "was removed, as by another run that makes this output")
+    }
     try makeFolder()
     var changed = changed
     for (layer, records) in records {

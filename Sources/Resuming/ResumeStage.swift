@@ -56,9 +56,11 @@ package final class ResumeStage {
     for layer in current.layers {
       var records: [ArrayContainer] = []
       for record in 0..<current.records {
-        records.append(
-          try ArrayContainer.openSafetensors(
-            point.folder + "/" + ResumeState.recordName(layer: layer, record)))
+        let path = point.folder + "/" + ResumeState.recordName(layer: layer, record)
+        guard FileKind(of: path) == .file else {
+          throw ResumeState.damaged(point.folder + "/" + ResumeState.fileName)
+        }
+        records.append(try ArrayContainer.openSafetensors(path))
       }
       layers.append(records)
     }

@@ -84,6 +84,9 @@ package struct ResumeState: Sendable {
     self.layer = layer
     self.streams = streams
     hidden = json["hidden"]?.stringValue
+    // It is removed once the next is there: never a file of another name.
+    guard hidden ?? ResumeState.hiddenName(layer: layer) == ResumeState.hiddenName(layer: layer)
+    else { throw ResumeState.damaged(path) }
   }
 
   package static func damaged(_ path: String) -> RegateError {

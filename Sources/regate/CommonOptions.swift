@@ -22,7 +22,7 @@ struct BasicOptions: ParsableArguments {
     let bytes =
       json
       ? OptionNames.spelled(report.json).serialised(.pretty)
-      : Array(OptionNames.spelled(report.text).utf8) + [0x0A]
+      : Array(OptionNames.spelled(report.text).harmless(lines: true).utf8) + [0x0A]
     try StandardStream.output.write(bytes, "the report")
   }
 }
@@ -58,7 +58,7 @@ struct CommonOptions: ParsableArguments {
   /// Says something before long work begins.
   func announce(_ text: String) {
     guard !basic.json, !quiet else { return }
-    StandardStream.say(OptionNames.spelled(text) + "\n")
+    StandardStream.say(OptionNames.spelled(text).harmless(lines: true) + "\n")
   }
 }
 

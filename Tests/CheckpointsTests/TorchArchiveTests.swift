@@ -75,6 +75,11 @@ struct TorchArchiveTests {
     #expect(refusal { try archive(deep) }.contains("more than 2000 containers"))
   }
 
+  @Test func `references inside references without end are refused`() {
+    let deep = [UInt8]([0x80, 2, 0x4E]) + [UInt8](repeating: 0x51, count: 300_000) + [0x2E]
+    #expect(refusal { try archive(deep) }.contains("more than 2000 containers"))
+  }
+
   @Test func `what is no archive of torch is not taken for one`() throws {
     #expect(try TorchArchive(path: folder.write(Array("GGUF".utf8) + [3, 0], to: "g")) == nil)
     #expect(

@@ -39,6 +39,18 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   }
 }
 
+/// Errors are one line anyway; warnings and reports name files and tensors too.
+@Test func `control characters in names reach no terminal`() throws {
+  let bench = try Bench()
+  try Data([1]).write(to: bench.folder.appending(path: "source/old\u{1B}[2J\u{9B}1m.pt"))
+  for arguments in [["inspect", bench.source], ["convert", bench.source, "--dry-run"]] {
+    let outcome = try Tool.run(arguments + ["--calibration", bench.capture])
+    let shown = outcome.output + outcome.error
+    #expect(outcome.code == 0 && shown.contains("old\u{FFFD}[2J\u{FFFD}1m.pt"), "\(shown)")
+    #expect(!shown.unicodeScalars.contains { ["\u{1B}", "\u{9B}"].contains($0) })
+  }
+}
+
 @Test func `inspect with a capture counts the load`() throws {
   let bench = try Bench(.deepseek, .init(.scattered))
   let outcome = try Tool.run(

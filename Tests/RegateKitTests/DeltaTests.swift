@@ -135,6 +135,22 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
   #expect(refused == damaged.count, "header and data are both covered by hashes")
 }
 
+/// Puts `new` for `old` in the header of the delta at `path`, and makes its hash right.
+func forge(_ path: String, _ old: String, _ new: String) throws {
+  var bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
+  let count = bytes[8..<16].reversed().reduce(0) { $0 << 8 | Int($1) }
+  let stated = String(decoding: bytes[48..<48 + count], as: UTF8.self)
+  let header = stated.replacingOccurrences(of: old, with: new)
+  #expect(header != stated)
+  let digits = Array(naiveSHA256(Array(header.utf8)))
+  let hash = stride(from: 0, to: 64, by: 2).map { place in
+    UInt8(String(digits[place...place + 1]), radix: 16) ?? 0
+  }
+  bytes.replaceSubrange(
+    8..<48 + count, with: littleEndian(UInt64(header.utf8.count)) + hash + header.utf8)
+  try Data(bytes).write(to: URL(filePath: path))
+}
+
 /// Headers that lie, each with a word of the refusal.
 @Test(arguments: [
   (#""format":"regate.delta.v1""#, #""format":"regate.delta.v9""#, "expected regate.delta.v1"),
@@ -145,17 +161,7 @@ func `a delta refuses every other base`(_ sample: Sample) throws {
 func `a delta that lies is refused by name`(_ old: String, _ new: String, _ word: String) throws {
   let bench = try Workbench(Sample.mixtral, tokens: 192)
   let path = try bench.delta(.stock)
-  var bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
-  let count = bytes[8..<16].reversed().reduce(0) { $0 << 8 | Int($1) }
-  let header = String(decoding: bytes[48..<48 + count], as: UTF8.self)
-    .replacingOccurrences(of: old, with: new)
-  let digits = Array(naiveSHA256(Array(header.utf8)))
-  let hash = stride(from: 0, to: 64, by: 2).map { place in
-    UInt8(String(digits[place...place + 1]), radix: 16) ?? 0
-  }
-  bytes.replaceSubrange(
-    8..<48 + count, with: littleEndian(UInt64(header.utf8.count)) + hash + header.utf8)
-  try Data(bytes).write(to: URL(filePath: path))
+  try forge(path, old, new)
   let error = #expect(throws: RegateError.self) { try bench.apply(path, to: "made") }
   #expect(error?.description.contains(word) == true, "\(error?.description ?? "")")
 }

@@ -59,6 +59,23 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
   }
 }
 
+/// What someone who made both the checkpoint and its undo delta would have written.
+@Test(arguments: [
+  (#""name":"model.safetensors""#, #""name":"train.sh""#, "train.sh holds no weights"),
+  (#""manifest":"regate.json""#, #""manifest":".profile""#, ".profile is no name that"),
+  (#""manifest":"regate.json""#, #""manifest":"../regate.json""#, "../regate.json is no name that"),
+])
+func `an undo delta that names other files than weights and manifest is refused`(
+  _ stated: String, _ forged: String, _ says: String
+) throws {
+  let bench = try Workbench(.mixtral, tokens: 192)
+  try bench.convertInPlace()
+  try forge(
+    bench.sourceFolder.appending(path: "regate-undo.delta").path(percentEncoded: false), stated,
+    forged)
+  try bench.requireRefusal(says) { try bench.revert() }
+}
+
 @Test(arguments: [Sample.qwen3, Sample.mixtralFused, Sample.ggufMixtralSplit, Sample.ggufQwen3F16])
 func `a change that was interrupted anywhere is taken back`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 192)

@@ -287,6 +287,46 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     #expect(!folder.exists("out"))
   }
 
+  @Test func `a state that names a file outside its folder is refused, and the file stays`() throws
+  {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(1)) }
+    try folder.directory.write([1], to: "mine.bin")
+    let path = folder.path("out.regate-resume/state.json")
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let forged = text.replacing(/hidden-[0-9]+\.bin/, with: "../mine.bin")
+    try #require(forged != text)
+    try folder.directory.write(Array(forged.utf8), to: "out.regate-resume/state.json")
+    let said = message { try folder.convert(to: "out", resumed) }
+    #expect(said.contains("is not a state that Regate kept"), "\(said)")
+    #expect(folder.exists("mine.bin"))
+  }
+
+  /// As another run that makes the same output does when it ends.
+  @Test func `a state that is removed meanwhile is not kept any more`() throws {
+    let folder = try Folder(.deepseek)
+    try folder.convert(to: "whole")
+    let state = folder.path("out.regate-resume")
+    var options = ResumeOptions(interval: 0)
+    options.afterSave = { _ in
+      try? FileManager.default.removeItem(atPath: state)
+      return nil
+    }
+    try folder.convert(to: "out", options)
+    #expect(!folder.exists("out.regate-resume"))
+    #expect(try folder.files("out") == folder.files("whole"))
+  }
+
+  @Test func `a state without its records is refused`() throws {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(2)) }
+    let name = try #require(
+      try folder.files("out.regate-resume").keys.first { $0.hasPrefix("layer") })
+    try FileManager.default.removeItem(atPath: folder.path("out.regate-resume/" + name))
+    let text = message { try folder.convert(to: "out", resumed) }
+    #expect(text.contains("is not a state that Regate kept"), "\(text)")
+  }
+
   @Test func `a validation on captures keeps no state, and says so`() throws {
     let folder = try Folder(.qwen3)
     let error = #expect(throws: RegateError.self) {

@@ -18,6 +18,13 @@ import TextTokens
     json(rest: #", "pre_tokenizer": \#(value)"#)
   }
 
+  /// Normalizers each of which makes ten letters of one.
+  private static func growing(_ count: Int) -> String {
+    let one = #"{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"}"#
+    let all = [String](repeating: one, count: count).joined(separator: ",")
+    return json(rest: #", "normalizer": {"type": "Sequence", "normalizers": [\#(all)]}"#)
+  }
+
   private static func template(_ single: String, tokens: String = "{}") -> String {
     json(
       rest: #", "post_processor": {"type": "TemplateProcessing", "single": \#(single), "#
@@ -51,6 +58,14 @@ import TextTokens
     (
       json(rest: #", "normalizer": {"type": "Replace", "pattern": "a", "content": "b"}"#),
       "pattern must be"
+    ),
+    (growing(4), "more than 1024 times as long"),
+    (
+      preTokenizer(
+        #"{"type": "Sequence", "pretokenizers": ["#
+          + [String](repeating: #"{"type": "Digits"}"#, count: 30_000).joined(separator: ",") + "]}"
+      ),
+      "has 30000 steps, more than 64"
     ),
     (preTokenizer(#"{"type": "BertPreTokenizer"}"#), "is \"BertPreTokenizer\""),
     (preTokenizer("{}"), "a component without a type"),

@@ -48,6 +48,8 @@ import TextTokens
     (#"\p{Lu}\p{^Lu}"#, "aBcD", ["a", "Bc", "D"]),
     (#"\P{L}+"#, "ab12", ["ab", "12"]),
     (".b", "\nbab", ["\nb", "ab"]),
+    // Without an end, were nothing repeated as often as it is asked for.
+    ("(?:(?:(?:(?:(?:){999}){999}){999}){999}){999}a", "ba", ["b", "a"]),
     ("é+", "ééa", ["éé", "a"]),
   ]
 
@@ -58,6 +60,17 @@ import TextTokens
     // Possessive runs give nothing back.
     let wanted = pattern == "a++ab" ? [text] : pieces
     #expect(try cut(text, by: pattern) == wanted)
+  }
+
+  /// Each would take longer than the world is old, were all ways to cut the text gone through.
+  @Test(arguments: [
+    "(?:a+)+b", "(?:a|aa)+b", "a*a*a*a*a*a*a*a*b", "(?=(?:a+)+b)a", "(?:a+a+)+(?!a)b",
+  ])
+  func `No pattern takes exponential time`(pattern: String) throws {
+    let text = String(repeating: "a", count: 120)
+    #expect(try cut(text, by: pattern) == [text])
+    #expect(try cut(text + "b", by: pattern).joined() == text + "b")
+    #expect(try cut(text + "b", by: "(?:a+)+b") == [text + "b"])
   }
 
   static let refused: [(pattern: String, problem: String)] = [
@@ -74,7 +87,7 @@ import TextTokens
     (#"(?i:\p{Lu})"#, "ignores the case of a Unicode property"),
     ("(?!a)+b", "repeats a look-ahead"),
     ("^+a", "repeats an anchor"), (#"a\"#, "ends with a backslash"),
-    (#"\x{110000}"#, "no character"),
+    (#"\x{110000}"#, "no character"), ("(?=a(?!b))a", "look-ahead in a look-ahead"),
     ("(?:(?:(?:a{99}){99}){99})", "too large"), ("", "can match nothing at all"),
     (String(repeating: "(", count: 40) + "a", "nested too deep"),
     ((0..<70).map { String(UnicodeScalar(0x4E00 + $0) ?? "x") }.joined(), "64 character classes"),

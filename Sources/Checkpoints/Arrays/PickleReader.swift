@@ -99,7 +99,7 @@ struct PickleReader {
     case 0x6A: stack.append(try recall(try integer(4)))
     case 0x63: stack.append(.global(try line() + "." + (try line())))
     case 0x93: try stackGlobal()
-    case 0x51: stack.append(.persistent(try pop()))
+    case 0x51: try push(.persistent(try pop()))
     case 0x52: try reduce()
     default: throw unreadable("opcode 0x\(String(opcode, radix: 16)) at byte \(offset - 1)")
     }

@@ -141,24 +141,23 @@ struct CheckpointLayout {
     _ parts: [SafetensorsFile]
   ) throws(RegateError) -> OrderedDictionary<String, TensorInfo> {
     let count = parts.reduce(0) { $0 + $1.tensors.count }
-    var tensors = OrderedDictionary<String, TensorInfo>(minimumCapacity: count)
+    var holders: [String: Int] = Dictionary(minimumCapacity: count)
     var repeated: [String] = []
     for part in parts {
       for tensor in part.tensors {
-        guard let other = tensors.removeValue(forKey: tensor.name) else {
-          tensors[tensor.name] = tensor
-          continue
-        }
+        guard let other = holders.updateValue(tensor.file, forKey: tensor.name) else { continue }
         guard index != nil else {
           throw RegateError(
             .mismatch, file: part.file.path, subject: tensor.name,
-            "the same tensor is also in \(partNames[other.file])",
+            "the same tensor is also in \(partNames[other])",
             advice: "remove the shard that does not belong to the checkpoint")
         }
-        repeated.append(
-          "\(tensor.name) in \(partNames[other.file]) and \(partNames[tensor.file])")
-        tensors[tensor.name] = tensor
+        repeated.append("\(tensor.name) in \(partNames[other]) and \(partNames[tensor.file])")
       }
+    }
+    var tensors = OrderedDictionary<String, TensorInfo>(minimumCapacity: holders.count)
+    for tensor in parts.lazy.flatMap(\.tensors) where holders[tensor.name] == tensor.file {
+      tensors[tensor.name] = tensor
     }
     if let first = repeated.first {
       let more = repeated.count > 1 ? ", and \(repeated.count - 1) more" : ""

@@ -38,6 +38,28 @@ struct Reverter {
     folder = undoPath.directory
     self.threads = threads
     self.progress = progress
+    try requireOwn()
+  }
+
+  /// Whoever made the checkpoint may have made the undo delta: it may name weights and the manifest,
+  /// and nothing else that lies beside them.
+  private func requireOwn() throws(RegateError) {
+    let index = try? SafetensorsIndex(path: folder + "/" + SafetensorsIndex.fileName)
+    let weights = Set(index?.fileNames ?? []).union([path.lastPathComponent])
+    for name in undo.delta.files.map(\.name)
+    where ![".safetensors", ".gguf"].contains(where: name.hasSuffix) && !weights.contains(name) {
+      throw foreign("files", "\(name) holds no weights")
+    }
+    guard let manifest = undo.delta.about["manifest"]?.stringValue else { return }
+    guard OutputDestination.isManifestName(manifest) else {
+      throw foreign("manifest", "\(manifest) is no name that Regate gives one")
+    }
+  }
+
+  private func foreign(_ subject: String, _ problem: String) -> RegateError {
+    RegateError(
+      .refused, file: undoPath, subject: subject, problem,
+      advice: "nothing was written; fetch the original again")
   }
 
   /// Checks that the undo delta leads back to the original, writes, and checks again. A run that
@@ -83,9 +105,7 @@ struct Reverter {
 
   /// The place of the manifest that the change wrote, where nothing else may stand by now.
   private func manifestClaim() throws(RegateError) -> OutputClaim? {
-    guard let name = undo.delta.about["manifest"]?.stringValue, !name.contains("/") else {
-      return nil
-    }
+    guard let name = undo.delta.about["manifest"]?.stringValue else { return nil }
     return try OutputClaim(
       folder + "/" + name, as: .manifest, overwrite: true, apartFrom: RunInputs())
   }

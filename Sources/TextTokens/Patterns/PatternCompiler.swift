@@ -127,7 +127,12 @@ struct PatternCompiler {
   private mutating func emit(
     group node: PatternNode, least: Int, most: Int?
   ) throws(PatternProblem) {
-    for _ in 0..<least { try emit(node) }
+    for _ in 0..<least {
+      let before = instructions.count
+      try emit(node)
+      // Nothing, however often: nested repetitions of it would never end.
+      if instructions.count == before { break }
+    }
     guard let most else {
       // An empty round would go on for ever.
       guard !node.matchesEmpty else {

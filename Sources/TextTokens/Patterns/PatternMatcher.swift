@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Finds the matches of one pattern. Reused, so that its stack is allocated once.
+///
+/// What becomes of a choice depends on nothing but its instruction and its position. Once a search
+/// has gone back often, those that it takes up are noted, and none is twice: no pattern, whatever
+/// file it comes from, takes time that is exponential in the text.
 struct PatternMatcher {
+  /// Published patterns go back a few times for each match.
+  private static let freeReturns = 4096
+  /// Bounds the notes' memory.
+  private static let mostNotes = 1 << 22
+
   /// A point to return to: `position`, or for a run any character boundary down to `floor`.
   private struct Choice {
     var instruction: Int
@@ -11,6 +20,8 @@ struct PatternMatcher {
 
   let pattern: Pattern
   private var choices: [Choice] = []
+  private var returns = 0
+  private var tried: Set<Int> = []
 
   init(_ pattern: Pattern) { self.pattern = pattern }
 
@@ -18,6 +29,8 @@ struct PatternMatcher {
   /// of `range` is not seen.
   mutating func next(in text: [UInt8], range: Range<Int>, from start: Int) -> Range<Int>? {
     var position = start
+    returns = 0
+    if !tried.isEmpty { tried = [] }
     while position < range.upperBound {
       let (mask, length) = pattern.table.scalar(in: text, at: position)
       for entry in pattern.entries where entry.first & mask != 0 {
@@ -71,7 +84,7 @@ struct PatternMatcher {
         alive = holds(instruction.anchor, in: text, range: range, at: position)
         index += 1
       case .look:
-        let found = match(index + 1, in: text, range: range, at: position) != nil
+        let found = looksAhead(index + 1, in: text, range: range, at: position)
         alive = found != instruction.flag
         index = instruction.target
       }
@@ -80,6 +93,17 @@ struct PatternMatcher {
         (index, position) = choice
       }
     }
+  }
+
+  /// Whether the look-ahead that begins at `entry` is met. Its choices may have led to its end, so
+  /// that they are noted apart.
+  private mutating func looksAhead(
+    _ entry: Int, in text: [UInt8], range: Range<Int>, at start: Int
+  ) -> Bool {
+    let outer = (returns, tried)
+    (returns, tried) = (0, [])
+    defer { (returns, tried) = outer }
+    return match(entry, in: text, range: range, at: start) != nil
   }
 
   @inline(__always)
@@ -114,9 +138,22 @@ struct PatternMatcher {
     return true
   }
 
-  /// Takes up the latest choice above `bottom`. Those of runs are marked by a complement.
+  /// Takes up the latest choice above `bottom` that was not taken up before.
   private mutating func backtrack(to bottom: Int, in text: [UInt8]) -> (Int, Int)? {
-    guard choices.count > bottom else { return nil }
+    while choices.count > bottom {
+      // A run that stands alone is gone back through once.
+      let isAlone = choices.count == bottom + 1
+      let choice = nextChoice(in: text)
+      returns += 1
+      guard returns > PatternMatcher.freeReturns, !isAlone else { return choice }
+      if tried.count == PatternMatcher.mostNotes { tried = [] }
+      if tried.insert(choice.0 * (text.count + 1) + choice.1).inserted { return choice }
+    }
+    return nil
+  }
+
+  /// The latest choice. Those of runs are marked by a complement.
+  private mutating func nextChoice(in text: [UInt8]) -> (Int, Int) {
     let last = choices.count - 1
     let choice = choices[last]
     if choice.instruction >= 0 {

@@ -53,6 +53,7 @@ struct PatternParser {
   var position = 0
   var ignoresCase = false
   var depth = 0
+  private var isLookingAhead = false
 
   static func parse(_ pattern: String) throws(PatternProblem) -> PatternNode {
     var parser = PatternParser(scalars: Array(pattern.unicodeScalars))
@@ -142,9 +143,13 @@ struct PatternParser {
     } else {
       position += 1
     }
+    // Each would be gone through anew at every step of the one around it.
+    guard look == nil || !isLookingAhead else { throw problem("has a look-ahead in a look-ahead") }
+    isLookingAhead = isLookingAhead || look != nil
     depth += 1
     let node = try alternatives()
     depth -= 1
+    if look != nil { isLookingAhead = false }
     guard take(")") else { throw problem("has a '(' that is never closed") }
     ignoresCase = outer
     return look.map { .look(node, negative: $0) } ?? node

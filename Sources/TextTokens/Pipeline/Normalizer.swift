@@ -14,6 +14,16 @@ enum Normalizer: Sendable {
     }
   }
 
+  /// How many times as long it makes a text at most, beside what comes once.
+  var growth: Int {
+    switch self {
+    case .prepend: 1
+    case .replace(_, let content): min(max(content.count, 1), 1 << 20)
+    // UAX 15, of the canonical forms in UTF-8.
+    case .unicode: 3
+    }
+  }
+
   private static func replace(_ pattern: Pattern, _ content: [UInt8], in text: [UInt8]) -> [UInt8] {
     var matcher = PatternMatcher(pattern)
     var result: [UInt8] = []

@@ -64,7 +64,18 @@ extension TokenizerJSON {
 
   func normalizers() throws(RegateError) -> [Normalizer] {
     guard let component = component("normalizer") else { return [] }
-    return try normalizers(component)
+    let all = try normalizers(component)
+    var growth = 1
+    for normalizer in all {
+      growth *= normalizer.growth
+      guard growth <= VocabularyLimit.growth else {
+        throw .tokenizer(
+          .unsupported, path, component.place,
+          "would make text more than \(VocabularyLimit.growth) times as long",
+          advice: "give token ids instead of text")
+      }
+    }
+    return all
   }
 
   private func normalizers(_ component: Component) throws(RegateError) -> [Normalizer] {
@@ -92,6 +103,12 @@ extension TokenizerJSON {
     var byteLevel = false
     if let component = component("pre_tokenizer") {
       try append(component, to: &steps, &byteLevel)
+      guard steps.count <= VocabularyLimit.steps else {
+        throw .tokenizer(
+          .unsupported, path, component.place,
+          "has \(steps.count) steps, more than \(VocabularyLimit.steps)",
+          advice: "give token ids instead of text")
+      }
     }
     return (steps, byteLevel)
   }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ByteStorage
+import Checkpoints
+import ModelFitting
+import OrderedCollections
+import Resuming
+
+extension Target {
+  /// A folder's state.json, a zero byte, and the record that it names.
+  static let resume = Target("resume") { bytes in
+    let folder = Scratch.folder("a.resume")
+    let parts = bytes.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
+    _ = Scratch.write([UInt8](parts[0]), to: "a.resume/state.json")
+    _ = Scratch.write(
+      parts.count > 1 ? [UInt8](parts[1]) : [], to: "a.resume/layer-0-0.safetensors")
+    let key = ResumeKey(entries: ["version": "1"])
+    let output = Scratch.folder + "/a"
+    let point = try ResumePoint(
+      beside: output, key: key, options: ResumeOptions(resumes: true), leftover: .leave,
+      progress: NoProgress())
+    precondition(point.folder == folder)
+    try point.enter("fit")
+    for records in try ResumeStage(point, name: "fit").restore() {
+      for record in records {
+        let _: LayerFigures = try RecordedFigures.value(
+          of: "figures.0", in: record.metadata, path: record.path)
+      }
+    }
+  }
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds the fuzzer and runs one target for so many seconds: `tools/fuzz/run.sh TARGET SECONDS [libFuzzer's
+# options]`; without arguments, names the targets. What it learns stays in tools/fuzz/.build/corpus; an
+# input that stops a reader is written to tools/fuzz/.build/findings. Linux with Swift and Python 3.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+export REGATE_FUZZ=1
+build=(swift build -c release --scratch-path tools/fuzz/.build --sanitize fuzzer --sanitize address)
+"${build[@]}" --product Fuzz >&2
+program=$("${build[@]}" --show-bin-path)/Fuzz
+cd tools/fuzz
+if [ $# -lt 2 ]; then
+  exec "$program" --list
+fi
+target=$1 seconds=$2
+shift 2
+
+seeds=.build/seeds
+if [ ! -d "$seeds/$target" ]; then
+  tool=$root/.build/release/regate
+  python3 seeds.py "$seeds" $([ -x "$tool" ] && echo --regate "$tool") >&2
+fi
+mkdir -p ".build/corpus/$target" ".build/findings/$target"
+# Leaks are not looked for: Swift's metadata live as long as the process. A malloc of more than 1 GB is
+# a finding, and so is one second more than ten for an input.
+export FUZZ_TARGET=$target FUZZ_FIXTURES=$root/fixtures
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:${ASAN_OPTIONS:-}
+exec "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1600 -malloc_limit_mb=1024 \
+  -max_len=49152 -dict="$seeds/$target.dict" -artifact_prefix=".build/findings/$target/" \
+  -print_final_stats=1 "$@" ".build/corpus/$target" "$seeds/$target"
