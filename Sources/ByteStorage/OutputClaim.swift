@@ -10,7 +10,8 @@ import Foundation
 package struct OutputClaim: Sendable {
   package let path: String
   private let kind: OutputKind
-  private let overwrite: Bool
+  /// Whether it may replace an earlier output.
+  let overwrite: Bool
   private let inputs: RunInputs
 
   /// Claims `path` for a new output, or with `overwrite` for one that replaces an output of the

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSystem
 import Foundation
 
 /// A directory beside the destination in which an output is built; the output takes its final
@@ -98,17 +99,32 @@ package struct StagedOutput: ~Copyable {
       if replaced { try? FileManager.default.removeItem(atPath: old) }
       StagedOutput.sync(destination.directory)
     case .files(let names):
+      let overwrite = claims.allSatisfy(\.overwrite)
       // Never old files beside new ones under a name by which readers find them all.
-      if names.count > 1, let first = names.first { unsafe unlink("\(destination)/\(first)") }
-      for name in names.reversed() {
-        try StagedOutput.move("\(stage)/\(name)", to: "\(destination)/\(name)")
+      if overwrite, names.count > 1, let first = names.first {
+        unsafe unlink("\(destination)/\(first)")
+      }
+      for (place, name) in names.enumerated().reversed() {
+        do throws(RegateError) {
+          try StagedOutput.move(
+            "\(stage)/\(name)", to: "\(destination)/\(name)", overwrite: overwrite)
+        } catch {
+          // Another run's output has come: what is not its own goes again.
+          if !overwrite {
+            for moved in names[(place + 1)...] { unsafe unlink("\(destination)/\(moved)") }
+          }
+          throw error
+        }
       }
       StagedOutput.sync(destination)
     }
   }
 
-  private static func move(_ from: String, to: String) throws(RegateError) {
-    guard unsafe rename(from, to) == 0 else {
+  /// Without `overwrite`, only to a name that nothing has.
+  private static func move(
+    _ from: String, to: String, overwrite: Bool = true
+  ) throws(RegateError) {
+    guard (overwrite ? unsafe rename(from, to) : unsafe regate_rename_new(from, to)) == 0 else {
       throw .system("cannot take its place from \(from)", path: to)
     }
   }

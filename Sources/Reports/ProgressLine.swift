@@ -13,7 +13,7 @@ package enum ProgressForm: String, CaseIterable, Sendable {
 }
 
 /// Progress of long work on standard error: one line that rewrites itself on a terminal, plain
-/// lines now and then elsewhere, events for programs, nothing when quiet.
+/// lines now and then elsewhere, events for programs. When quiet, warnings are all that is said.
 package final class ProgressLine: Sendable {
   private struct State {
     var label = ""
@@ -102,7 +102,6 @@ package final class ProgressLine: Sendable {
   package func warn(_ text: String) {
     state.withLock { state in
       close(&state)
-      guard !quiet else { return }
       write(form == .json ? ProgressEvent(warning: text).line : "warning: \(text.harmless())\n")
     }
   }

@@ -30,8 +30,8 @@ package final class ResumePoint {
   package private(set) var state: ResumeState
   /// Whether the folder holds a state of this run.
   package private(set) var isSaved = false
-  /// Whether the folder is this run's to remove.
-  private var isOwned = false
+  /// While the folder is this run's to write into and to remove.
+  private var lock: FolderLock?
   private var isDisabled = false
   private var lastSave = ContinuousClock.now
 
@@ -51,8 +51,9 @@ package final class ResumePoint {
       return
     }
     if options.resumes {
+      lock = try FolderLock(folder)
       state = try ResumeState(in: folder, key: key)
-      (isSaved, isOwned) = (true, true)
+      isSaved = true
       return
     }
     switch leftover {
@@ -61,7 +62,7 @@ package final class ResumePoint {
         .refused, file: folder, "holds the state of an interrupted run",
         advice: "continue it with `resume`, or remove the folder to start anew")
     case .remove:
-      isOwned = true
+      lock = try FolderLock(folder)
       discard()
     case .leave: isDisabled = true
     }
@@ -87,8 +88,9 @@ package final class ResumePoint {
   /// Makes the folder, for a file that is no state but belongs to the run.
   package func makeFolder() throws(RegateError) {
     try claim.verify()
+    guard lock == nil else { return }
     try Folder.make(folder)
-    isOwned = true
+    lock = try FolderLock(folder)
   }
 
   /// Saves `changed`, which has the given new records, and the hidden states of `pass`.
@@ -154,8 +156,9 @@ package final class ResumePoint {
   /// Removes the folder: the run is done, or left nothing that it could be continued from. One that
   /// somebody put files into stays.
   package func discard() {
-    guard isOwned, (try? claim.verify()) != nil else { return }
+    guard lock != nil, (try? claim.verify()) != nil else { return }
     try? FileManager.default.removeItem(atPath: folder)
-    (isSaved, isOwned) = (false, false)
+    lock = nil
+    isSaved = false
   }
 }

@@ -31,7 +31,7 @@ struct BasicOptions: ParsableArguments {
 struct CommonOptions: ParsableArguments {
   @OptionGroup var basic: BasicOptions
 
-  @Flag(name: .shortAndLong, help: "No progress on standard error.")
+  @Flag(name: .shortAndLong, help: "No progress on standard error, only warnings.")
   var quiet = false
 
   @Option(

@@ -150,6 +150,17 @@ func `a resumed conversion writes the bytes of an uninterrupted one`(_ model: Ti
   #expect(try folder.files("out")["model.safetensors"] != before["model.safetensors"])
 }
 
+@Test func `two captures to one output do not mix`() throws {
+  let folder = try Folder(.qwen3)
+  let state = folder.path("out.safetensors.regate-resume")
+  try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
+  let other = try FolderLock(state)
+  let error = #expect(throws: RegateError.self) { try folder.capture(to: "out.safetensors") }
+  #expect(error?.code == .refused && error?.file == state)
+  #expect(folder.exists("out.safetensors.regate-resume") && !folder.exists("out.safetensors"))
+  withExtendedLifetime(other) {}
+}
+
 @Test(arguments: [TinyModel.qwen3, .deepseek], [1, 2])
 func `a resumed capture is the uninterrupted one`(_ model: TinyModel, _ stop: Int) throws {
   let folder = try Folder(model)

@@ -10,6 +10,10 @@ long regate_copy_range(int from, int64_t from_offset, int to, int64_t to_offset,
 // Makes `to`, an empty file, share all blocks of `from` (Linux FICLONE); 0, or -1 with errno.
 int regate_clone_file(int from, int to);
 
+// Renames a file; where the system and the file system can (Linux), only to a name that nothing has,
+// with EEXIST otherwise.
+int regate_rename_new(const char *from, const char *to);
+
 // Has the C library give freed buffers of 8 MB or more back to the system at once (glibc). By
 // itself it comes to keep ever larger ones, up to 32 MB each.
 void regate_return_freed_memory(void);

@@ -84,9 +84,16 @@ struct Comparison {
     key["ranks"] = "\(request.ranks)"
     key["batches"] = "\(request.batches)"
     key["patched checkpoint"] = try ContentDigest.of(pair.patched.checkpoint)
-    return try ResumePoint(
-      beside: request.patched, key: key, options: request.resume, leftover: .leave,
-      progress: progress)
+    do throws(RegateError) {
+      return try ResumePoint(
+        beside: request.patched, key: key, options: request.resume, leftover: .leave,
+        progress: progress)
+    } catch {
+      // A folder of models that is only to be read.
+      guard error.code == .io, !request.resume.resumes else { throw error }
+      progress.warn("the state of this run cannot be kept: \(error)")
+      return nil
+    }
   }
 
   /// The layer at hand, which is number `place` of the MoE layers.
