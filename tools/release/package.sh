@@ -65,7 +65,9 @@ install -m 755 "$build/release/regate" "$stage/bin/regate"
 "$stage/bin/regate" --generate-completion-script fish >"$share/fish/vendor_completions.d/regate.fish"
 manual "$stage/bin/regate" "$share/man/man1"
 cp "$source/README.md" "$source/.github/CHANGELOG.md" "$share/doc/regate/"
-# The model of the tutorial, where the tutorial has it.
+# The guides, and the model of the tutorial, where README and the tutorial have them.
+mkdir -p "$share/doc/regate/Sources/RegateKit/RegateKit.docc"
+cp "$source"/Sources/RegateKit/RegateKit.docc/*.md "$share/doc/regate/Sources/RegateKit/RegateKit.docc/"
 mkdir -p "$share/doc/regate/fixtures/tiny-qwen3-moe-data"
 cp -r "$source/fixtures/tiny-qwen3-moe" "$share/doc/regate/fixtures/"
 cp "$source"/fixtures/tiny-qwen3-moe-data/{calibration,heldout}.npy \
