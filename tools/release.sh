@@ -99,45 +99,6 @@ glibc() {
   echo "$newest"
 }
 
-# Texts that a copy of what is linked has to come with.
-licences() {
-  local package
-  mkdir "$1"
-  cp "$source/.github/LICENSE" "$1/LICENSE"
-  cp "$(dirname "$(readlink -f "$(command -v swift)")")/../share/swift/LICENSE.txt" "$1/swift.txt"
-  for package in "$build"/checkouts/*/; do
-    find "$package" -maxdepth 1 \( -name 'LICENSE*' -o -name 'NOTICE*' \) | sort | xargs cat \
-      >"$1/$(basename "$package").txt"
-  done
-  for package in libopenblas-pthread-dev zlib1g-dev libstdc++-12-dev; do
-    cp "/usr/share/doc/$package/copyright" "$1/$package.txt"
-  done
-}
-
-manual() {
-  # argument-parser's own generator, of the version that is linked.
-  swift build -c release --product generate-manual --scratch-path "$work/manual" \
-    --package-path "$build/checkouts/swift-argument-parser"
-  mkdir -p "$2"
-  "$work/manual/release/generate-manual" "$1" --multi-page --output-directory "$2" \
-    --date "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)"
-}
-
-archive() {
-  tar -C "$work/stage" --sort=name --owner=0 --group=0 --numeric-owner --format=gnu \
-    --mode=u+rwX,go+rX,go-w --mtime="@$SOURCE_DATE_EPOCH" -c "$1" | gzip -n -9
-}
-
-wheel() {
-  python3 -m venv "$work/venv"
-  "$work/venv/bin/pip" -q install --disable-pip-version-check "hatchling==$(exact hatchling)"
-  cp -r "$1/share/doc/regate/licences" "$source/tools/python/licences"
-  (cd "$source/tools/python" &&
-    REGATE_PROGRAM=$1/bin/regate REGATE_SBOM=$1/share/doc/regate/sbom.spdx.json \
-      REGATE_PLATFORM=manylinux_${2//./_}_x86_64 "$work/venv/bin/python" -m hatchling build \
-      -t wheel -d "$work/release")
-}
-
 tools/setup.sh
 resolve
 libraries
@@ -148,32 +109,10 @@ version=$("$program" --version)
 grep -qF "version = \"$version\"" "$source/tools/python/pyproject.toml" ||
   stop "tools/python/pyproject.toml has another version than the program: $version"
 
-name=regate-$version-linux-x86_64
-stage=$work/stage/$name
-share=$stage/share
-mkdir -p "$stage/bin" "$share/doc/regate" "$share/bash-completion/completions" \
-  "$share/zsh/site-functions" "$share/fish/vendor_completions.d" "$work/release"
-install -m 755 "$program" "$stage/bin/regate"
-"$program" --generate-completion-script bash >"$share/bash-completion/completions/regate"
-"$program" --generate-completion-script zsh >"$share/zsh/site-functions/_regate"
-"$program" --generate-completion-script fish >"$share/fish/vendor_completions.d/regate.fish"
-manual "$stage/bin/regate" "$share/man/man1"
-cp "$source/README.md" "$source/.github/CHANGELOG.md" "$share/doc/regate/"
-# The model of the tutorial, where the tutorial has it.
-mkdir -p "$share/doc/regate/fixtures/tiny-qwen3-moe-data"
-cp -r "$source/fixtures/tiny-qwen3-moe" "$share/doc/regate/fixtures/"
-cp "$source"/fixtures/tiny-qwen3-moe-data/{calibration,heldout}.npy \
-  "$share/doc/regate/fixtures/tiny-qwen3-moe-data/"
-licences "$share/doc/regate/licences"
-python3 "$release/sbom.py" "$stage/bin/regate" "$build/release/regate.product/Objects.LinkFileList" \
-  "$build" "$release/versions" "$SOURCE_DATE_EPOCH" >"$share/doc/regate/sbom.spdx.json"
-archive "$name" >"$work/release/$name.tar.gz"
-cp "$share/doc/regate/sbom.spdx.json" "$work/release/$name.spdx.json"
-wheel "$stage" "$newest"
-(cd "$work/release" && sha256sum -- * >SHA256SUMS)
+"$release/package.sh" "$work" "$newest"
 
 if [ "${2:-}" = --twice ]; then
-  "$0" "$work/again"
+  tools/release.sh "$work/again"
   diff -r "$work/release" "$work/again" || stop "two builds differ"
   echo "Two builds gave the same bytes."
 fi

@@ -2,8 +2,8 @@
 
 import Foundation
 
-/// Progress for programs: one JSON object a line, at the beginning of a piece of work, several times
-/// a second and at its end. A warning is an object of its own, with that key alone.
+/// Progress for programs: one JSON object a line, when a piece of work begins and ends, and several
+/// times a second in between. A warning is an object of its own, with that key alone.
 package struct ProgressEvent: Encodable {
   /// The piece of work.
   var label: String?

@@ -44,6 +44,13 @@ struct Regate: ParsableCommand {
   static func main() {
     FreedMemory.returnAtOnce()
     StandardStream.reserveClosed()
+    // Even the program's name is one.
+    guard !CommandLine.arguments.isEmpty else {
+      fail(
+        RegateError(
+          .io, file: "/proc/self/cmdline", "cannot be read, and the arguments stand there",
+          advice: "mount /proc"))
+    }
     do {
       var command = try parseAsRoot()
       let access = (command as? any BasicCommand)?.basic.io ?? .map
