@@ -4,12 +4,13 @@
 `safetensors` (its own Rust reader), GGUF to llama.cpp's own reader and to gguf-py.
 
   python3 tools/interop/check_headers.py --regate .build/release/regate [--llama-bin BIN] [--count 2000]
-      [--seed 1] [--show]
+      [--seed 1] [--gguf-py]
 
 Takes the small files of `fixtures`, changes their headers in a few hundred ways that matter (each number,
 each key, each byte that counts or names something) and in `--count` random ones, and asks each reader
 whether it opens the result. Prints how often they agree, and each kind of disagreement with one example:
-which side refuses, and what it says. Exit code 1 where a kind is not one that README.md explains.
+which side refuses, and what it says; README.md explains those that there are. Exit code 1 where Regate ends
+otherwise than by one error.
 
 Needs safetensors and numpy; for GGUF also gguf, and llama-quantize of llama.cpp (`--dry-run` opens a
 file and reads its tensors' places).
@@ -29,16 +30,6 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-
-# What each side alone refuses, by what it says, as README.md explains under "Damaged headers".
-EXPLAINED = {
-    ("safetensors", "regate"): [
-        "duplicate key", "unknown key", "unknown dtype", "is the same key", "64-bit integer", "must begin with",
-        "occurs twice", "begins with a byte order mark", "nested deeper", "has too many elements",
-        "must be a string", "integer is expected", "which leaves a hole", "does not fill whole bytes"],
-    ("safetensors", "theirs"): ["invalid JSON in header", "InvalidOffset", "trailing characters", "TensorInvalidInfo"],
-}
-
 
 def mutations(rng, data, header_end, count):
     """Random changes of a header: bytes, numbers, cuts and copies."""
@@ -213,13 +204,13 @@ def theirs_gguf_py(path):
 
 
 class Ours:
-    """What `regate inspect` says of a file: nil where its header was read, whatever is missing after that."""
+    """What `regate inspect` says of a file; None where its header was read, whatever is missing after that."""
 
     # Said of a file whose header is sound.
     AFTER = re.compile("|".join([
-        "config.json", "general.architecture", "is not a Mixture-of-Experts", "is an importance matrix", "is \"",
-        "does not know the", "model_type", "holds no", "no such tensor", "not known", "the key is absent",
-        "configuration"]))
+        "config.json", "model_type", "the key is absent", "no such tensor", "no layer has", "is absent or 0",
+        "does not name its architecture", "must be a string that is not empty", "is an importance matrix",
+        'general.architecture: is "', "holds no routers", "is not a Mixture"]))
 
     def __init__(self, regate):
         self.regate = regate
@@ -241,13 +232,19 @@ def plain(said):
     return re.sub(r"-?\d+", "N", said)[:90]
 
 
-def compare(kind, files, ours, theirs, changes, count, rng, folder, show):
+def compare(kind, name, files, ours, theirs, changes, count, rng, folder, per_kind):
     counts, kinds = collections.Counter(), {}
     path = str(folder / f"file.{kind}")
     for file in files:
         data = file.read_bytes()
         end = 8 + struct.unpack("<Q", data[:8])[0] if kind == "safetensors" else gguf_fields(data)[1]
-        for what, made in [*changes(data), *mutations(rng, data, end, count // len(files))]:
+        chosen = []
+        by_kind = collections.defaultdict(list)
+        for what, made in changes(data):
+            by_kind[what].append((what, made))
+        for made in by_kind.values():
+            chosen += rng.sample(made, min(per_kind, len(made)))
+        for what, made in [*chosen, *mutations(rng, data, end, count // len(files))]:
             Path(path).write_bytes(made)
             own, other = ours(path), theirs(path)
             if own is not None and own.startswith("ENDS"):
@@ -261,7 +258,7 @@ def compare(kind, files, ours, theirs, changes, count, rng, folder, show):
                 key = (side, plain(said))
                 number, example = kinds.get(key, (0, None))
                 kinds[key] = (number + 1, example or f"{what}: {said.strip()[:160]}")
-    print(f"{kind}: {sum(counts.values())} files: " + ", ".join(f"{side} {count}" for side, count in sorted(counts.items())))
+    print(f"{kind}, {name}: {sum(counts.values())} files: " + ", ".join(f"{side} {count}" for side, count in sorted(counts.items())), flush=True)
     for (side, _), (number, example) in sorted(kinds.items(), key=lambda item: str(item)):
         print(f"  {side}, {number}: {example}")
     return counts
@@ -274,22 +271,22 @@ def main():
     parser.add_argument("--gguf-py", action="store_true", help="compare with gguf-py's reader too")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--per-kind", type=int, default=40, help="most changes of a kind, of each file")
     arguments = parser.parse_args()
     ours, rng, crashes = Ours(arguments.regate), random.Random(arguments.seed), 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         files = [FIXTURES / f"safetensors/{name}.safetensors" for name in ["one", "shapes", "dtypes"]]
-        crashes += compare("safetensors", files, ours, theirs_safetensors, safetensors_changes, arguments.count, rng,
-                           folder, arguments.show)["CRASH"]
+        crashes += compare("safetensors", "safetensors in Python", files, ours, theirs_safetensors, safetensors_changes, arguments.count, rng,
+                           folder, arguments.per_kind)["CRASH"]
         files = [FIXTURES / f"gguf/{name}.gguf" for name in ["every-key", "version-2", "every-type"]]
         if arguments.llama_bin:
             program = arguments.llama_bin / "llama-quantize"
-            crashes += compare("gguf", files, ours, lambda path: theirs_gguf(path, program), gguf_changes,
-                               arguments.count, rng, folder, arguments.show)["CRASH"]
+            crashes += compare("gguf", "llama.cpp", files, ours, lambda path: theirs_gguf(path, program), gguf_changes,
+                               arguments.count, rng, folder, arguments.per_kind)["CRASH"]
         if arguments.gguf_py:
-            crashes += compare("gguf", files, ours, theirs_gguf_py, gguf_changes, arguments.count, rng, folder,
-                               arguments.show)["CRASH"]
+            crashes += compare("gguf", "gguf-py", files, ours, theirs_gguf_py, gguf_changes, arguments.count, rng, folder,
+                               arguments.per_kind)["CRASH"]
     sys.exit(1 if crashes else 0)
 
 
