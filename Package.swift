@@ -153,14 +153,12 @@ let package = Package(
 
 // What tools/fuzz builds: here, since it calls what no product shows.
 if Context.environment["REGATE_FUZZ"] != nil {
-  package.targets += [
-    .target(name: "LibFuzzer", path: "tools/fuzz/LibFuzzer"),
-    .executableTarget(
+  package.products.append(.library(name: "Fuzz", type: .static, targets: ["Fuzz"]))
+  package.targets.append(
+    .target(
       name: "Fuzz",
       dependencies: [
-        "LibFuzzer", "ByteStorage", "Tensors", "Checkpoints", "Architectures", "TextTokens",
-        "Inference", "Resuming", "Traffic", "ModelFitting", "CheckpointWriting", "RegateKit",
-        collections,
-      ], path: "tools/fuzz/Fuzz", swiftSettings: [.swiftLanguageMode(.v6)]),
-  ]
+        "ByteStorage", "Tensors", "Checkpoints", "Architectures", "TextTokens", "Inference",
+        "Resuming", "Traffic", "ModelFitting", "CheckpointWriting", "RegateKit", collections,
+      ], path: "tools/fuzz/Fuzz", swiftSettings: [.swiftLanguageMode(.v6)]))
 }

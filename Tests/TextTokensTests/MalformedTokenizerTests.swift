@@ -65,7 +65,7 @@ import TextTokens
         #"{"type": "Sequence", "pretokenizers": ["#
           + [String](repeating: #"{"type": "Digits"}"#, count: 30_000).joined(separator: ",") + "]}"
       ),
-      "has 30000 steps, more than 64"
+      "pretokenizers[64]: is one step more than 64"
     ),
     (preTokenizer(#"{"type": "BertPreTokenizer"}"#), "is \"BertPreTokenizer\""),
     (preTokenizer("{}"), "a component without a type"),

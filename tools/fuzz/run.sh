@@ -9,10 +9,14 @@ cd "$root"
 export REGATE_FUZZ=1
 build=(swift build -c release --scratch-path tools/fuzz/.build --sanitize fuzzer --sanitize address)
 "${build[@]}" --product Fuzz >&2
-program=$("${build[@]}" --show-bin-path)/Fuzz
+folder=$("${build[@]}" --show-bin-path)
+program=$folder/fuzz
+# libFuzzer brings the main function; gold, the default, cannot link what the sanitizer adds.
+swiftc -use-ld=lld -sanitize=fuzzer -sanitize=address "$folder/libFuzz.a" -lz -lopenblas -o "$program" >&2
 cd tools/fuzz
 if [ $# -lt 2 ]; then
-  exec "$program" --list
+  unset FUZZ_TARGET
+  exec "$program"
 fi
 target=$1 seconds=$2
 shift 2

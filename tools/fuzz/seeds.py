@@ -39,14 +39,14 @@ class Seeds:
         (self.folder / target / f"seed-{number}").write_bytes(data)
 
     def dictionaries(self):
-        """Quoted words of a target's seeds."""
+        """Words of a target's seeds, and numbers that are none."""
         for target in self.counts:
             words = set()
             for path in (self.folder / target).glob("seed-*"):
-                words.update(re.findall(rb'"([\w./@-]{2,40})"', path.read_bytes()))
+                words.update(re.findall(rb"[A-Za-z_#<][\w./@<>|-]{2,39}", path.read_bytes()))
             # What stands in many tensors' names differs by numbers only.
             words = sorted({re.sub(rb"\d+", b"1", word) for word in words})[:1500]
-            lines = [b'"' + word.replace(b"\\", b"\\\\") + b'"\n' for word in words]
+            lines = [b'"' + word + b'"\n' for word in words] + [rb'"\xff\xff\xff\xff\xff\xff\xff\x7f"' + b"\n"]
             (self.folder / f"{target}.dict").write_bytes(b"".join(lines))
 
 

@@ -60,6 +60,15 @@ extension TokenizerJSON {
     return Component(value: value, place: key, path: path)
   }
 
+  /// Each step has a pattern to compile, and works on all of the text or inside the one before.
+  private func requireFew(_ count: Int, _ next: Component) throws(RegateError) {
+    guard count < VocabularyLimit.steps else {
+      throw .tokenizer(
+        .unsupported, path, next.place, "is one step more than \(VocabularyLimit.steps)",
+        advice: "give token ids instead of text")
+    }
+  }
+
   // MARK: Normalizers
 
   func normalizers() throws(RegateError) -> [Normalizer] {
@@ -82,7 +91,10 @@ extension TokenizerJSON {
     switch component.type {
     case "Sequence":
       var all: [Normalizer] = []
-      for part in try component.list("normalizers") { all += try normalizers(part) }
+      for part in try component.list("normalizers") {
+        try requireFew(all.count, part)
+        all += try normalizers(part)
+      }
       return all
     case "Prepend": return [.prepend(Array(try component.text("prepend").utf8))]
     case "Replace":
@@ -103,12 +115,6 @@ extension TokenizerJSON {
     var byteLevel = false
     if let component = component("pre_tokenizer") {
       try append(component, to: &steps, &byteLevel)
-      guard steps.count <= VocabularyLimit.steps else {
-        throw .tokenizer(
-          .unsupported, path, component.place,
-          "has \(steps.count) steps, more than \(VocabularyLimit.steps)",
-          advice: "give token ids instead of text")
-      }
     }
     return (steps, byteLevel)
   }
@@ -120,6 +126,7 @@ extension TokenizerJSON {
       for part in try component.list("pretokenizers") { try append(part, to: &steps, &byteLevel) }
       return
     }
+    try requireFew(steps.count, component)
     guard !byteLevel else {
       throw .tokenizer(
         .unsupported, path, component.place,

@@ -9,7 +9,7 @@ enum VocabularyLimit {
   /// Longest token whose every split is looked up, where merges come from the vocabulary. The
   /// longest published ones have 256 bytes.
   static let splitToken = 1024
-  /// Steps of a pre-tokenizer, each of which works inside the one before. Published ones have four.
+  /// Steps of a pre-tokenizer, or of a normalizer. Published ones have four.
   static let steps = 64
   /// How many times as long normalizers may make a text. Published ones put three bytes for one.
   static let growth = 1024

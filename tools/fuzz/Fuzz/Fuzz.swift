@@ -1,14 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Feeds what libFuzzer makes up to one reader. FUZZ_TARGET names it (libFuzzer starts the program
-// again with its own arguments); FUZZ_FIXTURES is the repository's folder of fixtures.
+// Feeds what libFuzzer makes up to one reader. FUZZ_TARGET names it; FUZZ_FIXTURES is the
+// repository's folder of fixtures.
 
 import ByteStorage
 import Foundation
-import LibFuzzer
 
-@main
-struct Fuzz {
+/// What libFuzzer's own main function calls once.
+@_cdecl("LLVMFuzzerInitialize")
+public func begin(_ count: UnsafeMutablePointer<Int32>, _ arguments: UnsafeRawPointer) -> Int32 {
+  if ProcessInfo.processInfo.environment["FUZZ_TARGET"] == nil {
+    for target in Target.all { print(target.name) }
+    exit(0)
+  }
+  _ = Fuzz.target
+  return 0
+}
+
+/// What it calls for each input.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func run(_ data: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+  Fuzz.run([UInt8](UnsafeBufferPointer(start: data, count: count)))
+  return 0
+}
+
+enum Fuzz {
   static let target: Target = {
     let name = ProcessInfo.processInfo.environment["FUZZ_TARGET"] ?? ""
     guard let target = Target.all.first(where: { $0.name == name }) else {
@@ -18,23 +34,6 @@ struct Fuzz {
     }
     return target
   }()
-
-  static func main() {
-    if CommandLine.arguments.dropFirst() == ["--list"] {
-      for target in Target.all { print(target.name) }
-      return
-    }
-    _ = target
-    var count = CommandLine.argc
-    var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv
-    let code = withUnsafeMutablePointer(to: &arguments) { pointer in
-      LLVMFuzzerRunDriver(&count, pointer) { (data, size) in
-        Fuzz.run(data.map { Array(UnsafeBufferPointer(start: $0, count: size)) } ?? [])
-        return 0
-      }
-    }
-    exit(code)
-  }
 
   /// An error is how a reader should end; it is one line that a terminal can show.
   static func run(_ bytes: [UInt8]) {
