@@ -58,7 +58,7 @@ struct RoutingRuleTests {
       "DeepSeek-V2, norm_topk_prob ignored", .deepseekV2(["norm_topk_prob": true]), "deepseek_v2",
       .softmax, normalise: false),
     Case(
-      "DeepSeek-V3", gateInBFloat16(.deepseekV3()), "deepseek_v3", .sigmoid, normalise: true,
+      "DeepSeek-V3", .deepseekV3(), "deepseek_v3", .sigmoid, normalise: true,
       guarding: .add(1e-20), scale: 2.5, groups: topTwo),
     Case(
       "Kimi-K2, one group",
