@@ -9,9 +9,7 @@
 // both as seen from the routing weights of logical experts (SoftRouting.swift). Adam, from the
 // logical experts' original rows. Clones start equal: at first they are drawn to clusters of their
 // logical expert's tokens (StockTargets.swift), and the pull fades.
-//
 // A bias on the logits is the row's weight of an input that is always 1, and learns with the row.
-//
 // The constraints are kept by an augmented Lagrangian (Hestenes 1969, Powell 1969): an expert's
 // price is a multiplier, which sums up counted load beyond the slack step after step, plus a
 // penalty on the load as it is now. Without the penalty, prices and rows chase each other until

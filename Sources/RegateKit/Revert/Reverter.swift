@@ -41,8 +41,8 @@ struct Reverter {
     try requireOwn()
   }
 
-  /// Whoever made the checkpoint may have made the undo delta: it may name weights and the manifest,
-  /// and nothing else that lies beside them.
+  /// Whoever made the checkpoint may have made the undo delta: it may name weights and the
+  /// manifest, and nothing else that lies beside them.
   private func requireOwn() throws(RegateError) {
     let index = try? SafetensorsIndex(path: folder + "/" + SafetensorsIndex.fileName)
     let weights = Set(index?.fileNames ?? []).union([path.lastPathComponent])
