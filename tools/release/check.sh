@@ -11,8 +11,8 @@ set -euo pipefail
 release=$(realpath "$1")
 work=$(mktemp -d)
 # A root that was not finished may still have /proc in it.
-trap '! mountpoint -q "$work/root/proc" || umount "$work/root/proc"; rm -rf --one-file-system "$work"' EXIT
-root=$(realpath -m "${2:-$work/root}")
+trap '! mountpoint -q "$work/debian/proc" || umount "$work/debian/proc"; rm -rf --one-file-system "$work"' EXIT
+root=$(realpath -m "${2:-$work/debian}")
 
 (cd "$release" && sha256sum --check --quiet SHA256SUMS)
 archive=$(ls "$release"/regate-*-linux-x86_64.tar.gz)
