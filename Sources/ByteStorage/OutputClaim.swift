@@ -45,6 +45,9 @@ package struct OutputClaim: Sendable {
 
   private func requireFolder() throws(RegateError) {
     guard !path.isEmpty else { throw refused("the output's name is empty") }
+    guard path.lastPathComponent != "-" else {
+      throw refused("outputs are not written to standard output")
+    }
     let folder = path.directory
     guard FileKind(of: folder) == .directory else {
       throw RegateError(

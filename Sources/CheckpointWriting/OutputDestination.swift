@@ -17,7 +17,8 @@ package struct OutputDestination: Sendable {
 
   /// Reads `output` as an output path for `model`.
   ///
-  /// `severalFiles`: the output needs a directory, since it has more weight files than one.
+  /// `severalFiles`: the output needs a directory, since it has more weight files than one or a
+  /// configuration of its own.
   package init(
     _ output: String, for model: Model, severalFiles: Bool
   ) throws(RegateError) {

@@ -131,7 +131,8 @@ public struct ExpertMap: Sendable, Hashable, JSONRepresentable {
     _ cluster: ExpertReplication.Cluster, _ experts: Int, advice: String
   ) throws(RegateError) {
     guard let problem = cluster.problem(experts: experts) else { return }
-    throw RegateError(.refused, subject: "`redundant`", problem, advice: advice)
+    let asked = cluster.physical > experts ? "`redundant`" : "`ranks`"
+    throw RegateError(.refused, subject: asked, problem, advice: advice)
   }
 
   private init(

@@ -74,8 +74,8 @@ package struct PrototypeOutput: OutputForm {
     Needs the `*_regate.py` files beside the weights. vLLM (0.32) loads it with \
     `--trust-remote-code`, or by Regate's plugin (`tools/python`) without it and in its own model \
     classes. SGLang (0.5.23) loads Mixtral and Qwen3-MoE with that plugin, and Qwen3-MoE without \
-    it too, always with `--trust-remote-code`. Both were run with small models on a CPU. llama.cpp \
-    and MLX do not know this router.
+    it too, always with `--trust-remote-code`. Both were run with small models on a CPU, vLLM on a \
+    GPU too. llama.cpp and MLX do not know this router.
     """
   }
 }

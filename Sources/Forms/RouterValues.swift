@@ -6,8 +6,8 @@ package import Routing
 
 /// What a router that is read must be for anything to be computed with it.
 package enum RouterValues {
-  /// Norms and similarities are sums of squares: Float32 holds the square of what is below.
-  private static let limit: Float = 0x1p63
+  /// Far above what trained routers hold, and so that Float32 holds sums of squares of the logits.
+  private static let limit: Float = 0x1p32
 
   /// `values` of the tensor `name`, refused where one is not finite or absurdly large.
   package static func checked(

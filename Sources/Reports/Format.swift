@@ -56,6 +56,11 @@ package enum Format {
     return (value < 0 ? "-" : "") + ([digits] + groups).joined(separator: ",")
   }
 
+  /// Some of what `name` is one of: `1 rank`, `8 ranks`.
+  package static func count(_ value: Int, of name: String) -> String {
+    "\(count(value)) \(name)\(value == 1 ? "" : "s")"
+  }
+
   /// Words in a row: `a, b and c`.
   package static func list(_ words: [String]) -> String {
     guard words.count > 1 else { return words.first ?? "" }

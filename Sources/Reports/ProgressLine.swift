@@ -31,6 +31,8 @@ package final class ProgressLine: Sendable {
     var open = false
   }
 
+  private let told = Mutex<[String]>([])
+
   private let state = Mutex(State())
   private let form: ProgressForm
   private let terminal: Bool
@@ -98,8 +100,12 @@ package final class ProgressLine: Sendable {
     }
   }
 
+  /// All that was warned of.
+  package var warnings: [String] { told.withLock(\.self) }
+
   /// Says what went wrong without ending the work.
   package func warn(_ text: String) {
+    told.withLock { $0.append(text) }
     state.withLock { state in
       close(&state)
       write(form == .json ? ProgressEvent(warning: text).line : "warning: \(text.harmless())\n")

@@ -176,12 +176,7 @@ package struct Captures: Sendable {
       container.metadata["model_fingerprint"].map { (container.path, $0) }
     }
     guard !named.isEmpty else { return }
-    WorkLog.current?.note(.fingerprinting)
-    var gates: [(layer: Int, gate: Matrix)] = []
-    for layer in model.layout.layers where layer.index < model.layout.layerCount {
-      gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
-    }
-    let expected = GateFingerprint.exact(gates)
+    let expected = try model.routerFingerprint()
     for (path, found) in named where found != expected {
       throw RegateError(
         .mismatch, file: path, subject: "model_fingerprint",

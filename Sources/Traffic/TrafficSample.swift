@@ -92,6 +92,7 @@ package struct TrafficSample: Sendable {
     self.names = (names(.calibration), names(.protected))
     let sets = opened.compactMap { if case .tokens(let set) = $0 { set } else { nil } }
     if sets.count == sources.count {
+      try TrafficSource.requireDistinct(given)
       (calibration, parts) = try splitter.tokens(sets, sources, options)
     } else if sets.isEmpty {
       let lots = opened.compactMap { if case .captures(let lot) = $0 { lot } else { nil } }

@@ -60,6 +60,22 @@ struct TrafficSource {
       }
   }
 
+  /// Refuses a file of tokens that is given twice for one role: its tokens would count twice, and those that
+  /// are held out of the one would be fitted with the other.
+  static func requireDistinct(_ sources: [TrafficSource]) throws(RegateError) {
+    for role in SetRole.allCases {
+      var seen: Set<FileIdentity> = []
+      for path in sources.filter({ $0.role == role }).flatMap(\.paths) {
+        guard let identity = Volume.identity(of: path), !seen.insert(identity).inserted else {
+          continue
+        }
+        throw RegateError(
+          .refused, file: path, "is given twice",
+          advice: "give each file once; `weights` say how much each counts")
+      }
+    }
+  }
+
   /// Sets that judge a finished model, each by itself.
   static func judging(_ paths: [String]) -> [TrafficSource] {
     let sets = CaptureParts.grouped(paths)

@@ -74,13 +74,14 @@ struct Advise: CommonCommand {
     guard let request = load.request(tokens.options(running, seed: seed.seed)) else { return }
     let file = try page.file(
       checkpoints: [checkpoint], inputs: load.files + load.counts)
-    let advice = try Advice.run(
-      Advice.Request(
-        checkpoint: checkpoint, load: request, ranks: ranks.values, batches: batches.sizes,
-        redundant: redundant, roofline: Roofline(flops: flops, bandwidth: bandwidth),
-        threads: common.threads),
-      progress: common.progress, announce: common.announce)
-    try file?.write(advice.page, spelled: OptionNames.spelled)
-    try common.show(advice)
+    let question = Advice.Request(
+      checkpoint: checkpoint, load: request, ranks: ranks.values, batches: batches.sizes,
+      redundant: redundant, roofline: Roofline(flops: flops, bandwidth: bandwidth),
+      threads: common.threads)
+    try common.show {
+      try Advice.run(question, progress: $0, announce: common.announce)
+    } page: {
+      try file?.write($0.page, spelled: OptionNames.spelled)
+    }
   }
 }

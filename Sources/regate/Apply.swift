@@ -33,11 +33,9 @@ struct Apply: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    try common.show(
-      DeltaApplication.run(
-        DeltaApplication.Request(
-          delta: delta, checkpoint: checkpoint, output: output, overwrite: overwrite,
-          threads: common.threads),
-        progress: common.progress))
+    let request = DeltaApplication.Request(
+      delta: delta, checkpoint: checkpoint, output: output, overwrite: overwrite,
+      threads: common.threads)
+    try common.show { try DeltaApplication.run(request, progress: $0) }
   }
 }

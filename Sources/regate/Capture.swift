@@ -63,13 +63,11 @@ struct Capture: CommonCommand {
   func run() throws {
     var options = tokens.options(running, seed: seed.seed)
     options.perplexity = pplProtocol
-    try common.show(
-      CaptureRun.run(
-        CaptureRun.Request(
-          checkpoint: checkpoint, calibration: calibration, output: output, tokens: options,
-          part: part, type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,
-          resume: resuming.options(interval)),
-        progress: common.progress))
+    let request = CaptureRun.Request(
+      checkpoint: checkpoint, calibration: calibration, output: output, tokens: options,
+      part: part, type: float32 ? .f32 : .bf16, threads: common.threads, overwrite: overwrite,
+      resume: resuming.options(interval))
+    try common.show { try CaptureRun.run(request, progress: $0) }
   }
 }
 

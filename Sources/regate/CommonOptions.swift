@@ -17,13 +17,22 @@ struct BasicOptions: ParsableArguments {
       visibility: .hidden))
   var io = FileAccess.map
 
-  /// Prints a report to standard output in the form that was asked for.
-  func show(_ report: some Report) throws(RegateError) {
+  /// Prints a report to standard output in the form that was asked for. As JSON it holds, beside its
+  /// own warnings, those `warned` of on the way, which may be lost where standard error is.
+  func show(_ report: some Report, warned: [String] = []) throws(RegateError) {
     let bytes =
       json
-      ? OptionNames.spelled(report.json).serialised(.pretty)
+      ? OptionNames.spelled(Self.json(report, warned)).serialised(.pretty)
       : Array(OptionNames.spelled(report.text).harmless(lines: true).utf8) + [0x0A]
     try StandardStream.output.write(bytes, "the report")
+  }
+
+  private static func json(_ report: some Report, _ warned: [String]) -> JSONValue {
+    var json = report.json
+    var all = json["warnings"]?.arrayValue ?? []
+    all += warned.map { .string($0) }.filter { !all.contains($0) }
+    json["warnings"] = .array(all)
+    return json
   }
 }
 
@@ -50,10 +59,18 @@ struct CommonOptions: ParsableArguments {
     }
   }
 
-  /// Where the progress of long work is shown.
-  var progress: ProgressLine { ProgressLine(quiet: quiet, form: progressForm) }
-
-  func show(_ report: some Report) throws(RegateError) { try basic.show(report) }
+  /// Does the work of a command under a progress line and prints what it reports. A `page` of it is
+  /// written before.
+  @discardableResult
+  func show<R: Report>(
+    _ work: (ProgressLine) throws -> R, page: (R) throws -> Void = { _ in }
+  ) throws -> R {
+    let progress = ProgressLine(quiet: quiet, form: progressForm)
+    let report = try work(progress)
+    try page(report)
+    try basic.show(report, warned: progress.warnings)
+    return report
+  }
 
   /// Says something before long work begins.
   func announce(_ text: String) {

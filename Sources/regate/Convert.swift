@@ -137,19 +137,20 @@ struct Convert: CommonCommand {
 
   func run() throws {
     guard !dryRun, let source, let output = outputs.first else {
-      try common.show(
-        try ConversionPlan.run(
+      try basic.show(
+        ConversionPlan.run(
           ConversionPlan.Request(
             checkpoint: checkpoint, source: source, output: outputs.first, form: router.router,
             threads: common.threads)))
       return
     }
-    let conversion = try Conversion.prepare(
-      Conversion.Request(
-        checkpoint: checkpoint, source: source, output: output, form: router.router,
-        threads: common.threads),
-      progress: common.progress)
-    common.announce(conversion.plan.introduction)
-    try common.show(conversion.run())
+    let request = Conversion.Request(
+      checkpoint: checkpoint, source: source, output: output, form: router.router,
+      threads: common.threads)
+    try common.show { progress in
+      let conversion = try Conversion.prepare(request, progress: progress)
+      common.announce(conversion.plan.introduction)
+      return try conversion.run()
+    }
   }
 }

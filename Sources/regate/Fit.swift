@@ -93,23 +93,21 @@ struct Fit: CommonCommand {
 
   func run() throws {
     if let output, !merge.isEmpty {
-      return try common.show(
+      return try basic.show(
         FitMerge.run(.init(parts: merge, output: output, overwrite: overwrite)))
     }
-    try common.show(
-      FitRun.run(
-        FitRun.Request(
-          checkpoint: checkpoint ?? "",
-          calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
-          budget: prune.budget ?? rankTuning.budget(budget, ranks),
-          settings: tuning.settings(seed),
-          form: router.router,
-          layers: layers,
-          threads: common.threads,
-          output: output.map {
-            FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))
-          }),
-        progress: common.progress))
+    let request = FitRun.Request(
+      checkpoint: checkpoint ?? "",
+      calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
+      budget: prune.budget ?? rankTuning.budget(budget, ranks),
+      settings: tuning.settings(seed),
+      form: router.router,
+      layers: layers,
+      threads: common.threads,
+      output: output.map {
+        FitRun.Output($0, overwrite: overwrite, resume: resuming.options(interval))
+      })
+    try common.show { try FitRun.run(request, progress: $0) }
   }
 }
 

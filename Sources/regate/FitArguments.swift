@@ -17,13 +17,19 @@ struct BudgetArguments: ParsableArguments {
       valueName: "s"))
   var strength: Double?
 
-  @Option(help: ArgumentHelp("Least strength with this mean held-out Gini.", valueName: "g"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Least strength with this mean held-out Gini.", valueName: "g"))
   var targetGini: Double?
 
-  @Option(help: ArgumentHelp("Most balance for this rise of the held-out NLL.", valueName: "nats"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Most balance for this rise of the held-out NLL.", valueName: "nats"))
   var maxLossIncrease: Double?
 
-  @Option(help: ArgumentHelp("The same by output error, on captures.", valueName: "x"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The same by output error, on captures.", valueName: "x"))
   var maxOutputError: Double?
 
   func validate() throws {
@@ -77,6 +83,7 @@ struct RankTuning: ParsableArguments {
   var balance: BalanceKind?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("The busiest rank may carry 1 + x times the mean.", valueName: "x"))
   var rankSlack: Double?
 
@@ -84,11 +91,14 @@ struct RankTuning: ParsableArguments {
 
   /// Even ranks are asked for alone, and in full.
   func validate(_ budget: BudgetArguments, _ ranks: RankArguments) throws {
-    guard balance != .experts, ranks.counts != nil else {
-      guard balance != .ranks, ranks.counts == nil, rankSlack == nil else {
-        throw ValidationError("--balance ranks goes with --ep, and --rank-slack with both.")
+    guard ranks.counts != nil else {
+      guard balance != .ranks, rankSlack == nil else {
+        throw ValidationError("--balance ranks and --rank-slack go with --ep.")
       }
       return
+    }
+    guard balance != .experts else {
+      throw ValidationError("--ep asks for even ranks: leave it out for --balance experts.")
     }
     guard budget.isEmpty else {
       throw ValidationError(

@@ -48,12 +48,13 @@ struct Inspect: CommonCommand {
   func run() throws {
     let file = try page.file(
       checkpoints: [checkpoint], inputs: load.files + load.counts)
-    let inspection = try Inspection.run(
-      Inspection.Request(
-        checkpoint: checkpoint, load: load.request(tokens.options(running, seed: seed.seed)),
-        ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
-      progress: common.progress)
-    try file?.write(inspection.page, spelled: OptionNames.spelled)
-    try common.show(inspection)
+    let request = Inspection.Request(
+      checkpoint: checkpoint, load: load.request(tokens.options(running, seed: seed.seed)),
+      ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads)
+    try common.show {
+      try Inspection.run(request, progress: $0)
+    } page: {
+      try file?.write($0.page, spelled: OptionNames.spelled)
+    }
   }
 }

@@ -24,6 +24,7 @@ enum OptionNames {
     "layers": "--layers", "length": "--length",
     "machines": "--nodes", "map": "--map",
     "maxLossIncrease": "--max-loss-increase", "maxOutputError": "--max-output-error",
+    "maxPerplexityIncrease": "--max-perplexity-increase",
     "maxTokens": "--max-tokens", "merge": "--merge", "mtp": "--mtp", "output": "--output",
     "part": "--part",
     "overwrite": "--overwrite", "perplexity": "--ppl-protocol", "protected": "--protect",

@@ -100,12 +100,10 @@ struct Place: CommonCommand {
 
   func run() throws {
     guard let request = load.request(tokens.options(running, seed: seed.seed)) else { return }
-    try common.show(
-      PlacementRun.run(
-        PlacementRun.Request(
-          checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
-          redundant: redundant, mtp: mtp.includes, threads: common.threads),
-        progress: common.progress))
+    let placement = PlacementRun.Request(
+      checkpoint: checkpoint, load: request, ranks: ranks.values, output: outputs[0],
+      redundant: redundant, mtp: mtp.includes, threads: common.threads)
+    try common.show { try PlacementRun.run(placement, progress: $0) }
   }
 }
 

@@ -22,9 +22,7 @@ struct Revert: CommonCommand {
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    try common.show(
-      Reversion.run(
-        Reversion.Request(checkpoint: checkpoint, threads: common.threads),
-        progress: common.progress))
+    let request = Reversion.Request(checkpoint: checkpoint, threads: common.threads)
+    try common.show { try Reversion.run(request, progress: $0) }
   }
 }

@@ -47,14 +47,15 @@ struct SweepCommand: CommonCommand {
   func run() throws {
     let file = try page.file(
       checkpoints: [checkpoint], inputs: calibration.files + calibration.protected)
-    let sweep = try Sweep.run(
-      Sweep.Request(
-        checkpoint: checkpoint,
-        calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
-        strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
-        form: router.router, threads: common.threads),
-      progress: common.progress, announce: common.announce)
-    try file?.write(sweep.page, spelled: OptionNames.spelled)
-    try common.show(sweep)
+    let request = Sweep.Request(
+      checkpoint: checkpoint,
+      calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
+      strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
+      form: router.router, threads: common.threads)
+    try common.show {
+      try Sweep.run(request, progress: $0, announce: common.announce)
+    } page: {
+      try file?.write($0.page, spelled: OptionNames.spelled)
+    }
   }
 }

@@ -113,26 +113,29 @@ struct Validate: CommonCommand {
   func run() throws {
     let file = try page.file(checkpoints: [original, patched], inputs: calibration)
     guard !drift else {
-      let found = try LoadDrift.run(
-        LoadDrift.Request(
-          original: original, other: patched, calibration: calibration, tokens: tokenOptions,
-          ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads),
-        progress: common.progress)
-      try file?.write(found.page, spelled: OptionNames.spelled)
-      return try common.show(found)
+      let request = LoadDrift.Request(
+        original: original, other: patched, calibration: calibration, tokens: tokenOptions,
+        ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads)
+      try common.show {
+        try LoadDrift.run(request, progress: $0)
+      } page: {
+        try file?.write($0.page, spelled: OptionNames.spelled)
+      }
+      return
     }
-    let validation = try Validation.run(
-      Validation.Request(
-        original: original, patched: patched, calibration: calibration, tokens: tokenOptions,
-        thresholds: Validation.Thresholds(
-          maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
-          maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
-        ranks: ranks?.values ?? [], batches: batches.sizes, mtp: mtp.includes,
-        threads: common.threads,
-        resume: resuming.options(interval)),
-      progress: common.progress)
-    try file?.write(validation.page, spelled: OptionNames.spelled)
-    try common.show(validation)
+    let request = Validation.Request(
+      original: original, patched: patched, calibration: calibration, tokens: tokenOptions,
+      thresholds: Validation.Thresholds(
+        maxGini: maxGini, maxLayerGini: maxLayerGini, minRatio: minRatio,
+        maxOutputError: maxOutputError, maxPerplexityIncrease: maxPerplexityIncrease),
+      ranks: ranks?.values ?? [], batches: batches.sizes, mtp: mtp.includes,
+      threads: common.threads,
+      resume: resuming.options(interval))
+    let validation = try common.show {
+      try Validation.run(request, progress: $0)
+    } page: {
+      try file?.write($0.page, spelled: OptionNames.spelled)
+    }
     if !validation.passed { throw ExitCode(1) }
   }
 }

@@ -27,6 +27,21 @@ import Testing
     }
   }
 
+  @Test func `bytes after the last tensor are named`() throws {
+    let directory = try TemporaryDirectory()
+    let file = try MappedFile(path: GGUFFileTests.sample("every-type.gguf"))
+    let bytes = try file.bytes(in: 0..<file.count)
+    for (surplus, isNamed) in [(0, false), (1000, true)] {
+      let path = try directory.write(bytes + [UInt8](repeating: 7, count: surplus), to: "a.gguf")
+      let checkpoint = try GGUFCheckpoint(path: path)
+      #expect(checkpoint.warnings.count == (isNamed ? 1 : 0))
+      #expect(
+        checkpoint.warnings.allSatisfy {
+          $0.hasPrefix("\(path) goes on for \(surplus) bytes after its last tensor")
+        })
+    }
+  }
+
   @Test func `a file is told by its first bytes where its name says nothing`() throws {
     let directory = try TemporaryDirectory()
     let file = try MappedFile(path: GGUFFileTests.sample("split-00001-of-00002.gguf"))

@@ -149,9 +149,15 @@ private struct Damage {
   let converted = try bench.convert("--fit", bench.fit(), "-o", bench.path("out"), "-q")
   #expect(converted.code == 0, "\(converted.error)")
   var large = try EditableFile(bench.path("out/model-regate-router.safetensors"))
-  // Each a number that a router could have, but not their product.
-  try large.fill(".gate.weight", with: 9e18)
-  try large.fill(".logical_prototypes", with: 9e18)
+  try large.fill(".logical_prototypes", with: 5e9)
   try large.save()
+  try requireNamed(bench.path("out"), says: "logical_prototypes: holds 5e+09", "absurdly large")
+  // Numbers that a router could have, but not their products with such inputs.
+  try large.fill(".logical_prototypes", with: 4e9)
+  try large.fill(".gate.weight", with: 4e9)
+  try large.save()
+  var inputs = try EditableFile(bench.capture)
+  try inputs.fill(".router_input", with: 1e22)
+  try inputs.save()
   try requireNamed(bench.path("out"), says: "the router of layer", "products")
 }

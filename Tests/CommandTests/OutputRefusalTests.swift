@@ -48,6 +48,7 @@ extension Bench {
   try bench.requireRefused(bench.path("absent/out"), says: "is no directory")
   try bench.requireRefused(bench.path("out.gguf"), says: "the checkpoint is safetensors")
   try bench.requireRefused(bench.path("out.safetensors"), says: "has more than one file")
+  try bench.requireRefused(bench.path("-"), says: "not written to standard output")
 }
 
 @Test func `a GGUF output must be another GGUF file`() throws {

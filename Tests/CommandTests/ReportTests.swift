@@ -255,6 +255,16 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
   #expect(text.output.contains("NOT MET: mean Gini is"))
 }
 
+@Test func `captures tell no perplexity`() throws {
+  let bench = try Bench()
+  for option in [["--max-perplexity-increase", "0.1"], ["--ppl-protocol", "llama"]] {
+    let outcome = try Tool.run(
+      ["validate", bench.source, bench.source, "--calibration", bench.capture] + option)
+    requireRefusal(
+      outcome, naming: bench.capture, says: "\(option[0]): captures tell no perplexity", option[0])
+  }
+}
+
 @Test func `a target out of reach ends with code 1 and writes nothing`() throws {
   let bench = try Bench()
   let before = try fileTree(bench.folder)

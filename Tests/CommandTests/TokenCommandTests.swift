@@ -193,6 +193,31 @@ private func requireRefusals(_ input: BadInput) throws {
     #expect((layers[0]["load"] as? [Int])?.reduce(0, +) == 512 * 4)
   }
 
+  /// Standard error may be lost where a program reads the report.
+  @Test func `a report in JSON holds what was warned of`() throws {
+    let scratch = try TemporaryDirectory()
+    let text = String(repeating: "Bread needs flour, water, salt and time. ", count: 40)
+    let file = try scratch.write([0xEF, 0xBB, 0xBF] + Array(text.utf8), to: "marked.txt")
+    let outcome = try Tool.run(
+      "inspect", TinyModel.mixtral.path, "--calibration", file, "--json", "--quiet")
+    let note = "\(file): the byte order mark at its start is left out"
+    #expect(outcome.error == "warning: \(note)\n")
+    #expect(try outcome.json()["warnings"] as? [String] == [note])
+  }
+
+  @Test func `a text that is given twice is refused`() throws {
+    let model = TinyModel.mixtral
+    let scratch = try TemporaryDirectory()
+    let text = try scratch.write(Array("A short text, and no more.".utf8), to: "short.txt")
+    let link = scratch.path("link.txt")
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: text)
+    for again in [text, link] {
+      requireRefusal(
+        try Tool.run("inspect", model.path, "--calibration", text, "--calibration", again),
+        naming: again, says: "is given twice", again)
+    }
+  }
+
   @Test func `llama's protocol needs two windows`() throws {
     let model = TinyModel.mixtral
     let scratch = try TemporaryDirectory()

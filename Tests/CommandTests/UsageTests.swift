@@ -77,7 +77,8 @@ private let misuses: [([String], String)] = [
   (["fit", "m", "--calibration", "c", "--ep", "0"], "--ep"),
   (["fit", "m", "--calibration", "c", "--ep", "8", "--strength", "1"], "--ep"),
   (["fit", "m", "--calibration", "c", "--balance", "ranks"], "--ep"),
-  (["fit", "m", "--calibration", "c", "--balance", "experts", "--ep", "8"], "--balance"),
+  (["fit", "m", "--calibration", "c", "--balance", "experts", "--ep", "8"],
+    "--ep asks for even ranks"),
   (["fit", "m", "--calibration", "c", "--rank-slack", "0.1"], "--rank-slack"),
   (["fit", "m", "--calibration", "c", "--ep", "8", "--rank-slack", "-1"], "--rank-slack"),
   (["convert", "m", "--output", "o", "--fit", "f", "--ep", "8"], "--fit"),
@@ -95,7 +96,8 @@ private let misuses: [([String], String)] = [
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "1.5"], "--strength"),
   (["convert", "m", "--calibration", "c", "--output", "o", "--strength", "nan"], "--strength"),
   (
-    ["convert", "m", "--calibration", "c", "--output", "o", "--target-gini", "-1"], "--target-gini"
+    ["convert", "m", "--calibration", "c", "--output", "o", "--target-gini", "-1"],
+    "--target-gini must be between 0 and 1"
   ),
   (
     [

@@ -69,6 +69,26 @@ struct CountsTests {
     }
   }
 
+  @Test func `the load of an inspection is for its own routers`() throws {
+    let bench = try Workbench(.qwen3Scattered, tokens: 384)
+    let found = try Inspection.run(
+      .init(checkpoint: bench.source, load: .traffic([bench.capture], .init()), threads: 1))
+    let counts = try folder.write(found.json.serialised(.pretty), to: "counts.json")
+    let again = try Inspection.run(
+      .init(checkpoint: bench.source, load: .counts([counts]), threads: 1))
+    #expect(again.layers.map { $0.load?.load } == found.layers.map { $0.load?.load })
+
+    // Neither a model that the load says nothing of, nor one whose experts lie otherwise.
+    for form in [RouterForm.stock, .lpr] {
+      try bench.convert(to: form.rawValue) { $0.form = form }
+      let error = #expect(throws: RegateError.self) {
+        try Inspection.run(
+          .init(checkpoint: bench.output(form.rawValue), load: .counts([counts]), threads: 1))
+      }
+      #expect(error?.subject == "router_fingerprint" && error?.file == counts)
+    }
+  }
+
   @Test func `a table that does not fit the model is refused by its line`() throws {
     for (text, word) in [
       (csv() + "0,32,1\n", "line 66: counts expert 32 of layer 0, which has 32"),

@@ -102,6 +102,23 @@ func `what is pruned is gone, and all else has its bytes`(_ sample: Sample) thro
       == tensors.values.reduce(0) { $0 + $1.bytes.count })
 }
 
+/// It has fewer experts than the configuration that stands beside the original's file says.
+@Test func `a pruned output is no single file of safetensors`() throws {
+  let bench = try Workbench(.mixtralFile, tokens: 384)
+  let fit = try bench.prune(to: "out").fit
+  let path = bench.directory.path("out.safetensors")
+  for isNew in [true, false] {
+    let error = #expect(throws: RegateError.self) {
+      try bench.prune(to: nil) {
+        $0.output = .checkpoint(.copy(to: path))
+        if !isNew { $0.source = .fit(fit) }
+      }
+    }
+    #expect(error?.advice == "give a directory as `output`")
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+}
+
 @Test(arguments: [Sample.qwen3Scattered, .ggufDeepseek])
 func `a fit and a delta prune as the conversion does`(_ sample: Sample) throws {
   let bench = try Workbench(sample, tokens: 384)

@@ -26,7 +26,12 @@ package struct GGUFCheckpoint: Checkpoint {
   package var fileNames: [String] { files.map(\.path.lastPathComponent) }
   /// GGUF keeps its configuration in the header.
   package var config: JSONValue? { nil }
-  package var warnings: [String] { [] }
+  package var warnings: [String] {
+    parts.filter { $0.trailingByteCount > 0 }.map {
+      "\($0.file.path) goes on for \($0.trailingByteCount) bytes after its last tensor, which are "
+        + "ignored: if you did not expect that, fetch it again"
+    }
+  }
   /// The mapped files of the parts.
   package var files: [MappedFile] { parts.map(\.file) }
   /// The metadata of the first part.

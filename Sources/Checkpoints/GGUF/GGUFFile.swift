@@ -35,6 +35,12 @@ package struct GGUFFile: Sendable {
   /// lack the padding: then this is its end.)
   package let dataStart: Int
 
+  /// Bytes after the last tensor and its padding, which belong to nothing.
+  package var trailingByteCount: Int {
+    let end = max(tensors.last?.range.upperBound ?? dataStart, dataStart)
+    return max(0, file.count - (GGUFPlacement.roundedUp(end, to: alignment) ?? file.count))
+  }
+
   /// Opens and validates the file at `path`. `index` becomes the file number of its tensors.
   package init(path: String, index: Int = 0) throws(RegateError) {
     try self.init(MappedFile(path: path), index: index)

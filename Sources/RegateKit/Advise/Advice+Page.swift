@@ -14,7 +14,7 @@ extension Advice {
     page.append(warnings: warnings)
     page.append("Advice", [.list([sentence], kind: "good")] + remarks.map(Markup.note))
     for group in groups {
-      page.append("On \(group.ranks) ranks", [.grid(group.charts)])
+      page.append("On \(Format.count(group.ranks, of: "rank"))", [.grid(group.charts)])
     }
     page.append("What each option brings and costs", [table.markup])
     if let batchTable { page.append("Batch by batch", [batchTable.markup]) }

@@ -109,7 +109,7 @@ extension Advice {
       group.rows.map { row in
         let loading = row.runtimes.map(\.rawValue).joined(separator: ", ")
         return
-          "\(group.ranks) ranks, \(row.title) (\(loading.isEmpty ? "no runtime seen" : loading))"
+          "\(Format.count(group.ranks, of: "rank")), \(row.title) (\(loading.isEmpty ? "no runtime seen" : loading))"
           + (row.command.map { ": \($0)" } ?? "")
       }
     }

@@ -76,7 +76,7 @@ extension Advice.Group {
   /// What to do on these ranks, in words.
   fileprivate func clause(_ choice: Advice.Choice) -> String {
     let row = choice.row
-    let place = "on \(ranks) ranks,"
+    let place = "on \(Format.count(ranks, of: "rank")),"
     guard row.option != rows.first?.option else {
       guard let best = rows.dropFirst().min(by: { (time($0) ?? 9) < (time($1) ?? 9) }),
         let least = time(best), least < 1

@@ -36,7 +36,7 @@ struct AdviceCommands {
   /// Leaves `pruned` experts of each layer out, and has as many redundant ones in their places.
   func replace(_ pruned: Int, by format: ExpertMapFormat, ranks: Int) -> String {
     let ending = "-pruned\(pruned)"
-    let smaller = name(ending)
+    let smaller = name(ending, isDirectory: true)
     return line(
       "Conversion", ["`pruned`", "\(pruned)", "`output`", Self.quoted(smaller)])
       + " && " + map(format, ranks: ranks, redundant: pruned, of: smaller, ending: ending)

@@ -93,7 +93,7 @@ struct AdviceRun {
   private func measure(
     _ meters: inout [RankMeter], counts files: [String]
   ) throws(RegateError) -> Found {
-    let counts = try CountsLoad(files, layout: model.layout, holdingOut: true)
+    let counts = try CountsLoad(files, for: model, holdingOut: true)
     model.warnOfMovedExperts(counts: files, progress)
     var served: Int?
     for number in model.layout.layers.indices {

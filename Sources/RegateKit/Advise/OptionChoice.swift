@@ -4,6 +4,7 @@ import Architectures
 import ByteStorage
 import Forms
 import Measures
+import Reports
 import Runtimes
 import Traffic
 
@@ -50,7 +51,7 @@ struct OptionChoice {
         redundant[count] = more
       } else {
         leftOut.append(
-          "Redundant experts are left out on \(count) ranks: the experts of each layer and \(more) more "
+          "Redundant experts are left out on \(Format.count(count, of: "rank")): the experts of each layer and \(more) more "
             + "must be as many in all layers, and divide among the ranks.")
       }
     }

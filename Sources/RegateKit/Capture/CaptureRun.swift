@@ -147,14 +147,10 @@ public struct CaptureRun: Report {
   private static func header(
     _ request: Request, _ model: Model, _ set: TokenSet, of chosen: TokenSet, precision: String
   ) throws(RegateError) -> SafetensorsHeader {
-    var gates: [(layer: Int, gate: Matrix)] = []
-    for layer in model.layout.layers {
-      gates.append((layer.index, try layer.router(from: model.checkpoint).gate))
-    }
     let length = set.sequences.map(\.count).max() ?? 0
     let weights = try WeightsIdentity(model.checkpoint)
     var metadata: OrderedDictionary<String, String> = [
-      "format": Captures.format, "model_fingerprint": GateFingerprint.exact(gates),
+      "format": Captures.format, "model_fingerprint": try model.routerFingerprint() ?? "",
       Captures.layoutKey: weights.layout, Captures.sampleKey: weights.sample,
       "model_type": model.layout.family.name, "model": request.checkpoint.lastPathComponent,
       "source": request.calibration.map(\.lastPathComponent).joined(separator: ", "),

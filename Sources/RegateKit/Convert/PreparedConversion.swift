@@ -54,7 +54,7 @@ public struct PreparedConversion {
     check = Check(
       CheckSubject(planned: model, form: form, keepsBiasType: request.output?.isInPlace ?? false))
     try Self.requireNothingLost(check, form, model)
-    target = try Self.claimed(request, model, form)
+    target = try Self.claimed(request, model, form, prunes: pruned != nil)
     let clones: Bool
     var work: ConversionPlan.Work?
     switch request.source {
@@ -144,14 +144,14 @@ public struct PreparedConversion {
   }
 
   private static func claimed(
-    _ request: ConversionPlan.Request, _ model: Model, _ form: RouterForm
+    _ request: ConversionPlan.Request, _ model: Model, _ form: RouterForm, prunes: Bool
   ) throws(RegateError) -> ClaimedOutput? {
     let inputs = RunInputs(model.checkpoint, request.source?.files ?? [])
     switch request.output {
     case .checkpoint(let sink):
       return .checkpoint(
         try sink.claimed(
-          for: model, severalFiles: form.output.replacesGate, apartFrom: inputs))
+          for: model, severalFiles: form.output.replacesGate || prunes, apartFrom: inputs))
     case .adapter(let path, let rank, let overwrite):
       return .adapter(
         try OutputClaim(path, as: .adapter, overwrite: overwrite, apartFrom: inputs),

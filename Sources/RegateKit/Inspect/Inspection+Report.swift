@@ -7,6 +7,7 @@ import OrderedCollections
 import Reports
 import Routing
 import Tensors
+import Traffic
 
 extension Inspection {
   /// The report as text for a terminal.
@@ -138,6 +139,7 @@ extension Inspection {
       "sampling_floor": .optional(samplingFloor),
       "comparisons": .array(comparisons.map(\.json)),
       "layers": .array(layers.map(\.json)),
+      ExpertTable.routersKey: .optional(routerFingerprint),
       "extra_routers": .array(extraRouters.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
     ]

@@ -81,6 +81,9 @@ public struct Inspection: Report {
   public let tokens: Int?
   /// Every two of several files of counts beside each other.
   public let comparisons: [LoadComparison]
+  /// Tells these routers from all others, so that the load is taken for no other model; nil for
+  /// prototype routers.
+  public let routerFingerprint: String?
   /// What should be known of the checkpoint before relying on it, one sentence each.
   public let warnings: [String]
   /// The cosines of all pairs of gate rows in the layer that has the most similar pair.
@@ -144,7 +147,7 @@ public struct Inspection: Report {
     return Inspection(
       path: request.checkpoint, layout: model.layout, layers: layers, loadSource: load?.source,
       tokens: load?.tokens, comparisons: model.comparisons(load?.parts ?? []),
-      warnings: model.warnings,
+      routerFingerprint: try model.routerFingerprint(), warnings: model.warnings,
       closest: closest.map { ($0.layer, GateStatistics.cosines(of: $0.gate)) })
   }
 }

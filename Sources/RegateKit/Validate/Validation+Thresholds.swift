@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Measures
+import Reports
 import Routing
 
 extension Validation {
@@ -49,7 +50,7 @@ extension Validation {
     public var description: String {
       guard let value else { return "\(name) is undefined, but a limit of \(limit) was set" }
       let place = met ? "within" : isUpper ? "above" : "below"
-      return "\(name) is \(value), \(place) the limit of \(limit)"
+      return "\(name) is \(Format.number(value, decimals: 6)), \(place) the limit of \(limit)"
     }
   }
 }

@@ -160,11 +160,7 @@ public struct Validation: Report {
     try RankBatches.requireSizes(request.batches)
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
-    guard traffic.calibration.isRun || !request.resume.resumes else {
-      throw RegateError(
-        .refused, file: request.calibration.first, subject: "`resume`",
-        "a validation on captures keeps no state", advice: "leave `resume` out")
-    }
+    if !traffic.calibration.isRun { try request.requireFitForCaptures() }
     let maps = try pair.expertMaps(threads: request.threads, progress: progress)
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(

@@ -2,6 +2,7 @@
 
 package import Architectures
 package import ByteStorage
+import Checkpoints
 import Measures
 import Routing
 
@@ -15,16 +16,33 @@ package struct CountsLoad: LoadSource, Sendable {
   private let split: (fitted: [Int], heldOut: [Range<Int>])?
 
   package init(
-    _ paths: [String], layout: ModelLayout, holdingOut: Bool
+    _ paths: [String], for model: Model, holdingOut: Bool
   ) throws(RegateError) {
+    let layout = model.layout
     var files: [ExpertCounts] = []
     for path in paths { files.append(try ExpertCounts(path: path, layout: layout)) }
+    try Self.requireOrigin(of: files, in: model)
     guard !files.isEmpty else {
       throw RegateError(.missing, subject: "`counts`", "nothing was given")
     }
     self.files = files
     self.layout = layout
     split = holdingOut ? Self.split(files) : nil
+  }
+
+  /// Counts that say which routers they were made with must name the model's.
+  private static func requireOrigin(
+    of files: [ExpertCounts], in model: Model
+  ) throws(RegateError) {
+    guard files.contains(where: { $0.routers != nil }) else { return }
+    let expected = try model.routerFingerprint()
+    for file in files {
+      guard let found = file.routers, found != expected else { continue }
+      throw RegateError(
+        .mismatch, file: file.path, subject: ExpertTable.routersKey,
+        "was counted on a model with other routers than \(model.checkpoint.path)",
+        advice: "count on this very checkpoint, or give the one that was counted on")
+    }
   }
 
   private static func split(_ files: [ExpertCounts]) -> (fitted: [Int], heldOut: [Range<Int>])? {

@@ -94,7 +94,7 @@ extension LoadRequest {
   ) throws(RegateError) -> any LoadSource {
     switch self {
     case .counts(let paths):
-      return try CountsLoad(paths, layout: model.layout, holdingOut: holdingOut)
+      return try CountsLoad(paths, for: model, holdingOut: holdingOut)
     case .traffic(let files, let options):
       return TrafficLoad(
         model: model,

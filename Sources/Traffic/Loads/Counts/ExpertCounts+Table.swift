@@ -10,7 +10,8 @@ extension ExpertCounts {
     let places = Dictionary(
       uniqueKeysWithValues: layout.layers.enumerated().map { ($1.index, $0) })
     var load = layout.layers.map { [Int](repeating: -1, count: $0.rule.experts) }
-    for entry in try ExpertTable(path: path).entries {
+    let table = try ExpertTable(path: path)
+    for entry in table.entries {
       guard let place = places[entry.layer] else {
         throw Self.foreign(
           path, entry.place, "counts layer \(entry.layer), which has no experts in the checkpoint")
@@ -35,6 +36,7 @@ extension ExpertCounts {
         "has no counts, and the checkpoint has experts there", advice: "count on this very model")
     }
     load = load.map { $0.map { max($0, 0) } }
-    self.init(path: path, source: "a table", load: load, tokens: Self.tokens(load, layout))
+    self.init(path: path, source: "a table", load: load, tokens: Self.tokens(load, layout),
+      routers: table.routers)
   }
 }

@@ -18,15 +18,19 @@ package struct ExpertCounts: Sendable {
   /// The experts of each token in every layer, in the order of the tokens; nil where the file has
   /// totals only.
   package let routed: [Assignment]?
+  /// The fingerprint of the routers that chose; nil where the file does not say.
+  package let routers: String?
 
   init(
-    path: String, source: String, load: [[Int]], tokens: Int, routed: [Assignment]? = nil
+    path: String, source: String, load: [[Int]], tokens: Int, routed: [Assignment]? = nil,
+    routers: String? = nil
   ) {
     self.path = path
     self.source = source
     self.load = load
     self.tokens = tokens
     self.routed = routed
+    self.routers = routers
   }
 
   /// Reads the file at `path`, told by its contents and for arrays by its name, and checks it

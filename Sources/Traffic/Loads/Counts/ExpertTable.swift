@@ -12,7 +12,10 @@ import Foundation
 import OrderedCollections
 
 /// The entries of such a file.
-struct ExpertTable {
+package struct ExpertTable {
+  /// Where an inspection says which routers chose.
+  package static let routersKey = "router_fingerprint"
+
   struct Entry {
     let layer: Int
     let expert: Int
@@ -22,6 +25,8 @@ struct ExpertTable {
   }
 
   let entries: [Entry]
+  /// The fingerprint of the routers that chose, where an inspection says it.
+  let routers: String?
 
   private static let columns = ["layer", "expert", "count"]
 
@@ -41,10 +46,14 @@ struct ExpertTable {
     }
     let bytes = Self.withoutMark(try file.bytes(in: 0..<file.count))
     let first = bytes.first { $0 > 0x20 }
-    entries =
-      first == UInt8(ascii: "[") || first == UInt8(ascii: "{")
-      ? try Self.json(try JSONValue(parsing: bytes, file: path), path)
-      : try Self.csv(String(decoding: bytes, as: UTF8.self), path)
+    guard first == UInt8(ascii: "[") || first == UInt8(ascii: "{") else {
+      entries = try Self.csv(String(decoding: bytes, as: UTF8.self), path)
+      routers = nil
+      return
+    }
+    let value = try JSONValue(parsing: bytes, file: path)
+    entries = try Self.json(value, path)
+    routers = value[Self.routersKey]?.stringValue
   }
 
   /// Spreadsheets begin with a byte order mark.
