@@ -71,6 +71,14 @@ package final class MappedFile: Sendable {
     try withBytes(in: range) { [UInt8](copying: $0) }
   }
 
+  /// The same by a plain read, for a few bytes here and there: around a page of a mapping the kernel
+  /// reads the device's window, which may be megabytes, and samples would read the whole file.
+  package func sample(_ range: Range<Int>) throws(RegateError) -> [UInt8] {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= count, "byte range outside the file")
+    return try read(range)
+  }
+
   /// Where `byte` stands first, from `start` on; nil where it does not.
   package func firstOffset(of byte: UInt8, from start: Int) throws(RegateError) -> Int? {
     let chunk = 1 << 16
@@ -83,9 +91,28 @@ package final class MappedFile: Sendable {
 
   /// Tells the kernel that the pages of `range` will not be needed again, so that resident memory
   /// stays bounded on a pass over a large file.
-  package func discard(_ range: Range<Int>) {
+  package func discard(_ range: Range<Int>, _ pages: PassedPages = .cached) {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     mapping?.discard(range)
+    #if os(Linux)
+      guard pages == .dropped, !range.isEmpty else { return }
+      posix_fadvise(
+        descriptor, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_DONTNEED))
+    #endif
+  }
+
+  /// Has the kernel begin to read `range`, which will be needed soon.
+  package func prefetch(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    #if os(Linux)
+      // Of one call the kernel takes no more than the device's window of reading ahead.
+      let chunk = 128 << 10
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: chunk) {
+        posix_fadvise(
+          descriptor, off_t(start), off_t(min(chunk, range.upperBound - start)),
+          Int32(POSIX_FADV_WILLNEED))
+      }
+    #endif
   }
 
   /// Runs `body` with the open descriptor, for in-kernel copies.

@@ -50,7 +50,10 @@ package struct WeightsIdentity: Sendable, Hashable {
     var sample = SHA256()
     for tensor in Self.sampled(tensors) {
       for part in Self.samples(of: tensor.range.count) {
-        try checkpoint.withBytes(of: tensor, part: part) { sample.update($0) }
+        let start = tensor.range.lowerBound
+        try checkpoint.files[tensor.file]
+          .sample(start + part.lowerBound..<start + part.upperBound)
+          .withBytes { sample.update($0) }
       }
     }
     self.sample = sample.finalize().hexadecimal

@@ -105,13 +105,13 @@ func `what is pruned is gone, and all else has its bytes`(_ sample: Sample) thro
 /// It has fewer experts than the configuration that stands beside the original's file says.
 @Test func `a pruned output is no single file of safetensors`() throws {
   let bench = try Workbench(.mixtralFile, tokens: 384)
-  let fit = try bench.prune(to: "out").fit
+  try bench.prune(to: "out").fit.write(to: bench.fit)
   let path = bench.directory.path("out.safetensors")
   for isNew in [true, false] {
     let error = #expect(throws: RegateError.self) {
       try bench.prune(to: nil) {
         $0.output = .checkpoint(.copy(to: path))
-        if !isNew { $0.source = .fit(fit) }
+        if !isNew { $0.fit = bench.fit }
       }
     }
     #expect(error?.advice == "give a directory as `output`")

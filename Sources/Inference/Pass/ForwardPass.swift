@@ -44,6 +44,7 @@ package final class ForwardPass {
   /// Of this pass, which notes what is decoded where it began.
   private let reader: ExpertReader
   private let apart: [Bool]
+  private let readAhead: LayerReadAhead
 
   /// Embeds `sequences`, which never see each other; empty ones are skipped. Tokens that are
   /// `apart` share no product of an expert with others: whatever they are, the others get the same
@@ -64,6 +65,8 @@ package final class ForwardPass {
     self.progress = ProgressCounter(total: work, report: progress)
     ropes = RopeTables(positions: batch.longest)
     reader = try ExpertReader(model.checkpoint, layout: model.layout, as: model.precision)
+    readAhead = LayerReadAhead(model)
+    readAhead.want(layer: 0)
     hidden = [try embed()]
   }
 
@@ -110,6 +113,7 @@ package final class ForwardPass {
   package func attention() throws(RegateError) {
     precondition(layer < model.layerCount && !isAfterAttention)
     progress.enter(stage)
+    readAhead.want(layer: layer + 1)
     let norm = try model.norm(.mixerNorm, layer: layer)
     let outputNorm =
       model.isBranched ? try model.norm(.mixerOutputNorm, layer: layer) : nil
@@ -296,6 +300,7 @@ package final class ForwardPass {
   private func endLayer() {
     inputs = []
     experts = nil
+    readAhead.leave(layer: layer)
     layer += 1
     isAfterAttention = false
   }
