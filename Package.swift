@@ -126,7 +126,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["ByteStorage"], path: "Tests/TestSupport",
       swiftSettings: common),
-    tests("ByteStorage", []),
+    tests("ByteStorage", ["CSystem"]),
     tests("Tensors", ["ByteStorage", "CKernels"]),
     tests("Checkpoints", ["ByteStorage", "Tensors", collections]),
     tests("Architectures", ["ByteStorage", "Tensors", "Checkpoints", "Routing", collections]),

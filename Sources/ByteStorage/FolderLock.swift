@@ -6,7 +6,8 @@ import Foundation
 package final class FolderLock: Sendable {
   private let descriptor: Int32
 
-  /// Locks `folder`; refused while another run holds it. A file system without locks grants all.
+  /// Locks `folder`; refused while another run holds it. A file system without locks of folders
+  /// grants all (NFS is one).
   package init(_ folder: String) throws(RegateError) {
     while true {
       let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -85,39 +85,45 @@ package struct StagedOutput: ~Copyable {
   package consuming func commit() throws(RegateError) {
     for claim in claims { try claim.verify() }
     StagedOutput.sync(stage)
+    let overwrite = claims.allSatisfy(\.overwrite)
     switch kind {
-    case .directory:
-      let old = stage + ".old"
-      let replaced = unsafe access(destination, F_OK) == 0
-      if replaced { try StagedOutput.move(destination, to: old) }
+    case .directory: try moveDirectory(overwrite: overwrite)
+    case .files(let names): try moveFiles(names, overwrite: overwrite)
+    }
+  }
+
+  private borrowing func moveDirectory(overwrite: Bool) throws(RegateError) {
+    let old = stage + ".old"
+    let replaced = unsafe overwrite && access(destination, F_OK) == 0
+    if replaced { try StagedOutput.move(destination, to: old) }
+    do throws(RegateError) {
+      try StagedOutput.move(stage, to: destination, overwrite: overwrite)
+    } catch {
+      if replaced { try StagedOutput.move(old, to: destination) }
+      throw error
+    }
+    if replaced { try? FileManager.default.removeItem(atPath: old) }
+    StagedOutput.sync(destination.directory)
+  }
+
+  private borrowing func moveFiles(_ names: [String], overwrite: Bool) throws(RegateError) {
+    // Never old files beside new ones under a name by which readers find them all.
+    if overwrite, names.count > 1, let first = names.first {
+      unsafe unlink("\(destination)/\(first)")
+    }
+    for (place, name) in names.enumerated().reversed() {
       do throws(RegateError) {
-        try StagedOutput.move(stage, to: destination)
+        try StagedOutput.move(
+          "\(stage)/\(name)", to: "\(destination)/\(name)", overwrite: overwrite)
       } catch {
-        if replaced { try StagedOutput.move(old, to: destination) }
+        // Another run's output has come: what is not its own goes again.
+        if !overwrite {
+          for moved in names[(place + 1)...] { unsafe unlink("\(destination)/\(moved)") }
+        }
         throw error
       }
-      if replaced { try? FileManager.default.removeItem(atPath: old) }
-      StagedOutput.sync(destination.directory)
-    case .files(let names):
-      let overwrite = claims.allSatisfy(\.overwrite)
-      // Never old files beside new ones under a name by which readers find them all.
-      if overwrite, names.count > 1, let first = names.first {
-        unsafe unlink("\(destination)/\(first)")
-      }
-      for (place, name) in names.enumerated().reversed() {
-        do throws(RegateError) {
-          try StagedOutput.move(
-            "\(stage)/\(name)", to: "\(destination)/\(name)", overwrite: overwrite)
-        } catch {
-          // Another run's output has come: what is not its own goes again.
-          if !overwrite {
-            for moved in names[(place + 1)...] { unsafe unlink("\(destination)/\(moved)") }
-          }
-          throw error
-        }
-      }
-      StagedOutput.sync(destination)
     }
+    StagedOutput.sync(destination)
   }
 
   /// Without `overwrite`, only to a name that nothing has.

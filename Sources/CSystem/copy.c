@@ -4,7 +4,6 @@
 #include "CSystem.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/fs.h>
@@ -30,12 +29,4 @@ int regate_clone_file(int from, int to) {
   errno = ENOSYS;
   return -1;
 #endif
-}
-
-int regate_rename_new(const char *from, const char *to) {
-#if defined(__linux__) && defined(RENAME_NOREPLACE)
-  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
-  if (errno != EINVAL && errno != ENOSYS) return -1;
-#endif
-  return rename(from, to);
 }

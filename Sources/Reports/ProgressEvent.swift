@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Foundation
 
 /// Progress for programs: one JSON object a line, when a piece of work begins and ends, and several
@@ -28,6 +29,6 @@ package struct ProgressEvent: Encodable {
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // Texts and whole numbers always encode.
     guard let data = try? encoder.encode(self) else { return "" }
-    return String(decoding: data, as: UTF8.self) + "\n"
+    return String(decoding: [UInt8](data).harmlessJSON, as: UTF8.self) + "\n"
   }
 }

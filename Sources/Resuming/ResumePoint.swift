@@ -58,6 +58,8 @@ package final class ResumePoint {
     }
     switch leftover {
     case .refuse:
+      // Of one that is under way this says so.
+      _ = try FolderLock(folder)
       throw RegateError(
         .refused, file: folder, "holds the state of an interrupted run",
         advice: "continue it with `resume`, or remove the folder to start anew")

@@ -22,7 +22,7 @@ struct BasicOptions: ParsableArguments {
   func show(_ report: some Report, warned: [String] = []) throws(RegateError) {
     let bytes =
       json
-      ? OptionNames.spelled(Self.json(report, warned)).serialised(.pretty)
+      ? OptionNames.spelled(Self.json(report, warned)).serialised(.pretty).harmlessJSON
       : Array(OptionNames.spelled(report.text).harmless(lines: true).utf8) + [0x0A]
     try StandardStream.output.write(bytes, "the report")
   }

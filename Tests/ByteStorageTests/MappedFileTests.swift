@@ -65,6 +65,25 @@ import Testing
     #expect(try file.firstOffset(of: contents[200], from: 150) == 200)
   }
 
+  /// What is told to the kernel changes when pages are read, not what they hold.
+  @Test(arguments: FileAccess.allCases)
+  func `bytes are the same however they were announced and left`(_ access: FileAccess) throws {
+    let file = try FileAccess.$current.withValue(access) { try MappedFile(path: path) }
+    for range in [0..<contents.count, 4_097..<12_345, 7..<7, contents.count..<contents.count] {
+      file.prefetch(range)
+      #expect(try file.sample(range) == Array(contents[range]))
+      for pages in [PassedPages.cached, .dropped] {
+        file.discard(range, pages)
+        #expect(try file.bytes(in: range) == Array(contents[range]))
+      }
+    }
+  }
+
+  @Test func `pages stay cached where all of them can`() {
+    #expect(PassedPages(byteCount: 0) == .cached)
+    #expect(PassedPages(byteCount: .max) == .dropped)
+  }
+
   @Test func `a file that was written to is told from one that was not`() throws {
     let file = try MappedFile(path: path)
     try file.requireUnchanged()

@@ -48,6 +48,12 @@ private func objects(_ value: Any?) -> [[String: Any]] { value as? [[String: Any
     let shown = outcome.output + outcome.error
     #expect(outcome.code == 0 && shown.contains("old\u{FFFD}[2J\u{FFFD}1m.pt"), "\(shown)")
     #expect(!shown.unicodeScalars.contains { ["\u{1B}", "\u{9B}"].contains($0) })
+    let report = try Tool.run(
+      arguments + ["--calibration", bench.capture, "--json", "--progress", "json"])
+    #expect(report.code == 0 && report.output.contains(#"old\u001b[2J\u009b1m.pt"#))
+    #expect(
+      !(report.output + report.error).unicodeScalars.contains { (0x7F...0x9F).contains($0.value) })
+    #expect("\(try report.json())".contains("\u{9B}"))
   }
 }
 

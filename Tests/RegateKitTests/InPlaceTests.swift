@@ -62,6 +62,7 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
 /// What someone who made both the checkpoint and its undo delta would have written.
 @Test(arguments: [
   (#""name":"model.safetensors""#, #""name":"train.sh""#, "train.sh holds no weights"),
+  (#""name":"model.safetensors""#, #""name":"b/c.safetensors""#, "b/c.safetensors holds no weights"),
   (#""manifest":"regate.json""#, #""manifest":".profile""#, ".profile is no name that"),
   (#""manifest":"regate.json""#, #""manifest":"../regate.json""#, "../regate.json is no name that"),
 ])
@@ -74,6 +75,18 @@ func `an undo delta that names other files than weights and manifest is refused`
     bench.sourceFolder.appending(path: "regate-undo.delta").path(percentEncoded: false), stated,
     forged)
   try bench.requireRefusal(says) { try bench.revert() }
+}
+
+/// Every part of the model is the checkpoint's, another model beside it is not.
+@Test func `an undo delta that names another model's file is refused`() throws {
+  let bench = try Workbench(.ggufMixtralSplit, tokens: 192)
+  try bench.convertInPlace()
+  let other = "other-00001-of-00002.gguf"
+  let undo = try #require(fileTree(bench.sourceFolder).keys.first { $0.hasSuffix(".delta") })
+  try forge(
+    bench.sourceFolder.appending(path: undo).path(percentEncoded: false),
+    #""name":"model-00001-of-00002.gguf""#, #""name":"\#(other)""#)
+  try bench.requireRefusal("\(other) holds no weights of the checkpoint") { try bench.revert() }
 }
 
 @Test(arguments: [Sample.qwen3, Sample.mixtralFused, Sample.ggufMixtralSplit, Sample.ggufQwen3F16])

@@ -10,8 +10,8 @@ long regate_copy_range(int from, int64_t from_offset, int to, int64_t to_offset,
 // Makes `to`, an empty file, share all blocks of `from` (Linux FICLONE); 0, or -1 with errno.
 int regate_clone_file(int from, int to);
 
-// Renames a file; where the system and the file system can (Linux), only to a name that nothing has,
-// with EEXIST otherwise.
+// Renames a file or a directory, to a name that nothing has: EEXIST otherwise, or ENOTEMPTY. Where
+// neither the system nor the file system can see to that, what has the name may be replaced.
 int regate_rename_new(const char *from, const char *to);
 
 // Has the C library give freed buffers of 8 MB or more back to the system at once (glibc). By

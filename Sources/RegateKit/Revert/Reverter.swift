@@ -41,19 +41,25 @@ struct Reverter {
     try requireOwn()
   }
 
-  /// Whoever made the checkpoint may have made the undo delta: it may name weights and the
-  /// manifest, and nothing else that lies beside them.
+  /// Whoever made the checkpoint may have made the undo delta, and all that lies beside: it may name
+  /// weights of the checkpoint and the manifest, and nothing else.
   private func requireOwn() throws(RegateError) {
-    let index = try? SafetensorsIndex(path: folder + "/" + SafetensorsIndex.fileName)
-    let weights = Set(index?.fileNames ?? []).union([path.lastPathComponent])
-    for name in undo.delta.files.map(\.name)
-    where ![".safetensors", ".gguf"].contains(where: name.hasSuffix) && !weights.contains(name) {
-      throw foreign("files", "\(name) holds no weights")
+    for name in undo.delta.files.map(\.name) where !isOwn(name) {
+      throw foreign("files", "\(name) holds no weights of the checkpoint")
     }
     guard let manifest = undo.delta.about["manifest"]?.stringValue else { return }
     guard OutputDestination.isManifestName(manifest) else {
       throw foreign("manifest", "\(manifest) is no name that Regate gives one")
     }
+  }
+
+  /// A file of safetensors of a directory, or the file that was given, with its other parts.
+  private func isOwn(_ name: String) -> Bool {
+    guard !name.contains("/") else { return false }
+    guard path != folder else { return name.hasSuffix(".safetensors") }
+    let given = path.lastPathComponent
+    return name == given
+      || name.hasSuffix(".gguf") && GGUFSplit.stem(of: name) == GGUFSplit.stem(of: given)
   }
 
   private func foreign(_ subject: String, _ problem: String) -> RegateError {

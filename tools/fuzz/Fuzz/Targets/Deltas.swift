@@ -31,14 +31,17 @@ extension Target {
   /// An undo delta beside a checkpoint of one file, taken back: no header here names another digest
   /// than the file's, so that nothing may change, and nothing may appear.
   static let undo = Target("undo") { bytes in
-    _ = prepared
     let folder = Scratch.folder("undone")
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+      Scratch.remove("undone/" + name)
+    }
+    _ = Scratch.write(contents, to: "undone/model.safetensors")
     _ = Scratch.write(Delta.file(bytes), to: "undone/regate-undo.delta")
     defer {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      let foreign = Set(names).subtracting(["model.safetensors", "regate-undo.delta"])
       precondition(
-        Set(names).isSubset(of: ["model.safetensors", "regate-undo.delta", "regate.json"]),
-        "wrote \(names)")
+        foreign.allSatisfy(OutputDestination.isManifestName), "wrote \(foreign)")
       let found = FileManager.default.contents(atPath: folder + "/model.safetensors") ?? Data()
       precondition([UInt8](found) == contents, "the checkpoint was changed")
     }
@@ -46,9 +49,4 @@ extension Target {
   }
 
   private static let contents = Array("0123456789abcdef".utf8)
-
-  private static let prepared: Void = {
-    _ = Scratch.folder("undone")
-    _ = Scratch.write(contents, to: "undone/model.safetensors")
-  }()
 }

@@ -9,11 +9,11 @@ import Resuming
 extension Target {
   /// A folder's state.json, a zero byte, and the record that it names.
   static let resume = Target("resume") { bytes in
-    let folder = Scratch.folder("a.resume")
+    let folder = Scratch.folder("a.regate-resume")
     let parts = bytes.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
-    _ = Scratch.write([UInt8](parts[0]), to: "a.resume/state.json")
+    _ = Scratch.write([UInt8](parts[0]), to: "a.regate-resume/state.json")
     _ = Scratch.write(
-      parts.count > 1 ? [UInt8](parts[1]) : [], to: "a.resume/layer-0-0.safetensors")
+      parts.count > 1 ? [UInt8](parts[1]) : [], to: "a.regate-resume/layer-0-0.safetensors")
     let key = ResumeKey(entries: ["version": "1"])
     let output = Scratch.folder + "/a"
     let point = try ResumePoint(
