@@ -95,9 +95,9 @@ package final class MappedFile: Sendable {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     mapping?.discard(range)
     #if os(Linux)
-      guard pages == .dropped, !range.isEmpty else { return }
-      posix_fadvise(
-        descriptor, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_DONTNEED))
+    guard pages == .dropped, !range.isEmpty else { return }
+    posix_fadvise(
+      descriptor, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_DONTNEED))
     #endif
   }
 
@@ -105,13 +105,13 @@ package final class MappedFile: Sendable {
   package func prefetch(_ range: Range<Int>) {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     #if os(Linux)
-      // Of one call the kernel takes no more than the device's window of reading ahead.
-      let chunk = 128 << 10
-      for start in stride(from: range.lowerBound, to: range.upperBound, by: chunk) {
-        posix_fadvise(
-          descriptor, off_t(start), off_t(min(chunk, range.upperBound - start)),
-          Int32(POSIX_FADV_WILLNEED))
-      }
+    // Of one call the kernel takes no more than the device's window of reading ahead.
+    let chunk = 128 << 10
+    for start in stride(from: range.lowerBound, to: range.upperBound, by: chunk) {
+      posix_fadvise(
+        descriptor, off_t(start), off_t(min(chunk, range.upperBound - start)),
+        Int32(POSIX_FADV_WILLNEED))
+    }
     #endif
   }
 
