@@ -71,8 +71,8 @@ package final class MappedFile: Sendable {
     try withBytes(in: range) { [UInt8](copying: $0) }
   }
 
-  /// The same by a plain read, for a few bytes here and there: around a page of a mapping the kernel
-  /// reads the device's window, which may be megabytes, and samples would read the whole file.
+  /// The same by a plain read, for a few bytes here and there: around a page of a mapping the
+  /// kernel reads the device's window, which may be megabytes: samples would read the whole file.
   package func sample(_ range: Range<Int>) throws(RegateError) -> [UInt8] {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= count, "byte range outside the file")

@@ -14,8 +14,8 @@ package enum ClaimedSink: Sendable {
 extension Sink {
   /// Claims what is to be written for `model`, and refuses before any long work what cannot be.
   ///
-  /// `severalFiles`: a copy needs a directory, for more files of weights than one or a configuration
-  /// of its own.
+  /// `severalFiles`: a copy needs a directory, for more files of weights than one or a
+  /// configuration of its own.
   package func claimed(
     for model: Model, severalFiles: Bool, apartFrom inputs: RunInputs
   ) throws(RegateError) -> ClaimedSink {

@@ -7,8 +7,8 @@ import Tensors
 
 extension Model {
   /// Tells the model's own routers from all others, in whatever container or exact type they lie:
-  /// the fingerprint of ``GateFingerprint``. Gates of multi-token prediction do not count; nil for a
-  /// prototype router, which has none.
+  /// the fingerprint of ``GateFingerprint``. Gates of multi-token prediction do not count; nil for
+  /// a prototype router, which has none.
   package func routerFingerprint() throws(RegateError) -> String? {
     guard !layout.hasPrototypeRouter else { return nil }
     WorkLog.current?.note(.fingerprinting)

@@ -60,8 +60,8 @@ struct TrafficSource {
       }
   }
 
-  /// Refuses a file of tokens that is given twice for one role: its tokens would count twice, and those that
-  /// are held out of the one would be fitted with the other.
+  /// Refuses a file of tokens that is given twice for one role: its tokens would count twice, and
+  /// those that are held out of the one would be fitted with the other.
   static func requireDistinct(_ sources: [TrafficSource]) throws(RegateError) {
     for role in SetRole.allCases {
       var seen: Set<FileIdentity> = []

@@ -17,8 +17,8 @@ struct BasicOptions: ParsableArguments {
       visibility: .hidden))
   var io = FileAccess.map
 
-  /// Prints a report to standard output in the form that was asked for. As JSON it holds, beside its
-  /// own warnings, those `warned` of on the way, which may be lost where standard error is.
+  /// Prints a report to standard output in the form that was asked for. As JSON it holds, beside
+  /// its own warnings, those `warned` of on the way, which may be lost where standard error is.
   func show(_ report: some Report, warned: [String] = []) throws(RegateError) {
     let bytes =
       json

@@ -77,8 +77,10 @@ private let misuses: [([String], String)] = [
   (["fit", "m", "--calibration", "c", "--ep", "0"], "--ep"),
   (["fit", "m", "--calibration", "c", "--ep", "8", "--strength", "1"], "--ep"),
   (["fit", "m", "--calibration", "c", "--balance", "ranks"], "--ep"),
-  (["fit", "m", "--calibration", "c", "--balance", "experts", "--ep", "8"],
-    "--ep asks for even ranks"),
+  (
+    ["fit", "m", "--calibration", "c", "--balance", "experts", "--ep", "8"],
+    "--ep asks for even ranks"
+  ),
   (["fit", "m", "--calibration", "c", "--rank-slack", "0.1"], "--rank-slack"),
   (["fit", "m", "--calibration", "c", "--ep", "8", "--rank-slack", "-1"], "--rank-slack"),
   (["convert", "m", "--output", "o", "--fit", "f", "--ep", "8"], "--fit"),

@@ -62,7 +62,10 @@ func `a change in place holds what an output would, and is taken back`(_ sample:
 /// What someone who made both the checkpoint and its undo delta would have written.
 @Test(arguments: [
   (#""name":"model.safetensors""#, #""name":"train.sh""#, "train.sh holds no weights"),
-  (#""name":"model.safetensors""#, #""name":"b/c.safetensors""#, "b/c.safetensors holds no weights"),
+  (
+    #""name":"model.safetensors""#, #""name":"b/c.safetensors""#,
+    "b/c.safetensors holds no weights"
+  ),
   (#""manifest":"regate.json""#, #""manifest":".profile""#, ".profile is no name that"),
   (#""manifest":"regate.json""#, #""manifest":"../regate.json""#, "../regate.json is no name that"),
 ])

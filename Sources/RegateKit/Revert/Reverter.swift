@@ -41,8 +41,8 @@ struct Reverter {
     try requireOwn()
   }
 
-  /// Whoever made the checkpoint may have made the undo delta, and all that lies beside: it may name
-  /// weights of the checkpoint and the manifest, and nothing else.
+  /// Whoever made the checkpoint may have made the undo delta, and all that lies beside: it may
+  /// name weights of the checkpoint and the manifest, and nothing else.
   private func requireOwn() throws(RegateError) {
     for name in undo.delta.files.map(\.name) where !isOwn(name) {
       throw foreign("files", "\(name) holds no weights of the checkpoint")

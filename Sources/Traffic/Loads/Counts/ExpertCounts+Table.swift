@@ -36,7 +36,8 @@ extension ExpertCounts {
         "has no counts, and the checkpoint has experts there", advice: "count on this very model")
     }
     load = load.map { $0.map { max($0, 0) } }
-    self.init(path: path, source: "a table", load: load, tokens: Self.tokens(load, layout),
+    self.init(
+      path: path, source: "a table", load: load, tokens: Self.tokens(load, layout),
       routers: table.routers)
   }
 }
