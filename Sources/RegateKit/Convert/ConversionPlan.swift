@@ -167,11 +167,11 @@ extension ConversionPlan.Work {
       RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
       + (settings.clones ? LayerExperts.keptBytes(in: model) : 0)
     let fitting = Double(candidates) * Self.operations(layout, settings, tokens: tokens)
-    // Written once, read back twice: to verify and to hash.
+    // Read once and written once: what is verified and hashed is in memory then.
     seconds =
       run != nil
       ? nil
-      : Double(outputBytes) * 3 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
+      : Double(outputBytes) * 2 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
     hiddenStateBytes = run?.hiddenBytes
   }
 
