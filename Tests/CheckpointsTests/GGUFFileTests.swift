@@ -145,6 +145,22 @@ import Testing
     #expect(error?.code == .malformed)
   }
 
+  /// Zeros are empty strings, of eight bytes each: found by fuzzing.
+  @Test func `a vocabulary of a gigabyte in a huge file is refused`() throws {
+    let directory = try TemporaryDirectory()
+    let strings = UInt64(1) << 26
+    let header =
+      Array("GGUF".utf8) + littleEndian(UInt32(3)) + littleEndian(UInt64(0))
+      + littleEndian(UInt64(1)) + littleEndian(UInt64(1)) + Array("k".utf8)
+      + littleEndian(UInt32(9)) + littleEndian(UInt32(8)) + littleEndian(strings)
+    let path = try directory.write(header, to: "sparse.gguf")
+    let handle = try FileHandle(forWritingTo: URL(filePath: path))
+    try handle.truncate(atOffset: 1 << 30)
+    try handle.close()
+    let error = #expect(throws: RegateError.self) { try GGUFFile(path: path) }
+    #expect(error?.subject == "k" && error?.problem.contains("of a header can hold") == true)
+  }
+
   @Test func `random damage never crashes and never moves a tensor out of the file`() throws {
     let directory = try TemporaryDirectory()
     let sound = [UInt8](try Data(contentsOf: URL(filePath: Self.sample("every-type.gguf"))))

@@ -25,6 +25,11 @@ struct GGUFParser {
   /// Where the next read starts.
   var offset: Int { reader.offset }
 
+  /// Bytes that the rest of the header may have.
+  private var remaining: Int {
+    max(0, min(reader.remaining, GGUFLimit.headerBytes - reader.offset))
+  }
+
   private mutating func number<T: FixedWidthInteger & BitwiseCopyable>(
     _ what: String
   ) throws(RegateError) -> T {
@@ -88,10 +93,10 @@ struct GGUFParser {
   private func checkedCount(
     _ count: UInt64, minimumBytes: Int, _ what: String
   ) throws(RegateError) -> Int {
-    guard count <= UInt64(reader.remaining / minimumBytes) else {
+    guard count <= UInt64(remaining / minimumBytes) else {
       throw RegateError(
         .malformed, file: path, subject: what,
-        "is \(count), more than the remaining \(reader.remaining) bytes can hold")
+        "is \(count), more than the remaining \(remaining) bytes of a header can hold")
     }
     return Int(count)
   }
@@ -185,10 +190,10 @@ struct GGUFParser {
         .malformed, file: path, subject: key,
         "is an array of \(count) elements; ggml reads at most \(GGUFLimit.arrayElements)")
     }
-    guard count <= UInt64(reader.remaining / type.minimumBytes) else {
+    guard count <= UInt64(remaining / type.minimumBytes) else {
       throw RegateError(
         .malformed, file: path, subject: key,
-        "is an array of \(count) elements, more than the remaining \(reader.remaining) bytes"
+        "is an array of \(count) elements, more than the remaining \(remaining) bytes of a header"
           + " can hold")
     }
     return Int(count)
@@ -223,10 +228,10 @@ struct GGUFParser {
         .malformed, file: path, subject: what,
         "has a string of \(length) bytes; ggml reads at most \(GGUFLimit.stringBytes)")
     }
-    guard length <= UInt64(reader.remaining) else {
+    guard length <= UInt64(remaining) else {
       throw RegateError(
         .malformed, file: path, subject: what,
-        "has a string of \(length) bytes, but only \(reader.remaining) remain")
+        "has a string of \(length) bytes, but only \(remaining) remain for the header")
     }
     return Int(length)
   }

@@ -15,6 +15,9 @@ enum GGUFLimit {
   static let nameBytes = 63
   /// GGML_MAX_DIMS in ggml/include/ggml.h.
   static let dimensions = 4
+  /// Ours: six times the largest known header, that of a vocabulary of 262,144 words; bounds the
+  /// memory that a false count takes in a file of many gigabytes.
+  static let headerBytes = 1 << 27
   /// Ours: no known file nests arrays more than once; the cap bounds the recursion.
   static let arrayDepth = 8
   /// Ours: far above any page size; bounds the padding.
