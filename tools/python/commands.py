@@ -20,7 +20,6 @@ HEAD = '''# SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from ._program import File, Files, Number, Numbers, Watcher, Words, run
@@ -40,7 +39,7 @@ TYPES = {
     "p": "Number", "seconds": "Number", "n,...": "Numbers", "w,...": "Numbers", "s,...": "Numbers",
     "file": "File", "path": "File", "file.html": "bool | File", "key": "str", "name": "str",
     "auto|n": "int | str", "a-b|i/n": "str", "i/n": "str", "runtime:file": "str",
-    "runtime,...": "Words", "part": "Sequence[File]",
+    "runtime,...": "Words", "part": "Files",
 }
 FRACTIONAL = {"flops", "bandwidth"}
 FILES = {"calibration", "counts", "protect"}
@@ -97,6 +96,10 @@ def packed(items, indent):
     return "\n".join(lines)
 
 
+def has_progress(command):
+    return any(a["kind"] != "positional" and name(a) == "progress" for a in command["arguments"])
+
+
 def documentation(command, arguments):
     lines = [f'    """{command["abstract"]}', ""]
     for argument in arguments:
@@ -106,7 +109,8 @@ def documentation(command, arguments):
         if default and argument["kind"] == "option" and name(argument) != "threads":
             about += f" (default: {default})"
         lines.append(wrapped(f"{name(argument)}: {about}", 4))
-    lines.append(wrapped("progress: Is called with a Progress, several times a second.", 4))
+    if has_progress(command):
+        lines.append(wrapped("progress: Is called with a Progress, several times a second.", 4))
     return "\n".join([*lines, '    """']).replace("\\", "\\\\")
 
 
@@ -116,10 +120,11 @@ def function(command):
         if a["kind"] == "positional" or name(a) not in LEFT_OUT]
     operands = [a for a in arguments if a["kind"] == "positional"]
     options = [a for a in arguments if a["kind"] != "positional"]
-    # Python wants those without a default first in a call's reading, not in its grammar.
+    # Required options first.
     options.sort(key=lambda a: a["isOptional"])
     parameters = [*map(parameter, operands), "*", *map(parameter, options)]
-    parameters.append("progress: Watcher | None = None")
+    if has_progress(command):
+        parameters.append("progress: Watcher | None = None")
     given = ", ".join(map(name, operands)) + ("," if len(operands) == 1 else "")
     head = packed(parameters, 4)
     body = packed([f'"{name(o)}": {name(o)}' for o in options], 12)
@@ -127,7 +132,7 @@ def function(command):
         f'def {command["commandName"]}(\n{head}\n) -> Report:\n'
         f"{documentation(command, operands + options)}\n"
         f'    return run(\n        "{command["commandName"]}", ({given}), {{\n{body}\n'
-        f"        }}, progress)\n")
+        f"        }}{', progress' if has_progress(command) else ''})\n")
 
 
 def text(program):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from ._program import File, Files, Number, Numbers, Watcher, Words, run
@@ -152,18 +151,18 @@ def capture(
 
 def fit(
     checkpoint: File | None = None, *, output: File | None = None, layers: str | None = None,
-    merge: Sequence[File] | None = None, overwrite: bool = False,
-    calibration: Files | None = None, weights: Numbers | None = None,
-    protect: Files | None = None, max_tokens: int | None = None, field: str | None = None,
-    length: int | None = None, precision: Literal["auto", "f32", "bf16"] | None = None,
-    strength: Number | None = None, target_gini: Number | None = None,
-    max_loss_increase: Number | None = None, max_output_error: Number | None = None,
-    ep: Numbers | None = None, balance: Literal["experts", "ranks"] | None = None,
-    rank_slack: Number | None = None, prune: int | None = None,
-    router: Literal["lpr", "stock", "lpr-official"] | None = None, no_clones: bool = False,
-    encoder: Literal["linear", "lpr"] | None = None, similarity: str | None = None,
-    latent: int | str | None = None, refine: int | str | None = None, mtp: bool = False,
-    seed: int | None = None, resume: bool = False, resume_every: Number | None = None,
+    merge: Files | None = None, overwrite: bool = False, calibration: Files | None = None,
+    weights: Numbers | None = None, protect: Files | None = None, max_tokens: int | None = None,
+    field: str | None = None, length: int | None = None,
+    precision: Literal["auto", "f32", "bf16"] | None = None, strength: Number | None = None,
+    target_gini: Number | None = None, max_loss_increase: Number | None = None,
+    max_output_error: Number | None = None, ep: Numbers | None = None,
+    balance: Literal["experts", "ranks"] | None = None, rank_slack: Number | None = None,
+    prune: int | None = None, router: Literal["lpr", "stock", "lpr-official"] | None = None,
+    no_clones: bool = False, encoder: Literal["linear", "lpr"] | None = None,
+    similarity: str | None = None, latent: int | str | None = None,
+    refine: int | str | None = None, mtp: bool = False, seed: int | None = None,
+    resume: bool = False, resume_every: Number | None = None,
     io: Literal["map", "read"] | None = None, threads: int | None = None,
     progress: Watcher | None = None,
 ) -> Report:
@@ -480,19 +479,17 @@ def sweep(
 
 def check(
     checkpoint: File, *, target: Words | None = None, io: Literal["map", "read"] | None = None,
-    progress: Watcher | None = None,
 ) -> Report:
     """Say which runtimes will load a checkpoint, and what they would leave out.
 
     checkpoint: A checkpoint directory, a .safetensors file, or a .gguf file (split or not).
     target: Runtimes that must load it: vllm, sglang, transformers, llama.cpp, mlx.
     io: How files are read: map, or read on a network file system. (default: map)
-    progress: Is called with a Progress, several times a second.
     """
     return run(
         "check", (checkpoint,), {
             "target": target, "io": io,
-        }, progress)
+        })
 
 
 def apply(

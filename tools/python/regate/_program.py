@@ -106,7 +106,12 @@ def run(
             text = output.read()
         if code != 0 and not text:
             raise Error(_sentence(said) or f"regate {command} ended with code {code}", code)
-        report = Report(json.loads(text) if text else {})
+        try:
+            report = Report(json.loads(text) if text else {})
+        except ValueError:
+            # It was ended, or could not write on, in the middle of its report.
+            broken = f"regate {command} ended with code {code} and no whole report"
+            raise Error(_sentence(said) or broken, code) from None
         html = options.get("html")
         if html is True:
             html = page
@@ -130,20 +135,28 @@ def _words(options: Mapping[str, Any], page: Path) -> Iterable[str]:
         if value is True:
             yield option if name != "html" else f"{option}={page}"
         elif name in REPEATED:
-            for file in [value] if isinstance(value, (str, os.PathLike)) else value:
-                yield f"{option}={os.fspath(file)}"
+            for file in _files(value):
+                yield f"{option}={file}"
         elif name == "merge":
             yield option
-            yield from (os.fspath(part) for part in value)
+            # Its parts are words of their own: one that begins with a dash would be an option.
+            yield from (f"./{part}" if part.startswith("-") else part for part in _files(value))
         elif isinstance(value, (str, os.PathLike)):
             yield f"{option}={os.fspath(value)}"
-        elif isinstance(value, (int, float)):
-            yield f"{option}={value}"
-        else:
+        elif isinstance(value, Iterable):
             yield f"{option}={','.join(str(one) for one in value)}"
+        else:
+            # A number, NumPy's too.
+            yield f"{option}={value}"
 
 
 REPEATED = frozenset(["calibration", "counts", "protect"])
+
+
+def _files(value: Files) -> list[str]:
+    """The names of one file, or of several."""
+    files = [value] if isinstance(value, (str, os.PathLike)) else value
+    return [os.fspath(file) for file in files]
 
 
 def _wait(words: Sequence[str], output: Any, watcher: Watcher | None) -> tuple[int, list[str]]:

@@ -61,7 +61,8 @@ def test_progress_goes_from_nothing_to_all(balanced):
     assert len(works) > 1
     for shares in works.values():
         assert shares == sorted(shares) and shares[0] == 0
-    assert shares[-1] == 1
+    # A piece of work that another follows ends where that begins, and is not told to its end.
+    assert works["Writing"][-1] == 1 and told[-1].label == "Writing"
     assert any(progress.stage for progress in told)
 
 
@@ -94,6 +95,29 @@ def test_a_threshold_that_is_not_met_has_the_report(balanced):
     assert regate.check(output, target="transformers")
 
 
+class Whole:
+    """A number that is neither an int nor a float, as NumPy's are not."""
+
+    def __str__(self):
+        return "4"
+
+
+def test_a_number_may_be_any_number():
+    one = regate.inspect(MODEL, calibration=HELDOUT, ep=Whole())
+    assert one == regate.inspect(MODEL, calibration=HELDOUT, ep=[Whole()])
+    assert one == regate.inspect(MODEL, calibration=HELDOUT, ep=4)
+
+
+@pytest.mark.parametrize("said", ["regate: no room for the report", ""])
+def test_half_a_report_is_an_error_with_the_tool_s_sentence(monkeypatch, tmp_path, said):
+    program = tmp_path / "regate"
+    program.write_text(f"#!/bin/sh\nprintf '{{\"layers\": ['\necho '{said}' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("REGATE", str(program))
+    with pytest.raises(regate.Error, match="no room for the report" if said else "no whole report"):
+        regate.inspect(MODEL)
+
+
 def test_a_page_is_kept_or_written_and_shown_in_a_frame(tmp_path):
     report = regate.inspect(MODEL, calibration=HELDOUT, html=True)
     assert report.page.text.startswith("<!")
@@ -111,21 +135,25 @@ def test_a_page_is_kept_or_written_and_shown_in_a_frame(tmp_path):
 def test_names_are_taken_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.symlink(MODEL, "-model")
-    for name in ("a,b=c d.npy", "--json.npy"):
-        os.symlink(HELDOUT, name)
-        assert regate.inspect("-model", calibration=name)["tokens"] == 1024
+    tokens = {"a,b=c d.npy": 1024, "--json.npy": 1536}
+    for file, name in zip((HELDOUT, CALIBRATION), tokens, strict=True):
+        os.symlink(file, name)
+        assert regate.inspect("-model", calibration=name)["tokens"] == tokens[name]
     both = regate.inspect("-model", calibration=("a,b=c d.npy", Path("--json.npy")))
-    assert both["tokens"] == 2048
+    assert both["tokens"] == 2560
 
 
 @pytest.mark.filterwarnings("ignore::regate.Warned")
-def test_parts_of_a_fit_are_merged(tmp_path):
-    parts = [tmp_path / "1.fit", tmp_path / "2.fit"]
+def test_parts_of_a_fit_are_merged(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    parts = [Path("-1.fit"), Path("2.fit")]
     for layer, part in enumerate(parts):
         regate.fit(MODEL, calibration=CAPTURE, refine=0, layers=f"{layer}-{layer}", output=part)
     regate.fit(merge=parts, output=tmp_path / "merged.fit")
     regate.fit(MODEL, calibration=CAPTURE, refine=0, output=tmp_path / "one.fit")
     assert (tmp_path / "merged.fit").read_bytes() == (tmp_path / "one.fit").read_bytes()
+    with pytest.raises(regate.Error, match="are in none of the parts"):
+        regate.fit(merge="-1.fit", output=tmp_path / "half.fit")
 
 
 def test_warnings_are_python_s(tmp_path):
