@@ -4,7 +4,7 @@
 import importlib
 
 ADVICE = (
-    "use one of these, a newer regate-serving, or the runtime's Transformers backend with "
+    "use one of these, a newer regate, or the runtime's Transformers backend with "
     "--trust-remote-code, which needs no plugin"
 )
 
@@ -17,7 +17,7 @@ def sentence(runtime, tested, what):
     module = importlib.import_module(runtime)
     version = getattr(module, "__version__", "of an unknown version")
     return (
-        f"regate-serving was tested with {runtime} {tested}, and this one ({version}) {what}: "
+        f"Regate's plugin was tested with {runtime} {tested}, and this one ({version}) {what}: "
         + ADVICE
     )
 
