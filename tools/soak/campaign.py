@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every writing command, disturbed: killed at a random moment, on a disk that is or becomes full, with a
+"""Writing commands, disturbed: killed at a random moment, on a disk that is or becomes full, with a
 source that is read-only or disappears, twice at once on one output, with another clock or locale.
 
   python3 tools/soak/campaign.py --regate .build/release/regate [--kills 1000] [--disks 200] [--sources 200]
       [--pairs 100] [--surroundings 60] [--seed 1] [--only NAME]...
 
 After each: the source has the bytes that it had, what is under the output's name is whole or nothing,
-the exit code is 0 or 1 (1 with one line), and the next run makes the bytes that an undisturbed run
-makes. Prints what does not hold and the counts; exit code 1 where something does not.
+the exit code is 0 or 1 (1 with one line), a run that was not killed leaves nothing half-built, and
+the next run makes the bytes that an undisturbed run makes. Prints what does not hold and the counts;
+exit code 1 where something does not.
 
 Linux, as root (it mounts small file systems of its own). Python's standard library only. The system's
 clock is left alone: a library that is loaded before the tool's tells it another time.
@@ -128,6 +129,8 @@ class Campaign:
             parts.append(fit(f"part-{layer}", "tiny-qwen3-moe", "--layers", f"{layer}-{layer}"))
         delta = data / "qwen.delta"
         self.run(["convert", models["tiny-qwen3-moe"], "--fit", qwen, "--delta", delta], check=True)
+        patched = data / "patched"
+        self.run(["apply", delta, models["tiny-qwen3-moe"], "-o", patched], check=True)
 
         jobs = []
 
@@ -153,12 +156,22 @@ class Campaign:
             "convert", source, "--fit", plain, "--lora", output], ["out.gguf"])
         add("convert pruned", q, lambda source, output: [
             "convert", source, "--calibration", capture["tiny-qwen3-moe"], "--prune", 4, "-o", output], ["out"])
+        add("convert calibrated, resumed", q, lambda source, output: [
+            "convert", source, "--calibration", capture["tiny-qwen3-moe"], "--latent", 4, "--refine", 2,
+            "-o", output, "--resume-every", 0],
+            ["out"], replaces=("--overwrite", "--resume"), weight=1)
         add("apply", q, lambda source, output: ["apply", delta, source, "-o", output], ["out"])
         add("place", q, lambda source, output: [
             "place", source, "--calibration", capture["tiny-qwen3-moe"], "--ep", 4, "-o", output], ["out"])
         add("place GGUF", gguf["tiny-deepseek"], lambda source, output: [
             "place", source, "--calibration", capture["tiny-deepseek"], "--ep", 4, "-o", output],
             ["out.gguf", "out.regate.json"])
+        add("place, linked", q, lambda source, output: [
+            "place", source, "--calibration", capture["tiny-qwen3-moe"], "--ep", 4, "--link",
+            "-o", output], ["out"])
+        add("place delta", q, lambda source, output: [
+            "place", source, "--calibration", capture["tiny-qwen3-moe"], "--ep", 4,
+            "--delta", output], ["out.delta"])
         for kind in ["sglang", "tensorrt-llm", "ascend", "eplb"]:
             add(f"place map {kind}", q, lambda source, output, kind=kind: [
                 "place", source, "--calibration", capture["tiny-qwen3-moe"], "--ep", 4, "--map",
@@ -173,10 +186,11 @@ class Campaign:
             "fit", source, "--calibration", capture["tiny-deepseek"], "--latent", 4, "--refine", 2, "-o", output,
             "--resume-every", 0], ["out.fit"], replaces=("--overwrite", "--resume"), weight=1)
         add("fit merged", q, lambda source, output: ["fit", "--merge", *parts, "-o", output], ["out.fit"])
-        for name, arguments in [("inspect", ["--calibration", capture["tiny-qwen3-moe"]]),
-                                ("advise", ["--calibration", capture["tiny-qwen3-moe"], "--ep", 4])]:
+        for name, arguments in [("inspect", []), ("advise", ["--ep", 4]), ("validate", [patched]),
+                                ("sweep", ["--strengths", "0.5,1", "--latent", 4, "--refine", 2])]:
             add(f"{name} page", q, lambda source, output, name=name, arguments=arguments: [
-                name, source, *arguments, "--html", output], ["out.html"], weight=1)
+                name, source, *arguments, "--calibration", capture["tiny-qwen3-moe"],
+                "--html", output], ["out.html"], weight=1)
         add("in place", q, lambda source, output: ["convert", source, "--fit", qwen, "--router", "stock",
                                                    "--in-place"], None)
         add("in place, GGUF", gguf["tiny-deepseek"], lambda source, output: [
@@ -217,6 +231,8 @@ class Campaign:
                 continue
             job.good = goods[0]
             kept.append(job)
+        if not kept:
+            sys.exit("no command ran undisturbed")
         self.jobs = kept
         print(f"{len(kept)} commands and forms, {sum(job.seconds for job in kept) / len(kept):.2f} s each", flush=True)
 
@@ -256,6 +272,12 @@ class Campaign:
         lines = [line for line in done.stderr.splitlines() if line.startswith("regate: ")]
         if done.returncode != 1 or len(lines) != 1:
             self.tell(job, what, f"exit code {done.returncode}: {done.stderr[-400:]}")
+
+    def check_stage(self, job, what, folder):
+        """What a run builds under a hidden name is gone when it ends by itself."""
+        left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.regate-*.partial*"))
+        if left:
+            self.tell(job, what, f"left {', '.join(left)}")
 
     def check_made(self, job, what, folder, source):
         """The output is whole or not there, and the source is as it was."""
@@ -336,6 +358,7 @@ class Campaign:
             if meanwhile:
                 filler.join()
             self.check_end(job, "disk full", done)
+            self.check_stage(job, "disk full", folder)
             self.counts["disk full: refused or failed" if done.returncode else "disk full: went well"] += 1
             (mount / "filling").unlink(missing_ok=True)
             subprocess.run(["mount", "-o", f"remount,size={held + 8 * job.bytes + (8 << 20)}", mount], check=True)
@@ -370,6 +393,7 @@ class Campaign:
             try:
                 done = self.run(arguments, cwd=source.parent.parent)
                 self.check_end(job, kind, done)
+                self.check_stage(job, kind, folder)
                 if (done.returncode == 0) != (job.files is not None):
                     self.tell(job, kind, f"exit code {done.returncode}: {done.stderr}")
                 if tree(source.parent) != job.original:
@@ -401,6 +425,8 @@ class Campaign:
                 error = ""
             done = subprocess.CompletedProcess(arguments, process.returncode, "", error)
             self.check_end(job, f"source {kind}", done)
+            if process.returncode >= 0:
+                self.check_stage(job, f"source {kind}", folder)
             self.counts[f"source {kind}: code {done.returncode}"] += 1
             if job.files is not None:
                 made = job.made(folder, source)
@@ -431,7 +457,10 @@ class Campaign:
         for error, code in ends:
             self.check_end(job, "two at once", subprocess.CompletedProcess(arguments, code, "", error))
         codes = sorted(code for _, code in ends)
+        self.check_stage(job, "two at once", folder)
         self.counts[f"two at once: codes {codes}"] += 1
+        if codes == [0, 0] and "--overwrite" not in arguments:
+            self.tell(job, "two at once", "one output took the other's place, and both went well")
         if codes == [1, 1]:
             self.tell(job, "two at once", "both failed: " + " / ".join(error.strip() for error, _ in ends))
         self.check_made(job, "two at once", folder, source)
@@ -482,8 +511,12 @@ def main():
         campaign = Campaign(arguments.regate, arguments.seed, Path(folder))
         if arguments.only:
             campaign.jobs = [job for job in campaign.jobs if any(word in job.name for word in arguments.only)]
+        if not campaign.jobs:
+            parser.error("--only: there is no such command")
         campaign.prepare()
         campaign.make_clock()
+        if all(job.files is None for job in campaign.jobs):
+            arguments.pairs = 0  # A change in place has no output for two.
         # A kill is of a run and of the one that comes after it.
         for what, count in [("kill", arguments.kills // 2), ("disk", arguments.disks), ("source", arguments.sources),
                             ("pair", arguments.pairs), ("surroundings", arguments.surroundings)]:
