@@ -116,9 +116,11 @@ shell() {
   return $bad
 }
 
+no_python() { ! command -v python3 >/dev/null && echo "no python3: skipped"; }
+
 # Where there is Python: its syntax, and ruff's findings where there is ruff.
 python() {
-  command -v python3 >/dev/null || { echo "no python3: skipped"; return 0; }
+  no_python && return 0
   local bad=0
   files '*.py' | xargs python3 -c '
 import ast, sys
@@ -139,6 +141,22 @@ documentation() {
   rm -rf "$folder"
   return $status
 }
+
+# Where there is Python: the functions of its package are those that the program's options make.
+functions() {
+  no_python && return 0
+  python3 -c '
+import sys
+sys.path.insert(0, "tools/python")
+import commands
+sys.exit(commands.text(sys.argv[1]) != commands.OUTPUT.read_text(encoding="utf-8"))' \
+    .build/release/regate && return 0
+  echo "run python3 tools/python/commands.py .build/release/regate"
+  return 1
+}
+
+# Where there is Python: what the guides tell to type prints what they say.
+pages() { no_python || python3 tools/docs/run_pages.py; }
 
 # sanitized "SANITIZERS" OPTION...: the tests on a build of its own in .build-sanitize-...
 sanitized() {
@@ -174,6 +192,9 @@ check "modules import what they depend on" imports
 check "shell scripts" shell
 check "Python" python
 check "documentation" documentation
+# On the program that the documentation is made from.
+check "functions for Python" functions
+check "commands of the guides" pages
 [ "${1:-}" = --no-tests ] || check "tests" tools/test.sh
 
 if [ ${#failed[@]} -gt 0 ]; then
