@@ -18,17 +18,20 @@ toolchain=$(swift -print-target-info |
 
 # Texts that a copy of what is linked has to come with.
 licences() {
-  local package
+  local package empty
   mkdir "$1"
+  cp "$release/licences.txt" "$1/README.txt"
   cp "$source/.github/LICENSE" "$1/LICENSE"
   cp "$toolchain/share/swift/LICENSE.txt" "$1/swift.txt"
   for package in "$build"/checkouts/*/; do
-    find "$package" -maxdepth 1 \( -name 'LICENSE*' -o -name 'NOTICE*' \) | sort | xargs cat \
+    find "$package" -maxdepth 1 \( -name 'LICENSE*' -o -name 'NOTICE*' \) | sort | xargs -r cat \
       >"$1/$(basename "$package").txt"
   done
   for package in libopenblas-pthread-dev zlib1g-dev libstdc++-12-dev; do
     cp "/usr/share/doc/$package/copyright" "$1/$package.txt"
   done
+  empty=$(find "$1" -type f -empty)
+  [ -z "$empty" ] || { echo "package.sh: no licence text: $empty" >&2; exit 1; }
 }
 
 manual() {
@@ -64,10 +67,8 @@ install -m 755 "$build/release/regate" "$stage/bin/regate"
 "$stage/bin/regate" --generate-completion-script zsh >"$share/zsh/site-functions/_regate"
 "$stage/bin/regate" --generate-completion-script fish >"$share/fish/vendor_completions.d/regate.fish"
 manual "$stage/bin/regate" "$share/man/man1"
-cp "$source/README.md" "$source/.github/CHANGELOG.md" "$share/doc/regate/"
-# The guides, and the model of the tutorial, where README and the tutorial have them.
-mkdir -p "$share/doc/regate/Sources/RegateKit/RegateKit.docc"
-cp "$source"/Sources/RegateKit/RegateKit.docc/*.md "$share/doc/regate/Sources/RegateKit/RegateKit.docc/"
+# What is to be read, and the model of the tutorial, where README and the tutorial have them.
+python3 "$release/documents.py" "$source" "$share/doc/regate"
 mkdir -p "$share/doc/regate/fixtures/tiny-qwen3-moe-data"
 cp -r "$source/fixtures/tiny-qwen3-moe" "$share/doc/regate/fixtures/"
 cp "$source"/fixtures/tiny-qwen3-moe-data/{calibration,heldout}.npy \
