@@ -57,8 +57,17 @@ def swift_packages(objects, checkouts, versions):
             version = versions[name]
             more = purl(f"pkg:swift/github.com/apple/{name}@{version}")
             if name == "swift-crypto":
-                more["comment"] = "With BoringSSL (ISC, OpenSSL), a copy of which is part of it."
+                more["comment"] = "With copies of BoringSSL (Apache-2.0) and XKCP (CC0-1.0)."
             yield package(name, version, "Apache-2.0", **more)
+
+
+def linked_packages(objects, checkouts, versions):
+    """Those packages; stops where one is missing that the program cannot be without."""
+    found = list(swift_packages(objects, checkouts, versions))
+    missing = {"swift-argument-parser", "swift-crypto"} - {one["name"] for one in found}
+    if missing:
+        sys.exit(f"sbom.py: no object of {', '.join(sorted(missing))} among those that were linked")
+    return found
 
 
 def document(binary, objects, build, versions, epoch):
@@ -76,7 +85,7 @@ def document(binary, objects, build, versions, epoch):
             comment="The toolchain that compiled the program, and its static libraries: standard "
             "library, Dispatch, Foundation with ICU (Unicode-3.0).",
             **purl(f"pkg:generic/swift@{versions['swift']}")),
-        *swift_packages(objects.read_text(), build / "checkouts", versions),
+        *linked_packages(objects.read_text(), build / "checkouts", versions),
     ]
     for name, (title, licence, comment) in DEBIAN.items():
         exact = debian_version(name)
