@@ -10,7 +10,17 @@
 # Debian 12, which is the oldest system that it is for; installs what is missing there through apt.
 # tools/release/check.sh tries the result where nothing is installed.
 set -euo pipefail
-output=$(realpath -m "${1:-}")
+
+stop() {
+  echo "release.sh: $*" >&2
+  exit 1
+}
+
+case $#,${1:-},${2:-} in
+1,[!-]*, | 2,[!-]*,--twice) ;;
+*) stop "give a folder for the release, and nothing else or --twice" ;;
+esac
+output=$(realpath -m "$1")
 cd "$(dirname "$0")/.."
 umask 022
 export LC_ALL=C.UTF-8 TZ=UTC
@@ -18,12 +28,6 @@ export LC_ALL=C.UTF-8 TZ=UTC
 # No symbol of a newer glibc than Debian 12's.
 floor=2.36
 
-stop() {
-  echo "release.sh: $*" >&2
-  exit 1
-}
-
-[ $# -ge 1 ] && [ "${1#-}" = "$1" ] || stop "give a folder for the release"
 [ ! -e "$output" ] || stop "$output is there already"
 [ "$(uname -sm)" = "Linux x86_64" ] || stop "only Linux on x86-64 is released"
 . /etc/os-release
@@ -43,9 +47,10 @@ exact() { awk -v name="$1" '$1 == name { print $2 }' "$release/versions"; }
 
 # The Swift packages in exactly these versions: Package.swift only says from which on.
 resolve() {
-  local name version
-  swift --version 2>&1 | grep -qF "swift-$(exact swift)-RELEASE" ||
-    stop "Swift $(exact swift) is wanted, this is $(swift --version 2>/dev/null | head -1)"
+  local name version said
+  said=$(swift --version 2>&1)
+  [[ $said = *"swift-$(exact swift)-RELEASE"* ]] ||
+    stop "Swift $(exact swift) is wanted, this is $said"
   local swift=(swift package --package-path "$source" --scratch-path "$build")
   "${swift[@]}" resolve
   pins "$source/Package.resolved" >"$work/pins"
