@@ -14,6 +14,7 @@ import json
 import re
 import struct
 import subprocess
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -122,10 +123,10 @@ def class_samples():
         for found in re.finditer(r'ClassSample\(\s*"(\w+)",\s*', source):
             try:
                 own, at = swift_value(source, found.end())
-            except (AttributeError, ValueError):
-                continue
-            body = re.compile(r'\s*,\s*"""(.*?)"""', re.S).match(source, at)
-            if body is None or not isinstance(own, dict):
+                body = re.compile(r'\s*,\s*"""(.*?)"""', re.S).match(source, at).group(1)
+                own = dict(own)
+            except (AttributeError, TypeError, ValueError):
+                print(f"{path.name}: a sample of {found.group(1)} is not read", file=sys.stderr)
                 continue
             config = dict(
                 model_type=found.group(1), vocab_size=40, hidden_size=32, intermediate_size=24,
@@ -135,7 +136,7 @@ def class_samples():
             keys = ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"]
             experts = next((own[key] for key in keys if isinstance(own.get(key), int)), 0)
             tensors, layers = [], "-"
-            for word in body.group(1).split():
+            for word in body.split():
                 if word.endswith(":"):
                     layers = word[:-1]
                     continue
@@ -149,6 +150,13 @@ def class_samples():
                     for expert in range(experts) if "@" in full else [0]:
                         tensors.append((full.replace("@", str(expert)), "F32", shape, count))
             yield json.dumps(config, separators=(",", ":")).encode(), safetensors(tensors)
+
+
+def element_types():
+    """The names of all types, in the order in which the target counts them."""
+    source = (ROOT / "Sources/Tensors/ElementType.swift").read_text()
+    cases = source[:source.index("public var")]
+    return re.findall(r'= "(\w+)"', cases)
 
 
 def collect(seeds):
@@ -262,15 +270,19 @@ def collect(seeds):
         "format": "regate.capture.v1", "tokens": "8", "sequences": "1", "part": "1/2", "choice": "0",
         "length": "8", "max_tokens": "8", "seed": "0", "ppl_protocol": "all", "compute_dtype": "float32"}))
 
-    for config, header in class_samples():
+    samples = list(class_samples())
+    if not samples:
+        sys.exit("seeds.py: no sample of a class was read in Tests/RegateKitTests")
+    for config, header in samples:
         seeds.add("config", config + b"\0" + header)
     for folder in sorted(FIXTURES.glob("variants/*")) + sorted(FIXTURES.glob("tiny-*")):
         if (folder / "config.json").exists() and (folder / "model.safetensors").exists():
             config = json.dumps(json.loads((folder / "config.json").read_text()), separators=(",", ":"))
             seeds.add("config", config.encode() + b"\0" + header_of(folder / "model.safetensors"))
-    for number, path in enumerate(sorted((FIXTURES / "blocks").glob("*.bin"))):
-        seeds.add("blocks", bytes([number]) + path.read_bytes()[:600])
-    for number in range(48):
+    types = element_types()
+    for path in sorted((FIXTURES / "blocks").glob("*.bin")):
+        seeds.add("blocks", bytes([types.index(path.stem)]) + path.read_bytes()[:600])
+    for number in range(len(types)):
         seeds.add("blocks", bytes([number]) + bytes(range(256)) * 2)
 
 

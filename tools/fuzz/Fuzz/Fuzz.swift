@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Feeds what libFuzzer makes up to one reader. FUZZ_TARGET names it; FUZZ_FIXTURES is the
-// repository's folder of fixtures.
+// repository's folder of fixtures, FUZZ_SCRATCH one in memory for files, /dev/shm without.
 
 import ByteStorage
 import Foundation

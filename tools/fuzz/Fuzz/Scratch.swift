@@ -5,9 +5,10 @@ import Foundation
 /// Files in memory, of this process alone.
 enum Scratch {
   static let folder: String = {
-    var template = Array("/dev/shm/regate-fuzz-XXXXXX".utf8CString)
+    let parent = ProcessInfo.processInfo.environment["FUZZ_SCRATCH"] ?? "/dev/shm"
+    var template = Array("\(parent)/regate-fuzz-XXXXXX".utf8CString)
     guard template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) != nil
-    else { fatalError("no folder in /dev/shm") }
+    else { fatalError("no folder in \(parent)") }
     atexit { try? FileManager.default.removeItem(atPath: Scratch.folder) }
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }()
