@@ -5,9 +5,8 @@
 #
 #   tools/docs.sh OUTPUT [BASE]
 #
-# OUTPUT is a folder for the site. BASE is the path below
-# which a server has it, such as /regate; without, the site is the whole of its host.
-# tools/docs/run_pages.py runs what the guides tell to type.
+# OUTPUT is a folder for the site. BASE is the path below which a server has it, such as /regate;
+# without, the site is the whole of its host. tools/docs/run_pages.py runs what the guides tell to type.
 set -euo pipefail
 [ $# -ge 1 ] || { echo "docs.sh: give a folder for the site" >&2; exit 1; }
 output=$(realpath -m "$1")
