@@ -212,7 +212,7 @@ def theirs_gguf_py(path):
     def late(*_):
         raise TimeoutError("takes more than ten seconds")
 
-    # Some counts make it loop for hours.
+    # Some counts make it loop for more than ten minutes.
     signal.signal(signal.SIGALRM, late)
     signal.alarm(10)
     try:
