@@ -155,8 +155,9 @@ sys.exit(commands.text(sys.argv[1]) != commands.OUTPUT.read_text(encoding="utf-8
   return 1
 }
 
-# Where there is Python: what the guides tell to type prints what they say.
-pages() { no_python || python3 tools/docs/run_pages.py; }
+# Where there is Python: what the guides tell to type prints what they say. Figures depend on the
+# processor, and are left to a run by hand.
+pages() { no_python || python3 tools/docs/run_pages.py --words; }
 
 # sanitized "SANITIZERS" OPTION...: the tests on a build of its own in .build-sanitize-...
 sanitized() {
