@@ -29,6 +29,7 @@ package final class ProgressLine: Sendable {
     var start = ContinuousClock.now
     var printed: ContinuousClock.Instant?
     var open = false
+    var isEnded = false
   }
 
   private let told = Mutex<[String]>([])
@@ -56,7 +57,7 @@ package final class ProgressLine: Sendable {
   /// Begins a piece of work of `total` units in which so many tokens go through a model.
   package func begin(_ label: String, total: Int, tokens: Int) {
     state.withLock { state in
-      close(&state)
+      finish(&state)
       state = State(label: label, total: max(total, 1), tokens: tokens)
       tell(state)
     }
@@ -94,10 +95,15 @@ package final class ProgressLine: Sendable {
 
   /// Ends the piece of work and clears the line.
   package func end() {
-    state.withLock { state in
-      close(&state)
-      tell(state)
-    }
+    state.withLock { finish(&$0) }
+  }
+
+  /// Work that another follows is done, too.
+  private func finish(_ state: inout State) {
+    close(&state)
+    guard !state.isEnded else { return }
+    (state.done, state.isEnded) = (state.total, true)
+    tell(state)
   }
 
   /// All that was warned of.
