@@ -54,6 +54,11 @@ package struct InPlaceWriter {
     _ = try undoClaim(undo)
     _ = try manifestClaim(destination)
     for file in model.checkpoint.files {
+      guard UndoFile.mayName(file.path.lastPathComponent, of: path(of: model)) else {
+        throw RegateError(
+          .refused, file: file.path, "has a name that the undo delta must not have",
+          advice: "let it end in .safetensors, in the index too, or write a copy")
+      }
       try InPlaceFile.requireSingleName(file.path)
       try InPlaceFile.requireWritable(file.path)
     }

@@ -41,25 +41,15 @@ struct Reverter {
     try requireOwn()
   }
 
-  /// Whoever made the checkpoint may have made the undo delta, and all that lies beside: it may
-  /// name weights of the checkpoint and the manifest, and nothing else.
+  /// Refuses an undo delta that names anything but weights of the checkpoint and the manifest.
   private func requireOwn() throws(RegateError) {
-    for name in undo.delta.files.map(\.name) where !isOwn(name) {
+    for name in undo.delta.files.map(\.name) where !UndoFile.mayName(name, of: path) {
       throw foreign("files", "\(name) holds no weights of the checkpoint")
     }
     guard let manifest = undo.delta.about["manifest"]?.stringValue else { return }
     guard OutputDestination.isManifestName(manifest) else {
       throw foreign("manifest", "\(manifest) is no name that Regate gives one")
     }
-  }
-
-  /// A file of safetensors of a directory, or the file that was given, with its other parts.
-  private func isOwn(_ name: String) -> Bool {
-    guard !name.contains("/") else { return false }
-    guard path != folder else { return name.hasSuffix(".safetensors") }
-    let given = path.lastPathComponent
-    return name == given
-      || name.hasSuffix(".gguf") && GGUFSplit.stem(of: name) == GGUFSplit.stem(of: given)
   }
 
   private func foreign(_ subject: String, _ problem: String) -> RegateError {
