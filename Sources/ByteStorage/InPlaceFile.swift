@@ -59,6 +59,13 @@ package struct InPlaceFile: ~Copyable {
   /// Refuses a file that the user may not write.
   package static func requireWritable(_ path: String) throws(RegateError) {
     guard unsafe access(path, W_OK) == 0 else { throw .system("cannot be written", path: path) }
+    // The system lets root write all the same.
+    var status = stat()
+    guard unsafe stat(path, &status) == 0, status.st_mode & 0o222 != 0 else {
+      throw RegateError(
+        .refused, file: path, "is write-protected",
+        advice: "allow writing (chmod u+w) if it may be changed, or write a copy with `output`")
+    }
   }
 
   private static func refused(_ path: String, _ what: String) -> RegateError {

@@ -79,7 +79,7 @@ package struct TrafficSample: Sendable {
     var opened: [Calibration] = []
     for (place, source) in given.enumerated() {
       var own = options
-      own.maxTokens = max(2, Int((Double(options.maxTokens) * source.budget).rounded()))
+      own.maxTokens = source.tokens(of: options.maxTokens)
       // The gates are read once for all sets.
       opened.append(
         try Calibration(
@@ -109,6 +109,21 @@ package struct TrafficSample: Sendable {
         .refused, subject: "`calibration`", "captured activations and tokens cannot be mixed",
         advice: "give all calibration and protected sets in one form")
     }
+    nameRepeats(progress)
+  }
+
+  /// Says how many held-out sequences are word for word among the fitted ones: figures on them are
+  /// better than on new traffic.
+  private func nameRepeats(_ progress: any ProgressSink) {
+    guard holdsOut, case .tokens(let set) = calibration else { return }
+    let heldOut = Set(parts.flatMap(\.heldOutSequences))
+    let fitted = Set(
+      set.sequences.indices.filter { !heldOut.contains($0) }.map { set.sequences[$0] })
+    let repeated = heldOut.count { fitted.contains(set.sequences[$0]) }
+    guard repeated > 0 else { return }
+    progress.warn(
+      "\(repeated) of \(heldOut.count) held-out sequences are the same as fitted ones: held-out "
+        + "figures are better than on new traffic")
   }
 
   /// What a resumed run must find again: the tokens and what each set is for.

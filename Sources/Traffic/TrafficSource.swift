@@ -24,6 +24,12 @@ struct TrafficSource {
     names = paths.map(\.lastPathComponent)
   }
 
+  /// Its part of `maxTokens`; of all numbers above, a Double is not sure to tell one.
+  func tokens(of maxTokens: Int) -> Int {
+    guard budget < 1 else { return maxTokens }
+    return max(2, Int((Double(min(maxTokens, 1 << 53)) * budget).rounded()))
+  }
+
   /// Protected sets only need enough to show which experts they use.
   private static let protectedBudget = 0.25
 

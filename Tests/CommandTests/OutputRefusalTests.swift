@@ -250,3 +250,15 @@ extension Bench {
       naming: bench.path(patched), says: fragment, patched)
   }
 }
+
+/// The system lets root write all the same.
+@Test func `what is write-protected is not changed in place`() throws {
+  let bench = try Bench(.qwen3, .init(.scattered))
+  let file = bench.source + "/model.safetensors"
+  try FileManager.default.setAttributes([.posixPermissions: 0o444], ofItemAtPath: file)
+  let before = try fileTree(bench.folder)
+  let outcome = try Tool.run(
+    "convert", bench.source, "--calibration", bench.capture, "--router", "stock", "--in-place")
+  #expect(outcome.code == 1 && outcome.error.contains(file), "\(outcome.error)")
+  #expect(try fileTree(bench.folder) == before)
+}

@@ -205,6 +205,21 @@ private func requireRefusals(_ input: BadInput) throws {
     #expect(try outcome.json()["warnings"] as? [String] == [note])
   }
 
+  /// As traffic with one prompt for all has them.
+  @Test func `held-out sequences that were fitted too are counted`() throws {
+    let model = TinyModel.mixtral
+    let scratch = try TemporaryDirectory()
+    let line = #"{"text": "Bread needs flour, water, salt and time, and an oven that is hot."}"#
+    let text = try scratch.write(
+      Array(repeatElement(line, count: 16).joined(separator: "\n").utf8), to: "same.jsonl")
+    // A budget beyond what any file holds is all of it.
+    let outcome = try Tool.run(
+      "fit", model.path, "--calibration", text, "--max-tokens", "\(Int.max)", "--strength", "0",
+      "--quiet")
+    #expect(outcome.code == 0, "\(outcome.error)")
+    #expect(outcome.error.contains("2 of 2 held-out sequences are the same as fitted ones"))
+  }
+
   @Test func `a text that is given twice is refused`() throws {
     let model = TinyModel.mixtral
     let scratch = try TemporaryDirectory()

@@ -143,6 +143,43 @@ func `validation of a prototype output agrees with brute force`(_ sample: Sample
   }
 }
 
+/// One pass serves both: a patched model with other weights elsewhere would be told the original's
+/// figures.
+@Test(arguments: [Sample.qwen3Scattered, .deepseekFP8, .ggufMixtralSplit])
+func `a patched checkpoint with other weights elsewhere is refused`(_ sample: Sample) throws {
+  let bench = try Workbench(sample, tokens: 300)
+  try bench.convert(to: "out")
+  let checkpoint = try Model.open(bench.first("out")).checkpoint
+  let tensor = try #require(
+    checkpoint.tensors.values.first { tensor in
+      if case .other = bench.model.part(tensor.name) { !tensor.range.isEmpty } else { false }
+    })
+  let file = try FileHandle(
+    forUpdating: URL(filePath: checkpoint.files[tensor.file].path))
+  try file.seek(toOffset: UInt64(tensor.range.upperBound - 1))
+  let last = try #require(try file.read(upToCount: 1))
+  try file.seek(toOffset: UInt64(tensor.range.upperBound - 1))
+  try file.write(contentsOf: Data([last[0] ^ 1]))
+  try file.close()
+  let error = #expect(throws: RegateError.self) { try bench.validate("out") }
+  #expect(error?.subject == tensor.name && error?.problem.hasPrefix("has other values") == true)
+}
+
+@Test func `a key that the patched configuration has otherwise is named`() throws {
+  let bench = try Workbench(Sample.qwen3, tokens: 300)
+  try bench.convert(to: "out")
+  let path = bench.directory.path("out/config.json")
+  var config = try JSONValue(contentsOf: path)
+  config["hidden_act"] = .string("gelu")
+  try Data(config.serialised(.pretty)).write(to: URL(filePath: path))
+  let warnings = Warnings()
+  _ = try Validation.run(
+    .init(
+      original: bench.source, patched: bench.first("out"), calibration: [bench.capture],
+      threads: 2), progress: warnings)
+  #expect(warnings.all.count { $0.contains("config.json: hidden_act is \"gelu\"") } == 1)
+}
+
 @Test(arguments: ["missing", "lying"])
 func `logical experts are told by bytes whatever the manifest says`(_ manifest: String) throws {
   let bench = try Workbench(Sample.qwen3Scattered, tokens: 300)

@@ -161,6 +161,7 @@ public struct Validation: Report {
     let traffic = try TrafficSample(
       judging: request.calibration, for: pair.original, options: request.tokens, progress: progress)
     if !traffic.calibration.isRun { try request.requireFitForCaptures() }
+    try pair.requireSameRest(progress: progress)
     let maps = try pair.expertMaps(threads: request.threads, progress: progress)
     let comparison = try Comparison(pair, maps, traffic, request, progress).run()
     return Validation(
