@@ -22,11 +22,15 @@ extension Model {
     if let form = layout.prototypeForm {
       return .prototype(try PrototypeRouterFormat.router(of: layer, form: form, in: checkpoint))
     }
+    return .family(try familyRouter(of: layer))
+  }
+
+  /// The router of a layer in the family's own form, decoded.
+  package func familyRouter(of layer: MoELayer) throws(RegateError) -> FamilyRouter {
     let (gate, gateBias, selectionBias) = try layer.router(from: checkpoint)
     _ = try RouterValues.checked(gate.values, file: checkpoint.path, name: layer.gate.name)
-    return .family(
-      FamilyRouter(
-        gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule))
+    return FamilyRouter(
+      gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
   }
 }
 

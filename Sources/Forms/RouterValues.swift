@@ -16,7 +16,7 @@ package enum RouterValues {
     guard let place = values.firstIndex(where: { !($0.magnitude < limit) }) else { return values }
     throw RegateError(
       .malformed, file: file, subject: name,
-      "holds \(values[place].pythonName) at \(place), expected finite values of a router",
+      "holds \(values[place].pythonName) at \(place), expected finite values below 2^32",
       advice: "use another copy of the file, or make it anew")
   }
 

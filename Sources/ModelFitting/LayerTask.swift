@@ -36,9 +36,7 @@ struct LayerTask {
     self.walk = walk
     self.layer = layer
     self.candidates = candidates
-    let (gate, gateBias, selectionBias) = try layer.router(from: fitter.model.checkpoint)
-    original = FamilyRouter(
-      gate: gate, logitBias: gateBias, selectionBias: selectionBias, rule: layer.rule)
+    original = try fitter.model.familyRouter(of: layer)
   }
 
   /// The layer of each candidate's fit; its tokens have gone through the experts then.

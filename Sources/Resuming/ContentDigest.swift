@@ -12,6 +12,7 @@ import OrderedCollections
 package enum ContentDigest {
   private static let blockBytes = 4096
   private static let blocks = 64
+  private static let chunkBytes = 1 << 22
 
   package static func of(_ checkpoint: any Checkpoint) throws(RegateError) -> String {
     var hash = SHA256()
@@ -31,6 +32,18 @@ package enum ContentDigest {
   package static func of(_ files: [MappedFile]) throws(RegateError) -> String {
     var hash = SHA256()
     for file in files { try update(&hash, file, header: 0) }
+    return text(hash)
+  }
+
+  /// SHA-256 of all bytes of the file at `path`.
+  package static func whole(_ path: String) throws(RegateError) -> String {
+    let file = try MappedFile(path: path)
+    var hash = SHA256()
+    for start in stride(from: 0, to: file.count, by: chunkBytes) {
+      let part = start..<min(start + chunkBytes, file.count)
+      try file.withBytes(in: part) { hash.update($0) }
+      file.discard(part)
+    }
     return text(hash)
   }
 

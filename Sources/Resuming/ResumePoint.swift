@@ -122,12 +122,14 @@ package final class ResumePoint {
     var changed = changed
     for (layer, records) in records {
       for (number, record) in records.enumerated() {
-        try record.write(
-          to: own(ResumeState.recordName(layer: layer, number)))
+        let name = ResumeState.recordName(layer: layer, number)
+        try record.write(to: own(name))
+        changed.digests[name] = try ContentDigest.whole(folder + "/" + name)
       }
     }
     let old = state.hidden
     changed.hidden = nil
+    if let old { changed.digests[old] = nil }
     if let pass {
       let name = ResumeState.hiddenName(layer: changed.layer)
       changed.hidden = name
@@ -140,6 +142,7 @@ package final class ResumePoint {
         }
       }
       try file.sync()
+      changed.digests[name] = try ContentDigest.whole(folder + "/" + name)
     }
     try AtomicFile.write(
       changed.json(key: key).serialised(.pretty), to: own(ResumeState.fileName))
@@ -147,6 +150,14 @@ package final class ResumePoint {
     isSaved = true
     if let old, old != changed.hidden {
       try? FileManager.default.removeItem(atPath: folder + "/" + old)
+    }
+  }
+
+  /// Refuses a file of the state that has other bytes than when it was kept.
+  package func requireWhole(_ name: String) throws(RegateError) {
+    let path = folder + "/" + name
+    guard try ContentDigest.whole(path) == state.digests[name] else {
+      throw ResumeState.damaged(path)
     }
   }
 

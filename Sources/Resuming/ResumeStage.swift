@@ -56,10 +56,12 @@ package final class ResumeStage {
     for layer in current.layers {
       var records: [ArrayContainer] = []
       for record in 0..<current.records {
-        let path = point.folder + "/" + ResumeState.recordName(layer: layer, record)
+        let name = ResumeState.recordName(layer: layer, record)
+        let path = point.folder + "/" + name
         guard FileKind(of: path) == .file else {
           throw ResumeState.damaged(point.folder + "/" + ResumeState.fileName)
         }
+        try point.requireWhole(name)
         records.append(try ArrayContainer.openSafetensors(path))
       }
       layers.append(records)
@@ -76,6 +78,7 @@ package final class ResumeStage {
     guard current.streams == 1 || current.streams == pass.streams,
       current.layer <= pass.model.layerCount, file.count == current.streams * streamBytes
     else { throw ResumeState.damaged(path) }
+    try point.requireWhole(name)
     try pass.restore(layer: current.layer, distinctStreams: current.streams) {
       (stream, rows) throws(RegateError) in
       let start = stream * streamBytes
@@ -117,5 +120,6 @@ package final class ResumeStage {
     // The name of the file of hidden states is the point's business.
     current.hidden = point.state.hidden
     current.streams = point.state.streams
+    current.digests = point.state.digests
   }
 }

@@ -5,7 +5,8 @@
 //
 //   {"format": "regate.resume.v1", "key": {..},
 //    "name", "layers": [0, 1, ..], "records": 2, "summary": null or what was found in all,
-//    "layer": 12, "streams": 3, "hidden": "hidden-12.bin" or null}
+//    "layer": 12, "streams": 3, "hidden": "hidden-12.bin" or null,
+//    "sha256": {"layer-0-0.safetensors": "..", ..}}
 //
 // The pass over the layers called `name` goes on at `layer` with the hidden states [streams,T,H]
 // F32 of `hidden`, or is done if there is a summary. For each of its `layers` there are `records`
@@ -33,6 +34,8 @@ package struct ResumeState: Sendable {
   package var streams = 0
   /// File of the hidden states.
   package var hidden: String?
+  /// SHA-256 of each file that is named, in hexadecimal.
+  package var digests: OrderedDictionary<String, String> = [:]
 
   package static func recordName(layer: Int, _ number: Int) -> String {
     "layer-\(layer)-\(number).safetensors"
@@ -53,6 +56,7 @@ package struct ResumeState: Sendable {
       "name": .string(name), "layers": .array(layers.map { .integer($0) }),
       "records": .integer(records), "summary": summary ?? .null,
       "layer": .integer(layer), "streams": .integer(streams), "hidden": .optional(hidden),
+      "sha256": .object(digests.mapValues { .string($0) }),
     ]
   }
 
@@ -73,7 +77,8 @@ package struct ResumeState: Sendable {
     guard let name = json["name"]?.stringValue, let records = json["records"]?.intValue,
       let layers = json["layers"]?.arrayValue?.map(\.intValue), !layers.contains(nil),
       let summary = json["summary"], let layer = json["layer"]?.intValue,
-      let streams = json["streams"]?.intValue, layer >= 0, (0...1024).contains(records),
+      let streams = json["streams"]?.intValue, let digests = json["sha256"]?.objectValue,
+      layer >= 0, (0...1024).contains(records),
       (0...1024).contains(streams)
     else { throw ResumeState.damaged(path) }
     self.name = name
@@ -84,6 +89,7 @@ package struct ResumeState: Sendable {
     self.layer = layer
     self.streams = streams
     hidden = json["hidden"]?.stringValue
+    self.digests = digests.compactMapValues(\.stringValue)
     // It is removed once the next is there: never a file of another name.
     guard hidden ?? ResumeState.hiddenName(layer: layer) == ResumeState.hiddenName(layer: layer)
     else { throw ResumeState.damaged(path) }

@@ -74,7 +74,7 @@ struct CommonOptions: ParsableArguments {
 
   /// Says something before long work begins.
   func announce(_ text: String) {
-    guard !basic.json, !quiet else { return }
+    guard !basic.json, !quiet, progressForm == .text else { return }
     StandardStream.say(OptionNames.spelled(text).harmless(lines: true) + "\n")
   }
 }

@@ -120,7 +120,7 @@ struct RankTuning: ParsableArguments {
 /// Experts that are left out, instead of any balance.
 struct PruneArgument: ParsableArguments {
   @Option(
-    name: .customLong("prune"),
+    name: .customLong("prune"), parsing: .unconditional,
     help: ArgumentHelp(
       "Leave this many experts out of each layer; the router stays.", valueName: "n"))
   var count: Int?

@@ -145,6 +145,11 @@ private struct Damage {
       naming: path, says: fragment, label)
   }
   try requireNamed(patched, says: "gate.weight: holds NaN at [0, 0]", "NaN")
+  // 3e38: a fit would end in products that are no numbers.
+  try file.write([0x62, 0x7F], to: ".gate.weight")
+  try file.save()
+  let fit = try Tool.run("fit", patched, "--calibration", bench.capture, "-q")
+  requireRefusal(fit, naming: patched, says: "expected finite values below 2^32", "too large")
 
   let converted = try bench.convert("--fit", bench.fit(), "-o", bench.path("out"), "-q")
   #expect(converted.code == 0, "\(converted.error)")

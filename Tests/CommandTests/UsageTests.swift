@@ -85,7 +85,10 @@ private let misuses: [([String], String)] = [
   (["fit", "m", "--calibration", "c", "--ep", "8", "--rank-slack", "-1"], "--rank-slack"),
   (["convert", "m", "--output", "o", "--fit", "f", "--ep", "8"], "--fit"),
   (["convert", "m", "--output", "o", "--fit", "f", "--prune", "8"], "--fit"),
-  (["convert", "m", "--calibration", "c", "--output", "o", "--prune", "0"], "--prune"),
+  (
+    ["convert", "m", "--calibration", "c", "--output", "o", "--prune", "-1"],
+    "--prune must be 1 or more"
+  ),
   (["convert", "m", "--calibration", "c", "--in-place", "--prune", "8"], "--prune"),
   (["convert", "m", "--calibration", "c", "--lora", "l", "--prune", "8"], "--prune"),
   (["fit", "m", "--calibration", "c", "--prune", "8", "--ep", "8"], "--prune"),

@@ -286,6 +286,20 @@ func `a resumed validation reports the same`(_ stop: Int) throws {
     #expect(try folder.files("") == before)
   }
 
+  @Test(arguments: ["hidden", "layer"])
+  func `a state with one other bit is refused`(_ part: String) throws {
+    let folder = try Folder(.deepseek)
+    try requireStopped { try folder.convert(to: "out", Stopped.after(2)) }
+    let (name, data) = try #require(
+      try folder.files("out.regate-resume").first { $0.key.hasPrefix(part) })
+    var bytes = [UInt8](data)
+    bytes[bytes.count / 2 + 2] ^= 1
+    try folder.directory.write(bytes, to: "out.regate-resume/" + name)
+    let text = message { try folder.convert(to: "out", resumed) }
+    #expect(text.contains("\(name): is not a state that Regate kept"), "\(text)")
+    #expect(!folder.exists("out"))
+  }
+
   @Test(arguments: ["hidden", "layer", "state"])
   func `a damaged state is refused`(_ part: String) throws {
     let folder = try Folder(.deepseek)
