@@ -14,7 +14,7 @@
 
 package import ByteStorage
 package import Checkpoints
-import OrderedCollections
+package import OrderedCollections
 
 package struct ResumeState: Sendable {
   package static let fileName = "state.json"
