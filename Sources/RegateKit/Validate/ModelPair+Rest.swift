@@ -11,8 +11,8 @@ import Foundation
 import OrderedCollections
 
 extension ModelPair {
-  /// Refuses a patched checkpoint with other weights beside routers and experts, and says which keys
-  /// of its configuration differ.
+  /// Refuses a patched checkpoint with other weights beside routers and experts, and says which
+  /// keys of its configuration differ.
   func requireSameRest(progress: any ProgressSink) throws(RegateError) {
     let own = Set([original.layout, patched.layout].flatMap(\.ownTensors))
     let stems = [original.layout, patched.layout].flatMap { $0.routerStems + $0.extraStems }
