@@ -59,6 +59,11 @@ package struct FileWriter: ~Copyable {
 
   deinit { close(descriptor) }
 
+  /// Has what would grow a file beyond the process's limit (`ulimit -f`) fail as on a full disk,
+  /// where the signal would end the process. A setting of the whole process, so that it is the
+  /// tool's to make and not the library's.
+  package static func throwAtSizeLimit() { _ = signal(SIGXFSZ, SIG_IGN) }
+
   /// Makes the file, of which nothing may be written yet, share all blocks of `source`, where the
   /// file system can (btrfs, XFS). False, and nothing done, where it cannot.
   package mutating func clone(_ source: MappedFile) -> Bool {

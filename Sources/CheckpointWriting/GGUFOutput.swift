@@ -82,8 +82,9 @@ package struct GGUFOutput: CheckpointWriter {
           }
         }
       } else {
-        file.append(
-          bytes.segments(of: part.file, index: index, range: part.dataStart..<part.file.count))
+        // What a damaged file goes on with after its tensors is left out.
+        let end = part.file.count - part.trailingByteCount
+        file.append(bytes.segments(of: part.file, index: index, range: part.dataStart..<end))
       }
       // The last tensor may end without padding; some readers want it.
       file.pad(to: encoded.fileBytes)

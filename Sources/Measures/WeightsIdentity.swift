@@ -20,7 +20,7 @@ import Foundation
 import OrderedCollections
 import Tensors
 
-package struct WeightsIdentity: Sendable, Hashable {
+package struct WeightsIdentity: Sendable, Hashable, Codable {
   /// Names, dtypes and shapes, in hexadecimal.
   package let layout: String
   /// Samples of the values, in hexadecimal.

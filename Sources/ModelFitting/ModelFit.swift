@@ -212,10 +212,12 @@ public struct FitOrigin: Sendable, Hashable, Codable {
   public let judgingSets: [JudgingSet]
   /// Of the whole model; nil for captures.
   public let quality: ModelFit.Quality?
+  /// The weights that were fitted; nil in fits of earlier versions.
+  package let checkpoint: WeightsIdentity?
 
   private enum CodingKeys: String, CodingKey {
     case version, strength, budget, clones, encoder, similarity, seed, mtp, calibration, weights
-    case protected, tokens, precision, quality
+    case protected, tokens, precision, quality, checkpoint
     case form = "judged_form"
     case latentSize = "latent_size"
     case refinementSteps = "refinement_steps"
@@ -226,7 +228,8 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     version: String, strength: Double, budget: Budget, form: RouterForm, clones: Bool,
     encoder: String, similarity: String, latentSize: Int?, refinementSteps: Int, seed: UInt64,
     mtp: Bool, calibration: [String], weights: [Double], protected: [String], tokens: Int,
-    precision: String?, judgingSets: [JudgingSet], quality: ModelFit.Quality?
+    precision: String?, judgingSets: [JudgingSet], quality: ModelFit.Quality?,
+    checkpoint: WeightsIdentity
   ) {
     self.version = version
     self.strength = strength
@@ -246,6 +249,7 @@ public struct FitOrigin: Sendable, Hashable, Codable {
     self.precision = precision
     self.judgingSets = judgingSets
     self.quality = quality
+    self.checkpoint = checkpoint
   }
 }
 

@@ -94,22 +94,14 @@ package struct ModelFitter {
   package func fit(
     _ candidates: [FitCandidate], observer: Observer = { _, _, _ in }
   ) throws(RegateError) -> [ModelFit] {
-    let name = "fit " + candidates.map { "\($0.strength)" }.joined(separator: " ")
-    let units = { (layer: MoELayer) in
-      layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * candidates.count
-    }
-    let walk = try LayerWalk(
-      model, traffic.calibration, apart: traffic.calibrationParts.flatMap(\.heldOut),
-      streams: candidates.count + 1, threads: threads, label: "Fitting", layers: layers,
-      units: units,
-      resume: resume.map { ($0, name) }, progress: progress)
+    let walk = try walk(candidates)
     var fits = try restored(walk, count: candidates.count)
     var clock = PhaseClock()
     if let summary = walk.summary {
       let qualities: [CandidateQuality] = try RecordedFigures.value(
         summary, of: "summary", path: model.checkpoint.path)
       guard qualities.count == fits.count else { throw damaged }
-      return modelFits(fits, candidates, qualities, clock)
+      return try modelFits(fits, candidates, qualities, clock)
     }
     while let layer = try walk.next() {
       let task = try LayerTask(self, walk: walk, layer: layer, candidates: candidates)
@@ -123,7 +115,20 @@ package struct ModelFitter {
       scores.isEmpty ? CandidateQuality() : quality(scores[0], scores[index + 1])
     }
     try walk.keep(summary: try RecordedFigures.text(qualities))
-    return modelFits(fits, candidates, qualities, clock)
+    return try modelFits(fits, candidates, qualities, clock)
+  }
+
+  /// The walk over the layers with a stream for the original and each candidate.
+  func walk(_ candidates: [FitCandidate]) throws(RegateError) -> LayerWalk {
+    let name = "fit " + candidates.map { "\($0.strength)" }.joined(separator: " ")
+    let units = { (layer: MoELayer) in
+      layer.rule.experts * (traffic.holdsOut ? 2 : 1) + LayerTask.fitUnits * candidates.count
+    }
+    return try LayerWalk(
+      model, traffic.calibration, apart: traffic.calibrationParts.flatMap(\.heldOut),
+      streams: candidates.count + 1, threads: threads, label: "Fitting", layers: layers,
+      units: units,
+      resume: resume.map { ($0, name) }, progress: progress)
   }
 
   /// What the whole model's scores say of one candidate.
@@ -184,15 +189,18 @@ package struct ModelFitter {
   private func modelFits(
     _ fits: [[ModelFit.Layer]], _ candidates: [FitCandidate], _ qualities: [CandidateQuality],
     _ clock: PhaseClock
-  ) -> [ModelFit] {
-    candidates.indices.map { index in
+  ) throws(RegateError) -> [ModelFit] {
+    let checkpoint = try WeightsIdentity(model.checkpoint)
+    return candidates.indices.map { index in
       ModelFit(
         fits[index], family: model.layout.family.name,
-        origin: origin(candidates[index], qualities[index]), phases: clock)
+        origin: origin(candidates[index], qualities[index], of: checkpoint), phases: clock)
     }
   }
 
-  private func origin(_ candidate: FitCandidate, _ quality: CandidateQuality) -> FitOrigin {
+  private func origin(
+    _ candidate: FitCandidate, _ quality: CandidateQuality, of checkpoint: WeightsIdentity
+  ) -> FitOrigin {
     FitOrigin(
       version: RegateVersion.current, strength: candidate.strength, budget: candidate.budget,
       form: candidate.form, clones: settings.clones && candidate.budget.usesClones,
@@ -202,7 +210,7 @@ package struct ModelFitter {
       calibration: traffic.names.calibration, weights: weights,
       protected: traffic.names.protected, tokens: traffic.tokens,
       precision: traffic.calibration.precision, judgingSets: judgingSets(quality),
-      quality: quality.whole)
+      quality: quality.whole, checkpoint: checkpoint)
   }
 
   private func judgingSets(_ quality: CandidateQuality) -> [FitOrigin.JudgingSet] {

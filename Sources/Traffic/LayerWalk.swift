@@ -237,6 +237,13 @@ package final class LayerWalk {
   /// Whether records are kept at all.
   package var keepsRecords: Bool { stage != nil }
 
+  /// Does the work of `scores` without the layers that are left: what it takes is all that counts.
+  package func tryScoring() throws(RegateError) {
+    guard let pass else { return }
+    pass.leaveOutRest()
+    _ = try pass.scores()
+  }
+
   /// The figures of each stream at all positions that count; empty on captures.
   package func scores(
     _ counted: PerplexityProtocol = .all

@@ -22,9 +22,9 @@ struct TokenIDs {
 
   /// The sequences, all ids below `vocabulary`.
   let sequences: [[Int]]
-  /// Says how many places are no tokens by a negative id; nil where none is, or where a mask says
-  /// so.
-  let note: String?
+  /// How many places are no tokens by a negative id, where no mask says so, and how many rows are
+  /// too short to be run; a sentence for each that there is.
+  let notes: [String]
 
   init(_ container: ArrayContainer, below vocabulary: Int) throws(RegateError) {
     let array = try TokenIDs.array(in: container)
@@ -44,11 +44,6 @@ struct TokenIDs {
         advice: "make the ids with the model's own tokenizer")
     }
     let negative = kept == nil ? ids.count { $0 < 0 } : 0
-    note =
-      negative == 0
-      ? nil
-      : "\(container.path): \(array.name): \(negative) of \(ids.count) ids are negative: they are"
-        + " left out as padding"
     let length = array.shape.last ?? 0
     sequences =
       length == 0
@@ -56,6 +51,16 @@ struct TokenIDs {
       : stride(from: 0, to: ids.count, by: length).map { start in
         (start..<start + length).filter(isToken).map { ids[$0] }
       }
+    let short = sequences.count { $0.count < 2 }
+    let name = "\(container.path): \(array.name)"
+    notes = [
+      negative == 0
+        ? nil
+        : "\(name): \(negative) of \(ids.count) ids are negative: they are left out as padding",
+      short == 0
+        ? nil
+        : "\(name): \(short) of \(sequences.count) rows hold fewer than two tokens: they are left out",
+    ].compactMap(\.self)
   }
 
   /// The array of ids, of a shape that ids can have.

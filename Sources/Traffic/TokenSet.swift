@@ -68,7 +68,7 @@ package struct TokenSet: Sendable {
     }
     for container in arrays {
       let ids = try TokenIDs(container, below: vocabulary)
-      notes += [ids.note].compactMap(\.self)
+      notes += ids.notes
       sequences += ids.sequences.flatMap {
         options.perplexity == .llama
           ? PerplexityProtocol.llamaWindows($0, length: options.length, bos: nil)

@@ -32,6 +32,9 @@ package struct TrafficSample: Sendable {
   /// T, over all sets.
   package var tokens: Int { calibration.tokens }
 
+  /// How many rows some part has.
+  package var rows: Int { parts.reduce(0) { $0 + $1.fitted.count + $1.heldOut.count } }
+
   /// Rows that are fitted.
   package var fittedRows: [Int] { parts.flatMap(\.fitted) }
 
@@ -110,6 +113,35 @@ package struct TrafficSample: Sendable {
         advice: "give all calibration and protected sets in one form")
     }
     nameRepeats(progress)
+  }
+
+  private init(_ calibration: Calibration, _ parts: [Part], _ names: ([String], [String])) {
+    self.calibration = calibration
+    self.parts = parts
+    self.names = names
+  }
+
+  /// About so many tokens of it, evenly spread, to try out what all cost: whole sequences, as one
+  /// set; of captures rows of each.
+  package func thinned(to tokens: Int) throws(RegateError) -> TrafficSample {
+    func thinned<Element>(_ all: [Element]) -> [Element] {
+      let count = min(all.count, max(2, all.count * tokens / max(1, self.tokens)))
+      return (0..<count).map { all[$0 * all.count / count] }
+    }
+    guard case .tokens(let set) = calibration else {
+      let parts = parts.map { part in
+        Part(
+          name: part.name, role: part.role, share: part.share, fitted: thinned(part.fitted),
+          heldOut: thinned(part.heldOut), heldOutSequences: [])
+      }
+      return TrafficSample(calibration, parts, names)
+    }
+    let source = TrafficSource(
+      paths: names.calibration, role: .calibration, share: 1, budget: 1)
+    let (calibration, parts) = try TrafficSplit(mustHoldOut: false).tokens(
+      [TokenSet(sequences: thinned(set.sequences), runnable: set.runnable)], [source],
+      TokenOptions(maxTokens: .max))
+    return TrafficSample(calibration, parts, names)
   }
 
   /// Says how many held-out sequences are word for word among the fitted ones: figures on them are

@@ -78,10 +78,8 @@ struct Advise: CommonCommand {
       checkpoint: checkpoint, load: request, ranks: ranks.values, batches: batches.sizes,
       redundant: redundant, roofline: Roofline(flops: flops, bandwidth: bandwidth),
       threads: common.threads)
-    try common.show {
+    try common.show(writing: \.page, to: file) {
       try Advice.run(question, progress: $0, announce: common.announce)
-    } page: {
-      try file?.write($0.page, spelled: OptionNames.spelled)
     }
   }
 }

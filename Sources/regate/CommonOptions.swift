@@ -59,17 +59,30 @@ struct CommonOptions: ParsableArguments {
     }
   }
 
-  /// Does the work of a command under a progress line and prints what it reports. A `page` of it is
-  /// written before.
+  /// Does the work of a command under a progress line and prints what it reports.
   @discardableResult
-  func show<R: Report>(
-    _ work: (ProgressLine) throws -> R, page: (R) throws -> Void = { _ in }
-  ) throws -> R {
+  func show<R: Report>(_ work: (ProgressLine) throws -> R) throws -> R {
     let progress = ProgressLine(quiet: quiet, form: progressForm)
     let report = try work(progress)
-    try page(report)
     try basic.show(report, warned: progress.warnings)
     return report
+  }
+
+  /// The same; before it is printed, `page` of the report goes to `file`, with what was warned of on
+  /// the way.
+  @discardableResult
+  func show<R: Report>(
+    writing page: (R) -> Page, to file: PageFile?, _ work: (ProgressLine) throws -> R
+  ) throws -> R {
+    try show { progress in
+      let report = try work(progress)
+      if let file {
+        var page = page(report)
+        page.append(warnings: progress.warnings)
+        try file.write(page, spelled: OptionNames.spelled)
+      }
+      return report
+    }
   }
 
   /// Says something before long work begins.

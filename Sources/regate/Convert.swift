@@ -137,11 +137,12 @@ struct Convert: CommonCommand {
 
   func run() throws {
     guard !dryRun, let source, let output = outputs.first else {
-      try basic.show(
-        ConversionPlan.run(
+      try common.show { progress in
+        try ConversionPlan.run(
           ConversionPlan.Request(
             checkpoint: checkpoint, source: source, output: outputs.first, form: router.router,
-            threads: common.threads)))
+            threads: common.threads), progress: progress)
+      }
       return
     }
     let request = Conversion.Request(

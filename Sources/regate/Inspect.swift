@@ -51,10 +51,8 @@ struct Inspect: CommonCommand {
     let request = Inspection.Request(
       checkpoint: checkpoint, load: load.request(tokens.options(running, seed: seed.seed)),
       ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads)
-    try common.show {
+    try common.show(writing: \.page, to: file) {
       try Inspection.run(request, progress: $0)
-    } page: {
-      try file?.write($0.page, spelled: OptionNames.spelled)
     }
   }
 }

@@ -44,6 +44,7 @@ struct Regate: ParsableCommand {
   static func main() {
     FreedMemory.returnAtOnce()
     StandardStream.reserveClosed()
+    FileWriter.throwAtSizeLimit()
     // Even the program's name is one.
     guard !CommandLine.arguments.isEmpty else {
       fail(

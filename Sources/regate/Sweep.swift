@@ -52,10 +52,8 @@ struct SweepCommand: CommonCommand {
       calibration: calibration.sets(tokens.options(running, seed: seed.seed)),
       strengths: strengths?.values ?? Sweep.strengths, settings: tuning.settings(seed),
       form: router.router, threads: common.threads)
-    try common.show {
+    try common.show(writing: \.page, to: file) {
       try Sweep.run(request, progress: $0, announce: common.announce)
-    } page: {
-      try file?.write($0.page, spelled: OptionNames.spelled)
     }
   }
 }

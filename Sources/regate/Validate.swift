@@ -116,10 +116,8 @@ struct Validate: CommonCommand {
       let request = LoadDrift.Request(
         original: original, other: patched, calibration: calibration, tokens: tokenOptions,
         ranks: ranks?.values ?? [], mtp: mtp.includes, threads: common.threads)
-      try common.show {
+      try common.show(writing: \.page, to: file) {
         try LoadDrift.run(request, progress: $0)
-      } page: {
-        try file?.write($0.page, spelled: OptionNames.spelled)
       }
       return
     }
@@ -131,10 +129,8 @@ struct Validate: CommonCommand {
       ranks: ranks?.values ?? [], batches: batches.sizes, mtp: mtp.includes,
       threads: common.threads,
       resume: resuming.options(interval))
-    let validation = try common.show {
+    let validation = try common.show(writing: \.page, to: file) {
       try Validation.run(request, progress: $0)
-    } page: {
-      try file?.write($0.page, spelled: OptionNames.spelled)
     }
     if !validation.passed { throw ExitCode(1) }
   }

@@ -212,3 +212,15 @@ private func writeSharded(_ directory: TemporaryDirectory) throws {
   #expect(ContinuousClock.now - start < .seconds(2))
   #expect(checkpoint.tensors.values.reduce(0) { $0 + $1.range.count } == 3 * size)
 }
+
+@Test func `of a hub's cache the folder with the weights is named`() throws {
+  let directory = try TemporaryDirectory()
+  let snapshot = "models--a--b/snapshots/0123"
+  try FileManager.default.createDirectory(
+    atPath: directory.path(snapshot), withIntermediateDirectories: true)
+  try directory.write(shard("a"), to: snapshot + "/model.safetensors")
+  let error = #expect(throws: RegateError.self) {
+    try SafetensorsCheckpoint(path: directory.path("models--a--b"))
+  }
+  #expect(error?.advice?.hasSuffix("give the folder \(directory.path(snapshot))") == true)
+}

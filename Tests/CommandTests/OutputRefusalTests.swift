@@ -90,6 +90,30 @@ extension Bench {
   #expect(outcome.code == 0)
 }
 
+@Test func `a file beyond the limit of the process is an error, and nothing is left`() throws {
+  let bench = try Bench(.mixtral, .init(.byLayer))
+  let fit = try bench.fit()
+  let before = try fileTree(bench.folder)
+  let outcome = try Tool.run(
+    ["convert", bench.source, "--fit", fit, "--output", bench.path("out"), "-q"],
+    // Blocks of 512 bytes, or of 1024 in some shells: less than a file of the model.
+    through: "ulimit -f 16")
+  requireRefusal(outcome, naming: nil, says: "File too large", "limit")
+  #expect(try fileTree(bench.folder) == before)
+}
+
+@Test func `a capture has a name by which it is known again`() throws {
+  let bench = try Bench(.mixtral)
+  let before = try fileTree(bench.folder)
+  let outcome = try Tool.run(
+    "capture", bench.source, "--calibration", bench.path("source/config.json"), "--output",
+    bench.path("x.cap"), "-q")
+  requireRefusal(
+    outcome, naming: bench.path("x.cap"), says: "does not end in .safetensors", "name")
+  #expect(outcome.error.contains("name it x.cap.safetensors"))
+  #expect(try fileTree(bench.folder) == before)
+}
+
 @Test func `a fit file is not overwritten unasked`() throws {
   let bench = try Bench(tokens: 64)
   try Data([1]).write(to: bench.folder.appending(path: "my.fit"))

@@ -53,6 +53,18 @@ private func classes(of load: [Int]) -> [String] {
   #expect(root.all("li").contains { $0.text == "4 ranks" })
 }
 
+@Test func `a page says what was warned of on the way`() throws {
+  let folder = try TemporaryDirectory()
+  let ids = try folder.writeIDs([[5, 6, 7, -1], [9, 10, 11, 12]], to: "ids.npy")
+  let page = folder.path("page.html")
+  let outcome = try Tool.run(
+    "inspect", TinyModel.mixtral.path, "--calibration", ids, "--html", page, "-q")
+  #expect(outcome.code == 0, "\(outcome.error)")
+  let root = try #require(PageDocument.root(try Data(contentsOf: URL(filePath: page))))
+  let warnings = root.all("ul", class: "warnings").flatMap { $0.all("li") }.map(\.text)
+  #expect(warnings.count { $0.contains("1 of 8 ids are negative") } == 1)
+}
+
 @Test func `inspect without load still shows the gates`() throws {
   let bench = try Bench()
   #expect(try bench.inspect("--html", bench.path("page.html")).code == 0)

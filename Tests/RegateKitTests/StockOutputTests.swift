@@ -110,6 +110,17 @@ func `a GGUF output keeps keys, tensors and splits`(_ sample: Sample) throws {
   }
 }
 
+@Test func `what a GGUF file goes on with after its tensors is not copied`() throws {
+  let bench = try Workbench(Sample.ggufQwen3F16, tokens: 192)
+  try bench.convert(to: "out")
+  let file = try FileHandle(forUpdating: URL(filePath: bench.source))
+  try file.seekToEnd()
+  try file.write(contentsOf: Data(repeating: 7, count: 1000))
+  try file.close()
+  try bench.convert(to: "again")
+  #expect(try bench.bytes("again/out.gguf") == bench.bytes("out/out.gguf"))
+}
+
 @Test func `a single safetensors file becomes a single file`() throws {
   let bench = try Workbench(Sample(.qwen3, .file(.init(.single))), tokens: 192)
   let fit = try bench.convertKnown(to: nil) {

@@ -129,6 +129,7 @@ private func capture(
     _ = try Inspection.run(
       .init(checkpoint: TinyModel.mixtral.path, load: .traffic([path], .init())), progress: said)
     #expect(said.all.contains { $0.contains("4 of 12 ids are negative") })
+    #expect(said.all.contains { $0.contains("1 of 3 rows hold fewer than two tokens") })
   }
 
   @Test func `masked places are no tokens, wherever they are`() throws {

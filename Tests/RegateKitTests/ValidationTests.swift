@@ -180,6 +180,33 @@ func `a patched checkpoint with other weights elsewhere is refused`(_ sample: Sa
   #expect(warnings.all.count { $0.contains("config.json: rms_norm_eps is 1.0, but") } == 1)
 }
 
+@Test func `a key of GGUF metadata that the patched file has otherwise is named`() throws {
+  let bench = try Workbench(Sample.ggufQwen3, tokens: 300)
+  try bench.convert(to: "out")
+  let file = try GGUFFile(path: bench.first("out"))
+  var header = GGUFHeader(file)
+  let key = "qwen3moe.attention.layer_norm_rms_epsilon"
+  #expect(header.metadata[key] != .float32(1))
+  header.metadata[key] = .float32(1)
+  try header.alignData(with: file.dataStart, file: nil)
+  let bytes =
+    try header.encoded(file: nil).bytes + file.file.bytes(in: file.dataStart..<file.file.count)
+  try Data(bytes).write(to: URL(filePath: bench.first("out")))
+  let warnings = Warnings()
+  let surplus = try FileHandle(forUpdating: URL(filePath: bench.first("out")))
+  try surplus.seekToEnd()
+  try surplus.write(contentsOf: Data(count: 1000))
+  try surplus.close()
+  let validation = try Validation.run(
+    .init(
+      original: bench.source, patched: bench.first("out"), calibration: [bench.capture],
+      threads: 2), progress: warnings)
+  #expect(warnings.all.count { $0.contains("\(key) is not what the original has") } == 1)
+  #expect(warnings.all.count { $0.contains("is not what the original has") } == 1)
+  // What the patched file alone has is said of it.
+  #expect(validation.warnings.count { $0.contains("goes on for 1000 bytes") } == 1)
+}
+
 @Test(arguments: ["missing", "lying"])
 func `logical experts are told by bytes whatever the manifest says`(_ manifest: String) throws {
   let bench = try Workbench(Sample.qwen3Scattered, tokens: 300)

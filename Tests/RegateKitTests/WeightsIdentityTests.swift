@@ -120,6 +120,27 @@ final class Warnings: ProgressSink {
     #expect(error?.file == capture)
     #expect(error?.subject == "weights_sample")
     #expect(error?.code == .mismatch)
+    try requireWarnings(fitting: base, to: capture, using: tuned)
+  }
+
+  /// A fit of `base` serves it without a word, and a fine-tune or a quantisation with what is known.
+  private func requireWarnings(fitting base: URL, to capture: String, using tuned: URL) throws {
+    let fit = directory.path("base.fit")
+    var draft = ConversionDraft(base.path(percentEncoded: false), calibration: [capture])
+    draft.settings.refinementSteps = 0
+    _ = try draft.fit(to: fit)
+    draft.fit = fit
+    for (path, output, isOther) in [
+      (base.path(percentEncoded: false), "of-base", false),
+      (tuned.path(percentEncoded: false), "of-tuned", true), (model.gguf, "of-base.gguf", false),
+    ] {
+      draft.checkpoint = path
+      draft.output = .checkpoint(.copy(to: directory.path(output)))
+      let warnings = Warnings()
+      _ = try draft.run(progress: warnings)
+      let isSaid = warnings.all.contains { $0.contains("was made for other weights than") }
+      #expect(isSaid == isOther, "\(output)")
+    }
   }
 
   @Test func `a copy, whenever it was made, is the same model`() throws {

@@ -41,6 +41,8 @@ manual() {
   mkdir -p "$2"
   "$work/manual/debug/generate-manual" "$1" --multi-page --output-directory "$2" \
     --date "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)"
+  # It leaves paragraphs apart by empty lines, which mdoc warns of.
+  sed -i 's/^$/.Pp/' "$2"/*.1
 }
 
 archive() {

@@ -14,6 +14,10 @@ int regate_clone_file(int from, int to);
 // neither the system nor the file system can see to that, what has the name may be replaced.
 int regate_rename_new(const char *from, const char *to);
 
+// Opens a new file in `folder` for writing that has no name and goes when it is closed (Linux); its
+// descriptor, or -1 with errno.
+int regate_open_unnamed(const char *folder);
+
 // Has the C library give freed buffers of 8 MB or more back to the system at once (glibc). By
 // itself it comes to keep ever larger ones, up to 32 MB each.
 void regate_return_freed_memory(void);

@@ -29,7 +29,7 @@ package struct GGUFCheckpoint: Checkpoint {
   package var warnings: [String] {
     parts.filter { $0.trailingByteCount > 0 }.map {
       "\($0.file.path) goes on for \($0.trailingByteCount) bytes after its last tensor, which are "
-        + "ignored: if you did not expect that, fetch it again"
+        + "ignored, and not copied: if you did not expect that, fetch it again"
     }
   }
   /// The mapped files of the parts.

@@ -61,11 +61,17 @@ struct CheckpointLayout {
   }
 
   private func noTensors(_ listing: CheckpointDirectory) -> RegateError {
-    let other = listing.fileNames.first(where: CheckpointDirectory.holdsWeights)
-    return RegateError(
-      .missing, file: path, "holds no .safetensors files",
-      advice: other.map { "it holds \($0): give that file, or convert it to safetensors" }
-        ?? "give the directory that holds the model's weights")
+    func missing(_ advice: String) -> RegateError {
+      RegateError(.missing, file: path, "holds no .safetensors files", advice: advice)
+    }
+    guard let other = listing.fileNames.first(where: CheckpointDirectory.holdsWeights) else {
+      return missing("give the directory that holds the model's weights")
+    }
+    guard other.pathExtension == "safetensors" else {
+      return missing("it holds \(other): give that file, or convert it to safetensors")
+    }
+    // As in the cache of the Hugging Face hub, above `snapshots`.
+    return missing("it holds \(other): give the folder \(join(other.directory))")
   }
 
   /// Without an index, a missing shard shows only in the names `<prefix>-<n>-of-<total>`.

@@ -47,6 +47,10 @@ extension ForwardPass {
     var target: Float = 0
   }
 
+  /// Goes to the head without the layers that are left: what is scored then is no figure of the
+  /// model, but takes as long.
+  package func leaveOutRest() { layer = model.layerCount }
+
   /// The figures of each stream at all positions of `protocol`; all layers must be done.
   package func scores(_ counted: PerplexityProtocol = .all) throws(RegateError) -> [StreamScores] {
     precondition(layer == model.layerCount)

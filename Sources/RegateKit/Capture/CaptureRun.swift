@@ -93,6 +93,7 @@ public struct CaptureRun: Report {
     let claim = try OutputClaim(
       request.output, as: .capture, overwrite: request.overwrite,
       apartFrom: RunInputs(model.checkpoint, request.calibration))
+    try requireReadable(request.output)
     guard
       case .tokens(let chosen) = try Calibration(
         request.calibration, for: model, options: request.tokens, progress: progress)
@@ -142,6 +143,15 @@ public struct CaptureRun: Report {
       if error.file == point.folder + "/" + ResumeState.partialName { error.file = request.output }
       throw error
     }
+  }
+
+  /// Captures are told from text by their names.
+  private static func requireReadable(_ output: String) throws(RegateError) {
+    guard output.pathExtension.lowercased() != "safetensors" else { return }
+    throw RegateError(
+      .refused, file: output, subject: "`output`",
+      "does not end in .safetensors, by which a capture is known when it is given again",
+      advice: "name it \(output.lastPathComponent).safetensors")
   }
 
   private static func header(

@@ -65,11 +65,12 @@ extension ConversionPlan {
         "The model is run on the tokens: of that, \(Format.bytes(hidden)) are hidden states, which "
           + "the state for `resume` also takes on the disk while it runs.")
     }
-    lines.append(
-      work.seconds.map { seconds in
-        "Time: about \(Format.duration(seconds)) at \(Format.bytes(Int(Work.diskRate)))/s of disk and "
-          + "\(Int(Work.computeRate / 1e9)) GFLOP/s per thread."
-      } ?? "Time: depends on how fast this machine runs the model; the run itself tells.")
+    if let time = work.time {
+      let total = Format.duration(time.fitting + time.writing)
+      lines.append(
+        "Time: about \(total) on this machine as it is now, \(Format.duration(time.fitting)) of it "
+          + "to fit" + (time.writing > 0 ? " and \(Format.duration(time.writing)) to write." : "."))
+    }
     return lines
   }
 
@@ -81,7 +82,8 @@ extension ConversionPlan {
       "output_bytes": .integer(outputBytes), "pruned_experts": pruned.map { .integer($0) } ?? .null,
       "router_bytes": .integer(layers.reduce(0) { $0 + $1.routerBytes }),
       "memory_bytes": work.map { .integer($0.memoryBytes) } ?? .null,
-      "tokens": work.map { .integer($0.tokens) } ?? .null, "seconds": .optional(work?.seconds),
+      "tokens": work.map { .integer($0.tokens) } ?? .null,
+      "seconds": .optional(work?.time.map { $0.fitting + $0.writing }),
       "hidden_state_bytes": work?.hiddenStateBytes.map { .integer($0) } ?? .null,
       "check": check.json,
       "layers": .array(

@@ -3,7 +3,7 @@
 // What a conversion will write and need, told from headers alone (and the texts' tokens).
 
 import Architectures
-import ByteStorage
+public import ByteStorage
 import Checkpoints
 import Fitting
 public import Forms
@@ -43,9 +43,12 @@ public struct ConversionPlan: Report {
     }
   }
 
-  /// What a conversion will write and need; nothing is fitted and nothing written.
-  public static func run(_ request: Request) throws(RegateError) -> ConversionPlan {
-    try PreparedConversion(request, checkingGates: false, progress: NoProgress()).plan
+  /// What a conversion will write and need. Nothing is written, and nothing is fitted but a few
+  /// tokens in two layers, which tells how long all of it takes.
+  public static func run(
+    _ request: Request, progress: any ProgressSink = NoProgress()
+  ) throws(RegateError) -> ConversionPlan {
+    try PreparedConversion(request, checkingGates: false, progress: progress).timedPlan()
   }
 
   /// One MoE layer's share.
@@ -70,10 +73,18 @@ public struct ConversionPlan: Report {
     public let candidates: Int
     /// Estimated peak of resident memory, mapped files aside.
     public let memoryBytes: Int
-    /// nil where the model is run: that depends on how fast the machine runs it.
-    public let seconds: Double?
+    /// Estimated from trials on this machine; nil where none was made.
+    public internal(set) var time: Time?
     /// Hidden states, which the kept state of a run also takes on the disk; nil for captures.
     public let hiddenStateBytes: Int?
+  }
+
+  /// How long a conversion takes, in seconds.
+  public struct Time: Sendable, Hashable {
+    /// The fit, with running the model where that is done.
+    public let fitting: Double
+    /// Copying the checkpoint; 0 for what is no copy.
+    public let writing: Double
   }
 
   /// Path of the original.
@@ -98,7 +109,7 @@ public struct ConversionPlan: Report {
   /// Bytes of the whole checkpoint, and of a copy.
   public let outputBytes: Int
   /// nil where nothing is fitted.
-  public let work: Work?
+  public internal(set) var work: Work?
   /// Whether a fit is taken that was made before.
   let takesFit: Bool
   /// nil: a copy, or still open.
@@ -144,14 +155,8 @@ public struct ConversionPlan: Report {
 }
 
 extension ConversionPlan.Work {
-  /// Rates that the time estimate assumes: bytes per second through the disk, and floating-point
-  /// operations per second and thread.
-  static let diskRate = 500e6
-  static let computeRate = 20e9
-
   init(
-    _ model: Model, _ traffic: TrafficSample, settings: FitSettings, candidates: Int, threads: Int,
-    outputBytes: Int = 0
+    _ model: Model, _ traffic: TrafficSample, settings: FitSettings, candidates: Int, threads: Int
   ) throws(RegateError) {
     var run: RunEstimate?
     if case .tokens(let set) = traffic.calibration {
@@ -166,12 +171,6 @@ extension ConversionPlan.Work {
     memoryBytes =
       RunEstimate.processBytes + (run?.stateBytes ?? 0) + max(fit, run?.layerBytes ?? 0)
       + (settings.clones ? LayerExperts.keptBytes(in: model) : 0)
-    let fitting = Double(candidates) * Self.operations(layout, settings, tokens: tokens)
-    // Read once and written once: what is verified and hashed is in memory then.
-    seconds =
-      run != nil
-      ? nil
-      : Double(outputBytes) * 2 / Self.diskRate + fitting / (Self.computeRate * Double(threads))
     hiddenStateBytes = run?.hiddenBytes
   }
 
@@ -189,28 +188,6 @@ extension ConversionPlan.Work {
         : 0
       return 4 * (inputs + scores + expert)
     }.max() ?? 0
-  }
-
-  /// Floating-point operations of fits and of sampling the experts.
-  private static func operations(
-    _ layout: ModelLayout, _ settings: FitSettings, tokens: Int
-  ) -> Double {
-    layout.layers.reduce(0) { sum, layer in
-      let routing = Double(tokens * layer.rule.experts)
-      let passes = Double(4 * layer.hiddenSize + 400 * 8)
-      let outputs = settings.latentForm.encoder == .gaussian ? 2 : 1
-      // Forward and backward.
-      let refinement =
-        6.0 * Double(settings.steps * RouterRefinement.Options().batch)
-        * Double((outputs * layer.hiddenSize + layer.rule.experts) * layer.rule.experts)
-      let evaluated =
-        OutputSketch.sampleTokens
-        * OutputSketch.candidates(experts: layer.rule.experts, topK: layer.rule.topK)
-      let sampling =
-        settings.clones
-        ? 6.0 * Double(evaluated * layer.hiddenSize) * Double(layer.expertWidth) : 0
-      return sum + routing * passes + refinement + sampling
-    }
   }
 
   /// The memory in words.

@@ -6,6 +6,7 @@ import CheckpointWriting
 import Checkpoints
 public import Forms
 import Foundation
+import Measures
 import ModelFitting
 import Resuming
 import Routing
@@ -72,12 +73,14 @@ public struct PreparedConversion {
       work = try fitting.map { (fitting) throws(RegateError) in
         try ConversionPlan.Work(
           model, fitting.traffic, settings: settings, candidates: budget.strengths.count,
-          threads: request.threads,
-          outputBytes: model.checkpoint.files.reduce(0) { $0 + $1.count })
+          threads: request.threads)
       }
     case .file, .fit, nil:
       fitting = nil
-      if let given { try Self.requireFitting(given, model, request.output) }
+      if let given {
+        try Self.requireFitting(given, model, request.output)
+        try Self.warnOfOtherWeights(given, model, progress)
+      }
       clones = given?.origin.clones ?? false
       givenFit = given
     }
@@ -185,6 +188,50 @@ public struct PreparedConversion {
           "the fit copies experts, which an adapter cannot", advice: "fit again without `clones`")
       }
       try model.requireMovableExperts(advice: "fit again without `clones`")
+    }
+  }
+
+  /// Gates alone do not tell a fine-tune that left them alone from its base; nor is a quantisation
+  /// of the fitted model another one, so that only weights stored in the same form are compared.
+  private static func warnOfOtherWeights(
+    _ fit: ModelFit, _ model: Model, _ progress: any ProgressSink
+  ) throws(RegateError) {
+    guard let fitted = fit.origin.checkpoint else { return }
+    let found = try WeightsIdentity(model.checkpoint)
+    guard fitted.layout == found.layout, fitted.sample != found.sample else { return }
+    progress.warn(
+      "the fit was made for other weights than those of \(model.checkpoint.path), though the routers "
+        + "are the same: what it says of balance and loss is of that model")
+  }
+
+  // MARK: The time
+
+  /// The plan with the time that the run takes, which is tried out.
+  func timedPlan() throws(RegateError) -> ConversionPlan {
+    var plan = plan
+    guard let fitting else { return plan }
+    let trial = try fitting.trial()
+    let files = model.checkpoint.files
+    let reading = try DiskTrial.readingRate(files)
+    let (tokens, layers) = (fitting.traffic.rows, model.layout.layers.count)
+    // Layers are read while others are computed; of captures hardly a weight is read.
+    let bytes = fitting.traffic.calibration.isRun ? files.reduce(0) { $0 + $1.count } : 0
+    let layer = max(trial.layer.seconds(tokens), Double(bytes / layers) / reading)
+    plan.work?.time = ConversionPlan.Time(
+      fitting: Double(layers) * layer + trial.head.seconds(tokens),
+      writing: copiedBytes.map { path, count in
+        let writing = path.flatMap(DiskTrial.writingRate) ?? reading
+        return Double(count) * (1 / reading + 1 / writing)
+      } ?? 0)
+    return plan
+  }
+
+  /// Where a copy goes, if that is known, and its bytes; nil for what is no copy.
+  private var copiedBytes: (path: String?, count: Int)? {
+    switch request.output {
+    case .checkpoint(.copy(let path, _, _)): (path, plan.outputBytes)
+    case .checkpoint, .adapter: nil
+    case nil: (nil, plan.outputBytes)
     }
   }
 

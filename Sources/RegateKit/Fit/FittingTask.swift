@@ -80,10 +80,18 @@ final class FittingTask {
 
   /// One fit for each strength.
   func run(strengths: [Double]) throws(RegateError) -> [ModelFit] {
-    try fitter(resume: nil).fit(
-      strengths.map {
-        FitCandidate(budget: request.budget, strength: $0, form: form, forms: forms)
-      })
+    try fitter(resume: nil).fit(candidates(strengths))
+  }
+
+  /// What the fit takes, tried out on few tokens.
+  func trial() throws(RegateError) -> FitTrial {
+    try FitTrial(fitter(resume: nil), candidates(request.budget.strengths))
+  }
+
+  private func candidates(_ strengths: [Double]) -> [FitCandidate] {
+    strengths.map {
+      FitCandidate(budget: request.budget, strength: $0, form: form, forms: forms)
+    }
   }
 
   /// Removes the state of the run, whose result is on the disk.

@@ -22,7 +22,7 @@ extension ModelPair {
     progress.begin("Comparing all other weights", total: shared.reduce(0) { $0 + $1.range.count })
     defer { progress.end() }
     for tensor in shared { try requireSame(tensor, progress) }
-    for difference in configurationDifferences { progress.warn(difference) }
+    for difference in configurationDifferences + metadataDifferences { progress.warn(difference) }
   }
 
   private static let chunk = 1 << 22
@@ -74,6 +74,21 @@ extension ModelPair {
       return
         "\(patched.checkpoint.path)/config.json: \(key) is \(new.map(Self.text) ?? "not there")"
         + ", but the original has \(Self.text(old)), which the figures are for"
+    }
+  }
+
+  /// One sentence for each key of GGUF metadata on the model or its tokenizer that differs. What
+  /// describes the file, and what only the patched one has, is left out.
+  private var metadataDifferences: [String] {
+    guard case .gguf(let old) = original.checkpoint.format,
+      case .gguf(let new) = patched.checkpoint.format
+    else { return [] }
+    let count = "\(old.architecture).\(ModelLayout.expertCountKey)"
+    return old.metadata.elements.compactMap { key, value in
+      let isOfModel = ["\(old.architecture).", "tokenizer."].contains(where: key.hasPrefix)
+      guard isOfModel, key != count, new.metadata[key] != value else { return nil }
+      return "\(patched.checkpoint.path): \(key) is not what the original has, which the figures "
+        + "are for"
     }
   }
 

@@ -47,6 +47,13 @@ struct ModelPair: Sendable {
     layers = Array(zip(a.layers, b.layers))
   }
 
+  /// What should be known of the original, and of the patched checkpoint alone.
+  var warnings: [String] {
+    original.warnings
+      + patched.warnings.filter { !original.warnings.contains($0) }
+      .map { "\(patched.checkpoint.path): \($0)" }
+  }
+
   /// The logical experts of every layer, told by their bytes.
   func expertMaps(
     threads: Int, progress: any ProgressSink

@@ -140,7 +140,7 @@ public struct Validation: Report {
   public let undecodable: String?
   /// The thresholds that were set, with what was found.
   public let checks: [Check]
-  /// What should be known of the original before relying on it, one sentence each.
+  /// What should be known of the two before relying on them, one sentence each.
   public let warnings: [String]
 
   /// Whether every threshold that was set is met.
@@ -177,6 +177,6 @@ public struct Validation: Report {
       samplingFloor: comparison.layers.compactMap(\.patched.metrics.samplingFloor).max(),
       undecodable: pair.original.layout.undecodable,
       checks: request.thresholds.checks(comparison.layers, comparison.quality),
-      warnings: pair.original.warnings)
+      warnings: pair.warnings)
   }
 }

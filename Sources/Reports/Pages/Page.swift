@@ -25,6 +25,7 @@ public struct Page: Sendable {
   private let title: String
   private let version: String
   private let lines: [String]
+  private var warnings: [String] = []
   private var sections: [Markup] = []
 
   /// A page that begins with its title and some lines on what it shows.
@@ -55,10 +56,9 @@ public struct Page: Sendable {
         }))
   }
 
-  /// Adds lines that a reader must not miss.
+  /// Adds lines that a reader must not miss, which stand before all sections; each once.
   public mutating func append(warnings: [String]) {
-    guard !warnings.isEmpty else { return }
-    sections.append(.list(warnings, kind: "warnings"))
+    self.warnings += warnings.filter { !self.warnings.contains($0) }
   }
 
   /// The page's text.
@@ -70,7 +70,7 @@ public struct Page: Sendable {
     let main = Markup(
       "main", [:],
       [Markup("h1", text: title)] + lines.map { Markup("p", ["class": "lead"], text: $0) }
-        + sections)
+        + (warnings.isEmpty ? [] : [.list(warnings, kind: "warnings")]) + sections)
     let footer = Markup("footer", text: "Made by regate \(version).")
     return Page.signature + " \(version)\"/>" + head.map(\.source).joined()
       + "</head>\n" + Markup("body", [:], [main, footer]).source + "</html>\n"
