@@ -84,6 +84,26 @@ TYPES = {
                     GROUPED | GEMMA4 | dict(attention_k_eq_v=False, attention_bias=True, tie_word_embeddings=False)],
     "dots1": [GROUPED | COUNTED | dict(n_group=1, topk_group=1, moe_intermediate_size=8)],
 }
+# What llama.cpp and its converter want beside transformers' keys, or otherwise.
+BIASED = dict(scoring_func="sigmoid", topk_method="noaux_tc")
+CONVERTED = {
+    "qwen3_moe": dict(mlp_only_layers=[]), "qwen2_moe": dict(mlp_only_layers=[]), "qwen3_next": dict(
+        mlp_only_layers=[], linear_value_head_dim=8),
+    "olmoe": dict(num_key_value_heads=4), "minimax_m2": dict(rotary_dim=8, scoring_func="sigmoid"),
+    "deepseek_v3": BIASED, "dots1": dict(scoring_func="sigmoid", num_key_value_heads=4),
+    "deepseek_v32": BIASED | dict(index_head_dim=128),
+    "glm_moe_dsa": BIASED | dict(index_head_dim=128, indexer_types=["full", "full"], rope_parameters=dict(
+        rope_type="default", rope_theta=10000.0, partial_rotary_factor=1.0)),
+    "glm4_moe_lite": BIASED | dict(mlp_layer_types=["dense", "sparse"], first_k_dense_replace=1),
+    "ernie4_5_moe": dict(intermediate_size=16),
+    "phimoe": dict(architectures=["PhiMoEForCausalLM"], attention_bias=True, lm_head_bias=True, rope_parameters=dict(
+        rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=32, short_factor=[1.0] * 4,
+        long_factor=[2.0] * 4, short_mscale=1.0, long_mscale=1.0)),
+    "qwen3_5_moe_text": dict(linear_value_head_dim=8, rope_parameters=dict(
+        rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5, mrope_section=[1, 1, 0])),
+}
+# Seconds for a run, which takes less than one: some values make llama.cpp go on for ever.
+PATIENCE = 30
 # Written by transformers, of no class, or of generation only.
 UNREAD = {"architectures", "transformers_version", "_name_or_path", "chunk_size_feed_forward", "is_encoder_decoder",
           "return_dict", "problem_type", "label2id", "id2label", "output_hidden_states", "per_layer_config",
@@ -299,8 +319,12 @@ def parameters():
 
 def llama_says(binary, path, text):
     for _ in range(5):
-        result = subprocess.run([binary, "-m", path, "-f", text, "-c", "64", "-b", "64", "--chunks", "1", "-t", "2"],
-                                capture_output=True, text=True, errors="replace")
+        try:
+            result = subprocess.run(
+                [binary, "-m", path, "-f", text, "-c", "64", "-b", "64", "--chunks", "1", "-t", "1"],
+                capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return "refused", f"no end in {PATIENCE} s"
         log = result.stderr + result.stdout
         if result.returncode == 0:
             return "fine", ""
@@ -399,18 +423,22 @@ def gguf_rows(name, source, regate, binary, folder):
         theirs, why = llama_says(binary, path, text)
         ours, ours_why = regate_says(regate, path, "llama.cpp")
         yield name, what, judge(theirs, ours), f"{theirs} {why}", f"{ours} ({ours_why})"
+        # Of a file that it refuses as it is, changes say nothing.
+        if what == "nothing" and theirs == "refused":
+            return
 
 
 def converted(kind, values, llama_cpp, folder):
     """A GGUF file of a random model by llama.cpp's converter, with a vocabulary of 40 byte-like tokens."""
     import gguf
-    sys.path.insert(0, str(llama_cpp))
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fixtures"))
     from tiny_variants import write_gguf
     source = folder / "source"
+    own = CONVERTED.get(kind, {})
     with quiet():
-        random_model(values, kind).bfloat16().save_pretrained(source)
-    with quiet():
+        random_model(values | own, kind).bfloat16().save_pretrained(source)
+        settings = source / "config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | own))
         write_gguf(source, folder, "whole", llama_cpp)
     plain = next(folder.glob("*.gguf"))
     arch = gguf.GGUFReader(plain).fields["general.architecture"].contents()
@@ -441,6 +469,9 @@ def main():
     torch.set_num_threads(1)
     if options.parameters:
         return parameters()
+    if options.llama_cpp:
+        # The converter wants the gguf package beside it, which must be there before another is imported.
+        sys.path[:0] = [str(options.llama_cpp / "gguf-py"), str(options.llama_cpp)]
     regate = options.regate.resolve()
     counts = collections.defaultdict(collections.Counter)
     with tempfile.TemporaryDirectory() as scratch:
