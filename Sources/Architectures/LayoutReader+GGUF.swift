@@ -20,12 +20,13 @@ extension LayoutReader {
     experts = try settings.required(Key("expert_count", default: nil), minimum: 1)
     let topKKey = Key<Int>("expert_used_count", default: nil)
     guard let topK = try settings.perLayer(topKKey) else { throw settings.missing(topKKey) }
+    try Self.requireAlike(topK, topKKey.names[0], family, settings)
     let tensors = LayerTensors(checkpoint, names: .gguf(branched: family.layerForm == .branched))
     moeLayers = try traits.sparsity.layers(
       count: layerCount, settings: &settings, isStored: tensors.hasExperts)
     try Self.checkTopK(topK, of: moeLayers, experts: experts, key: topKKey.names[0], settings)
     let largest = moeLayers.compactMap { topK[$0] }.max() ?? 1
-    expertWidth = try Self.expertWidth(traits, topK: largest, &settings)
+    expertWidth = try Self.expertWidth(family, topK: largest, &settings)
     sharedExperts = try settings.integer(Key("expert_shared_count", default: nil))
     try Self.checkGroups(experts: experts, &settings)
     rule = try traits.routing.rule(
@@ -61,22 +62,39 @@ extension LayoutReader {
   }
 
   private static func expertWidth(
-    _ traits: GGUFTraits, topK: Int, _ settings: inout Settings
+    _ family: Family, topK: Int, _ settings: inout Settings
   ) throws(RegateError) -> PerLayer {
+    let traits = family.gguf
     let key = Key<Int>("expert_feed_forward_length", default: nil)
     let fallback = Key<Int>("feed_forward_length", default: nil)
     if traits.expertWidth != .feedForward, settings.has(key.names[0]),
       let width = try settings.perLayer(key)
     {
+      try requireAlike(width, key.names[0], family, settings)
       return width
     }
     guard traits.expertWidth != .own else { throw settings.missing(key) }
     guard let width = try settings.perLayer(fallback) else { throw settings.missing(fallback) }
+    try requireAlike(width, fallback.names[0], family, settings)
     guard traits.expertWidth == .ownOrFeedForwardOverTopK else { return width }
     switch width {
     case .all(let value): return .all(value / topK)
     case .each(let values): return .each(values.map { $0 / topK })
     }
+  }
+
+  /// llama.cpp reads a list of these for every architecture, but has the first number choose, weigh
+  /// and size the experts of all layers; of those chosen, a layer adds up as many as its own says.
+  private static func requireAlike(
+    _ value: PerLayer, _ key: String, _ family: Family, _ settings: Settings
+  ) throws(RegateError) {
+    guard !family.gguf.countsByLayer, case .each(let values) = value,
+      values.contains(where: { $0 != values[0] })
+    else { return }
+    throw settings.mismatch(
+      key,
+      "differs from layer to layer, but llama.cpp takes the first layer's for all layers of"
+        + " \(family.title)")
   }
 
   /// What llama.cpp asserts about expert counts and groups, beyond what every rule needs.

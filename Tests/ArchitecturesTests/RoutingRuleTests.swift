@@ -176,10 +176,16 @@ struct RoutingRuleTests {
     #expect(Set(Family.all.map(\.name)).count == 39)
   }
 
-  @Test func `a GGUF's top-k may differ from layer to layer`() throws {
-    let draft = ModelDraft.gguf(
-      "qwen3moe", ["expert_used_count": .array(.uint32([2, 3]))])
-    #expect(try draft.layout().layers.map(\.rule.topK) == [2, 3])
+  @Test(arguments: ["expert_used_count", "expert_feed_forward_length"])
+  func `a GGUF's list that differs from layer to layer is refused`(key: String) throws {
+    let draft = ModelDraft.gguf("qwen3moe", [key: .array(.uint32([2, 3]))])
+    let error = #expect(throws: RegateError.self) { try draft.layout() }
+    #expect(error?.subject == "qwen3moe." + key && error?.code == .mismatch)
+  }
+
+  @Test func `a GGUF's top-k may be a list of one number`() throws {
+    let draft = ModelDraft.gguf("qwen3moe", ["expert_used_count": .array(.uint32([2, 2]))])
+    #expect(try draft.layout().layers.map(\.rule.topK) == [2, 2])
   }
 
   @Test func `the sparse mixer takes its jitter from the config`() throws {

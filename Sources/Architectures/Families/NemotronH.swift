@@ -24,6 +24,6 @@ extension Family {
       routing: .sigmoidGroups(count: 1, kept: 1, normalise: .normTopK(default: true), scale: 1)),
     gguf: GGUFTraits(
       architecture: "nemotron_h_moe", expertWidth: .ownOrFeedForwardOverTopK,
-      latentSize: .optional("moe_latent_size"), sparsity: .stored, selectionBias: .expected,
-      routing: .llamaCppFromKeys(.fixed(.sigmoid))))
+      latentSize: .optional("moe_latent_size"), countsByLayer: true, sparsity: .stored,
+      selectionBias: .expected, routing: .llamaCppFromKeys(.fixed(.sigmoid))))
 }

@@ -13,6 +13,8 @@ package struct GGUFTraits: Sendable {
   package var expertWidth: ExpertWidth = .own
   /// The width of what the experts read and write, where they lie between two projections.
   package var latentSize: Key<Int>?
+  /// Top-k and the experts' width may differ from layer to layer.
+  package var countsByLayer = false
   package var sparsity: Sparsity = .all
   package var selectionBias: BiasSupport = .ignored
   package var gateBias = false
