@@ -91,6 +91,7 @@ import Testing
   @Test(arguments: [
     ("gguf-dots1", "expert_shared_count", "dots1.expert_shared_count", RegateError.Code.malformed),
     ("gguf-dots1", "feed_forward_length", "blk.0.ffn_gate.weight", .mismatch),
+    ("gguf-ernie", "expert_shared_feed_forward_length", "blk.1.ffn_down_shexp.weight", .mismatch),
   ])
   func `sizes that llama.cpp takes from keys are refused without them`(
     variant: String, key: String, subject: String, code: RegateError.Code

@@ -42,12 +42,18 @@ extension InferenceModel {
       )
     }
     let parameters = try GGUFParameters.list(layout, checkpoint)
-    let tensors = ParameterComparison(parameters, with: checkpoint).mismatched
-    guard let tensor = tensors.first(where: { $0.name.contains(".ffn_") }) else { return }
+    let comparison = ParameterComparison(parameters, with: checkpoint)
+    if let tensor = comparison.mismatched.first(where: { $0.name.contains(".ffn_") }) {
+      throw RegateError(
+        .mismatch, file: checkpoint.path, subject: tensor.name,
+        "is stored as \(tensor.stored), but the keys of the file make it \(tensor.expected) in"
+          + " llama.cpp (outermost dimension first)", advice: advice)
+    }
+    guard let name = comparison.surplus.first(where: { $0.contains("_shexp.") }) else { return }
     throw RegateError(
-      .mismatch, file: checkpoint.path, subject: tensor.name,
-      "is stored as \(tensor.stored), but the keys of the file make it \(tensor.expected) in"
-        + " llama.cpp (outermost dimension first)", advice: advice)
+      .mismatch, file: checkpoint.path, subject: name,
+      "is stored, but the keys of the file make no shared experts, and llama.cpp does not load it",
+      advice: advice)
   }
 
   /// The widths of dense layers and shared experts, which their tensors tell and transformers
