@@ -12,7 +12,7 @@ extension Family {
         keyHeads: Key("num_key_value_heads", default: 8),
         norm: .perHeadIf(Key("use_qk_norm", default: false)),
         biases: .attentionBias(output: false),
-        rope: RopeTraits(partialRotation: 0.5))),
+        rope: RopeTraits(ggufSections: .inRow, partialRotation: 0.5))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["glm4_moe"], architectures: ["Glm4MoeForCausalLM"],
       defaults: ClassDefaults(
@@ -41,7 +41,9 @@ extension Family {
         rotatesWholeHeads: false, headNorms: .perHeadIfStored, hasDenseLayers: true,
         shared: .countedIfAny, predicts: true,
         required: ["expert_feed_forward_length": .u32PerLayer, "expert_shared_count": .u32],
-        optional: .weighing)),
+        optional: [String: GGUFKeyType].weighing.merging([
+          "rope.dimension_sections": .sections
+        ]) { $1 })),
     forms: FormTraits(classPrefix: "RegateGlm4Moe"),
     runtimes: RuntimeTraits(
       vllm: .init(hasEPLB: true), sglang: .init(locations: .taken),

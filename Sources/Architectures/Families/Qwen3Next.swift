@@ -33,7 +33,7 @@ extension GroupedQueryTraits {
     GroupedQueryTraits(
       keyHeads: Key("num_key_value_heads", default: 2), headSize: Key("head_dim", default: 256),
       norm: .perHead, biases: .attentionBias(output: true), gatesContext: true,
-      rope: RopeTraits(ggufSections: sections, partialRotation: 0.25))
+      rope: RopeTraits(ggufSections: sections ? .byTurns : .none, partialRotation: 0.25))
   }
 }
 

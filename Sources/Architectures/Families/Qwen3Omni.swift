@@ -46,7 +46,7 @@ extension GGUFTraits {
       expertWidth: .ownOrFeedForwardOverTopK, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
       made: GGUFClassTraits(
-        headNorms: .perHead,
+        headNorms: .perHead, required: ["rope.dimension_sections": .sections],
         optional: [
           "expert_feed_forward_length": .u32PerLayer, "n_deepstack_layers": .u32,
         ]))

@@ -12,7 +12,8 @@ extension Family {
       GroupedQueryTraits(
         keyHeads: Key("num_key_value_heads", default: 16),
         headSize: .optional("head_dim"), norm: .perHead, biases: .attentionBias(output: true),
-        rope: RopeTraits(ggufRotatesWholeHeads: true, defaultTheta: 500_000))),
+        rope: RopeTraits(
+          ggufSections: .byTurns, ggufRotatesWholeHeads: true, defaultTheta: 500_000))),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["qwen3_vl_moe_text"], architectures: ["Qwen3VLMoeForConditionalGeneration"],
       defaults: ClassDefaults(

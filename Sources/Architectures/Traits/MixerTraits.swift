@@ -137,13 +137,24 @@ package struct ProjectionBiases: Sendable {
 }
 
 /// How a family rotates queries and keys.
+/// How llama.cpp shares out the rotated pairs among four positions of a token, the last of which is
+/// always 0 in text.
+package enum PositionSections: Sendable {
+  /// There is one position.
+  case none
+  /// The first three take pairs by turns, each as many as its section says; the last has the
+  /// others.
+  case byTurns
+  /// Each has as many neighbours as its section says, in files whose first two have some.
+  case inRow
+}
+
 package struct RopeTraits: Sendable {
   /// Rotated pairs are (2i, 2i + 1) instead of (i, i + d/2).
   package var interleaved = Switch.fixed(false)
   /// The same in GGUF files, whose converter may have moved the rows.
   package var ggufInterleaved = false
-  /// llama.cpp turns pairs by one of four positions, the last of which is always 0 in text.
-  package var ggufSections = false
+  package var ggufSections = PositionSections.none
   /// llama.cpp stops where `rope.dimension_count` is not the key length.
   package var ggufRotatesWholeHeads = false
   package var defaultTheta = 10_000.0

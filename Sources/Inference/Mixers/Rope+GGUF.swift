@@ -67,6 +67,13 @@ extension Rope {
     let contextKey = Key<Double>("context_length", default: nil)
     guard let context = try settings.number(contextKey) else { throw settings.missing(contextKey) }
     let dimensions = try ggufDimensions(&settings, headSize: headSize, traits, divisors)
+    let still = try stillPairs(&settings, pairs: dimensions / 2, traits.ggufSections)
+    let values: [Float]? =
+      still.isEmpty
+      ? divisors?.values
+      : (0..<dimensions / 2).map {
+        still.contains($0) ? Float.infinity : divisors?.values[$0] ?? 1
+      }
     let theta = try settings.number(Key("rope.freq_base", default: 10_000)) ?? 10_000
     guard theta > 1 else {
       throw settings.mismatch("rope.freq_base", "is \(theta), expected above 1")
@@ -109,7 +116,7 @@ extension Rope {
       limit = Limit(positions: Int(original), kind: "part of longrope")
     }
     var rope = Rope(
-      dimensions: dimensions, theta: theta, scaling: scaling, divisors: divisors?.values,
+      dimensions: dimensions, theta: theta, scaling: scaling, divisors: values,
       multiplier: multiplier, interleaved: traits.ggufInterleaved, limit: limit)
     if traits.ggufGrowsQueries { rope.queryGrowth = try ggufQueryGrowth(&settings) }
     return (rope, growth * growth)
@@ -128,7 +135,6 @@ extension Rope {
       throw settings.mismatch(
         key.names[0], "is \(dimensions), expected \(headSize), without which llama.cpp stops")
     }
-    if traits.ggufSections { try checkSections(&settings, pairs: dimensions / 2) }
     if let divisors, divisors.values.count != dimensions / 2 {
       throw settings.mismatch(
         key.names[0],
@@ -137,21 +143,32 @@ extension Rope {
     return dimensions
   }
 
-  /// Pairs take the first three positions by turns, each as many times as its section says.
-  private static func checkSections(
-    _ settings: inout Settings, pairs: Int
-  ) throws(RegateError) {
+  /// The pairs that are turned by a token's last position, which is 0 in text.
+  private static func stillPairs(
+    _ settings: inout Settings, pairs: Int, _ kind: PositionSections
+  ) throws(RegateError) -> Set<Int> {
+    if case .none = kind { return [] }
     let key = Key<Int>("rope.dimension_sections", default: nil)
-    guard case .each(let sections)? = try settings.perLayer(key) else {
+    guard let found = try settings.perLayer(key) else {
+      guard case .byTurns = kind else { return [] }
       throw settings.missing(key)
     }
+    guard case .each(let sections) = found, sections.count == 4 else {
+      throw settings.mismatch(key.names[0], "is \(found), expected four numbers")
+    }
     let total = sections.reduce(0, +)
-    guard sections.count == 4, total > 0,
-      (0..<pairs).allSatisfy({ $0 % total < 3 * sections[$0 % total % 3] })
-    else {
-      throw settings.mismatch(
-        key.names[0],
-        "is \(sections), which leaves some of the \(pairs) rotated pairs without a position")
+    switch kind {
+    case .none: return []
+    case .byTurns:
+      guard total > 0 else {
+        throw settings.mismatch(
+          key.names[0],
+          "is \(sections), which leaves the \(pairs) rotated pairs without a position")
+      }
+      return Set((0..<pairs).filter { $0 % total >= 3 * sections[$0 % total % 3] })
+    case .inRow:
+      guard sections[0] > 0, sections[1] > 0 else { return [] }
+      return Set((0..<pairs).filter { $0 % total >= total - sections[3] })
     }
   }
 
