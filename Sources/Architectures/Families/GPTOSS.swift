@@ -45,8 +45,13 @@ extension Family {
         required: [
           "expert_feed_forward_length": .u32PerLayer, "attention.sliding_window": .u32,
         ]),
-      // Another base of the rotation on layers with a window.
-      uncomputed: [UncomputedKey("rope.freq_base_swa", off: [])]),
+      // Another base of the rotation on layers with a window, and other sizes of their heads.
+      uncomputed: [
+        UncomputedKey("rope.freq_base_swa", off: []),
+        UncomputedKey("rope.dimension_count_swa", off: []),
+        UncomputedKey("attention.key_length_swa", off: []),
+        UncomputedKey("attention.value_length_swa", off: []),
+      ]),
     forms: FormTraits(classPrefix: "RegateGptOss"),
     runtimes: RuntimeTraits(
       vllm: .init(hasEPLB: false), sglang: .init(locations: .taken),

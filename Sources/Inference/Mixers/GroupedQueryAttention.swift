@@ -201,7 +201,13 @@ extension GroupedQueryAttention {
     // All layers but every n-th; 0: all.
     let period = try source.settings.required(
       Key("attention.sliding_window_pattern", default: 2))
-    return (size, layers.map { period == 0 || $0 % period < period - 1 })
+    let isWindowed = layers.map { period == 0 || $0 % period < period - 1 }
+    guard isWindowed.contains(true) else {
+      throw source.settings.mismatch(
+        "attention.sliding_window_pattern",
+        "is \(period), which gives no layer a window, without which llama.cpp stops")
+    }
+    return (size, isWindowed)
   }
 
   /// Which layers have a window: those of `layer_types`, or even ones below `max_window_layers`.

@@ -112,7 +112,13 @@ extension Rope {
     }
     var limit: Limit?
     if divisors?.areShort == true {
-      let original = try ggufOriginal(&settings, context: context)
+      // Here llama.cpp compares with what the file says, be it 0.
+      let key = Key("rope.scaling.original_context_length", default: context)
+      let original = try settings.number(key) ?? context
+      guard original > 0 else {
+        throw settings.mismatch(
+          key.names[0], "is \(original), with which llama.cpp takes the long factors for all")
+      }
       limit = Limit(positions: Int(original), kind: "part of longrope")
     }
     var rope = Rope(
