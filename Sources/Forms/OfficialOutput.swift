@@ -64,10 +64,11 @@ extension OfficialOutput {
   /// Refuses models whose routing the official code cannot express, with the reason.
   static func requireExpressible(_ model: Model) throws(RegateError) {
     let layout = model.layout
-    func refused(_ reason: String, use other: RouterForm = .lpr) -> RegateError {
+    let usual: RouterForm = layout.family.hasPrototypeForm ? .lpr : .stock
+    func refused(_ reason: String, use other: RouterForm? = nil) -> RegateError {
       RegateError(
         .unsupported, file: model.checkpoint.path, subject: "`router` lpr-official", reason,
-        advice: "use `router` \(other.rawValue)")
+        advice: "use `router` \((other ?? usual).rawValue)")
     }
     guard case .safetensors(let checkpoint) = model.checkpoint.format else {
       throw refused("the official code reads safetensors only", use: .stock)
