@@ -42,6 +42,13 @@ package struct GGUFParameters {
       recurs = Set(attends.indices.filter { !attends[$0] })
     }
     if let global = layout.family.mixer?.groupedQuery?.global {
+      let key = Key("attention.shared_kv_layers", default: 0)
+      let shared = try settings.required(key)
+      guard layout.layerCount - shared >= 2 else {
+        throw settings.mismatch(
+          key.names[0],
+          "is \(shared), but llama.cpp stops unless two layers have keys of their own")
+      }
       attention = try global.ggufLayers(
         count: layout.layerCount, hiddenSize: layout.hiddenSize, heads: sizes.heads, &settings
       ) { layer in
