@@ -188,5 +188,7 @@ import Testing
       #expect(without != whole)
     }
     #expect(try nll { $0.metadata["gemma4.final_logit_softcapping"] = .float32(0) } != whole)
+    let absent = try nll { $0.metadata["gemma4.final_logit_softcapping"] = nil }
+    #expect(try nll { $0.metadata["gemma4.final_logit_softcapping"] = .float32(30) } == absent)
   }
 }

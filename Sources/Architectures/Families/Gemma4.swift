@@ -50,7 +50,8 @@ extension Family {
     gguf: GGUFTraits(
       architecture: "gemma4", fusedGateUp: true, convertsFused: true,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(true)),
-      logitCap: Key("final_logit_softcapping", default: 0),
+      // Where transformers has none, its converter writes no key.
+      logitCap: Key("final_logit_softcapping", default: 30),
       made: GGUFClassTraits(
         wasRun: true, rotatesWholeHeads: false, headNorms: .perHead, rotationFactors: .required,
         shared: .dense,
