@@ -15,14 +15,14 @@ extension TensorNames {
 extension MixerTraits {
   static func deepSeek(
     interleaved: Switch, rotatedSize: String?, sizes: LatentSizes = LatentSizes(),
-    readsPart: Bool = false, indexer: SparseIndexer? = nil
+    readsPart: Bool = false, readsYarnLogMultiplier: Bool = true, indexer: SparseIndexer? = nil
   ) -> MixerTraits {
     .latent(
       LatentAttentionTraits(
         sizes: sizes, biases: .attentionBias(output: true), rotatedSize: rotatedSize,
         rope: RopeTraits(
           interleaved: interleaved, ggufInterleaved: true, readsPart: readsPart, growsSoftmax: true,
-          readsYarnLogMultiplier: true, ggufGrowsQueries: indexer == nil),
+          readsYarnLogMultiplier: readsYarnLogMultiplier, ggufGrowsQueries: indexer == nil),
         indexer: indexer))
   }
 }

@@ -10,7 +10,7 @@ extension Family {
     // Whatever the configuration says of them.
     mixer: .deepSeek(
       interleaved: .fixed(true), rotatedSize: nil,
-      sizes: LatentSizes(nope: 192, value: 256, queryRank: 2048),
+      sizes: LatentSizes(nope: 192, value: 256, queryRank: 2048), readsYarnLogMultiplier: false,
       indexer: SparseIndexer(heads: Key("index_n_heads", default: 32), isShared: true)),
     huggingFace: HuggingFaceTraits(
       modelTypes: ["glm_moe_dsa"], architectures: ["GlmMoeDsaForCausalLM"],

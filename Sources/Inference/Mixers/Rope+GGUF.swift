@@ -96,7 +96,7 @@ extension Rope {
     case "linear", "longrope":
       scaling = .linear(factor: factor)
       // llama.cpp takes back here what it took from the attention factor, which it did for YaRN.
-      if traits.readsYarnLogMultiplier {
+      if traits.growsSoftmax {
         growth *= (1 + 0.1 * log(factor)) * (1 + 0.1 * all * log(factor))
       }
     case "yarn":
