@@ -32,7 +32,11 @@ package struct GGUFKeys {
   package init(_ checkpoint: GGUFCheckpoint, of family: Family) {
     let made = family.gguf.made
     let needed = Self.required.merging(made.required) { _, own in own }
-    let read = Self.optional.merging(made.optional) { _, own in own }
+    var read = Self.optional.merging(made.optional) { _, own in own }
+    // Read where there is no list of the layers.
+    if checkpoint.metadata["\(checkpoint.architecture).attention.recurrent_layers"] != nil {
+      read["full_attention_interval"] = nil
+    }
     let layers = checkpoint.metadata["\(checkpoint.architecture).block_count"]?.integer ?? 0
     for (key, type) in needed.sorted(by: { $0.key < $1.key }) {
       let name = "\(checkpoint.architecture).\(key)"
