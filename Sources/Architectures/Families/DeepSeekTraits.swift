@@ -22,7 +22,8 @@ extension MixerTraits {
         sizes: sizes, biases: .attentionBias(output: true), rotatedSize: rotatedSize,
         rope: RopeTraits(
           interleaved: interleaved, ggufInterleaved: true, readsPart: readsPart, growsSoftmax: true,
-          readsYarnLogMultiplier: readsYarnLogMultiplier, ggufGrowsQueries: indexer == nil),
+          readsYarnLogMultiplier: readsYarnLogMultiplier, ggufEqualsScales: indexer == nil,
+          ggufGrowsQueries: indexer == nil),
         indexer: indexer))
   }
 }

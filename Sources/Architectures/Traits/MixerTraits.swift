@@ -168,6 +168,8 @@ package struct RopeTraits: Sendable {
   package var growsSoftmax = false
   /// llama.cpp reads `rope.scaling.yarn_log_multiplier` for this architecture.
   package var readsYarnLogMultiplier = false
+  /// There it takes `mscale` to equal `mscale_all_dim`; otherwise to be 1.
+  package var ggufEqualsScales = false
   /// `llama_4_scaling_beta` makes queries grow with their position.
   package var growsQueries = false
   /// The same of `attention.temperature_scale` in GGUF files.

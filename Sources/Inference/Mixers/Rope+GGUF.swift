@@ -85,7 +85,7 @@ extension Rope {
     }
     let factor = stated == 0 ? 1 : stated
     let attention = try settings.number(Key("rope.scaling.attn_factor", default: 1)) ?? 1
-    // A tenth of mscale_all_dim; mscale is taken to equal it.
+    // A tenth of mscale_all_dim.
     let logKey = Key<Double>("rope.scaling.yarn_log_multiplier", default: 0)
     let all = traits.readsYarnLogMultiplier ? (try settings.number(logKey) ?? 0) / 0.1 : 0
     var scaling = Scaling.none
@@ -103,7 +103,9 @@ extension Rope {
       scaling = .yarn(
         factor: factor, original: try ggufOriginal(&settings, context: context), fast: 32, slow: 1,
         truncate: true)
-      if all == 0 { multiplier *= yarnScale(factor) }
+      if all == 0 || !traits.ggufEqualsScales {
+        multiplier *= yarnScale(factor) / yarnScale(factor, all)
+      }
       growth = multiplier * yarnScale(factor, all)
     default:
       throw RegateError(
