@@ -168,7 +168,7 @@ extension Rope {
     switch kind {
     case .none: return []
     case .byTurns:
-      guard total > 0 else {
+      guard total > sections[3] else {
         throw settings.mismatch(
           key.names[0],
           "is \(sections), which leaves the \(pairs) rotated pairs without a position")
