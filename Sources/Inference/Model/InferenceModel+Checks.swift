@@ -49,6 +49,11 @@ extension InferenceModel {
         "is stored as \(tensor.stored), but the keys of the file make it \(tensor.expected) in"
           + " llama.cpp (outermost dimension first)", advice: advice)
     }
+    if let name = comparison.missing.first(where: { $0.contains("_shexp.") }) {
+      throw RegateError(
+        .missing, file: checkpoint.path, subject: name,
+        "is not stored, but the keys of the file make it in llama.cpp", advice: advice)
+    }
     guard let name = comparison.surplus.first(where: { $0.contains("_shexp.") }) else { return }
     throw RegateError(
       .mismatch, file: checkpoint.path, subject: name,
