@@ -47,10 +47,8 @@ extension GGUFTraits {
         ] as [String: GGUFKeyType]).merging(indexes ? .indexer : [:]) { $1 },
         optional: [String: GGUFKeyType].weighing.merging([
           "attention.q_lora_rank": .u32, "attention.key_length_mla": .u32,
-          "attention.value_length_mla": .u32, "vocab_size": .u32,
-          "rope.scaling.yarn_log_multiplier": .f32, "attention.temperature_scale": .f32,
-          "attention.temperature_length": .u32,
-        ]) { $1 }),
+          "attention.value_length_mla": .u32, "rope.scaling.yarn_log_multiplier": .f32,
+        ]) { $1 }.merging(indexes ? [:] : .unindexed) { $1 }),
       impliedScoring: { DeepSeekGGUF.isGLM47Flash($0) ? .sigmoid : nil },
       publishedGroups: publishedGroups, caveats: caveats)
   }

@@ -90,6 +90,11 @@ extension [String: GGUFKeyType] {
     "attention.indexer.top_k": .u32,
   ]
 
+  /// Latent attention without one.
+  static let unindexed: Self = [
+    "vocab_size": .u32, "attention.temperature_scale": .f32, "attention.temperature_length": .u32,
+  ]
+
   /// Gated delta nets.
   static let delta: Self = [
     "ssm.conv_kernel": .u32, "ssm.inner_size": .u32, "ssm.state_size": .u32,
