@@ -136,7 +136,6 @@ package struct ProjectionBiases: Sendable {
   package var output = false
 }
 
-/// How a family rotates queries and keys.
 /// How llama.cpp shares out the rotated pairs among four positions of a token, the last of which is
 /// always 0 in text.
 package enum PositionSections: Sendable {
@@ -149,6 +148,7 @@ package enum PositionSections: Sendable {
   case inRow
 }
 
+/// How a family rotates queries and keys.
 package struct RopeTraits: Sendable {
   /// Rotated pairs are (2i, 2i + 1) instead of (i, i + d/2).
   package var interleaved = Switch.fixed(false)
