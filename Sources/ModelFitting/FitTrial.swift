@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long a fit takes, told from fits of few tokens in the first layers: the seconds of a layer, and
-// of the output head, grow linearly with the tokens, and layers are alike.
+// How long a fit takes, told from fits of few tokens in the first layers: the seconds of a layer,
+// and of the output head, grow linearly with the tokens, and layers are alike.
 
 package import ByteStorage
 import Fitting

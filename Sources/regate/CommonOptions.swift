@@ -68,8 +68,8 @@ struct CommonOptions: ParsableArguments {
     return report
   }
 
-  /// The same; before it is printed, `page` of the report goes to `file`, with what was warned of on
-  /// the way.
+  /// The same; before it is printed, `page` of the report goes to `file`, with what was warned of
+  /// on the way.
   @discardableResult
   func show<R: Report>(
     writing page: (R) -> Page, to file: PageFile?, _ work: (ProgressLine) throws -> R

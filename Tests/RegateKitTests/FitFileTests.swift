@@ -168,9 +168,9 @@ private func keys(_ value: JSONValue?) -> Set<String> {
   #expect(origin["budget"] == ["strength": 1])
   #expect(
     keys(origin) == [
-      "budget", "calibration", "clones", "encoder", "judged_form", "judging_sets", "mtp", "name",
-      "protected", "refinement_steps", "role", "seed", "share", "similarity", "strength", "tokens",
-      "version", "weights",
+      "budget", "calibration", "checkpoint", "clones", "encoder", "judged_form", "judging_sets",
+      "layout", "mtp", "name", "protected", "refinement_steps", "role", "sample", "seed", "share",
+      "similarity", "strength", "tokens", "version", "weights",
     ])
   #expect(
     keys(try object("figures.1")) == [

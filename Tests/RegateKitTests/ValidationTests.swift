@@ -185,9 +185,9 @@ func `a patched checkpoint with other weights elsewhere is refused`(_ sample: Sa
   try bench.convert(to: "out")
   let file = try GGUFFile(path: bench.first("out"))
   var header = GGUFHeader(file)
-  let key = "qwen3moe.attention.layer_norm_rms_epsilon"
-  #expect(header.metadata[key] != .float32(1))
-  header.metadata[key] = .float32(1)
+  let key = "qwen3moe.feed_forward_length"
+  #expect(header.metadata[key] != nil)
+  header.metadata[key] = .uint32(7)
   try header.alignData(with: file.dataStart, file: nil)
   let bytes =
     try header.encoded(file: nil).bytes + file.file.bytes(in: file.dataStart..<file.file.count)

@@ -123,7 +123,7 @@ final class Warnings: ProgressSink {
     try requireWarnings(fitting: base, to: capture, using: tuned)
   }
 
-  /// A fit of `base` serves it without a word, and a fine-tune or a quantisation with what is known.
+  /// A fit of `base` serves it and a quantisation without a word, and a fine-tune with a warning.
   private func requireWarnings(fitting base: URL, to capture: String, using tuned: URL) throws {
     let fit = directory.path("base.fit")
     var draft = ConversionDraft(base.path(percentEncoded: false), calibration: [capture])
