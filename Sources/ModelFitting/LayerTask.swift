@@ -26,8 +26,8 @@ struct LayerTask {
 
   /// What the clock calls time outside the fits: sampling of expert outputs, and all else that
   /// passes between two fits.
-  private static let expertPhase = "expert outputs"
-  private static let otherPhase = "model"
+  static let expertPhase = "expert outputs"
+  static let otherPhase = "model"
 
   init(
     _ fitter: ModelFitter, walk: LayerWalk, layer: MoELayer, candidates: [FitCandidate]

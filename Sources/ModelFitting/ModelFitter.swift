@@ -64,7 +64,7 @@ package struct ModelFitter {
   }
 
   /// What a budget is about must be measurable, told before the long work.
-  private func requireJudge(_ budget: Budget) throws(RegateError) {
+  package func requireJudge(_ budget: Budget) throws(RegateError) {
     switch (budget, traffic.calibration) {
     case (.maxLossIncrease, .captures):
       throw RegateError(

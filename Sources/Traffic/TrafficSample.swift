@@ -53,15 +53,13 @@ package struct TrafficSample: Sendable {
   }
 
   /// Opens the sets of `asked`. With `judged`, something must be held out: too few tokens are an
-  /// error then. Without `checkingGates`, headers of captures are all that is read.
+  /// error then.
   package init(
-    _ asked: CalibrationSets, for model: Model, judged: Bool, checkingGates: Bool = true,
-    progress: any ProgressSink
+    _ asked: CalibrationSets, for model: Model, judged: Bool, progress: any ProgressSink
   ) throws(RegateError) {
     try self.init(
       try TrafficSource.all(asked), for: model, options: asked.tokens,
-      splitter: TrafficSplit(mustHoldOut: judged || asked.isDivided), checkingGates: checkingGates,
-      progress: progress)
+      splitter: TrafficSplit(mustHoldOut: judged || asked.isDivided), progress: progress)
   }
 
   /// Opens `paths` to judge a finished model on: each is a set of its own, measured whole.
@@ -70,13 +68,12 @@ package struct TrafficSample: Sendable {
   ) throws(RegateError) {
     try self.init(
       TrafficSource.judging(paths), for: model, options: options,
-      splitter: TrafficSplit(mustHoldOut: false),
-      checkingGates: true, progress: progress)
+      splitter: TrafficSplit(mustHoldOut: false), progress: progress)
   }
 
   private init(
     _ given: [TrafficSource], for model: Model, options: TokenOptions, splitter: TrafficSplit,
-    checkingGates: Bool, progress: any ProgressSink
+    progress: any ProgressSink
   ) throws(RegateError) {
     var sources = given
     var opened: [Calibration] = []
@@ -104,7 +101,7 @@ package struct TrafficSample: Sendable {
         try Captures.requireDistinct(zip(sources, lots).filter { $0.0.role == role }.map(\.1))
       }
       let captures = Captures(joining: lots)
-      if checkingGates { try captures.requireOrigin(in: model, progress: progress) }
+      try captures.requireOrigin(in: model, progress: progress)
       calibration = .captures(captures)
       parts = try splitter.captures(captures, sources)
     } else {
@@ -142,6 +139,18 @@ package struct TrafficSample: Sendable {
       [TokenSet(sequences: thinned(set.sequences), runnable: set.runnable)], [source],
       TokenOptions(maxTokens: .max))
     return TrafficSample(calibration, parts, names)
+  }
+
+  /// The same, fitted to that many of its fitted rows; where there are fewer, to some more than
+  /// once.
+  package func fitting(rows: Int) -> TrafficSample {
+    let all = fittedRows
+    guard var first = calibrationParts.first, !all.isEmpty else { return self }
+    first = Part(
+      name: first.name, role: first.role, share: 1, fitted: (0..<rows).map { all[$0 % all.count] },
+      heldOut: first.heldOut, heldOutSequences: first.heldOutSequences)
+    return TrafficSample(
+      calibration, [first] + parts.filter { $0.role == .protected }, names)
   }
 
   /// Says how many held-out sequences are word for word among the fitted ones: figures on them are

@@ -180,6 +180,20 @@ func `a patched checkpoint with other weights elsewhere is refused`(_ sample: Sa
   #expect(warnings.all.count { $0.contains("config.json: rms_norm_eps is 1.0, but") } == 1)
 }
 
+@Test(arguments: SyntheticModel.Family.allCases)
+func `of a configuration that a conversion wrote nothing is named`(
+  _ family: SyntheticModel.Family
+) throws {
+  let bench = try Workbench(Sample(family, .directory(.init(.scattered))), tokens: 300)
+  try bench.convert(to: "out")
+  let warnings = Warnings()
+  _ = try Validation.run(
+    .init(
+      original: bench.source, patched: bench.first("out"), calibration: [bench.capture],
+      threads: 2), progress: warnings)
+  #expect(warnings.all.allSatisfy { !$0.contains("config.json") }, "\(warnings.all)")
+}
+
 @Test func `a key of GGUF metadata that the patched file has otherwise is named`() throws {
   let bench = try Workbench(Sample.ggufQwen3, tokens: 300)
   try bench.convert(to: "out")

@@ -48,7 +48,7 @@ public struct ConversionPlan: Report {
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> ConversionPlan {
-    try PreparedConversion(request, checkingGates: false, progress: progress).timedPlan()
+    try PreparedConversion(request, progress: progress).timedPlan()
   }
 
   /// One MoE layer's share.

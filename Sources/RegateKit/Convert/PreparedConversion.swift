@@ -32,7 +32,7 @@ public struct PreparedConversion {
   public let plan: ConversionPlan
 
   init(
-    _ request: ConversionPlan.Request, checkingGates: Bool = true, progress: any ProgressSink
+    _ request: ConversionPlan.Request, progress: any ProgressSink
   ) throws(RegateError) {
     self.request = request
     self.progress = progress
@@ -68,7 +68,7 @@ public struct PreparedConversion {
           checkpoint: request.checkpoint, calibration: sets, budget: budget, settings: settings,
           form: form, threads: request.threads),
         form: form, forms: [form], keepsBiasType: request.output?.isInPlace ?? false,
-        checkingGates: checkingGates, progress: progress)
+        progress: progress)
       clones = settings.clones && budget.usesClones
       work = try fitting.map { (fitting) throws(RegateError) in
         try ConversionPlan.Work(
@@ -209,6 +209,9 @@ public struct PreparedConversion {
   /// The plan with the time that the run takes, which is tried out.
   func timedPlan() throws(RegateError) -> ConversionPlan {
     var plan = plan
+    if let copy = copiedBytes, let path = copy.path {
+      try Volume.requireFree(copy.count, near: path.directory)
+    }
     guard let fitting else { return plan }
     let trial = try fitting.trial()
     let files = model.checkpoint.files
@@ -216,7 +219,9 @@ public struct PreparedConversion {
     let (tokens, layers) = (fitting.traffic.rows, model.layout.layers.count)
     // Layers are read while others are computed; of captures hardly a weight is read.
     let bytes = fitting.traffic.calibration.isRun ? files.reduce(0) { $0 + $1.count } : 0
-    let layer = max(trial.layer.seconds(tokens), Double(bytes / layers) / reading)
+    let layer =
+      max(trial.model.seconds(tokens), Double(bytes / layers) / reading)
+      + trial.fit.seconds(tokens)
     plan.work?.time = ConversionPlan.Time(
       fitting: Double(layers) * layer + trial.head.seconds(tokens),
       writing: copiedBytes.map { path, count in

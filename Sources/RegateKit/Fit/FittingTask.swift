@@ -24,8 +24,7 @@ final class FittingTask {
   /// Checks what was asked for, and reads the traffic: once, for everything that follows.
   init(
     _ model: Model, _ request: FitRun.Request, form: RouterForm, forms: Set<RouterForm>,
-    keepsBiasType: Bool, judged: Bool = false, checkingGates: Bool = true,
-    progress: any ProgressSink
+    keepsBiasType: Bool, judged: Bool = false, progress: any ProgressSink
   ) throws(RegateError) {
     try model.requireFittable(form)
     for layer in model.layout.layers {
@@ -53,7 +52,7 @@ final class FittingTask {
     self.progress = progress
     traffic = try TrafficSample(
       request.calibration, for: model, judged: judged || request.budget.isJudged,
-      checkingGates: checkingGates, progress: progress)
+      progress: progress)
     if layers != nil, traffic.calibration.isRun {
       throw RegateError(
         .refused, subject: "`layers`",
@@ -73,7 +72,8 @@ final class FittingTask {
       return fit
     } catch {
       // A target that is out of reach stays so: there is nothing to continue.
-      if error.code == .unreached { point?.discard() }
+      // A run that could keep nothing leaves nothing.
+      if error.code == .unreached || point?.isSaved == false { point?.discard() }
       throw error
     }
   }
@@ -85,7 +85,9 @@ final class FittingTask {
 
   /// What the fit takes, tried out on few tokens.
   func trial() throws(RegateError) -> FitTrial {
-    try FitTrial(fitter(resume: nil), candidates(request.budget.strengths))
+    let fitter = fitter(resume: nil)
+    try fitter.requireJudge(request.budget)
+    return try FitTrial(fitter, candidates(request.budget.strengths))
   }
 
   private func candidates(_ strengths: [Double]) -> [FitCandidate] {

@@ -96,14 +96,19 @@ extension ModelPair {
     String(decoding: value.serialised(.compact), as: UTF8.self)
   }
 
-  /// Keys that say which code reads the file, and the form of its routers.
-  private static let formKeys = ["architectures", "auto_map", "model_type", "transformers_version"]
+  /// Keys that say which code reads the file and how, and the form of its routers.
+  private static let formKeys = [
+    "architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version",
+    "use_cache",
+  ]
 
   private static func differences(
     _ old: JSONValue, _ new: JSONValue, under stem: String
   ) -> [(key: String, old: JSONValue, new: JSONValue?)] {
     (old.objectValue ?? [:]).elements.flatMap { key, value in
-      guard !formKeys.contains(key), new[key] != value else {
+      guard !formKeys.contains(key), new[key] != value,
+        new[key]?.stringValue != PrototypeForm.activationGuard
+      else {
         return [(key: String, old: JSONValue, new: JSONValue?)]()
       }
       if value.objectValue != nil, let other = new[key], other.objectValue != nil {
