@@ -120,6 +120,11 @@ final class Warnings: ProgressSink {
     #expect(error?.file == capture)
     #expect(error?.subject == "weights_sample")
     #expect(error?.code == .mismatch)
+    // A plan reads them as the run does.
+    let planned = #expect(throws: RegateError.self) {
+      try ConversionDraft(tuned.path(percentEncoded: false), calibration: [capture]).plan()
+    }
+    #expect(planned?.subject == "weights_sample")
     try requireWarnings(fitting: base, to: capture, using: tuned)
   }
 
