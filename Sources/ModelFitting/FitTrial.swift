@@ -49,6 +49,8 @@ package struct FitTrial: Sendable {
   private static let seconds = 2.0
   /// As many layers are fitted as are begun in that time: they differ.
   private static let fitSeconds = 6.0
+  /// The model runs through two layers, or one where two took longer than that at first.
+  private static let longSeconds = 5.0
   /// Rows of the trial of a fit: what is bounded has reached its bound.
   private static let rows = 16_384
   /// Rows of a fit that is not timed.
@@ -60,14 +62,18 @@ package struct FitTrial: Sendable {
     fitter.progress.begin("Trying out this machine", total: 0)
     defer { fitter.progress.end() }
     let all = fitter.traffic.rows
+    var layers = 2.0
     func time(
       _ tokens: Int, fitting rows: Int = Self.fewRows, for seconds: Double = 0
     ) throws(RegateError) -> Timing {
       try fitter.timing(
-        of: candidates[candidates.count / 2], tokens: min(all, tokens), rows: rows, for: seconds)
+        of: candidates[candidates.count / 2], tokens: min(all, tokens), rows: rows,
+        layers: layers, for: seconds)
     }
     // Brings what is read of the layers into memory.
+    let start = ContinuousClock.now
     _ = try time(Self.tokens)
+    if (ContinuousClock.now - start) / .seconds(1) > Self.longSeconds { layers = 1 }
     var few = try time(Self.tokens)
     var more = try time(2 * Self.tokens)
     while more.model + more.head < Self.seconds, more.tokens < all, more.tokens > few.tokens {
@@ -101,15 +107,14 @@ package struct FitTrial: Sendable {
 }
 
 extension ModelFitter {
-  /// Layers that a trial goes through at least.
-  private static let triedLayers = 2.0
   private static let boundedPhases: Set = ["clone plan", "stock form", "official form"]
 
-  /// A run of so many tokens through the first layers, which are fitted to so many rows of them,
-  /// where there are fewer to some more than once; then through further ones, while `seconds` have
-  /// not passed.
+  /// A run of so many tokens through the first `least` layers, which are fitted to so many rows of
+  /// them, where there are fewer to some more than once; then through further ones, while `seconds`
+  /// have not passed.
   fileprivate func timing(
-    of candidate: FitCandidate, tokens: Int, rows: Int, for seconds: Double
+    of candidate: FitCandidate, tokens: Int, rows: Int, layers least: Double,
+    for seconds: Double
   ) throws(RegateError) -> FitTrial.Timing {
     let thinned = try traffic.thinned(to: tokens)
     let fitter = ModelFitter(
@@ -120,7 +125,7 @@ extension ModelFitter {
     var clock = PhaseClock()
     let start = ContinuousClock.now
     var layers = 0.0
-    while layers < Self.triedLayers || (ContinuousClock.now - start) / .seconds(1) < seconds,
+    while layers < least || (ContinuousClock.now - start) / .seconds(1) < seconds,
       let layer = try walk.next()
     {
       try progress.requireWanted()

@@ -9,10 +9,11 @@ Makes models of random weights with Qwen3-MoE's layers, one size different at a 
 each, and prints seconds and the exponent with which they grow: the slope of the logarithms, once the time that the
 smallest size takes for nothing (`--version`) is gone. What grows faster than in proportion is named.
 
-The plan at the end is on paper: seconds of one layer at the largest measured sizes, times what the model has more of
-tokens, experts, hidden size and active weights, in proportion; weights are read once in every part, at --disk, while
-others are computed; parts of a capture (`capture --part i/n`) share the tokens, parts of a fit (`fit --layers`) the
-layers. Machines are like this one and share the storage, which serves each at --disk. Needs numpy.
+The plan at the end is on paper: seconds of one layer at the most measured tokens; running it in proportion to tokens
+and active weights, fitting it by the exponents found for tokens, experts and hidden size; weights are read once in
+every part, at --disk, while others are computed; parts of a capture (`capture --part i/n`) share the tokens, parts of
+a fit (`fit --layers`) the layers. Machines are like this one and share the storage, which serves each at --disk.
+Needs numpy.
 """
 import argparse
 import json
@@ -114,8 +115,8 @@ def duration(seconds):
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def plan(options, base, nothing):
-    """Lines on the largest models, from one layer of `base`'s size and its seconds."""
+def plan(options, base, nothing, exponents):
+    """Lines on the largest models, from one layer of `base`'s size and its seconds; `exponents` are those of a fit."""
     size, seconds = base
     per_layer = {name: (seconds[name] - nothing) / size["layers"] for name in ("capture", "fit")}
     for name, model in MODELS.items():
@@ -124,9 +125,10 @@ def plan(options, base, nothing):
             computed = per_layer["capture"] * options.tokens / machines / size["tokens"] * active * model["layers"]
             read = model["bytes"] / options.disk
             capture = max(computed, read)
-            scores = model["experts"] * model["hidden"] / (size["experts"] * size["hidden"])
-            layers = math.ceil(model["layers"] / machines)
-            fit = per_layer["fit"] * options.tokens / size["tokens"] * scores * layers
+            more = dict(tokens=options.tokens / size["tokens"], experts=model["experts"] / size["experts"],
+                        hidden=model["hidden"] / size["hidden"])
+            grown = math.prod(ratio ** exponents[name] for name, ratio in more.items())
+            fit = per_layer["fit"] * grown * math.ceil(model["layers"] / machines)
             write = 2 * read
             kept = options.tokens * model["hidden"] * 2 * model["layers"]
             yield (f"{name}, {machines:2} machine{'s' if machines > 1 else ''}: capture {duration(capture)} "
@@ -143,7 +145,7 @@ def main():
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
     nothing = min(timed(options.regate, "--version") for _ in range(3))
-    known = {}
+    known, exponents = {}, {}
     for dimension, steps in STEPS.items():
         points = {}
         for value in steps:
@@ -155,13 +157,15 @@ def main():
                 points.setdefault(name, []).append((value, seconds - nothing * (name != "cp")))
         for name, measured in points.items():
             exponent = slope(measured)
+            if name == "fit":
+                exponents[dimension] = exponent
             times = ", ".join(f"{value} {seconds:.2f} s" for value, seconds in measured)
             print(f"{dimension:7} {name:7} {times}: exponent {exponent:.2f}"
                   + ("  FASTER THAN LINEAR" if exponent > 1.1 else ""), flush=True)
     size = {**BASE, "tokens": STEPS["tokens"][-1]}
     print(f"\nOn paper, {options.tokens:,} tokens, {options.threads} threads of this machine each, storage of "
           f"{options.disk / 1e9:g} GB/s:")
-    for line in plan(options, (size, known[tuple(size.values())]), nothing):
+    for line in plan(options, (size, known[tuple(size.values())]), nothing, exponents):
         print(line)
 
 
