@@ -71,7 +71,7 @@ enum Tool {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = output
     process.standardError = error
-    try process.run()
+    try start(process)
     process.waitUntilExit()
     try output.close()
     try error.close()
@@ -80,6 +80,15 @@ enum Tool {
       code: process.terminationReason == .exit ? code : -code,
       output: try String(contentsOf: scratch.url.appending(path: "output"), encoding: .utf8),
       error: try String(contentsOf: scratch.url.appending(path: "error"), encoding: .utf8))
+  }
+
+  /// With no signal blocked, as from a shell: threads of tests block them, and a child inherits that.
+  private static func start(_ process: Process) throws {
+    var (none, before) = (sigset_t(), sigset_t())
+    unsafe sigemptyset(&none)
+    unsafe pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+    try process.run()
   }
 
   private static func handle(_ scratch: TemporaryDirectory, _ name: String) throws -> FileHandle {

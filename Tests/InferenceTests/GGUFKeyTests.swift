@@ -139,6 +139,77 @@ import Testing
     #expect(try long(4).refusal()?.subject == "rope_factors_short.weight")
   }
 
+  @Test(arguments: [
+    ("gguf-phi", "phimoe.rope.scaling.original_context_length", GGUFValue.uint32(0)),
+    ("gguf-gpt-oss", "gpt-oss.attention.key_length_swa", .uint32(4)),
+    ("gguf-gpt-oss", "gpt-oss.attention.value_length_swa", .uint32(4)),
+    ("gguf-gpt-oss", "gpt-oss.rope.dimension_count_swa", .uint32(4)),
+    ("gguf-gpt-oss", "gpt-oss.attention.sliding_window_pattern", .uint32(1)),
+    ("gguf-qwen3-5", "qwen35moe.rope.dimension_sections", .array(.int32([1, 1, 0]))),
+    ("gguf-qwen3-5", "qwen35moe.rope.dimension_sections", .array(.int32([0, 0, 0, 2]))),
+  ])
+  func `values with which llama.cpp computes otherwise, or stops, are refused`(
+    variant: String, key: String, value: GGUFValue
+  ) throws {
+    let error = try AlteredGGUF(variant) { $0.metadata[key] = value }.refusal()
+    #expect(error?.subject == key)
+  }
+
+  /// Mean NLL of a file whose pairs are shared out among positions so.
+  private func nll(_ variant: Altered, sections: [Int32]?) throws -> Double {
+    let altered = try AlteredGGUF(variant.name) { header in
+      variant.change(&header)
+      header.metadata[variant.architecture + ".rope.dimension_sections"] = sections.map {
+        .array(.int32($0))
+      }
+    }
+    let pass = try ForwardPass(
+      try altered.model(), sequences: try Variant(variant.name).sequences, threads: 1)
+    try pass.finish()
+    return try pass.scores()[0].meanNLL
+  }
+
+  private struct Altered {
+    let name: String
+    let architecture: String
+    var change: (inout GGUFHeader) -> Void = { _ in }
+  }
+
+  /// The last of four positions is 0 in text. Of two pairs the first takes the first position and
+  /// the second the second, as long as their sections last.
+  @Test func `pairs that no position of text turns stand still`() throws {
+    let qwen = Altered(name: "gguf-qwen3-5", architecture: "qwen35moe")
+    let whole = try nll(qwen, sections: [1, 1, 0, 0])
+    #expect(try nll(qwen, sections: [5, 5, 5, 1]) == whole)
+    let second = try nll(qwen, sections: [1, 0, 0, 1])
+    #expect(second != whole)
+    // The section of the third position takes no pair of two.
+    #expect(try nll(qwen, sections: [1, 0, 1, 0]) == second)
+    #expect(try nll(qwen, sections: [0, 1, 0, 1]) != second)
+  }
+
+  @Test func `sections of GLM-4.5V lie in a row`() throws {
+    let glm = Altered(name: "gguf-dots1", architecture: "glm4moe") { header in
+      header.metadata = OrderedDictionary(
+        uniqueKeysWithValues: header.metadata.map {
+          ($0.key.replacing("dots1.", with: "glm4moe."), $0.value)
+        })
+      header.metadata["general.architecture"] = .string("glm4moe")
+      for place in header.tensors.indices {
+        header.tensors[place].name.replace(".ffn_norm.", with: ".post_attention_norm.")
+      }
+    }
+    let whole = try nll(glm, sections: nil)
+    // Of four pairs.
+    for sections: [Int32] in [[2, 2, 0, 0], [0, 2, 1, 1], [1, 1, 2, 0]] {
+      #expect(try nll(glm, sections: sections) == whole)
+    }
+    let last = try nll(glm, sections: [1, 1, 1, 1])
+    #expect(last != whole)
+    #expect(try nll(glm, sections: [2, 1, 0, 1]) == last)
+    #expect(try nll(glm, sections: [1, 1, 0, 2]) != last)
+  }
+
   @Test func `a file without context_length is refused, as llama.cpp does`() throws {
     let error = #expect(throws: RegateError.self) {
       _ = try nll([:], without: "deepseek2.context_length")

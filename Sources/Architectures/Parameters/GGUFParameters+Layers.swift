@@ -102,7 +102,8 @@ extension GGUFParameters {
     addMatrix(prefix + "ssm_out", hidden, values)
   }
 
-  mutating func readLatent(_ prefix: String, isOptional: Bool) {
+  mutating func readLatent(_ index: Int, isOptional: Bool) {
+    let prefix = "blk.\(index)."
     let (heads, rank) = (sizes.heads, sizes.keyRank)
     let key = sizes.split?.key ?? sizes.keySize
     let value = sizes.split?.value ?? sizes.valueSize
@@ -124,7 +125,8 @@ extension GGUFParameters {
     }
     addMatrix(prefix + "attn_output", hidden, heads * value, isOptional: isOptional)
     if case .latent(let latent) = layout.family.mixer, let indexer = latent.indexer {
-      readIndexer(prefix + "indexer.", isOptional: isOptional || indexer.isShared)
+      let lacks = indexer.isShared && (unindexed.contains(index) || index >= layout.layerCount)
+      readIndexer(prefix + "indexer.", isOptional: isOptional || lacks)
     }
   }
 

@@ -18,6 +18,8 @@ package struct GGUFParameters {
   private var attention: [GlobalAttentionTraits.Layer] = []
   /// Layers without attention.
   private var recurs: Set<Int> = []
+  /// Layers that take what an earlier one's sparse indexer kept.
+  private(set) var unindexed: Set<Int> = []
 
   var made: GGUFClassTraits { layout.family.gguf.made }
   var hidden: Int { layout.hiddenSize }
@@ -40,6 +42,9 @@ package struct GGUFParameters {
     if case .hybrid(let delta, _) = layout.family.mixer {
       let attends = try delta.attentionLayers(count: layout.layerCount, &settings, isGGUF: true)
       recurs = Set(attends.indices.filter { !attends[$0] })
+    }
+    if case .latent(let latent) = layout.family.mixer, latent.indexer?.isShared == true {
+      unindexed = try SparseIndexer.ggufSharing(count: layout.layerCount, &settings)
     }
     if let global = layout.family.mixer?.groupedQuery?.global {
       let key = Key("attention.shared_kv_layers", default: 0)
@@ -126,7 +131,7 @@ package struct GGUFParameters {
     addNorm(prefix + layout.family.gguf.feedForwardNorm, isOptional: isOptional)
     if layout.family.layerForm == .branched { readBranches(prefix) }
     switch layout.family.mixer {
-    case .latent: readLatent(prefix, isOptional: isOptional)
+    case .latent: readLatent(index, isOptional: isOptional)
     case .hybrid(let delta, _) where recurs.contains(index): readDelta(delta, prefix)
     case _ where !attention.isEmpty: readAttention(prefix, attention[index])
     default: readAttention(prefix, isOptional: isOptional)

@@ -3,6 +3,8 @@
 // How the families' tokens see one another (transformers 5.23; llama.cpp 0.5.0-dev for GGUF). What
 // is particular to a family's mixers is data here; a kind's computation is under Inference/Mixers.
 
+package import ByteStorage
+
 /// The kind of a family's token mixers, and what is particular to them.
 package enum MixerTraits: Sendable {
   case groupedQuery(GroupedQueryTraits)
@@ -126,6 +128,28 @@ package struct SparseIndexer: Sendable {
   package var headSize = Key("index_head_dim", default: 128)
   /// Layers may take what an earlier one's indexer kept (`indexer_types`), and have none then.
   package var isShared = false
+
+  /// The layers that take what an earlier one's kept, as llama.cpp reads a file (glm-dsa.cpp):
+  /// unless the file says which, those of GLM-5.2, which it knows by the context.
+  package static func ggufSharing(
+    count: Int, _ settings: inout Settings
+  ) throws(RegateError) -> Set<Int> {
+    let types = "attention.indexer.types"
+    let listed = settings.flags(types) ?? settings.numbers(types)?.map { $0 != 0 }
+    if let listed {
+      guard listed.count == count else {
+        throw settings.mismatch(
+          types, "has \(listed.count) values, but the model has \(count) layers")
+      }
+      return Set(listed.indices.filter { !listed[$0] })
+    }
+    if let ofAll = try settings.integer(Key(types, default: nil)) {
+      return ofAll == 0 ? Set(0..<count) : []
+    }
+    let context = try settings.integer(Key("context_length", default: nil)) ?? 0
+    guard context >= 1 << 20 else { return [] }
+    return Set((0..<count).filter { $0 > 2 && $0 % 4 != 2 })
+  }
 }
 
 /// Which projections have biases in safetensors files; GGUF files tell by what they hold.
@@ -148,6 +172,7 @@ package enum PositionSections: Sendable {
   case inRow
 }
 
+/// How a family rotates queries and keys.
 /// How a family rotates queries and keys.
 package struct RopeTraits: Sendable {
   /// Rotated pairs are (2i, 2i + 1) instead of (i, i + d/2).

@@ -44,7 +44,7 @@ public struct ConversionPlan: Report {
   }
 
   /// What a conversion will write and need. Nothing is written, and nothing is fitted but a few
-  /// tokens in two layers, which tells how long all of it takes.
+  /// tokens in its first layers, which tells how long all of it takes.
   public static func run(
     _ request: Request, progress: any ProgressSink = NoProgress()
   ) throws(RegateError) -> ConversionPlan {
