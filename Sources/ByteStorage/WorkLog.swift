@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Synchronization
-
 /// Counts of work that must not be done twice, for tests that hold Regate to its word.
 ///
 ///     let log = WorkLog()
@@ -23,7 +21,7 @@ package final class WorkLog: Sendable {
   /// The log of the task; nil where nobody counts.
   @TaskLocal package static var current: WorkLog?
 
-  private let counts = Mutex<[Event: Int]>([:])
+  private let counts = Locked<[Event: Int]>([:])
 
   package init() {}
 

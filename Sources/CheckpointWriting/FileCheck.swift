@@ -3,7 +3,6 @@
 package import ByteStorage
 import Crypto
 import Measures
-import Synchronization
 
 /// A range of an output's file and the bytes that must stand there.
 struct PlannedBytes {
@@ -18,7 +17,7 @@ package final class FileCheck: Sendable {
   private let file: MappedFile
   /// By place.
   private let planned: [PlannedBytes]
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   private static let chunk = 8 << 20
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ByteStorage
-import Synchronization
 import Tensors
 
 /// A file of an output that is begun: it has its size and its head, so that it can be opened. It is
@@ -78,7 +77,7 @@ package struct StartedFile: Sendable {
     }
 
     private let file: OutputFile
-    private let state: Mutex<State>?
+    private let state: Locked<State>?
 
     init(_ started: StartedFile) throws(RegateError) {
       file = started.file
@@ -86,7 +85,7 @@ package struct StartedFile: Sendable {
         state = nil
         return
       }
-      state = Mutex(
+      state = Locked(
         State(
           writer: try FileWriter(overwriting: started.path, from: started.standing),
           cursor: SegmentCursor(file, at: started.standing)))

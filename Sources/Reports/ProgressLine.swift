@@ -2,7 +2,6 @@
 
 import ByteStorage
 import Foundation
-import Synchronization
 
 /// How progress is told.
 package enum ProgressForm: String, CaseIterable, Sendable {
@@ -32,9 +31,9 @@ package final class ProgressLine: Sendable {
     var isEnded = false
   }
 
-  private let told = Mutex<[String]>([])
+  private let told = Locked<[String]>([])
 
-  private let state = Mutex(State())
+  private let state = Locked(State())
   private let form: ProgressForm
   private let terminal: Bool
   private let quiet: Bool

@@ -5,7 +5,6 @@
 // amount of freed memory is kept for the next taker.
 
 import ByteStorage
-import Synchronization
 
 /// Floats that are not initialised, and are freed with the last window into them; or an array's,
 /// for as long as a call lasts.
@@ -83,7 +82,7 @@ private enum FloatPool {
     var total = 0
   }
 
-  private static let idle = Mutex(Idle())
+  private static let idle = Locked(Idle())
 
   /// `count` rounded up to three significant bits, so that sizes repeat.
   static func capacity(for count: Int) -> Int {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Dispatch
 import Synchronization
 
@@ -38,7 +39,7 @@ package func mapBlocks<R: Sendable>(
   _ body: @Sendable (_ block: Int, _ range: Range<Int>) -> R
 ) -> [R] {
   let blocks = (count + blockSize - 1) / blockSize
-  let results = Mutex([R?](repeating: nil, count: blocks))
+  let results = Locked([R?](repeating: nil, count: blocks))
   forEachBlock(count: count, blockSize: blockSize, threads: threads) { block, range in
     let result = body(block, range)
     results.withLock { $0[block] = result }

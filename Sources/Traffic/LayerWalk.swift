@@ -18,7 +18,6 @@ package import Inference
 import Measures
 package import Resuming
 package import Routing
-import Synchronization
 package import Tensors
 
 package final class LayerWalk {
@@ -265,7 +264,7 @@ extension TokenSet {
   fileprivate func forwardPass(
     apart: [Int], streams: Int, threads: Int, label: String, progress: any ProgressSink
   ) throws(RegateError) -> ForwardPass {
-    let seen = Mutex((total: 0, completed: 0, skipped: 0))
+    let seen = Locked((total: 0, completed: 0, skipped: 0))
     let count = tokens
     var isApart = [Bool](repeating: false, count: apart.isEmpty ? 0 : count)
     for row in apart { isApart[row] = true }

@@ -4,7 +4,6 @@ import Architectures
 import ByteStorage
 import Inference
 import Routing
-import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -52,7 +51,7 @@ import Testing
     let model = Model(checkpoint: variant.checkpoint, layout: variant.layout)
     let layer = try #require(model.layout.layers.first)
     let log = WorkLog()
-    let steps = Mutex(0)
+    let steps = Locked(0)
     let source = try WorkLog.$current.withValue(log) {
       LayerExperts(layer, try ExpertReader(model.checkpoint, layout: model.layout))
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Architectures
+import ByteStorage
 import Checkpoints
 import Foundation
 import Inference
 import Routing
-import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -226,7 +226,7 @@ import Testing
 
   @Test func `progress reaches its total`() throws {
     let variant = try Variant("qwen3-yarn-dense")
-    let seen = Mutex([ForwardProgress]())
+    let seen = Locked([ForwardProgress]())
     let pass = try ForwardPass(variant.model, sequences: variant.sequences, threads: 2) { step in
       seen.withLock { $0.append(step) }
     }

@@ -3,7 +3,6 @@
 import Architectures
 import ByteStorage
 import Inference
-import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -57,7 +56,7 @@ import Testing
 
   /// Another mixer that counts its loads and the streams that went through it.
   private final class Counted: TokenMixer {
-    let loads = Mutex(0)
+    let loads = Locked(0)
     func weightBytes(layer: Int, in reader: WeightReader) -> Int { 1 << 30 }
     func bufferBytes(tokens: Int) -> Int { 8 * tokens }
     func load(

@@ -3,15 +3,14 @@
 import ByteStorage
 import Foundation
 import RegateKit
-import Synchronization
 import TestSupport
 import Testing
 
 /// Progress that is no longer wanted after so many calls of `advance`.
 private final class Impatient: ProgressSink {
-  private let left: Mutex<Int>
+  private let left: Locked<Int>
 
-  init(after advances: Int) { left = Mutex(advances) }
+  init(after advances: Int) { left = Locked(advances) }
 
   func begin(_ label: String, total: Int) {}
   func advance(_ count: Int) { left.withLock { $0 -= 1 } }
@@ -36,7 +35,7 @@ func `work that is no longer wanted stops and leaves nothing`(
 /// Progress that is no longer wanted once work of a name has begun, and counts what is done of it.
 private final class Refusing: ProgressSink {
   private let label: String
-  private let state = Mutex((refuses: false, done: 0))
+  private let state = Locked((refuses: false, done: 0))
 
   init(_ label: String) { self.label = label }
 

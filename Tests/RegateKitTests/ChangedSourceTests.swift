@@ -3,17 +3,16 @@
 import ByteStorage
 import Foundation
 import RegateKit
-import Synchronization
 import TestSupport
 import Testing
 
 /// Progress under which something happens to the source, once, after so many steps.
 private final class Accident: ProgressSink {
-  private let left: Mutex<Int>
+  private let left: Locked<Int>
   private let happen: @Sendable () -> Void
 
   init(after steps: Int, _ happen: @escaping @Sendable () -> Void) {
-    left = Mutex(steps)
+    left = Locked(steps)
     self.happen = happen
   }
 

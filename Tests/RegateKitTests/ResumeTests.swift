@@ -7,7 +7,6 @@ import Checkpoints
 import Foundation
 import OrderedCollections
 import RegateKit
-import Synchronization
 import TestSupport
 import Testing
 
@@ -23,7 +22,7 @@ private enum Stopped {
   }
 
   private final class Counter: Sendable {
-    private let count = Mutex(0)
+    private let count = Locked(0)
 
     func next() -> Int {
       count.withLock {

@@ -9,7 +9,6 @@ import Foundation
 import Measures
 import OrderedCollections
 import RegateKit
-import Synchronization
 import TestSupport
 import Testing
 
@@ -63,7 +62,7 @@ import Testing
 
 /// Warnings of a run.
 final class Warnings: ProgressSink {
-  private let lines = Mutex<[String]>([])
+  private let lines = Locked<[String]>([])
 
   var all: [String] { lines.withLock { $0 } }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Synchronization
+import ByteStorage
 import Tensors
 import Testing
 
@@ -9,7 +9,7 @@ import Testing
   func `every index is visited once, in blocks that do not depend on threads`(
     shape: (count: Int, blockSize: Int), threads: Int
   ) {
-    let seen = Mutex([(Int, Range<Int>)]())
+    let seen = Locked([(Int, Range<Int>)]())
     forEachBlock(count: shape.count, blockSize: shape.blockSize, threads: threads) { block, range in
       seen.withLock { $0.append((block, range)) }
     }

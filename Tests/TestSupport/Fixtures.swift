@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 public import Foundation
-import Synchronization
 
 /// The repository's `fixtures` folder, found from this file's place in it.
 public let fixtures = URL(filePath: #filePath)
@@ -28,7 +28,7 @@ public final class TemporaryDirectory: Sendable {
 
   deinit { try? FileManager.default.removeItem(at: url) }
 
-  private static let leftovers = Mutex<[URL]>([])
+  private static let leftovers = Locked<[URL]>([])
 
   private static func removeLeftovers() {
     leftovers.withLock { $0.forEach { try? FileManager.default.removeItem(at: $0) } }

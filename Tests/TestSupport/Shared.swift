@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ByteStorage
 import Foundation
-import Synchronization
 
 /// Values that are costly to make and that many tests look at: each is made once in a test run.
 public final class Shared<Value: Sendable>: Sendable {
   /// One value; whoever comes while it is made waits.
   private final class Entry: Sendable {
-    let value = Mutex<Value?>(nil)
+    let value = Locked<Value?>(nil)
   }
 
-  private let entries = Mutex<[String: Entry]>([:])
+  private let entries = Locked<[String: Entry]>([:])
 
   public init() {}
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed and memory of `regate capture` beside llama-perplexity and transformers.
 
-Takes two folders of random_qwen3_moe.py that differ in their number of layers: what one layer costs
+Takes two folders of random_moe.py that differ in their number of layers: what one layer costs
 is the difference of the two, the output head and all else the rest. Programs run in turn, `--repeat`
 times; the best time of each counts, so that other load on the machine hurts none of them. The time
 is that of the whole process (transformers: without loading and warming up). `--cpu` compares CPU
@@ -143,8 +143,9 @@ def transformers(options, folder, kind):
 def goal(folder, tokens, threads):
     """Bytes of memory that regate aims at."""
     config = json.loads((folder / "config.json").read_text())
-    hidden, experts = config["hidden_size"], 3 * config["moe_intermediate_size"] * threads
-    attention = config["num_attention_heads"] * config["head_dim"]
+    width = config.get("moe_intermediate_size") or config["intermediate_size"]
+    hidden, experts = config["hidden_size"], 3 * width * threads
+    attention = config["num_attention_heads"] * max(config.get("head_dim", 0), config.get("v_head_dim", 0))
     return 4 * hidden * (tokens + experts + attention) + 300 * 10**6
 
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ByteStorage
-import Synchronization
 
 /// The bytes of one array: a range of a mapped file, or a member of an archive, which is checked
 /// and inflated when it is first used.
@@ -16,7 +15,7 @@ final class ArrayStorage: Sendable {
 
   let file: MappedFile
   let source: Source
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   private struct State {
     var isChecked = false

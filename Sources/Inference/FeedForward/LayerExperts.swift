@@ -4,7 +4,6 @@ package import Architectures
 import ByteStorage
 import Checkpoints
 import Routing
-import Synchronization
 
 /// The experts of one layer, while a fit first samples them and then sends all tokens through them.
 /// Those that fit the memory for it stay decoded in between, so that they are decoded once.
@@ -13,7 +12,7 @@ package final class LayerExperts: Sendable {
   private let reader: ExpertReader
   /// The experts below it are kept, whichever thread comes first.
   private let keptCount: Int
-  private let kept = Mutex<[Int: PackedExpert]>([:])
+  private let kept = Locked<[Int: PackedExpert]>([:])
 
   /// At most `memory` bytes of decoded experts are kept.
   package init(_ layer: MoELayer, _ reader: ExpertReader, memory: Int = PassMemory().experts) {

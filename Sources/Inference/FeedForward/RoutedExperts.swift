@@ -13,7 +13,6 @@
 import Architectures
 import ByteStorage
 import Routing
-import Synchronization
 import Tensors
 
 struct RoutedExperts {
@@ -45,11 +44,11 @@ struct RoutedExperts {
       var weights: Result<PackedExpert, RegateError>?
       var remaining: Int
     }
-    private let state: Mutex<State>
+    private let state: Locked<State>
 
     init(_ index: Int, tasks: Int) {
       self.index = index
-      state = Mutex(State(weights: nil, remaining: tasks))
+      state = Locked(State(weights: nil, remaining: tasks))
     }
 
     func weights(

@@ -3,7 +3,6 @@
 import Architectures
 import ByteStorage
 import Checkpoints
-import Synchronization
 import Tensors
 
 /// Cosines and sines of a rotation at every position of a pass.
@@ -38,7 +37,7 @@ struct RopeTable: Sendable {
 /// The tables of a pass: one for each rotation that its layers have, made when a layer asks first.
 package final class RopeTables: Sendable {
   let positions: Int
-  private let tables = Mutex<[Rope: RopeTable]>([:])
+  private let tables = Locked<[Rope: RopeTable]>([:])
 
   /// Tables for positions below `positions`.
   init(positions: Int) { self.positions = positions }

@@ -8,7 +8,6 @@ import ByteStorage
 import Checkpoints
 import Dispatch
 import Foundation
-import Synchronization
 
 /// Has the kernel read a model's layers ahead of a pass, and forget those behind it where the model
 /// does not fit the page cache anyway.
@@ -19,7 +18,7 @@ final class LayerReadAhead: Sendable {
   private let layers: [[Extent]]
   private let pages: PassedPages
   /// The layer that is wanted now; others are not read on.
-  private let wanted = Mutex(-1)
+  private let wanted = Locked(-1)
   private let queue = DispatchQueue(label: "regate.read-ahead", qos: .utility)
 
   /// Bytes of a layer that are read ahead: more might be gone again before they are used.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Synchronization
+import ByteStorage
 
 /// How far a forward pass has come.
 package struct ForwardProgress: Sendable {
@@ -17,7 +17,7 @@ package struct ForwardProgress: Sendable {
 package final class ProgressCounter: Sendable {
   private let total: Int
   private let report: (@Sendable (ForwardProgress) -> Void)?
-  private let state = Mutex((stage: "", completed: 0, skipped: 0))
+  private let state = Locked((stage: "", completed: 0, skipped: 0))
 
   init(total: Int, report: (@Sendable (ForwardProgress) -> Void)?) {
     self.total = total
