@@ -166,9 +166,11 @@ sanitized() {
   local name=$1
   shift
   export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
-  echo 'race:_swiftEmptyArrayStorage' >".build-sanitize-$name.supp"
-  export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/.build-sanitize-$name.supp OPENBLAS_NUM_THREADS=1
-  swift test -c release --disable-testable-imports --scratch-path ".build-sanitize-$name" "$@"
+  local folder=$PWD/.build-sanitize-$name
+  mkdir -p "$folder"
+  echo 'race:_swiftEmptyArrayStorage' >"$folder/suppressions"
+  export TSAN_OPTIONS=halt_on_error=1:suppressions=$folder/suppressions OPENBLAS_NUM_THREADS=1
+  swift test -c release --disable-testable-imports --scratch-path "$folder" "$@"
 }
 
 # C's undefined behaviour stops the program by itself: Swift's compiler links no runtime to report it.

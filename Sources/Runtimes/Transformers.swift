@@ -41,6 +41,10 @@ extension CheckRule {
       let type = $0.config?["model_type"]?.stringValue
       return type.map($0.family.huggingFace.unregisteredTypes.contains) == true ? "model_type" : nil
     },
+    CheckRule(
+      "auto-map-null", .refuses, "looks for its class in it, and stops at null: remove the key",
+      .measured("a small model", in: "5.23.0")
+    ) { $0.config?["auto_map"]?.isNull == true ? "auto_map" : nil },
     .quantisedMLX,
     CheckRule(
       "quantised-experts", .drops,

@@ -157,17 +157,59 @@ private func close(_ a: Double?, _ b: Double?, _ tolerance: Double) -> Bool {
   init() throws { folder = try TemporaryDirectory() }
 
   private func advise(
-    ranks: [Int] = [8], redundant: Int? = nil, _ count: (Int) -> Int
+    _ checkpoint: String = model.path, experts: Int = experts, layers: Int = 2, ranks: [Int] = [8],
+    redundant: Int? = nil, _ count: (Int) -> Int
   ) throws -> Advice {
-    let lines = (0..<2).flatMap { layer in
+    let lines = (0..<layers).flatMap { layer in
       (0..<experts).map { "\(layer),\($0),\(count($0))\n" }
     }
     let file = try folder.write(
       Array(("layer,expert,count\n" + lines.joined()).utf8), to: "counts.csv")
     return try Advice.run(
       .init(
-        checkpoint: model.path, load: .counts([file]), ranks: ranks, redundant: redundant,
+        checkpoint: checkpoint, load: .counts([file]), ranks: ranks, redundant: redundant,
         threads: 1))
+  }
+
+  private func variant(_ name: String) -> String {
+    fixtures.appending(path: "variants/" + name).path(percentEncoded: false)
+  }
+
+  /// SGLang's Mixtral takes no map, vLLM's balances by itself.
+  @Test func `redundant experts that no map brings have no command for one`() throws {
+    let row = try advise(TinyModel.mixtral.path, experts: 8, ranks: [4]) { $0 == 3 ? 900 : 100 }
+      .row("redundant")
+    #expect(row.runtimes == [.vllm] && row.command == nil && row.bytesToWrite == 0)
+  }
+
+  @Test func `redundant experts are left out where no runtime holds them`() throws {
+    let advice = try advise(variant("olmoe"), experts: 4, ranks: [2]) { $0 == 3 ? 900 : 100 }
+    #expect(advice.groups[0].rows.map(\.option) == ["as_is", "renumbered"])
+    #expect(advice.leftOut.contains { $0.hasPrefix("Redundant experts are left out: neither") })
+  }
+
+  @Test func `what no runtime was seen to load is not advised beside what one was`() throws {
+    let advice = try advise(variant("qwen3-5"), experts: 4, layers: 1, ranks: [2]) {
+      $0 == 3 ? 900 : 100
+    }
+    let row = try advice.row("redundant")
+    #expect(row.runtimes.isEmpty && row.imbalance ?? 9 < 1.2)
+    #expect(!advice.choices[0].row.runtimes.isEmpty)
+  }
+
+  @Test func `a map that SGLang's class does not take is warned of`() throws {
+    let file = try folder.write(
+      Array("layer,expert,count\n0,0,800.0\n0,1,1e2\n1,0,3\n1,2,5\n".utf8), to: "counts.csv")
+    for (checkpoint, isWarned) in [(TinyModel.mixtral.path, true), (model.path, false)] {
+      let warnings = Warnings()
+      _ = try PlacementRun.run(
+        .init(
+          checkpoint: checkpoint, load: .counts([file]), ranks: [4],
+          output: .map(.sglang, to: folder.path("\(isWarned).json")), threads: 1),
+        progress: warnings)
+      let isSaid = warnings.all.contains { $0.contains("takes no map of where experts lie") }
+      #expect(isSaid == isWarned)
+    }
   }
 
   @Test func `an even load needs nothing, and says so`() throws {

@@ -131,6 +131,9 @@ struct CountsTests {
     #expect(refusal(try routed { $0[9] = 32 }).contains("token 1 has expert 32 in layer 0"))
     #expect(
       refusal(try routed { $0[9] = $0[8] }).contains("token 1 has an expert twice in layer 0"))
+    #expect(
+      refusal(try routed { $0.replaceSubrange(8..<12, with: [-1, -1, -1, -1]) })
+        .contains("token 1 has expert -1 in layer 0"))
     #expect(refusal(try routed { $0[9] = -1 }).contains("token 1 has expert -1"))
     #expect(refusal(try routed(shape: [64, 2, 2])).contains("2 experts per token"))
     #expect(refusal(try routed(shape: [16, 4, 4])).contains("has 4 layers"))

@@ -121,6 +121,7 @@ import TextTokens
     ("a.txt", Array("ok\nb".utf8) + [0xFF, 0x0A], "line 2: byte 4 of the file is not valid UTF-8"),
     ("a.txt", Array("ok".utf8) + [0xE4, 0xBD], "line 1: byte 2 of the file"),
     ("a.jsonl", Array("{}\n".utf8), "an object without a member \"text\""),
+    ("a.jsonl", Array("\"text\"\n".utf8), "each line must be an object, with its text in a member"),
     ("a.jsonl", Array("{\"text\": 3}".utf8), "\"text\" is an integer"),
     ("a.jsonl", Array("[1]".utf8), "element 1: an integer without"),
     ("a.jsonl", Array("{\"text\": \"a\"}\nx".utf8), "line 2, byte 14"),

@@ -101,6 +101,11 @@ extension Family {
     if case .all = gguf.sparsity { false } else { true }
   }
 
+  /// SGLang's class of the family takes a map of where experts lie, as far as is known.
+  package var takesSGLangMaps: Bool {
+    if case .absent = runtimes.sglang.locations { false } else { true }
+  }
+
   /// What llama.cpp takes for an absent gating function; nil where it stops, or reads none.
   package var assumedGGUFScoring: RoutingRule.Scoring? {
     if case .gatingFunction(let assumed) = gguf.routing.scoring { assumed } else { nil }

@@ -33,13 +33,16 @@ struct AdviceCommands {
     map(format, ranks: ranks, redundant: redundant, of: checkpoint, ending: "")
   }
 
-  /// Leaves `pruned` experts of each layer out, and has as many redundant ones in their places.
-  func replace(_ pruned: Int, by format: ExpertMapFormat, ranks: Int) -> String {
+  /// Leaves `pruned` experts of each layer out, and has as many redundant ones in their places,
+  /// where the runtime takes them from a map.
+  func replace(_ pruned: Int, by format: ExpertMapFormat?, ranks: Int) -> String {
     let ending = "-pruned\(pruned)"
     let smaller = name(ending, isDirectory: true)
-    return line(
+    let prune = line(
       "Conversion", ["`pruned`", "\(pruned)", "`output`", Self.quoted(smaller)])
-      + " && " + map(format, ranks: ranks, redundant: pruned, of: smaller, ending: ending)
+    guard let format else { return prune }
+    return prune + " && "
+      + map(format, ranks: ranks, redundant: pruned, of: smaller, ending: ending)
   }
 
   private func map(

@@ -12,6 +12,7 @@ import Traffic
 struct OptionChoice {
   private let isMovable: Bool
   private let forms: [RouterForm]
+  private let family: Family
   /// Redundant experts, for the rank counts on which there can be any.
   private let redundant: [Int: Int]
   /// The rank counts on which as many experts can be pruned as there are redundant ones.
@@ -44,7 +45,13 @@ struct OptionChoice {
       }
     }
     var redundant: [Int: Int] = [:]
-    for count in request.ranks {
+    let family = model.layout.family
+    if !RedundantOption.isPossible(family) {
+      leftOut.append(
+        "Redundant experts are left out: neither SGLang's class of \(family.title) takes a map of "
+          + "experts, nor vLLM's part in its balancer (`Check` says more).")
+    }
+    for count in request.ranks where RedundantOption.isPossible(family) {
       let more = request.redundant ?? count
       let experts = Set(model.layout.layers.map(\.rule.experts))
       if experts.count == 1, experts.allSatisfy({ ($0 + more) % count == 0 }) {
@@ -71,6 +78,7 @@ struct OptionChoice {
         leftOut.append("Pruned experts are left out on \(ranks) ranks: \(error.reason).")
       }
     }
+    self.family = family
     self.prunable = prunable
     self.isMovable = isMovable
     self.forms = forms
@@ -93,7 +101,7 @@ struct OptionChoice {
     var options: [any AdviceOption] = [UnchangedOption()]
     if isMovable { options.append(RenumberedOption(ranks: ranks)) }
     if let more = redundant[ranks] {
-      let replicas = RedundantOption(ranks: ranks, redundant: more)
+      let replicas = RedundantOption(ranks: ranks, redundant: more, of: family)
       options.append(replicas)
       if prunable.contains(ranks) { options.append(PrunedOption(replicas: replicas)) }
     }

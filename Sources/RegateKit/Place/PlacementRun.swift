@@ -94,6 +94,11 @@ public struct PlacementRun: Report {
     if case .checkpoint = request.output { try model.requireConvertible() }
     let target = try request.claimed(model)
     if let path = request.output.path { progress.warnOfLeftovers(beside: path) }
+    if case .map(.sglang, _, _, _) = request.output, !model.layout.family.takesSGLangMaps {
+      progress.warn(
+        "SGLang's class of \(model.layout.family.title) takes no map of where experts lie: "
+          + "--init-expert-location does nothing; renumber the checkpoint instead, with `output`")
+    }
     let load = try request.load.load(
       of: model, ranks: request.ranks, holdingOut: true, threads: request.threads,
       progress: progress)

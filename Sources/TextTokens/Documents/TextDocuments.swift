@@ -276,13 +276,17 @@ package struct TextDocuments {
     case .missing where taken > 0: return nil
     case .missing: throw refused("an object without a member \"\(field)\"")
     case .other(let kind): throw refused("\"\(field)\" is \(kind)")
-    case .noObject(let kind): throw refused("\(kind) without a member \"\(field)\"")
+    case .noObject(let kind):
+      throw refused(
+        "\(kind) without a member \"\(field)\"",
+        advice: "each \(unit) must be an object, with its text in a member")
     }
   }
 
-  private func refused(_ problem: String) -> RegateError {
+  private func refused(
+    _ problem: String, advice: String = "name the member that holds the text with `field`"
+  ) -> RegateError {
     RegateError(
-      .malformed, file: path, subject: "\(unit) \(number)", problem,
-      advice: "name the member that holds the text with `field`")
+      .malformed, file: path, subject: "\(unit) \(number)", problem, advice: advice)
   }
 }

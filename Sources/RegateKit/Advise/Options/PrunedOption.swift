@@ -39,6 +39,7 @@ struct PrunedOption: AdviceOption {
   func runtimes(of model: Model) -> [Runtime] { replicas.runtimes(of: model) }
 
   func command(_ commands: AdviceCommands) -> String? {
-    commands.replace(count, by: RedundantOption.format, ranks: replicas.ranks)
+    commands.replace(
+      count, by: replicas.takesMap ? RedundantOption.format : nil, ranks: replicas.ranks)
   }
 }

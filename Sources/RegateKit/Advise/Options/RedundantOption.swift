@@ -12,6 +12,20 @@ struct RedundantOption: AdviceOption {
   let ranks: Int
   /// Places beyond the experts, those of all ranks together.
   let redundant: Int
+  /// SGLang's class of the family takes the map; where it does not, nothing is written, and vLLM's
+  /// balancer plans as it runs.
+  let takesMap: Bool
+
+  init(ranks: Int, redundant: Int, of family: Family) {
+    self.ranks = ranks
+    self.redundant = redundant
+    takesMap = family.takesSGLangMaps
+  }
+
+  /// Whether a runtime that is known can hold experts of the family more than once.
+  static func isPossible(_ family: Family) -> Bool {
+    family.takesSGLangMaps || family.runtimes.vllm.hasEPLB == true
+  }
 
   let name = "redundant"
   var title: String { "\(redundant) redundant experts" }
@@ -29,6 +43,7 @@ struct RedundantOption: AdviceOption {
   }
 
   func bytesToWrite(_ made: AdviceOutcome, of model: Model) throws(RegateError) -> Int {
+    guard takesMap else { return 0 }
     let layout = model.layout
     return Self.format.file.bytes(
       try map(made.planned, groups: layout.layers.first?.rule.groups?.count ?? 1), ranks: ranks,
@@ -38,10 +53,16 @@ struct RedundantOption: AdviceOption {
 
   /// Of those that load the checkpoint: SGLang takes the map; vLLM's EPLB makes such a plan itself.
   func runtimes(of model: Model) -> [Runtime] {
-    Check(CheckSubject(model)).loading.filter { [.sglang, .vllm].contains($0) }
+    Check(CheckSubject(model)).loading.filter {
+      switch $0 {
+      case .sglang: takesMap
+      case .vllm: model.layout.family.runtimes.vllm.hasEPLB == true
+      default: false
+      }
+    }
   }
 
   func command(_ commands: AdviceCommands) -> String? {
-    commands.map(Self.format, ranks: ranks, redundant: redundant)
+    takesMap ? commands.map(Self.format, ranks: ranks, redundant: redundant) : nil
   }
 }

@@ -48,11 +48,6 @@ extension ExpertCounts {
       }
       for token in 0..<array.shape[0] {
         let start = (token * layers + places[number]) * topK
-        guard Set(values[start..<start + topK]).count == topK else {
-          throw foreign(
-            array.path, array.name,
-            "token \(token) has an expert twice in layer \(layer.index)")
-        }
         for value in values[start..<start + topK] {
           guard 0..<layer.rule.experts ~= value else {
             throw foreign(
@@ -61,6 +56,11 @@ extension ExpertCounts {
                 + "\(layer.rule.experts)")
           }
           experts[number].append(Int32(value))
+        }
+        guard Set(values[start..<start + topK]).count == topK else {
+          throw foreign(
+            array.path, array.name,
+            "token \(token) has an expert twice in layer \(layer.index)")
         }
       }
     }

@@ -68,7 +68,7 @@ package struct ExpertTable {
     guard let rows = value.arrayValue else { throw unknown(path) }
     var entries: [Entry] = []
     for (number, row) in rows.enumerated() {
-      let numbers = columns.compactMap { row[$0]?.intValue }
+      let numbers = columns.compactMap { row[$0].flatMap(whole) }
       guard numbers.count == columns.count else {
         throw RegateError(
           .mismatch, file: path, subject: "element \(number)",
@@ -79,6 +79,11 @@ package struct ExpertTable {
           layer: numbers[0], expert: numbers[1], count: numbers[2], place: "element \(number)"))
     }
     return entries
+  }
+
+  /// Tables that once had gaps hold 800.0 for 800.
+  private static func whole(_ value: JSONValue) -> Int? {
+    value.intValue ?? value.doubleValue.flatMap(Int.init(exactly:))
   }
 
   private static func inspected(
@@ -93,7 +98,7 @@ package struct ExpertTable {
           advice: "make it with `calibration` or `counts`, so that it has loads")
       }
       for (expert, count) in load.enumerated() {
-        guard let count = count.intValue else { throw unknown(path) }
+        guard let count = whole(count) else { throw unknown(path) }
         entries.append(Entry(layer: index, expert: expert, count: count, place: place))
       }
     }
@@ -127,7 +132,9 @@ package struct ExpertTable {
   private static func entry(
     _ fields: [String], _ places: [Int], _ number: Int, _ path: String
   ) throws(RegateError) -> Entry {
-    let numbers = places.compactMap { $0 < fields.count ? Int(fields[$0]) : nil }
+    let numbers = places.compactMap {
+      $0 < fields.count ? Int(fields[$0]) ?? Double(fields[$0]).flatMap(Int.init(exactly:)) : nil
+    }
     guard numbers.count == columns.count else {
       throw RegateError(
         .mismatch, file: path, subject: "line \(number + 1)",
