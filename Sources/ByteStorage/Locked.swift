@@ -10,11 +10,11 @@ import Foundation
 /// A value that one thread at a time sees.
 // SAFETY: `value` is touched with the lock held alone.
 @safe
-package final class Locked<Value>: @unchecked Sendable {
+package final class Locked<Value: ~Copyable>: @unchecked Sendable {
   private let lock = NSLock()
   private var value: Value
 
-  package init(_ value: sending Value) { self.value = value }
+  package init(_ value: consuming sending Value) { self.value = value }
 
   package func withLock<Result, Failure: Error>(
     _ body: (inout sending Value) throws(Failure) -> sending Result
@@ -28,10 +28,10 @@ package final class Locked<Value>: @unchecked Sendable {
 import Synchronization
 
 /// A value that one thread at a time sees.
-package struct Locked<Value>: ~Copyable, Sendable {
+package struct Locked<Value: ~Copyable>: ~Copyable, Sendable {
   private let mutex: Mutex<Value>
 
-  package init(_ value: sending Value) { mutex = Mutex(value) }
+  package init(_ value: consuming sending Value) { mutex = Mutex(value) }
 
   package func withLock<Result, Failure: Error>(
     _ body: (inout sending Value) throws(Failure) -> sending Result
