@@ -47,6 +47,9 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("gpt_oss", "gpt_oss", "RegateGptOss"),
   ("qwen3_next", "qwen3_next", "RegateQwen3Next"),
   ("dots1", "dots1", "RegateDots1"),
+  ("minimax_m2", "minimax_m2", "RegateMiniMaxM2"),
+  ("granitemoe", "granitemoe", "RegateGraniteMoeShared"),
+  ("granitemoe", "granitemoeshared", "RegateGraniteMoeShared"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String

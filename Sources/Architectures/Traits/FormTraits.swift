@@ -6,7 +6,9 @@ package struct FormTraits: Sendable {
   /// have none.
   package var classPrefix: String?
   /// Whether `config.json` of the prototype form must name an activation that does not exist
-  /// (`PrototypeForm.activationGuard`), because no tensor's shape stops the stock class.
+  /// (`PrototypeForm.activationGuard`), because no tensor's shape stops the stock class:
+  /// transformers 5 renames the gates of some families by `model_type`, so that their own classes
+  /// find none of ours.
   package var guardsActivation = false
   package var official = OfficialSupport.absent
 }

@@ -139,6 +139,11 @@ FAMILIES = {
     "GptOss": Family("gpt_oss", OF_CHOSEN),
     "Qwen3Next": Family("qwen3_next", SOFTMAX),
     "Dots1": Family("dots1", SIGMOID_GROUPS),
+    "MiniMaxM2": Family("minimax_m2", {
+        "experts": "num_local_experts", "sigmoid": True, "normalise": True}),
+    # Without a shared expert it computes what GraniteMoe does.
+    "GraniteMoeShared": Family(
+        "granitemoe", OF_CHOSEN, gate=(r"\.router\.layer", ".router")),
 }
 
 
