@@ -50,6 +50,12 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("minimax_m2", "minimax_m2", "RegateMiniMaxM2"),
   ("granitemoe", "granitemoe", "RegateGraniteMoeShared"),
   ("granitemoe", "granitemoeshared", "RegateGraniteMoeShared"),
+  ("olmoe", "olmoe", "RegateOlmoe"),
+  ("qwen2_moe", "qwen2_moe", "RegateQwen2Moe"),
+  ("phimoe", "phimoe", "RegatePhimoe"),
+  ("ernie4_5_moe", "ernie4_5_moe", "RegateErnie4_5_Moe"),
+  ("deepseek_v32", "deepseek_v32", "RegateDeepseekV32"),
+  ("glm_moe_dsa", "glm_moe_dsa", "RegateGlmMoeDsa"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String

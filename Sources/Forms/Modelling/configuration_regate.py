@@ -99,6 +99,7 @@ def prepared(keys, experts_key):
 
 # Fields of `RoutingRule`: a name is that of a key of config.json, where another value is itself.
 SOFTMAX = {"experts": "num_experts", "normalise": "norm_topk_prob"}
+RENORMALISED = {"experts": "num_experts", "normalise": True}
 OF_CHOSEN = {"experts": "num_local_experts", "of_chosen": True}
 # The rule of DeepSeek-V3, and of the families that follow it.
 SIGMOID_GROUPS = {
@@ -144,6 +145,14 @@ FAMILIES = {
     # Without a shared expert it computes what GraniteMoe does.
     "GraniteMoeShared": Family(
         "granitemoe", OF_CHOSEN, gate=(r"\.router\.layer", ".router")),
+    "Olmoe": Family("olmoe", SOFTMAX),
+    "Qwen2Moe": Family("qwen2_moe", SOFTMAX),
+    "Phimoe": Family(
+        "phimoe", {**OF_CHOSEN, "mixes": "router_jitter_noise"},
+        gate=(r"\.gate", ".router")),
+    "Ernie4_5_Moe": Family("ernie4_5_moe", {**RENORMALISED, "floor": "moe_norm_min"}),
+    "DeepseekV32": Family("deepseek_v32", SIGMOID_GROUPS),
+    "GlmMoeDsa": Family("glm_moe_dsa", SIGMOID_GROUPS),
 }
 
 
