@@ -10,7 +10,7 @@ extension Family {
     [
       .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .gptOSS, .qwen3Next, .dots1,
       .miniMaxM2, .granite, .olmoe, .qwen2, .phi, .ernie, .deepseekV32, .glmDSA, .mistral4,
-      .qwen35, .qwen3VL, .qwen3Omni, .gemma4,
+      .qwen35, .gemma4, .qwen3VL, .qwen3Omni,
     ] + inspected
 
   /// Those that are not run: inspected, placed, and converted from captures.

@@ -107,6 +107,8 @@ SIGMOID_GROUPS = {
     "epsilon": 1e-20, "scale": "routed_scaling_factor", "groups": "n_group",
     "kept_groups": "topk_group", "top_two": True,
 }
+# The same of softmax, and an expert outside the kept groups may be chosen.
+SOFTMAX_GROUPS = {**SIGMOID_GROUPS, "sigmoid": False, "outside": 0.0}
 
 
 class Family(NamedTuple):
@@ -153,6 +155,13 @@ FAMILIES = {
     "Ernie4_5_Moe": Family("ernie4_5_moe", {**RENORMALISED, "floor": "moe_norm_min"}),
     "DeepseekV32": Family("deepseek_v32", SIGMOID_GROUPS),
     "GlmMoeDsa": Family("glm_moe_dsa", SIGMOID_GROUPS),
+    "Mistral4": Family("mistral4", SOFTMAX_GROUPS),
+    "Mistral3": Family("mistral3", SOFTMAX_GROUPS, wraps=True),  # Mistral Small 4
+    "Qwen3_5MoeText": Family("qwen3_5_moe_text", RENORMALISED),
+    "Qwen3_5Moe": Family("qwen3_5_moe", RENORMALISED, wraps=True),
+    "Qwen3VLMoe": Family("qwen3_vl_moe", RENORMALISED, wraps=True),
+    "Gemma4Text": Family("gemma4_text", {**RENORMALISED, "top_k": "top_k_experts"}),
+    "Gemma4": Family("gemma4", {**RENORMALISED, "top_k": "top_k_experts"}, wraps=True),
 }
 
 
