@@ -68,8 +68,8 @@ import Testing
     #expect(
       names(\.llamaCppHasDenseLayers)
         == [
-          "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "dots1", "deepseek_v32",
-          "glm_moe_dsa", "mistral4", "ernie4_5_moe", "deepseek_v4", "minimax_m3", "step3p5",
+          "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "dots1", "ernie4_5_moe",
+          "deepseek_v32", "glm_moe_dsa", "mistral4", "deepseek_v4", "minimax_m3", "step3p5",
           "hy_v3", "nemotron_h", "lfm2_moe", "llama4", "afmoe", "bailing_hybrid", "kimi_linear",
           "kimi_k3", "exaone_moe", "bailing_moe_v2",
         ])
