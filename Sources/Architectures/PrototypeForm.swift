@@ -15,11 +15,9 @@ package enum PrototypeForm {
   /// made of 1 to 3, which had other names or no token-dependent bias.
   package static let version = 4
 
-  /// The activation that a Mixtral's prototype form names, so that every stock class stops there
-  /// and says so; the real one is in the `regate` object under the same key.
-  ///
-  /// Transformers 5 renames Mixtral's tensors by `model_type`. Its own Mixtral class, forced onto
-  /// ours, finds neither gates nor experts and would start with random ones: no shape stops it.
+  /// The activation that the prototype form of some families names (`FormTraits`), so that every
+  /// stock class stops there and says so; the real one is in the `regate` object under the same
+  /// key.
   package static let activationGuard = "regate: load with trust_remote_code=True"
   package static let activationKey = "hidden_act"
 

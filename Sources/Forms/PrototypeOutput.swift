@@ -22,7 +22,7 @@ package struct PrototypeOutput: OutputForm {
         advice: "use `router` stock")
     }
     if let config = model.checkpoint.config {
-      try Self.requireLoadable(config, family: model.layout.family)
+      _ = try ModellingClasses(of: config, family: model.layout.family)
     }
   }
 
@@ -89,13 +89,12 @@ extension PrototypeOutput {
     _ config: JSONValue, family: Family, form: LatentForm = .init(),
     latentSizes: OrderedDictionary<String, JSONValue>, routers: [String]
   ) throws(RegateError) -> JSONValue {
-    try requireLoadable(config, family: family)
-    let prefix = try Self.classPrefix(of: family)
+    let classes = try ModellingClasses(of: config, family: family)
     var prototype = config
-    prototype["architectures"] = [.string(prefix + "ForCausalLM")]
+    prototype["architectures"] = [.string(classes.head)]
     // A type of ours: kimi_k2, for one, becomes regate_deepseek_v3.
-    prototype["model_type"] = .string(PrototypeForm.modelTypePrefix + family.name)
-    prototype["auto_map"] = autoMap(config["auto_map"], prefix: prefix)
+    prototype["model_type"] = .string(PrototypeForm.modelTypePrefix + classes.modelType)
+    prototype["auto_map"] = autoMap(config["auto_map"], classes)
     if let quantisation = config["quantization_config"] {
       prototype["quantization_config"] = keeping(routers, outOf: quantisation)
     }
@@ -114,27 +113,13 @@ extension PrototypeOutput {
     return prototype
   }
 
-  /// Refuses what the modelling files cannot load.
-  package static func requireLoadable(_ config: JSONValue, family: Family) throws(RegateError) {
-    guard config["model_type"]?.stringValue != nil else {
-      throw RegateError(.missing, file: "config.json", subject: "model_type", "is not there")
-    }
-    _ = try Self.classPrefix(of: family)
-    guard config["hidden_size"] != nil else {
-      throw RegateError(
-        .unsupported, file: "config.json",
-        "is that of a multimodal wrapper, for which the prototype form has no modelling files",
-        advice: "use `router` stock")
-    }
-  }
-
   /// Our classes instead of the configuration and models of the original; its tokenizer stays.
-  private static func autoMap(_ original: JSONValue?, prefix: String) -> JSONValue {
+  private static func autoMap(_ original: JSONValue?, _ classes: ModellingClasses) -> JSONValue {
     var map = original?.objectValue ?? [:]
     map.removeAll { $0.key == "AutoConfig" || $0.key.hasPrefix("AutoModel") }
-    map["AutoConfig"] = .string("configuration_regate.\(prefix)Config")
-    map["AutoModel"] = .string("modeling_regate.\(prefix)Model")
-    map["AutoModelForCausalLM"] = .string("modeling_regate.\(prefix)ForCausalLM")
+    map["AutoConfig"] = .string("configuration_regate.\(classes.prefix)Config")
+    map["AutoModel"] = .string("modeling_regate.\(classes.prefix)Model")
+    for auto in classes.headLoaders { map[auto] = .string("modeling_regate.\(classes.head)") }
     return .object(map)
   }
 
@@ -151,15 +136,5 @@ extension PrototypeOutput {
     // Its blocks of packed experts choose by a matrix of their router, whatever that computes.
     if quantisation["quant_method"]?.stringValue == "mxfp4" { result["dequantize"] = true }
     return result
-  }
-
-  /// What the names of a family's classes begin with in those files.
-  package static func classPrefix(of family: Family) throws(RegateError) -> String {
-    guard let prefix = family.forms.classPrefix else {
-      throw RegateError(
-        .unsupported, subject: "`router` lpr", "has no modelling files for \(family.title)",
-        advice: "use `router` stock")
-    }
-    return prefix
   }
 }

@@ -13,7 +13,10 @@ import Testing
     #expect(Self.isUnique(all.map(\.name)) && Self.isUnique(all.map(\.title)))
     #expect(Self.isUnique(all.flatMap { $0.huggingFace.modelTypes }))
     #expect(Self.isUnique(all.flatMap { $0.huggingFace.architectures }))
-    #expect(Self.isUnique(all.compactMap(\.forms.classPrefix)))
+    #expect(
+      Self.isUnique(
+        all.flatMap { [$0.forms.classPrefix, $0.forms.wrapper?.classPrefix] }
+          .compactMap(\.self)))
     #expect(Self.isUnique(all.compactMap(\.official?.modelType)))
     // The official code's types are no one else's.
     let types = all.flatMap { $0.huggingFace.modelTypes }
@@ -37,7 +40,8 @@ import Testing
 
   @Test(arguments: Family.all.filter(\.hasPrototypeForm))
   func `the modelling class of a family with a prototype form is named`(family: Family) {
-    #expect(family.forms.classPrefix?.hasPrefix("Regate") == true)
+    let names = [family.forms.classPrefix, family.forms.wrapper?.classPrefix].compactMap(\.self)
+    #expect(!names.isEmpty && names.allSatisfy { $0.hasPrefix("Regate") })
   }
 
   /// Of families with one GGUF architecture, all but one recognise their files.
@@ -64,8 +68,8 @@ import Testing
     #expect(
       names(\.llamaCppHasDenseLayers)
         == [
-          "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "dots1", "deepseek_v32",
-          "glm_moe_dsa", "mistral4", "ernie4_5_moe", "deepseek_v4", "minimax_m3", "step3p5",
+          "deepseek_v2", "glm4_moe_lite", "deepseek_v3", "glm4_moe", "dots1", "ernie4_5_moe",
+          "deepseek_v32", "glm_moe_dsa", "mistral4", "deepseek_v4", "minimax_m3", "step3p5",
           "hy_v3", "nemotron_h", "lfm2_moe", "llama4", "afmoe", "bailing_hybrid", "kimi_linear",
           "kimi_k3", "exaone_moe", "bailing_moe_v2",
         ])

@@ -173,7 +173,7 @@ func `pruned experts take their biases and scales with them`(_ type: String) thr
 }
 
 @Test func `a class without a modelling class keeps its own router`() throws {
-  let sample = try #require(ClassSample.all.first { $0.modelType == "olmoe" })
+  let sample = try #require(ClassSample.inspected.first { $0.modelType == "afmoe" })
   let bench = try FamilyBench(sample)
   let error = #expect(throws: RegateError.self) { try bench.draft(.lpr).run() }
   #expect(error?.advice == "use `router` stock")

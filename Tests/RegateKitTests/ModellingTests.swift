@@ -47,28 +47,67 @@ private func patched(_ config: JSONValue, _ name: String, routers: [String] = []
   ("gpt_oss", "gpt_oss", "RegateGptOss"),
   ("qwen3_next", "qwen3_next", "RegateQwen3Next"),
   ("dots1", "dots1", "RegateDots1"),
+  ("minimax_m2", "minimax_m2", "RegateMiniMaxM2"),
+  ("granitemoe", "granitemoe", "RegateGraniteMoeShared"),
+  ("granitemoe", "granitemoeshared", "RegateGraniteMoeShared"),
+  ("olmoe", "olmoe", "RegateOlmoe"),
+  ("qwen2_moe", "qwen2_moe", "RegateQwen2Moe"),
+  ("phimoe", "phimoe", "RegatePhimoe"),
+  ("ernie4_5_moe", "ernie4_5_moe", "RegateErnie4_5_Moe"),
+  ("deepseek_v32", "deepseek_v32", "RegateDeepseekV32"),
+  ("glm_moe_dsa", "glm_moe_dsa", "RegateGlmMoeDsa"),
+  ("mistral4", "mistral4", "RegateMistral4"),
+  ("qwen3_5_moe", "qwen3_5_moe_text", "RegateQwen3_5MoeText"),
+  ("gemma4", "gemma4_text", "RegateGemma4Text"),
 ])
 func `a prototype configuration names classes that the modelling files define`(
   family: String, type: String, prefix: String
 ) throws {
   let config = try patched(
     ["model_type": .string(type), "hidden_size": 8, "architectures": ["Original"]], family)
-  #expect(config["model_type"]?.stringValue == "regate_" + family)
+  let own = try #require(Family.all.first { $0.name == family }).huggingFace.modelTypes[0]
+  #expect(config["model_type"]?.stringValue == "regate_" + own)
   #expect(config["regate"]?["base_model_type"]?.stringValue == type)
   let map = try #require(config["auto_map"]?.objectValue)
   #expect(Set(map.keys) == ["AutoConfig", "AutoModel", "AutoModelForCausalLM"])
   for reference in map.values {
     let parts = try #require(reference.stringValue).split(separator: ".").map(String.init)
-    let code = String(
-      decoding: try #require(PrototypeOutput.modellingFiles[parts[0] + ".py"]), as: UTF8.self)
-    // A configuration is a class, a model one of the two that a call makes.
-    let isDefined = ["class \(parts[1])(", "\n\(parts[1]), ", ", \(parts[1]) = models("]
-      .contains { code.contains($0) }
-    #expect(isDefined)
+    #expect(PrototypeOutput.modellingFiles[parts[0] + ".py"] != nil)
     #expect(parts[1].hasPrefix(prefix))
   }
+  #expect(try tableHas(prefix, model: own))
   let name = try #require(config["architectures"]?.arrayValue?.first?.stringValue)
   #expect(map["AutoModelForCausalLM"]?.stringValue == "modeling_regate." + name)
+}
+
+/// Whether the modelling files' table, of which they make their classes, has a line that begins so.
+private func tableHas(_ prefix: String, model: String) throws -> Bool {
+  let file = try #require(PrototypeOutput.modellingFiles["configuration_regate.py"])
+  let name = prefix.dropFirst("Regate".count)
+  return try Regex("\n    \"\(name)\": Family\\(\\s*\"\(model)\",")
+    .firstMatch(in: String(decoding: file, as: UTF8.self)) != nil
+}
+
+@Test(arguments: [
+  ("qwen3_5_moe", "qwen3_5_moe", "RegateQwen3_5Moe"),
+  ("gemma4", "gemma4", "RegateGemma4"),
+  ("mistral4", "mistral3", "RegateMistral3"),
+  ("qwen3_vl_moe", "qwen3_vl_moe", "RegateQwen3VLMoe"),
+])
+func `a wrapper's prototype configuration names the classes of the whole`(
+  name: String, type: String, prefix: String
+) throws {
+  let text: JSONValue = ["model_type": "text", "hidden_size": 8]
+  let config = try patched(["model_type": .string(type), "text_config": text], name)
+  #expect(config["model_type"]?.stringValue == "regate_" + type)
+  #expect(config["text_config"] == text)
+  let map = try #require(config["auto_map"]?.objectValue)
+  let head = "modeling_regate." + prefix + "ForConditionalGeneration"
+  #expect(map["AutoModelForImageTextToText"]?.stringValue == head)
+  #expect(map["AutoModelForCausalLM"]?.stringValue == head)
+  #expect(map["AutoModel"]?.stringValue == "modeling_regate." + prefix + "Model")
+  #expect(map["AutoConfig"]?.stringValue == "configuration_regate." + prefix + "Config")
+  #expect(try tableHas(prefix, model: type))
 }
 
 @Test func `the original's model code is left out of auto_map, its tokenizer is not`() throws {
@@ -119,11 +158,19 @@ func `a prototype configuration names classes that the modelling files define`(
   #expect(quantisation?["modules_to_not_convert"]?.arrayValue?.count == 2)
 }
 
-@Test func `a multimodal wrapper has no prototype form`() throws {
-  #expect(throws: RegateError.self) {
-    try patched(
-      ["model_type": "some_vl", "text_config": ["model_type": "qwen3_moe"]], "qwen3_moe")
+@Test func `a wrapper without modelling files has no prototype form`() throws {
+  for name in ["qwen3_moe", "qwen3_5_moe"] {
+    let config: JSONValue = ["model_type": "some_vl", "text_config": ["model_type": "any"]]
+    let error = #expect(throws: RegateError.self) { try patched(config, name) }
+    #expect(error?.subject == "model_type" && error?.code == .unsupported)
   }
+}
+
+@Test func `a language model without a class of its own has no prototype form`() throws {
+  let error = #expect(throws: RegateError.self) {
+    try patched(["model_type": "qwen3_vl_moe_text", "hidden_size": 8], "qwen3_vl_moe")
+  }
+  #expect(error?.subject == "model_type" && error?.code == .unsupported)
 }
 
 @Test func `a prototype output holds the modelling files and reads back`() throws {

@@ -31,5 +31,7 @@ extension Family {
     gguf: .deepseek2(
       "deepseek32", indexes: true, scoring: .gatingFunction(default: nil),
       publishedGroups: "DeepSeek-V3.2 uses 4 of 8 groups",
-      caveats: [DeepSeekCaveats.absentGroups, DeepSeekCaveats.absentScale]))
+      caveats: [DeepSeekCaveats.absentGroups, DeepSeekCaveats.absentScale]),
+    forms: FormTraits(classPrefix: "RegateDeepseekV32"),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

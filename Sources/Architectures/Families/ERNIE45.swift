@@ -67,7 +67,10 @@ extension Family {
         optional: [
           "expert_shared_feed_forward_length": .u32, "leading_dense_block_count": .u32,
         ])),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: true), sglang: .init(locations: .absent)))
+    forms: FormTraits(classPrefix: "RegateErnie4_5_Moe"),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: true), sglang: .init(locations: .absent),
+      prototypeTransformers: ["5.23.0"]))
 
   private static let useBias = Key("use_bias", default: false, null: .means(false))
 }

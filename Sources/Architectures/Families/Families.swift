@@ -9,8 +9,8 @@ extension Family {
   package static let all: [Family] =
     [
       .mixtral, .qwen3, .deepseekV2, .glm4Lite, .deepseekV3, .glm4, .gptOSS, .qwen3Next, .dots1,
-      .deepseekV32, .glmDSA, .mistral4, .qwen35, .qwen2, .qwen3VL, .qwen3Omni, .olmoe, .phi,
-      .granite, .miniMaxM2, .ernie, .gemma4,
+      .miniMaxM2, .granite, .olmoe, .qwen2, .phi, .ernie, .deepseekV32, .glmDSA, .mistral4,
+      .qwen35, .gemma4, .qwen3VL, .qwen3Omni,
     ] + inspected
 
   /// Those that are not run: inspected, placed, and converted from captures.

@@ -32,5 +32,7 @@ extension Family {
     gguf: .deepseek2(
       "glm-dsa", indexes: true, scoring: .gatingFunction(default: .sigmoid),
       publishedGroups: "GLM-5 has none",
-      caveats: [DeepSeekCaveats.absentScale]))
+      caveats: [DeepSeekCaveats.absentScale]),
+    forms: FormTraits(classPrefix: "RegateGlmMoeDsa"),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

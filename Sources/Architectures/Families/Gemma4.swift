@@ -71,7 +71,11 @@ extension Family {
         // Layers with a window take a part of it.
         UncomputedKey("rope.scaling.type", off: ["\"none\"", "\"linear\""]),
         UncomputedKey("rope.scaling.attn_factor", off: ["1.0"]),
-      ]))
+      ]),
+    forms: FormTraits(
+      classPrefix: "RegateGemma4Text",
+      wrapper: WrapperClasses(modelType: "gemma4", classPrefix: "RegateGemma4")),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 
   private static let fields: [String: FieldTypes] = [
     "attention_bias": .flag, "attention_dropout": [.null, .integer, .number],

@@ -56,7 +56,11 @@ extension Family {
           "residual_scale": .f32, "embedding_scale": .f32, "attention.scale": .f32,
           "expert_shared_feed_forward_length": .u32,
         ])),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
+    // With no shared expert that class is the other one.
+    forms: FormTraits(classPrefix: "RegateGraniteMoeShared", guardsActivation: true),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .absent),
+      prototypeTransformers: ["5.23.0"]))
 
   private static let sharedWidth = Key("shared_intermediate_size", default: 0)
 }

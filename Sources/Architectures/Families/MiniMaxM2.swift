@@ -41,5 +41,8 @@ extension Family {
         expertsAreDenseWide: true,
         required: ["expert_feed_forward_length": .u32PerLayer],
         optional: ["expert_gating_func": .u32])),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
+    forms: FormTraits(classPrefix: "RegateMiniMaxM2", guardsActivation: true),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .taken),
+      prototypeTransformers: ["5.23.0"]))
 }

@@ -42,5 +42,9 @@ extension Family {
           "n_group": .optionalInteger, "num_local_experts": .integer,
           "rope_interleave": .optionalFlag, "topk_group": .optionalInteger,
         ]), shared: .counted("mlp.shared_experts"))),
-    gguf: .deepseek2("mistral4", caveats: []))
+    gguf: .deepseek2("mistral4", caveats: []),
+    forms: FormTraits(
+      classPrefix: "RegateMistral4",
+      wrapper: WrapperClasses(modelType: "mistral3", classPrefix: "RegateMistral3")),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

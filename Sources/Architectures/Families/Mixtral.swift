@@ -39,8 +39,6 @@ extension Family {
         gateIsOptional: true, optional: ["vocab_size": .u32])),
     forms: FormTraits(
       classPrefix: "RegateMixtral",
-      // transformers 5 renames Mixtral's tensors by model_type: forced onto ours, its own class
-      // would find none of them and start with random ones.
       guardsActivation: true,
       official: .supported(
         OfficialTraits(

@@ -33,5 +33,8 @@ extension Family {
       architecture: "olmoe", expertWidth: .feedForward,
       routing: .llamaCpp(.fixed(.softmax), normalise: .fixed(false)),
       made: GGUFClassTraits(output: .required, queriesAreHidden: true, headNorms: .hidden)),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
+    forms: FormTraits(classPrefix: "RegateOlmoe"),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .absent),
+      prototypeTransformers: ["5.23.0"]))
 }

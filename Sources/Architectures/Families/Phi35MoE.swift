@@ -41,7 +41,10 @@ extension Family {
         output: .required, outputBias: true, normBiases: true, queriesAreHidden: true,
         rotatesWholeHeads: false,
         outputProjectionBias: .required, rotationFactors: .longRope)),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .absent)))
+    forms: FormTraits(classPrefix: "RegatePhimoe", guardsActivation: true),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .absent),
+      prototypeTransformers: ["5.23.0"]))
 
   private static let otherRule: Caveat = { _ in
     "transformers and vLLM route Phi-3.5-MoE by sparsemixer, llama.cpp by softmax with"

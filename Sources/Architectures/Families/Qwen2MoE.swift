@@ -44,5 +44,8 @@ extension Family {
         optional: [
           "expert_feed_forward_length": .u32PerLayer, "expert_shared_feed_forward_length": .u32,
         ])),
-    runtimes: RuntimeTraits(vllm: .init(hasEPLB: false), sglang: .init(locations: .taken)))
+    forms: FormTraits(classPrefix: "RegateQwen2Moe"),
+    runtimes: RuntimeTraits(
+      vllm: .init(hasEPLB: false), sglang: .init(locations: .taken),
+      prototypeTransformers: ["5.23.0"]))
 }

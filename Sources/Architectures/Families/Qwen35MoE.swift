@@ -26,5 +26,9 @@ extension Family {
           "intermediate_size": .any, "moe_intermediate_size": .integer,
           "num_experts": .integer, "router_aux_loss_coef": .number,
         ]), shared: .gated("mlp.shared_expert"), rotatesPart: true)),
-    gguf: .gatedQwen("qwen35moe", alsoRequired: ["rope.dimension_sections": .sections]))
+    gguf: .gatedQwen("qwen35moe", alsoRequired: ["rope.dimension_sections": .sections]),
+    forms: FormTraits(
+      classPrefix: "RegateQwen3_5MoeText",
+      wrapper: WrapperClasses(modelType: "qwen3_5_moe", classPrefix: "RegateQwen3_5Moe")),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

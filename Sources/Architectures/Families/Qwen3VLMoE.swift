@@ -31,5 +31,8 @@ extension Family {
           "attention_bias": .flag, "head_dim": .optionalInteger, "num_local_experts": .integer,
         ])),
       caveats: [SharedCaveats.llamaCppHasNoDenseLayers]),
-    gguf: .qwen3VL())
+    gguf: .qwen3VL(),
+    forms: FormTraits(
+      wrapper: WrapperClasses(modelType: "qwen3_vl_moe", classPrefix: "RegateQwen3VLMoe")),
+    runtimes: RuntimeTraits(prototypeTransformers: ["5.23.0"]))
 }

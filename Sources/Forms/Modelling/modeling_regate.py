@@ -25,11 +25,15 @@ import transformers
 from torch import nn
 from torch.nn import functional as F
 
-from .configuration_regate import CONFIGURATIONS, TRANSFORMERS_5
+from . import configuration_regate
+from .configuration_regate import FAMILIES, TRANSFORMERS_5
 from .gate_regate import FLOAT_TENSORS, INNER_PRODUCTS, PrototypeGate, unit
 
-# What MoE blocks call their gate.
+# What MoE blocks call their gate, and where it lies in a layer of transformers 5.
 GATES = ("gate", "router")
+GATES_IN_LAYERS = ("mlp.gate", "mlp.router", "block_sparse_moe.router", "router.proj")
+# The decoder in a causal model, or in one that sees pictures.
+DECODER = ("model", "language_model")
 
 
 class Routing(NamedTuple):
@@ -47,17 +51,19 @@ class RegateRouter(PrototypeGate):
 
     def __init__(self, config, latent_size):
         form = config.regate["encoder"], config.regate["similarity"]
-        super().__init__(config.routing_rule(), *form, config.hidden_size, latent_size,
-                         config.initializer_range)
+        keys = config.get_text_config()
+        super().__init__(config.routing_rule(), *form, keys.hidden_size, latent_size,
+                         keys.initializer_range)
         self.keeps_routing = False
         self.routing = None
 
-    def forward(self, hidden_states):
-        """Physical experts and weights [T,K], in the order that MoE blocks here expect."""
+    def forward(self, hidden_states, *_):
+        """Physical experts and weights [T,K], in the order that MoE blocks here expect. (That of
+        MiniMax-M2 hands over a selection bias, which is in the router.)"""
         x = hidden_states.reshape(-1, self.weight.shape[0])
         with torch.autocast(x.device.type, enabled=False):
             choice = self.choose(x, self.constants())
-        weights = self.weigh(choice.scores.gather(1, choice.logical))
+        weights = self.weigh(choice.scores, choice.logical)
         if self.training:
             share = self.share(choice.nearness)
             chosen_share = share.gather(1, choice.physical)
@@ -70,13 +76,29 @@ class RegateRouter(PrototypeGate):
             return choice.logits, weights, choice.physical
         return choice.physical, weights
 
-    def weigh(self, weights):
-        """The family's rule on the scores of the chosen logical experts [T,K]."""
+    def weigh(self, scores, logical):
+        """The family's rule on the scores [T,E] for the chosen logical experts [T,K]."""
+        if self.rule.mixes is not None:
+            return self.mix(scores, logical)
+        weights = scores.gather(1, logical)
         if self.rule.of_chosen:
             return weights.softmax(-1)
         if self.rule.normalise:
-            weights = weights / (weights.sum(-1, keepdim=True) + self.rule.epsilon)
+            total = weights.sum(-1, keepdim=True) + self.rule.epsilon
+            weights = weights / total.clamp_min(self.rule.floor)
         return weights * self.rule.scale
+
+    def mix(self, logits, logical):
+        """A chosen expert's share in a softmax over those that were not chosen before it and whose
+        logit l is near its own m: (m - l) / max(|l|, m) at most twice the jitter."""
+        weights = []
+        for chosen in logical.split(1, dim=1):
+            own = logits.gather(1, chosen)
+            with torch.no_grad():
+                far = (own - logits) / logits.abs().maximum(own) > 2 * self.rule.mixes
+            weights.append((own - logits.masked_fill(far, float("-inf")).logsumexp(-1, True)).exp())
+            logits = logits.scatter(1, chosen, float("-inf"))
+        return torch.cat(weights, dim=1)
 
     def by_logical(self, values, reduce, start):
         """`values` [T,E] of physical experts, reduced over clones: [T,E] of logical experts."""
@@ -177,22 +199,44 @@ class ExpertList(nn.Module):
         return output.view_as(hidden_states), None
 
 
-def install_routers(model):
-    """Replaces the gate of every MoE layer of a decoder `model` that transformers has built."""
-    config = model.config
+class ScaledRouter(nn.Module):
+    """Gemma-4's, which lies in the layer: a norm and scales before the gate, scales of the experts
+    after it."""
+
+    def __init__(self, original, gate):
+        super().__init__()
+        self.norm, self.scale, self.proj = original.norm, original.scale, gate
+        self.per_expert_scale = original.per_expert_scale
+
+    def forward(self, hidden_states):
+        x = self.norm(hidden_states) * self.scale * hidden_states.shape[-1] ** -0.5
+        logits, weights, physical = self.proj(x)
+        return logits, weights * self.per_expert_scale[physical], physical
+
+
+def install_routers(model, config):
+    """Replaces the gate of every MoE layer of a `model` that transformers has built."""
     if getattr(config, "regate", None) is None:
         raise ValueError("config.json has no object 'regate': this is not a prototype checkpoint")
+    for part in DECODER:
+        model = getattr(model, part, model)
     for number, size in config.regate["latent_size"].items():
         layer = model.layers[int(number)]
+        router = RegateRouter(config, size)
+        if hasattr(layer, "router"):
+            layer.router = ScaledRouter(layer.router, router)
+            continue
         name = "block_sparse_moe" if hasattr(layer, "block_sparse_moe") else "mlp"
         block = getattr(layer, name)
-        router = RegateRouter(config, size)
         gate = next(name for name in GATES if hasattr(block, name))
-        if isinstance(getattr(block, gate), nn.Linear):
+        if not TRANSFORMERS_5 and isinstance(getattr(block, gate), nn.Linear):
             jitter = getattr(config, "router_jitter_noise", 0.0)
             setattr(layer, name, ExpertList(router, block.experts, jitter))
         else:
             setattr(block, gate, router)
+        for name, buffer in list(block.named_buffers(recurse=False)):
+            # MiniMax-M2's selection bias: no checkpoint of ours holds it.
+            block.register_buffer(name, buffer, persistent=False)
 
 
 def router_loss(model):
@@ -244,54 +288,61 @@ class RegateModel:
     """What every model below adds to transformers' class."""
 
     # Transformers 5 keeps the dtype of the declaration; runtimes that first build models without
-    # memory (vLLM) do not, and go by these names. Not by the whole gate's, whose map holds
-    # integers; transformers 4 knows names of modules only.
+    # memory (vLLM) do not, and go by these names, which others may end with
+    # (`mlp.shared_expert_gate.weight`). Not by the whole gate's, whose map holds integers;
+    # transformers 4 knows names of modules only.
     _keep_in_fp32_modules_strict = (
-        [f"{gate}.{name}" for gate in GATES for name in FLOAT_TENSORS]
+        [f"{gate}.{name}" for gate in GATES_IN_LAYERS for name in FLOAT_TENSORS]
         if TRANSFORMERS_5 else ["gate"]
     )
 
     def __init__(self, config):
         super().__init__(config)
-        config.output_router_logits = False
-        install_routers(getattr(self, "model", self))
+        keys = config.get_text_config()
+        if getattr(keys, "output_router_logits", False):
+            keys.output_router_logits = False
+        install_routers(self, config)
 
 
-def models(family):
-    """Our base and causal models of a family, as transformers calls it; None where it has none."""
-    config = CONFIGURATIONS.get(family)
-    if config is None:
-        return None, None
-    base = getattr(transformers, f"{family}Model")
-    causal = getattr(transformers, f"{family}ForCausalLM")
+def head_of(family):
+    return "ForConditionalGeneration" if family.wraps else "ForCausalLM"
+
+
+def models(name, family):
+    """Our base model of a family and the one with an output head, by their names."""
+    config = getattr(configuration_regate, f"Regate{name}Config")
+    kind = head_of(family)
+    base = getattr(transformers, f"{name}Model")
+    head = getattr(transformers, name.removesuffix("Text") + kind)
+    names = f"Regate{name}Model", f"Regate{name}{kind}"
     if TRANSFORMERS_5:
-        register_fused_experts(config.model_type, f"Regate{family}Model")
-    return (
-        type(f"Regate{family}Model", (RegateModel, base), {"config_class": config}),
-        type(f"Regate{family}ForCausalLM", (RegateModel, causal),
-             {"config_class": config, "forward": with_router_losses(causal.forward)}),
-    )
+        register_conversion(config, family, names[0])
+    return {
+        names[0]: type(names[0], (RegateModel, base), {"config_class": config}),
+        names[1]: type(names[1], (RegateModel, head), {
+            "config_class": config, "forward": with_router_losses(head.forward)}),
+    }
 
 
-def register_fused_experts(model_type, base):
-    """Experts are fused in memory by model type: ours like their originals, in both directions. By
-    the name of the base model's class, too, since a configuration may bear the original's type
-    (a causal model holds the original's base model)."""
-    from transformers import conversion_mapping
+def register_conversion(config, family, base):
+    """Experts are fused in memory, and tensors renamed, by model type: ours like their originals,
+    in both directions. By the name of the base model's class, too, since a configuration may bear
+    the original's type (a causal model holds the original's base model)."""
+    from transformers import conversion_mapping as mapping
 
-    original = conversion_mapping.get_checkpoint_conversion_mapping(
-        model_type.removeprefix("regate_"))
-    for name in (model_type, base):
-        conversion_mapping.register_checkpoint_conversion_mapping(name, original, overwrite=True)
+    steps = mapping.get_checkpoint_conversion_mapping(config.original_type)
+    if family.gate:
+        there, here = family.gate
+        steps = [step for step in steps if not step.target_patterns[0].endswith("router.weight")]
+        steps.append(mapping.WeightRenaming(there + r"\.", here + "."))
+    for name in (config.model_type, base):
+        mapping.register_checkpoint_conversion_mapping(name, steps, overwrite=True)
 
 
-RegateMixtralModel, RegateMixtralForCausalLM = models("Mixtral")
-RegateQwen3MoeModel, RegateQwen3MoeForCausalLM = models("Qwen3Moe")
-RegateDeepseekV2Model, RegateDeepseekV2ForCausalLM = models("DeepseekV2")
-RegateDeepseekV3Model, RegateDeepseekV3ForCausalLM = models("DeepseekV3")
-# Not in every transformers 4.
-RegateGlm4MoeModel, RegateGlm4MoeForCausalLM = models("Glm4Moe")
-RegateGlm4MoeLiteModel, RegateGlm4MoeLiteForCausalLM = models("Glm4MoeLite")
-RegateGptOssModel, RegateGptOssForCausalLM = models("GptOss")
-RegateQwen3NextModel, RegateQwen3NextForCausalLM = models("Qwen3Next")
-RegateDots1Model, RegateDots1ForCausalLM = models("Dots1")
+def __getattr__(name):
+    """As in `configuration_regate.py`."""
+    for family, traits in FAMILIES.items():
+        if name in (f"Regate{family}Model", f"Regate{family}{head_of(traits)}"):
+            globals().update(models(family, traits))
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
