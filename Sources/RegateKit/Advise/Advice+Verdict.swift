@@ -63,9 +63,9 @@ extension Advice.Group {
   public var choice: Advice.Choice? {
     // What no runtime was seen to load is not advised where there is something else.
     let seen = rows.filter { $0.option == rows.first?.option || !$0.runtimes.isEmpty }
-    let rows = seen.count > 1 ? seen : rows
-    guard let best = rows.compactMap(time).min() else { return nil }
-    let near = rows.filter { (time($0) ?? .infinity) <= best * (1 + Advice.margin) }
+    let choosable = seen.count > 1 ? seen : rows
+    guard let best = choosable.compactMap(time).min() else { return nil }
+    let near = choosable.filter { (time($0) ?? .infinity) <= best * (1 + Advice.margin) }
     guard let cheapest = near.min(by: { $0.cost < $1.cost }), let now = rows.first else {
       return nil
     }
