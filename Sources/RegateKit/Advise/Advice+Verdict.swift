@@ -59,11 +59,14 @@ extension Advice.Group {
     return then / now
   }
 
+  /// What no runtime was seen to load is not advised where there is something else.
+  private var choosable: [Advice.Row] {
+    let seen = rows.filter { $0.option == rows.first?.option || !$0.runtimes.isEmpty }
+    return seen.count > 1 ? seen : rows
+  }
+
   /// nil where no token was counted.
   public var choice: Advice.Choice? {
-    // What no runtime was seen to load is not advised where there is something else.
-    let seen = rows.filter { $0.option == rows.first?.option || !$0.runtimes.isEmpty }
-    let choosable = seen.count > 1 ? seen : rows
     guard let best = choosable.compactMap(time).min() else { return nil }
     let near = choosable.filter { (time($0) ?? .infinity) <= best * (1 + Advice.margin) }
     guard let cheapest = near.min(by: { $0.cost < $1.cost }), let now = rows.first else {
@@ -81,7 +84,7 @@ extension Advice.Group {
     let row = choice.row
     let place = "on \(Format.count(ranks, of: "rank")),"
     guard row.option != rows.first?.option else {
-      guard let best = rows.dropFirst().min(by: { (time($0) ?? 9) < (time($1) ?? 9) }),
+      guard let best = choosable.dropFirst().min(by: { (time($0) ?? 9) < (time($1) ?? 9) }),
         let least = time(best), least < 1
       else { return "\(place) nothing is worth doing: no option is faster than what is there" }
       return "\(place) nothing is worth doing: the best option (\(best.title)) would take "
