@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Layers that llama.cpp computes an indexer for (glm-dsa.cpp, deepseek32.cpp): without its tensors it
-// loads, and stops in the first sequence.
+// Layers that llama.cpp computes an indexer for (glm-dsa.cpp, deepseek32.cpp): without its tensors
+// it loads, and stops in the first sequence.
 
 import Architectures
 import ByteStorage

@@ -82,7 +82,8 @@ enum Tool {
       error: try String(contentsOf: scratch.url.appending(path: "error"), encoding: .utf8))
   }
 
-  /// With no signal blocked, as from a shell: threads of tests block them, and a child inherits that.
+  /// With no signal blocked, as from a shell: threads of tests block them, and a child inherits
+  /// that.
   private static func start(_ process: Process) throws {
     var (none, before) = (sigset_t(), sigset_t())
     unsafe sigemptyset(&none)
