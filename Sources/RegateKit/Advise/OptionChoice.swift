@@ -49,7 +49,7 @@ struct OptionChoice {
     if !RedundantOption.isPossible(family) {
       leftOut.append(
         "Redundant experts are left out: neither SGLang's class of \(family.title) takes a map of "
-          + "experts, nor vLLM's part in its balancer (`Check` says more).")
+          + "experts, nor does vLLM's take part in its balancer (`Check` says more).")
     }
     for count in request.ranks where RedundantOption.isPossible(family) {
       let more = request.redundant ?? count
